@@ -1,0 +1,27 @@
+//! What the parts of the runtime core cost: see `benches/parts.rs`, run by `cargo bench`.
+
+use std::path::Path;
+
+/// Makes an upper directory with so many files, as a container's changes would be.
+///
+/// # Errors
+/// The files cannot be written.
+pub fn fill_upper(dir: &Path, files: usize) -> std::io::Result<()> {
+    for number in 0..files {
+        let below = dir.join(format!("dir{}", number / 100));
+        std::fs::create_dir_all(&below)?;
+        std::fs::write(below.join(format!("file{number}")), number.to_string())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_upper_has_so_many_files() {
+        let upper = tempfile::tempdir().unwrap();
+        super::fill_upper(upper.path(), 250).unwrap();
+        let changes = runtime::layer::diff(upper.path()).unwrap();
+        assert_eq!(changes.len(), 250 + 3);
+    }
+}

@@ -1,0 +1,70 @@
+//! The shape of throttling, as the throttled process itself feels it.
+
+use reports::Scope;
+
+use crate::check::{Body, Check, Checked};
+use crate::fault;
+use crate::need::Need;
+use crate::trial::Trial;
+
+pub(super) const CHECKS: &[Check] = &[Check {
+    id: "cpu.throttle.gap-shape",
+    scope: Scope::Runtime,
+    claim: "the stalls of a busy loop are about as long as period less quota, one in each period",
+    source: "Documentation/scheduler/sched-bwc.rst",
+    needs: &[Need::Root, Need::Controller("cpu")],
+    faults: &[fault::QUOTA_NOT_WRITTEN],
+    tolerance: "a tick of 10 ms (CONFIG_HZ=100, the coarsest in use) and a slice of 5 ms",
+    timing: true,
+    body: Body::Subject(gap_shape),
+}];
+
+const QUOTA_MS: f64 = 20.0;
+const PERIOD_MS: f64 = 100.0;
+const WATCHED_MS: f64 = 1_200.0;
+const TICK_AND_SLICE_MS: f64 = 15.0;
+
+fn gap_shape(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().cpu_quota(20_000, 100_000).start()?;
+    let answer = container.ask(&["gaps", "1200"])?;
+    container.close()?;
+    let stalls: Vec<(f64, f64)> = answer
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|stall| Some((stall[0].as_f64()? / 1e3, stall[1].as_f64()? / 1e3)))
+        .collect();
+    let lengths: Vec<f64> = stalls.iter().map(|(_, length)| *length).collect();
+    // From end to end: there the kernel hands out a new quota, so these are the periods.
+    let ends: Vec<f64> = stalls.iter().map(|(start, length)| start + length).collect();
+    let distances: Vec<f64> = ends.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    trial.seen.series("stalls", "ms", lengths.clone());
+    trial.seen.series("from the end of a stall to that of the next", "ms", distances.clone());
+    // The first and the last period are not whole.
+    let expected = WATCHED_MS / PERIOD_MS;
+    let holds = (expected - 2.0..=expected + 1.0)
+        .contains(&f64::from(u32::try_from(stalls.len()).unwrap_or(u32::MAX)));
+    let wanted = format!("{} to {}", expected - 2.0, expected + 1.0);
+    trial.seen.expect("number of stalls in 1.2 s", stalls.len(), wanted, holds);
+    let derived = "tick and slice";
+    trial.seen.expect_near(
+        "median stall, in ms",
+        median(lengths),
+        PERIOD_MS - QUOTA_MS,
+        TICK_AND_SLICE_MS,
+        derived,
+    );
+    trial.seen.expect_near(
+        "median distance, in ms",
+        median(distances),
+        PERIOD_MS,
+        TICK_AND_SLICE_MS,
+        derived,
+    );
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}

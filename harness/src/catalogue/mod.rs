@@ -1,0 +1,81 @@
+//! Every check, one file for each area.
+
+mod cgroup;
+mod commit;
+mod cpu;
+mod cpu_shape;
+mod exec;
+mod memory;
+mod mounts;
+mod namespaces;
+mod overlay;
+mod rootfs;
+mod tasks;
+mod time;
+
+use crate::check::Check;
+
+/// All checks, in the order of the catalogue.
+pub fn all() -> Vec<&'static Check> {
+    [
+        namespaces::CHECKS,
+        mounts::CHECKS,
+        time::CHECKS,
+        exec::CHECKS,
+        cpu::CHECKS,
+        cpu_shape::CHECKS,
+        memory::CHECKS,
+        tasks::CHECKS,
+        cgroup::CHECKS,
+        rootfs::CHECKS,
+        overlay::CHECKS,
+        commit::CHECKS,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The check with an id.
+pub fn find(id: &str) -> Option<&'static Check> {
+    all().into_iter().find(|check| check.id == id)
+}
+
+/// The checks that a list of filters names: an id, the beginning of one, or any part. No filter names all.
+///
+/// # Errors
+/// A filter that names none.
+pub fn select(filters: &[String]) -> Result<Vec<&'static Check>, String> {
+    let matches = |check: &Check, filter: &str| check.id.contains(filter);
+    if let Some(lost) = filters.iter().find(|filter| !all().iter().any(|check| matches(check, filter))) {
+        return Err(format!("no check matches '{lost}'; `plimsoll list` shows them all"));
+    }
+    Ok(all()
+        .into_iter()
+        .filter(|check| filters.is_empty() || filters.iter().any(|filter| matches(check, filter)))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn ids_are_unique_and_every_check_has_a_source_and_a_fault() {
+        let mut ids = BTreeSet::new();
+        for check in all() {
+            assert!(ids.insert(check.id), "{} is there twice", check.id);
+            assert!(!check.faults.is_empty(), "{} cannot be shown to fail", check.id);
+            assert!(!check.claim.is_empty() && !check.source.is_empty(), "{}", check.id);
+            assert_eq!(check.timing, !check.tolerance.is_empty(), "{}: tolerance and timing", check.id);
+        }
+    }
+
+    #[test]
+    fn filters_match_parts_and_unknown_ones_are_refused() {
+        assert_eq!(select(&["cpu.quota.20-percent".into()]).unwrap().len(), 1);
+        assert!(select(&["ns.pid".into()]).unwrap().len() >= 3);
+        assert!(select(&["ns.tea".into()]).unwrap_err().contains("ns.tea"));
+    }
+}

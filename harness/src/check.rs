@@ -1,0 +1,62 @@
+//! What a check is.
+
+use reports::Scope;
+
+use crate::fault::Fault;
+use crate::lab::Scene;
+use crate::need::Need;
+use crate::trial::Trial;
+
+/// Why a check ended without a verdict of its own.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The harness could not do its part: nothing is said of the claim.
+    Harness(String),
+    /// The subject could not do what every subject must, such as start a container.
+    Subject(String),
+    /// It turned out that it cannot be tried here.
+    Skip(String),
+    /// The machine was measured to be too noisy to say.
+    Noise(String),
+}
+
+impl<E: std::error::Error> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Trouble::Harness(error.to_string())
+    }
+}
+
+/// What the body of a check returns; what it observed is in the trial's evidence.
+pub type Checked = Result<(), Trouble>;
+
+/// The body of a check.
+#[derive(Debug, Clone, Copy)]
+pub enum Body {
+    /// Observed with the core's building blocks, in a process with namespaces of its own.
+    Kernel(fn(&mut Scene) -> Checked),
+    /// Observed from inside and outside the containers of a subject.
+    Subject(fn(&mut Trial) -> Checked),
+}
+
+/// One check of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// Stable and public: reports, filters and history use it.
+    pub id: &'static str,
+    /// What it looks at.
+    pub scope: Scope,
+    /// The sentence that it proves.
+    pub claim: &'static str,
+    /// The kernel document, man page or section of the OCI specification that says so.
+    pub source: &'static str,
+    /// What must hold to try it.
+    pub needs: &'static [Need],
+    /// Ways to break what it looks at; under each it must fail.
+    pub faults: &'static [Fault],
+    /// Where its tolerance comes from; empty if it has none.
+    pub tolerance: &'static str,
+    /// Whether it measures time, and so must run alone.
+    pub timing: bool,
+    /// What it does.
+    pub body: Body,
+}

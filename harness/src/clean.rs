@@ -1,0 +1,113 @@
+//! Removing what a killed run left: found from names alone, so that nothing need have been written down.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::Signal;
+use runtime::cgroup::{Directories, Group, Layout};
+use runtime::process::pidfd;
+
+use crate::audit;
+use crate::run::{Beginning, PREFIX, base};
+
+/// How long processes may take to die.
+const DYING: Duration = Duration::from_secs(10);
+
+/// Removes everything of every run that is no longer alive; says what was removed, and what could not be.
+///
+/// # Errors
+/// The cgroup layout cannot be read.
+pub fn clean() -> Result<(Vec<String>, Vec<String>), String> {
+    let layout = Layout::detect().map_err(|error| error.to_string())?;
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for run in dead_runs(&layout) {
+        done.extend(kill(&layout, &run, &mut failed));
+        let name = format!("{PREFIX}{run}-");
+        for group in audit::cgroups(&layout, &name) {
+            let removed = Group::at(&layout, &Directories(vec![group.clone()])).remove();
+            note(removed, format!("cgroup {}", group.display()), &mut done, &mut failed);
+        }
+        let dir = base().join(&run);
+        for point in audit::mounts(&format!("{}/", dir.display())) {
+            let removed = umount2(&point, MntFlags::MNT_DETACH);
+            note(removed, format!("mount {}", point.display()), &mut done, &mut failed);
+        }
+        if dir.exists() {
+            note(fs::remove_dir_all(&dir), format!("directory {}", dir.display()), &mut done, &mut failed);
+        }
+    }
+    Ok((done, failed))
+}
+
+fn note<E: std::fmt::Display>(
+    removed: Result<(), E>,
+    what: String,
+    done: &mut Vec<String>,
+    failed: &mut Vec<String>,
+) {
+    match removed {
+        Ok(()) => done.push(what),
+        Err(error) => failed.push(format!("{what}: {error}")),
+    }
+}
+
+/// Runs of which something is left and whose lock nobody holds.
+fn dead_runs(layout: &Layout) -> BTreeSet<String> {
+    let _none_begins = Beginning::none();
+    let mut runs: BTreeSet<String> = fs::read_dir(base())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    for group in audit::cgroups(layout, PREFIX) {
+        let name = group.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(run) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) {
+            runs.insert(run.to_owned());
+        }
+    }
+    runs.retain(|run| !is_alive(run));
+    runs
+}
+
+fn is_alive(run: &str) -> bool {
+    let Ok(lock) = File::open(base().join(run).join("lock")) else { return false };
+    matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// Kills the run's processes until none is found any more: a runtime caught half-way may still start some.
+fn kill(layout: &Layout, run: &str, failed: &mut Vec<String>) -> Vec<String> {
+    let name = format!("{PREFIX}{run}-");
+    let mut done = Vec::new();
+    let deadline = Instant::now() + DYING;
+    loop {
+        let groups = Directories(audit::cgroups(layout, &name));
+        let group = Group::at(layout, &groups);
+        // A frozen process on v1 dies only when it is thawed.
+        let _ = group.parts().iter().try_for_each(|part| thaw(layout, part.dir.clone()));
+        let mut alive = audit::processes(run);
+        alive.extend(group.processes());
+        if alive.is_empty() {
+            return done;
+        }
+        if Instant::now() > deadline {
+            failed.push(format!("processes {alive:?} do not die"));
+            return done;
+        }
+        for pid in alive {
+            let Ok(process) = pidfd::open(pid) else { continue };
+            let _ = pidfd::signal(process.as_fd(), Signal::SIGKILL);
+            let _ = pidfd::wait_exit(process.as_fd(), deadline.saturating_duration_since(Instant::now()));
+            done.push(format!("process {pid}"));
+        }
+    }
+}
+
+fn thaw(layout: &Layout, dir: std::path::PathBuf) -> runtime::Result<()> {
+    let group = Group::at(layout, &Directories(vec![dir]));
+    if group.is_frozen() { group.set_frozen(false) } else { Ok(()) }
+}

@@ -1,0 +1,90 @@
+//! `plimsoll check`
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use reports::{Outcome, Verdict, json, record, terminal};
+
+use crate::schedule::{Job, jobs, run_all};
+use crate::subject::Subject;
+use crate::{audit, catalogue, host, run};
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Parts of ids; all checks if none is given
+    filter: Vec<String>,
+    /// What to check: core, the name of an OCI runtime in PATH, or a path [default: core, and runc if it is there]
+    #[arg(long, value_name = "NAME|PATH")]
+    subject: Vec<String>,
+    /// Write the record there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Show the evidence of every check, not only of those that failed
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+impl Check {
+    pub(super) fn run(&self) -> Result<u8, String> {
+        let checks = catalogue::select(&self.filter)?;
+        let subjects = subjects(&self.subject)?;
+        let run = run_jobs(&jobs(&checks, &subjects), &subjects)?;
+        if let Some(path) = &self.json {
+            json::write(&run, path)?;
+        }
+        print!("{}", terminal::table(&run, std::io::stdout().is_terminal()));
+        let shown = |outcome: &&Outcome| {
+            self.verbose || matches!(outcome.verdict, Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
+        };
+        for outcome in run.outcomes.iter().filter(shown) {
+            print!("\n{}", terminal::evidence(outcome));
+        }
+        Ok(run.exit_status())
+    }
+}
+
+/// The subjects that a user named, or those that every host can have.
+pub(super) fn subjects(named: &[String]) -> Result<Vec<Subject>, String> {
+    if !named.is_empty() {
+        return named.iter().map(|word| Subject::named(word)).collect();
+    }
+    let mut subjects = vec![Subject::core()?];
+    subjects.extend(Subject::named("runc"));
+    Ok(subjects)
+}
+
+/// Runs jobs under a progress line, and makes a record of it.
+pub(super) fn run_jobs(jobs: &[Job], subjects: &[Subject]) -> Result<record::Run, String> {
+    let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let start = Instant::now();
+    let run = run::Run::begin().map_err(|trouble| format!("{trouble:?}"))?;
+    let progress = progress(jobs.len());
+    let outcomes = run_all(&run, jobs, &|outcome| {
+        progress.set_message(format!("{} ({})", outcome.check, outcome.subject));
+        progress.inc(1);
+    });
+    progress.finish_and_clear();
+    let mut left_behind = audit::remains(&run.layout, &format!("{}{}-", run::PREFIX, run.id()));
+    left_behind.extend(audit::processes(run.id()).into_iter().map(|pid| format!("process {pid}")));
+    Ok(record::Run {
+        schema_version: record::SCHEMA_VERSION,
+        id: run.id().to_owned(),
+        plimsoll: env!("CARGO_PKG_VERSION").to_owned(),
+        started,
+        duration_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        host: host::describe(&run.layout),
+        subjects: subjects.iter().map(Subject::info).collect(),
+        outcomes,
+        left_behind,
+    })
+}
+
+fn progress(length: usize) -> ProgressBar {
+    let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
+    let style = ProgressStyle::with_template("{pos}/{len} [{bar:30}] {elapsed} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}

@@ -1,0 +1,56 @@
+//! `plimsoll list` and `plimsoll explain`
+
+use clap::Args;
+
+use crate::catalogue;
+use crate::check::Body;
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Parts of ids; all checks if none is given
+    filter: Vec<String>,
+}
+
+impl List {
+    pub(super) fn run(&self) -> Result<u8, String> {
+        let checks = catalogue::select(&self.filter)?;
+        let width = checks.iter().map(|check| check.id.len()).max().unwrap_or(0);
+        for check in checks {
+            println!("{:width$}  {}", check.id, check.claim);
+        }
+        Ok(0)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The check's id
+    id: String,
+}
+
+impl Explain {
+    pub(super) fn run(&self) -> Result<u8, String> {
+        let check = catalogue::find(&self.id)
+            .ok_or_else(|| format!("no check has the id '{}'; `plimsoll list` shows them all", self.id))?;
+        let needs: Vec<String> = check.needs.iter().map(|need| need.describe()).collect();
+        let faults: Vec<&str> = check.faults.iter().map(|fault| fault.name).collect();
+        println!("{}\n", check.id);
+        println!("claim      {}", check.claim);
+        println!("source     {}", check.source);
+        println!(
+            "looks at   {}",
+            match check.body {
+                Body::Kernel(_) => "the kernel, in namespaces of its own",
+                Body::Subject(_) => "containers of each subject",
+            }
+        );
+        println!("needs      {}", needs.join(", "));
+        println!("fault      {}", faults.join(", "));
+        if !check.tolerance.is_empty() {
+            println!("tolerance  {}", check.tolerance);
+        }
+        println!("run it     plimsoll check --verbose {}", check.id);
+        println!("prove it   plimsoll prove {}", check.id);
+        Ok(0)
+    }
+}

@@ -1,0 +1,65 @@
+//! The command `plimsoll`.
+
+mod check;
+mod doctor;
+mod explain;
+mod prove;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit status for trouble that is not a claim's.
+const TROUBLE: u8 = 2;
+
+/// Proves, kernel by kernel, that a host really does what containers rely on.
+#[derive(Debug, Parser)]
+#[command(name = "plimsoll", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run checks on this machine. Exit status: 0 all held, 1 a claim failed, 2 the harness had trouble
+    Check(check::Check),
+    /// List the checks
+    List(explain::List),
+    /// Say what a check claims, why, what it needs, and how to run it by hand
+    Explain(explain::Explain),
+    /// Run each check against its faults, and list those that stay green: they prove nothing
+    Prove(prove::Prove),
+    /// Say what this host has and lacks, and which command brings it
+    Doctor,
+    /// Remove what killed runs left on this host
+    Clean,
+}
+
+/// Runs the command with the program's own arguments.
+pub fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Check(command) => command.run(),
+        Command::List(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Prove(command) => command.run(),
+        Command::Doctor => doctor::run(),
+        Command::Clean => clean(),
+    };
+    match done {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("plimsoll: {error}");
+            ExitCode::from(TROUBLE)
+        }
+    }
+}
+
+fn clean() -> Result<u8, String> {
+    let (done, failed) = crate::clean::clean()?;
+    done.iter().for_each(|what| println!("removed {what}"));
+    if done.is_empty() && failed.is_empty() {
+        println!("nothing to remove");
+    }
+    if failed.is_empty() { Ok(0) } else { Err(failed.join("\n")) }
+}

@@ -1,0 +1,72 @@
+//! `plimsoll prove`: a check that stays green under its fault proves nothing.
+
+use clap::Args;
+use reports::{Verdict, terminal};
+
+use super::check::{run_jobs, subjects};
+use crate::catalogue;
+use crate::schedule::{Job, jobs};
+
+#[derive(Debug, Args)]
+pub(super) struct Prove {
+    /// Parts of ids; all checks if none is given
+    filter: Vec<String>,
+    /// What to break: core, the name of an OCI runtime in PATH, or a path
+    #[arg(long, value_name = "NAME|PATH", default_value = "core")]
+    subject: String,
+    /// Show the evidence of every check
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+impl Prove {
+    pub(super) fn run(&self) -> Result<u8, String> {
+        let checks = catalogue::select(&self.filter)?;
+        let subjects = subjects(std::slice::from_ref(&self.subject))?;
+        let broken: Vec<Job> = jobs(&checks, &subjects)
+            .into_iter()
+            .flat_map(|job| {
+                job.check.faults.iter().map(move |fault| Job { fault: Some(fault), ..job.clone() })
+            })
+            .collect();
+        let run = run_jobs(&broken, &subjects)?;
+        let (mut red, mut toothless, mut unproven) = (0, 0, 0);
+        for outcome in &run.outcomes {
+            let fault = outcome.fault.as_deref().unwrap_or_default();
+            // Only a broken expectation counts: a subject that did not start at all proves nothing of the check.
+            let seen = outcome.evidence.expectations.iter().any(|expectation| !expectation.holds);
+            let said = match outcome.verdict {
+                Verdict::Fail if seen => {
+                    red += 1;
+                    "goes red"
+                }
+                Verdict::Skip => {
+                    unproven += 1;
+                    "skipped"
+                }
+                Verdict::Error => {
+                    unproven += 1;
+                    "ERROR"
+                }
+                _ => {
+                    toothless += 1;
+                    "TOOTHLESS"
+                }
+            };
+            println!("{said:9}  {} under '{fault}': {}", outcome.check, outcome.reason);
+            if self.verbose || said == "TOOTHLESS" {
+                print!("{}", terminal::evidence(outcome));
+            }
+        }
+        let all = run.outcomes.len();
+        println!("\n{red} of {all} go red under their faults, {toothless} toothless, {unproven} not tried");
+        let errors = run.outcomes.iter().any(|outcome| outcome.verdict == Verdict::Error);
+        Ok(if toothless > 0 {
+            1
+        } else if errors {
+            2
+        } else {
+            0
+        })
+    }
+}

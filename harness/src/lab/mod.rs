@@ -1,0 +1,52 @@
+//! The program in whose processes kernel checks run, and the stage that plays the host. The harness has threads and
+//! so can neither fork nor change its namespaces; this program has one.
+
+mod enter;
+mod scene;
+
+use std::process::ExitCode;
+
+use nix::sched::CloneFlags;
+use nix::sys::signal::Signal;
+
+pub use scene::{Report, Scene};
+
+/// Runs the program with its own arguments.
+pub fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["stage"] => stage(),
+        ["enter", pid, called, program, arguments @ ..] => enter::stage(pid, called, program, arguments),
+        ["exec", pid, skip, cgroups, pid_file] => enter::container(pid, skip, *cgroups == "join", pid_file),
+        ["check", id, dir, tag, fault @ ..] => {
+            // A killed harness takes its scenes with it.
+            let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+            scene::play(id, dir, tag, fault.first().copied())
+        }
+        other => Err(format!("unknown arguments {other:?}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("plimsoll-lab: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Plays the host: namespaces of its own, and every mount shared.
+fn stage() -> Result<(), String> {
+    let flags = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWNET;
+    nix::sched::unshare(flags).map_err(|error| format!("unshare: {error}"))?;
+    // First private, so that nothing of the stage reaches the real host.
+    for kind in [nix::mount::MsFlags::MS_PRIVATE, nix::mount::MsFlags::MS_SHARED] {
+        nix::mount::mount(None::<&str>, "/", None::<&str>, kind | nix::mount::MsFlags::MS_REC, None::<&str>)
+            .map_err(|error| format!("setting the propagation of /: {error}"))?;
+    }
+    crate::probe::serve();
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! The command `plimsoll`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::multicall::dispatch().unwrap_or_else(harness::cli::main)
+}

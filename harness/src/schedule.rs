@@ -1,0 +1,226 @@
+//! Running checks: which, against what, in what order; and from what was seen to a verdict.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use reports::{Evidence, Outcome, Verdict};
+
+use crate::audit;
+use crate::check::{Body, Check, Checked, Trouble};
+use crate::fault::Fault;
+use crate::lab::Report;
+use crate::multicall::LAB;
+use crate::run::{Run, Turn};
+use crate::subject::{RUN_VARIABLE, Subject};
+use crate::trial::Trial;
+
+/// How often a check is tried while the noise hides its claim.
+const MOST_ATTEMPTS: u32 = 3;
+
+/// A check to be tried once.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The check.
+    pub check: &'static Check,
+    /// Against what; `None` for the kernel.
+    pub subject: Option<Subject>,
+    /// Broken how.
+    pub fault: Option<&'static Fault>,
+}
+
+impl Job {
+    /// The name of what is checked, for reports.
+    pub fn subject_name(&self) -> &str {
+        self.subject.as_ref().map_or("kernel", |subject| &subject.name)
+    }
+}
+
+/// The jobs of these checks: one for each subject, or one for the kernel.
+pub fn jobs(checks: &[&'static Check], subjects: &[Subject]) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for check in checks {
+        match check.body {
+            Body::Kernel(_) => jobs.push(Job { check, subject: None, fault: None }),
+            Body::Subject(_) => jobs.extend(subjects.iter().map(|subject| Job {
+                check,
+                subject: Some(subject.clone()),
+                fault: None,
+            })),
+        }
+    }
+    jobs
+}
+
+/// Runs jobs: those that measure time one after the other, the rest side by side before them. Outcomes come in the
+/// order of the jobs; `told` hears of each as it is there.
+pub fn run_all(run: &Run, jobs: &[Job], told: &(dyn Fn(&Outcome) + Sync)) -> Vec<Outcome> {
+    let outcomes: Vec<Mutex<Option<Outcome>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
+    let play = |number: usize| {
+        let outcome = run_one(run, &jobs[number], number);
+        told(&outcome);
+        *outcomes[number].lock().expect("no thread panics here") = Some(outcome);
+    };
+    let (alone, together): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|n| jobs[*n].check.timing);
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(number) = together.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    play(*number);
+                }
+            });
+        }
+    });
+    alone.into_iter().for_each(play);
+    outcomes.into_iter().filter_map(|outcome| outcome.into_inner().expect("no thread panics here")).collect()
+}
+
+/// Runs one job, again while the noise hides its claim.
+pub fn run_one(run: &Run, job: &Job, number: usize) -> Outcome {
+    let check = job.check;
+    let mut outcome = Outcome {
+        check: check.id.into(),
+        subject: job.subject_name().into(),
+        scope: check.scope,
+        claim: check.claim.into(),
+        fault: job.fault.map(|fault| fault.name.into()),
+        verdict: Verdict::Skip,
+        reason: String::new(),
+        attempts: 0,
+        duration_ms: 0,
+        evidence: Evidence::default(),
+    };
+    if let Some(reason) = check.needs.iter().find_map(|need| need.unmet(&run.layout)) {
+        outcome.reason = reason;
+        return outcome;
+    }
+    while outcome.attempts < MOST_ATTEMPTS {
+        outcome.attempts += 1;
+        let _turn = Turn::wait(check.timing);
+        let start = Instant::now();
+        let tag = format!("{}x{}", run.tag(number), outcome.attempts);
+        let (checked, evidence) = attempt(run, job, &tag);
+        outcome.duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        outcome.evidence = evidence;
+        (outcome.verdict, outcome.reason) = judge(checked, &outcome.evidence);
+        let left = audit::remains(&run.layout, &format!("{tag}-"));
+        if !left.is_empty() {
+            sweep(run, &tag);
+            if outcome.verdict == Verdict::Pass {
+                outcome.verdict = Verdict::Fail;
+                outcome.reason = format!("left behind: {}", left.join(", "));
+            }
+            outcome.evidence.notes.extend(left.into_iter().map(|what| format!("left behind: {what}")));
+        }
+        let _ = std::fs::remove_dir_all(run.dir().join(&tag));
+        if outcome.verdict != Verdict::Inconclusive {
+            break;
+        }
+    }
+    outcome
+}
+
+fn attempt(run: &Run, job: &Job, tag: &str) -> (Checked, Evidence) {
+    match (job.check.body, &job.subject) {
+        (Body::Kernel(_), _) => match play_scene(run, job, tag) {
+            Ok((checked, evidence)) => (checked, evidence),
+            Err(trouble) => (Err(trouble), Evidence::default()),
+        },
+        (Body::Subject(body), Some(subject)) => match Trial::new(run, subject, job.fault, tag) {
+            Ok(mut trial) => {
+                let checked = body(&mut trial);
+                (checked, trial.seen.0)
+            }
+            Err(trouble) => (Err(trouble), Evidence::default()),
+        },
+        (Body::Subject(_), None) => (Err(Trouble::Harness("no subject".into())), Evidence::default()),
+    }
+}
+
+fn play_scene(run: &Run, job: &Job, tag: &str) -> Result<(Checked, Evidence), Trouble> {
+    let dir = run.dir().join(tag);
+    std::fs::create_dir_all(&dir)?;
+    let output = Command::new(std::env::current_exe()?)
+        .arg0(LAB)
+        .args(["check", job.check.id])
+        .arg(&dir)
+        .arg(tag)
+        .args(job.fault.map(|fault| fault.name))
+        .env(RUN_VARIABLE, run.id())
+        .stdin(Stdio::null())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let report: Report = serde_json::from_str(text.trim()).map_err(|error| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        Trouble::Harness(format!("the scene ended with {} ({error}): {}", output.status, said.trim()))
+    })?;
+    let checked = match report.trouble {
+        None => Ok(()),
+        Some((kind, text)) => Err(match kind.as_str() {
+            "subject" => Trouble::Subject(text),
+            "skip" => Trouble::Skip(text),
+            "noise" => Trouble::Noise(text),
+            _ => Trouble::Harness(text),
+        }),
+    };
+    Ok((checked, report.evidence))
+}
+
+/// The verdict, and why.
+fn judge(checked: Checked, evidence: &Evidence) -> (Verdict, String) {
+    let broken: Vec<String> = evidence
+        .expectations
+        .iter()
+        .filter(|expectation| !expectation.holds)
+        .map(|expectation| {
+            format!(
+                "{}: observed {}, expected {}",
+                expectation.what, expectation.observed, expectation.expected
+            )
+        })
+        .collect();
+    match checked {
+        Err(Trouble::Harness(text)) => (Verdict::Error, text),
+        Err(Trouble::Skip(text)) => (Verdict::Skip, text),
+        Err(Trouble::Noise(text)) => (Verdict::Inconclusive, text),
+        Err(Trouble::Subject(text)) => (Verdict::Fail, text),
+        Ok(()) if !broken.is_empty() => (Verdict::Fail, broken.join("; ")),
+        Ok(()) if evidence.expectations.is_empty() => (Verdict::Error, "the check looked at nothing".into()),
+        Ok(()) => (Verdict::Pass, String::new()),
+    }
+}
+
+/// Removes what a try left, after it was noted.
+fn sweep(run: &Run, tag: &str) {
+    let groups = runtime::cgroup::Directories(audit::cgroups(&run.layout, &format!("{tag}-")));
+    let group = runtime::cgroup::Group::at(&run.layout, &groups);
+    let _ = group.kill();
+    let _ = group.remove();
+    for point in audit::mounts(tag) {
+        let _ = nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notebook::Notebook;
+
+    #[test]
+    fn a_check_that_looked_at_nothing_is_an_error_and_one_broken_expectation_a_failure() {
+        assert_eq!(judge(Ok(()), &Evidence::default()).0, Verdict::Error);
+        let mut seen = Notebook::default();
+        seen.expect_eq("a", &1, &1);
+        assert_eq!(judge(Ok(()), &seen.0).0, Verdict::Pass);
+        seen.expect_eq("b", &1, &2);
+        let (verdict, reason) = judge(Ok(()), &seen.0);
+        assert_eq!(verdict, Verdict::Fail);
+        assert!(reason.contains("observed 1, expected 2"), "{reason}");
+        assert_eq!(judge(Err(Trouble::Noise("x".into())), &seen.0).0, Verdict::Inconclusive);
+        assert_eq!(judge(Err(Trouble::Harness("x".into())), &seen.0).0, Verdict::Error);
+    }
+}

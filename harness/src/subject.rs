@@ -1,0 +1,100 @@
+//! Subjects: programs that take an OCI bundle and run it. All are driven as processes, through the command line that
+//! runc has made the common one.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use reports::SubjectInfo;
+
+use crate::multicall::CORE;
+
+/// Name of the environment variable by which everything that a run starts is found again.
+pub const RUN_VARIABLE: &str = "PLIMSOLL_RUN";
+
+/// A runtime to be checked.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// How it is called in reports.
+    pub name: String,
+    /// Its program.
+    pub program: PathBuf,
+    /// The name under which the program is called, if not its own.
+    pub called: Option<&'static str>,
+}
+
+impl Subject {
+    /// Our own runtime core: this very program file, under its other name.
+    ///
+    /// # Errors
+    /// /proc is not mounted.
+    pub fn core() -> Result<Self, String> {
+        let program = std::env::current_exe().map_err(|error| format!("finding this program: {error}"))?;
+        Ok(Self { name: "core".into(), program, called: Some(CORE) })
+    }
+
+    /// A subject by the word that a user gave: `core`, a name to be found in PATH, or a path.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn named(word: &str) -> Result<Self, String> {
+        if word == "core" {
+            return Self::core();
+        }
+        let path = if word.contains('/') {
+            Some(PathBuf::from(word))
+        } else {
+            let dirs = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&dirs).map(|dir| dir.join(word)).find(|path| path.is_file())
+        };
+        let program = path.filter(|path| path.is_file()).ok_or_else(|| {
+            format!("--subject {word}: no such program; give `core`, a name in PATH (apt-get install runc), or a path")
+        })?;
+        // Commands run elsewhere, so the path must not depend on the directory.
+        let program = program.canonicalize().map_err(|error| format!("--subject {word}: {error}"))?;
+        let name = Path::new(word).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { name, program, called: None })
+    }
+
+    /// What a report says of it.
+    pub fn info(&self) -> SubjectInfo {
+        let output = self.command(&[]).arg("--version").output();
+        let text =
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        SubjectInfo {
+            name: self.name.clone(),
+            path: self.program.display().to_string(),
+            version: text.lines().next().unwrap_or("version unknown").to_owned(),
+        }
+    }
+
+    /// A command of the subject, to be run behind `prefix` (a program that enters a stage, or nothing).
+    pub fn command(&self, prefix: &[OsString]) -> Command {
+        let mut command = match prefix.split_first() {
+            None => {
+                let mut command = Command::new(&self.program);
+                if let Some(name) = self.called {
+                    command.arg0(name);
+                }
+                command
+            }
+            Some((program, rest)) => {
+                let mut command = Command::new(program);
+                command.arg0(crate::multicall::LAB).args(rest);
+                command
+                    .arg(self.called.map_or_else(|| self.program.clone().into_os_string(), OsString::from));
+                command.arg(&self.program);
+                command
+            }
+        };
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+/// What a command that ended badly said, in one line.
+pub fn complaint(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    format!("{}: {}", output.status, said.trim().replace('\n', " "))
+}

@@ -1,0 +1,318 @@
+//! One try of a check against a subject: what its body works with.
+
+use std::path::{Path, PathBuf};
+
+use runtime::cgroup::Layout;
+use runtime::namespace::Kind;
+use runtime::spec::{Capabilities, Cpu, Memory, Mount, Pids, Resources, Root, Spec, example};
+use serde_json::Value;
+
+use crate::check::Trouble;
+use crate::container::{self, Container, Driver};
+use crate::fault::{Fault, How};
+use crate::notebook::Notebook;
+use crate::run::Run;
+use crate::stage::Stage;
+use crate::subject::{RUN_VARIABLE, Subject};
+
+/// What a check's body works with.
+#[derive(Debug)]
+pub struct Trial<'a> {
+    /// What was expected and seen.
+    pub seen: Notebook,
+    run: &'a Run,
+    tag: String,
+    dir: PathBuf,
+    driver: Driver,
+    stage: Option<Stage>,
+    containers: u32,
+    first: Option<i32>,
+}
+
+/// A container being described.
+#[derive(Debug)]
+pub struct Wanted<'t, 'r> {
+    trial: &'t mut Trial<'r>,
+    spec: Spec,
+}
+
+impl<'a> Trial<'a> {
+    /// Prepares a try. Everything that it makes on the host has `tag` in its name.
+    ///
+    /// # Errors
+    /// The run's directory cannot be written.
+    pub fn new(run: &'a Run, subject: &Subject, fault: Option<&Fault>, tag: &str) -> Result<Self, Trouble> {
+        let dir = run.dir().join(tag);
+        std::fs::create_dir_all(dir.join("state"))?;
+        let driver = Driver {
+            subject: subject.clone(),
+            prefix: Vec::new(),
+            state: dir.join("state"),
+            run: run.id().to_owned(),
+            fault: fault.map(|fault| fault.how),
+        };
+        Ok(Self {
+            seen: Notebook::default(),
+            run,
+            tag: tag.to_owned(),
+            dir,
+            driver,
+            stage: None,
+            containers: 0,
+            first: None,
+        })
+    }
+
+    /// From now on the subject runs on a stage: a host of its own with shared mounts.
+    ///
+    /// # Errors
+    /// The stage cannot be set up.
+    pub fn on_stage(&mut self) -> Result<(), Trouble> {
+        let stage = Stage::new(self.run.id())?;
+        self.driver.prefix = stage.prefix();
+        self.stage = Some(stage);
+        Ok(())
+    }
+
+    /// Asks the probe that stands on the stage, outside every container.
+    ///
+    /// # Errors
+    /// There is no stage, or the question cannot be answered.
+    pub fn ask_stage(&mut self, words: &[&str]) -> Result<Value, Trouble> {
+        self.stage().and_then(|stage| stage.ask(words))
+    }
+
+    /// The process that plays the host: the stage's, or the harness itself.
+    pub fn host_pid(&self) -> i32 {
+        self.stage.as_ref().map_or_else(|| std::process::id().cast_signed(), Stage::pid)
+    }
+
+    fn stage(&mut self) -> Result<&mut Stage, Trouble> {
+        self.stage.as_mut().ok_or_else(|| Trouble::Harness("the check has no stage".into()))
+    }
+
+    /// A fresh directory of the try, with this name.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn directory(&self, name: &str) -> Result<PathBuf, Trouble> {
+        let dir = self.dir.join(name);
+        std::fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+
+    /// A fresh copy of the built-in image, to be a lower layer.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn image(&self) -> Result<PathBuf, Trouble> {
+        let dir = self.directory("image")?;
+        self.run.make_rootfs(&dir)?;
+        Ok(dir)
+    }
+
+    /// A tmpfs on the stage, where an upper layer can be whatever the host's own file system is.
+    ///
+    /// # Errors
+    /// There is no stage.
+    pub fn file_system(&mut self) -> Result<PathBuf, Trouble> {
+        let dir = self.directory("layers")?;
+        let text = dir.to_str().ok_or_else(|| Trouble::Harness("the run's directory is no UTF-8".into()))?;
+        self.ask_stage(&["mount", text])?;
+        Ok(dir)
+    }
+
+    /// The hierarchies of the host.
+    pub fn layout(&self) -> &Layout {
+        &self.run.layout
+    }
+
+    /// The id of the run.
+    pub fn run_id(&self) -> &str {
+        self.run.id()
+    }
+
+    /// The subject's commands.
+    pub fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// Describes a container: every namespace but the user's, a probe as its application, and root's rights inside.
+    pub fn container(&mut self) -> Wanted<'_, 'a> {
+        let mut spec = example();
+        "1.0.2".clone_into(&mut spec.oci_version);
+        spec.hostname = Some("inside".into());
+        spec.root = Some(Root { path: "rootfs".into(), readonly: false });
+        if let Some(process) = spec.process.as_mut() {
+            process.terminal = false;
+            process.args = vec!["/probe".into(), "serve".into()];
+            process.env.push(format!("{RUN_VARIABLE}={}", self.run.id()));
+            process.rlimits.clear();
+            process.no_new_privileges = false;
+            let names = ["CHOWN", "DAC_OVERRIDE", "KILL", "SYS_ADMIN", "SYS_CHROOT", "SETUID", "SETGID"];
+            let names: Vec<String> = names.iter().map(|name| format!("CAP_{name}")).collect();
+            process.capabilities = Some(Capabilities {
+                bounding: names.clone(),
+                effective: names.clone(),
+                permitted: names,
+                ..Capabilities::default()
+            });
+        }
+        Wanted { trial: self, spec }
+    }
+
+    /// The fault by which all containers are limited together.
+    fn share_group(&mut self, container: &Container) -> Result<(), Trouble> {
+        let Some(first) = self.first else {
+            self.first = Some(container.pid);
+            return Ok(());
+        };
+        let layout = Layout::detect()?;
+        let group = runtime::cgroup::Group::of_process(&layout, first)?;
+        let part = group.part("memory").ok_or_else(|| Trouble::Harness("no memory controller".into()))?;
+        Ok(std::fs::write(part.dir.join("cgroup.procs"), container.pid.to_string())?)
+    }
+
+    fn next_id(&mut self) -> String {
+        self.containers += 1;
+        format!("{}-{}", self.tag, self.containers)
+    }
+
+    /// A bundle's directory, with a root file system that holds the probe and nothing else.
+    fn bundle(&self, id: &str) -> Result<PathBuf, Trouble> {
+        let bundle = self.directory(id)?;
+        self.run.make_rootfs(&bundle.join("rootfs"))?;
+        Ok(bundle)
+    }
+}
+
+impl Wanted<'_, '_> {
+    /// Changes anything of the configuration.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Spec)) -> Self {
+        change(&mut self.spec);
+        self
+    }
+
+    /// Limits CPU time, in microseconds.
+    #[must_use]
+    pub fn cpu_quota(self, quota: i64, period: u64) -> Self {
+        self.resources(|resources| {
+            resources.cpu = Some(Cpu { quota: Some(quota), period: Some(period), ..Cpu::default() });
+        })
+    }
+
+    /// Sets the relative share of CPU time: shares on v1, a weight on v2.
+    #[must_use]
+    pub fn cpu_share(self, shares: u64, weight: u64, v2: bool) -> Self {
+        self.resources(|resources| {
+            if v2 {
+                resources.unified.insert("cpu.weight".into(), weight.to_string());
+            } else {
+                resources.cpu = Some(Cpu { shares: Some(shares), ..Cpu::default() });
+            }
+        })
+    }
+
+    /// Limits memory, in bytes, and allows no swap beyond.
+    #[must_use]
+    pub fn memory(self, bytes: i64) -> Self {
+        self.resources(|resources| {
+            resources.memory = Some(Memory { limit: Some(bytes), swap: Some(bytes), ..Memory::default() });
+        })
+    }
+
+    /// Limits the number of tasks.
+    #[must_use]
+    pub fn pids(self, limit: i64) -> Self {
+        self.resources(|resources| resources.pids = Some(Pids { limit }))
+    }
+
+    /// Leaves a namespace to be the caller's.
+    #[must_use]
+    pub fn without_namespace(self, kind: Kind) -> Self {
+        self.with(|spec| {
+            spec.linux.get_or_insert_default().namespaces.retain(|namespace| namespace.kind != kind);
+        })
+    }
+
+    /// Binds a host directory as a volume, private as engines do by default.
+    #[must_use]
+    pub fn volume(self, source: &Path, destination: &str) -> Self {
+        let source = source.to_owned();
+        self.mount(Mount {
+            destination: destination.into(),
+            kind: Some("bind".into()),
+            source: Some(source),
+            options: vec!["rbind".into(), "rprivate".into()],
+        })
+    }
+
+    /// Adds a mount.
+    #[must_use]
+    pub fn mount(self, mount: Mount) -> Self {
+        self.with(|spec| spec.mounts.push(mount))
+    }
+
+    /// What the probe is to do instead of answering questions.
+    #[must_use]
+    pub fn probe(self, words: &[&str]) -> Self {
+        self.with(|spec| {
+            if let Some(process) = spec.process.as_mut() {
+                process.args =
+                    std::iter::once("/probe").chain(words.iter().copied()).map(str::to_owned).collect();
+            }
+        })
+    }
+
+    /// Starts it, with the fault of the try, if it has one.
+    ///
+    /// # Errors
+    /// The subject cannot.
+    pub fn start(mut self) -> Result<Container, Trouble> {
+        let (id, bundle) = self.write()?;
+        let trial = self.trial;
+        let container = Container::launch(trial.driver.clone(), &bundle, bundle.join("rootfs"), &id)?;
+        if matches!(trial.driver.fault, Some(How::GroupShared)) {
+            trial.share_group(&container)?;
+        }
+        Ok(container)
+    }
+
+    /// Runs it until its application ends, and returns its exit status.
+    ///
+    /// # Errors
+    /// The subject cannot, or it does not end.
+    pub fn run(mut self) -> Result<i32, Trouble> {
+        let (id, bundle) = self.write()?;
+        let trial = self.trial;
+        container::run_to_end(&trial.driver, &bundle, &id)
+    }
+
+    /// Creates it, without starting the application, and returns its id.
+    ///
+    /// # Errors
+    /// The subject cannot.
+    pub fn create(mut self) -> Result<String, Trouble> {
+        let (id, bundle) = self.write()?;
+        let trial = self.trial;
+        trial.driver.create(&bundle, &id)?;
+        Ok(id)
+    }
+
+    fn resources(self, change: impl FnOnce(&mut Resources)) -> Self {
+        self.with(|spec| change(spec.linux.get_or_insert_default().resources.get_or_insert_default()))
+    }
+
+    /// Writes the bundle; the id comes first, because it names the bundle and the cgroup.
+    fn write(&mut self) -> Result<(String, PathBuf), Trouble> {
+        let id = self.trial.next_id();
+        let bundle = self.trial.bundle(&id)?;
+        self.spec.linux.get_or_insert_default().cgroups_path = Some(Path::new("/").join(&id));
+        if let Some(How::Config(break_it)) = self.trial.driver.fault {
+            break_it(&mut self.spec);
+        }
+        container::write_bundle(&bundle, &self.spec)?;
+        Ok((id, bundle))
+    }
+}

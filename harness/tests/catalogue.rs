@@ -1,0 +1,41 @@
+//! The catalogue under `cargo test -p harness`: one test for each check and subject, named `SUBJECT::CHECK`.
+
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use harness::run::Run;
+use harness::schedule::{Job, jobs, run_one};
+use harness::subject::Subject;
+use harness::{catalogue, multicall};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use reports::{Verdict, terminal};
+
+fn main() -> ExitCode {
+    // This program file is also the probe, the lab and the runtime core.
+    if let Some(status) = multicall::dispatch() {
+        return status;
+    }
+    let arguments = Arguments::from_args();
+    let mut subjects = vec![Subject::core().expect("this program can be found")];
+    subjects.extend(Subject::named("runc"));
+    let run: Arc<OnceLock<Run>> = Arc::default();
+    let trials = jobs(&catalogue::all(), &subjects).into_iter().enumerate().map(|(number, job)| {
+        let run = Arc::clone(&run);
+        let name = format!("{}::{}", job.subject_name(), job.check.id);
+        Trial::ignorable_test(name, move || play(&run, &job, number))
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    // `exit` would skip it, and leave the run's directory behind.
+    drop(run);
+    conclusion.exit_code()
+}
+
+fn play(run: &OnceLock<Run>, job: &Job, number: usize) -> Result<Completion, Failed> {
+    let run = run.get_or_init(|| Run::begin().expect("a run can begin"));
+    let outcome = run_one(run, job, number);
+    match outcome.verdict {
+        Verdict::Pass => Ok(Completion::Completed),
+        Verdict::Skip | Verdict::Inconclusive => Ok(Completion::ignored_with(outcome.reason)),
+        Verdict::Fail | Verdict::Error => Err(terminal::evidence(&outcome).into()),
+    }
+}

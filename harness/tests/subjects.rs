@@ -1,0 +1,115 @@
+//! The command line, and subjects that lie.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use reports::{Run, Verdict, json};
+
+const PLIMSOLL: &str = env!("CARGO_BIN_EXE_plimsoll");
+
+fn plimsoll(arguments: &[&str]) -> Output {
+    Command::new(PLIMSOLL).args(arguments).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A wrapper around runc (or else our own runtime) that drops the CPU quota from config.json.
+#[test]
+fn a_subject_that_drops_the_quota_fails_what_rests_on_it_and_nothing_else() {
+    if !nix::unistd::geteuid().is_root() {
+        skip("needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let wrapper = dir.path().join("wrapper");
+    let runtime = if said_has_runc() {
+        "exec runc \"$@\"".to_owned()
+    } else {
+        // The multi-call program needs its other name.
+        let link = dir.path().join("plim-runtime");
+        std::os::unix::fs::symlink(PLIMSOLL, &link).unwrap();
+        format!("exec {} \"$@\"", link.display())
+    };
+    let script = format!(
+        "#!/bin/sh\nbundle=\nfor word; do [ \"$last\" = --bundle ] && bundle=$word; last=$word; done\n\
+         [ -n \"$bundle\" ] && sed -i 's/\"quota\": [0-9]*/\"quota\": -1/' \"$bundle/config.json\"\n{runtime}\n"
+    );
+    fs::write(&wrapper, script).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let record = dir.path().join("record.json");
+    let output =
+        plimsoll(&["check", "--subject", wrapper.to_str().unwrap(), "--json", record.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let run: Run = json::read(&record).unwrap();
+    let failed: Vec<&str> =
+        run.outcomes.iter().filter(|o| o.verdict == Verdict::Fail).map(|o| o.check.as_str()).collect();
+    assert_eq!(
+        failed,
+        ["cpu.quota.20-percent", "cpu.throttle.accounting", "cpu.throttle.gap-shape"],
+        "{}",
+        said(&output)
+    );
+    assert!(run.left_behind.is_empty(), "{:?}", run.left_behind);
+}
+
+fn said_has_runc() -> bool {
+    Command::new("runc").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn bad_words_are_refused_with_the_remedy() {
+    for (arguments, expected) in [
+        (vec!["check", "ns.tea"], "ns.tea"),
+        (vec!["check", "--subject", "/no/such/runtime"], "/no/such/runtime"),
+        (vec!["explain", "ns.tea"], "plimsoll list"),
+        (vec!["prove", "ns.tea"], "ns.tea"),
+    ] {
+        let output = plimsoll(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(said(&output).contains(expected), "{arguments:?}: {}", said(&output));
+    }
+}
+
+#[test]
+fn every_check_is_listed_and_explained() {
+    let listed = said(&plimsoll(&["list"]));
+    assert_eq!(listed.lines().count(), harness::catalogue::all().len());
+    for check in harness::catalogue::all() {
+        let text = said(&plimsoll(&["explain", check.id]));
+        assert!(text.contains(check.claim) && text.contains("fault"), "{text}");
+    }
+}
+
+#[test]
+fn without_rights_every_check_is_skipped_with_the_reason() {
+    let mut command = Command::new(PLIMSOLL);
+    if nix::unistd::geteuid().is_root() {
+        use std::os::unix::process::CommandExt;
+        // Readable and executable for everybody, which the build directory need not be.
+        let copy = std::env::temp_dir().join(format!("plimsoll-as-user-{}", std::process::id()));
+        fs::copy(PLIMSOLL, &copy).unwrap();
+        command = Command::new(&copy);
+        command.uid(65_534).gid(65_534).env_remove("XDG_RUNTIME_DIR").current_dir("/");
+        let output = command.args(["check"]).output();
+        fs::remove_file(&copy).unwrap();
+        let _ = fs::remove_dir_all(std::env::temp_dir().join("plimsoll-65534"));
+        check_skips(&output.unwrap());
+        return;
+    }
+    check_skips(&command.arg("check").output().unwrap());
+}
+
+fn check_skips(output: &Output) {
+    assert_eq!(output.status.code(), Some(0), "{}", said(output));
+    assert!(said(output).contains("0 held, 0 failed"), "{}", said(output));
+    assert!(said(output).contains("needs root"), "{}", said(output));
+}
+
+/// Says so past the capture of output: CI counts what was not tried, and why.
+fn skip(reason: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+}

@@ -1,0 +1,81 @@
+//! Records as JSON, and the schema that describes them.
+
+use std::path::Path;
+
+use crate::record::{Run, SCHEMA_VERSION};
+
+/// Writes a record, indented, with a final newline.
+///
+/// # Errors
+/// The file cannot be written, by path.
+pub fn write(run: &Run, path: &Path) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(run).map_err(|error| error.to_string())? + "\n";
+    // As a whole: a reader never sees half a record.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.partial"));
+    let told = |error: std::io::Error| format!("writing {}: {error}", path.display());
+    std::fs::write(&temporary, text).map_err(told)?;
+    std::fs::rename(&temporary, path).map_err(told)
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// Names the file, and the field or the version that cannot be understood.
+pub fn read(path: &Path) -> Result<Run, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()))?;
+    parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn parse(text: &str) -> Result<Run, String> {
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| format!("not a record: {error}"))?;
+    let version = value.get("schema_version").and_then(serde_json::Value::as_u64);
+    match version {
+        None => return Err("not a record: schema_version is missing".into()),
+        Some(newer) if newer > u64::from(SCHEMA_VERSION) => {
+            return Err(format!("schema_version {newer} is newer than {SCHEMA_VERSION}: update plimsoll"));
+        }
+        Some(_) => {}
+    }
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+/// The JSON Schema of a record.
+pub fn schema() -> String {
+    serde_json::to_string_pretty(&schemars::schema_for!(Run)).expect("a schema is plain JSON") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::tests::example;
+
+    #[test]
+    fn a_record_survives_writing_and_reading() {
+        let run = example();
+        let text = serde_json::to_string(&run).unwrap();
+        assert_eq!(parse(&text).unwrap(), run);
+    }
+
+    #[test]
+    fn newer_and_foreign_files_are_refused_clearly() {
+        assert!(parse(r#"{"schema_version": 99}"#).unwrap_err().contains("99"));
+        assert!(parse("{}").unwrap_err().contains("schema_version"));
+        assert!(parse(r#"{"schema_version": 1, "id": 5}"#).is_err());
+        assert!(parse("{").unwrap_err().contains("not a record"));
+    }
+
+    /// `cargo test -p reports -- --ignored` writes the schema anew after a change of the types.
+    #[test]
+    #[ignore = "writes reports/schema/run.json"]
+    fn write_schema() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/run.json"), schema()).unwrap();
+    }
+
+    #[test]
+    fn the_published_schema_is_that_of_the_types() {
+        assert_eq!(schema(), include_str!("../schema/run.json"), "cargo test -p reports -- --ignored");
+    }
+}

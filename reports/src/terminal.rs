@@ -1,0 +1,225 @@
+//! A run as a table for a terminal.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use owo_colors::{OwoColorize, Style};
+
+use crate::record::{Area, Expectation, Outcome, Run, Verdict};
+
+/// Longest reason that is printed in a table.
+const WIDTH: usize = 100;
+
+/// The table: a line for each check, grouped by area, with a column for each subject; then what is not a pass, with
+/// its reason; then a summary.
+pub fn table(run: &Run, color: bool) -> String {
+    let mut text = String::new();
+    let paint = Painter { color };
+    let _ = writeln!(
+        text,
+        "Linux {} {}, cgroup {}, {} CPUs{}",
+        run.host.kernel,
+        run.host.architecture,
+        run.host.cgroup_mode,
+        run.host.cpus,
+        if run.host.privileged { "" } else { ", not privileged" }
+    );
+    for subject in &run.subjects {
+        let _ = writeln!(text, "  {}: {} ({})", subject.name, subject.version, subject.path);
+    }
+    let width = run.outcomes.iter().map(|outcome| outcome.check.len()).max().unwrap_or(0);
+    for (area, checks) in by_area(run) {
+        let _ = writeln!(text, "\n{}", paint.bold(&area.0));
+        for (check, outcomes) in checks {
+            let cells: Vec<String> = outcomes.iter().map(|outcome| paint.cell(outcome)).collect();
+            let _ = writeln!(text, "  {check:width$}  {}", cells.join("  "));
+        }
+    }
+    let reasons = reasons(run);
+    if !reasons.is_empty() {
+        let _ = writeln!(text, "\n{reasons}");
+    }
+    for left in &run.left_behind {
+        let _ = writeln!(text, "left behind: {left}");
+    }
+    let _ = writeln!(text, "{}", summary(run));
+    text
+}
+
+/// One line: how many claims held, and what did not.
+pub fn summary(run: &Run) -> String {
+    let counts = run.counts();
+    let mut text = format!("{} held, {} failed, {} skipped", counts.pass, counts.fail, counts.skip);
+    if counts.inconclusive > 0 {
+        let _ = write!(text, ", {} inconclusive", counts.inconclusive);
+    }
+    if counts.error > 0 {
+        let _ = write!(text, ", {} harness errors", counts.error);
+    }
+    let seconds = run.duration_ms / 1000;
+    let _ = write!(text, " in {seconds}.{} s", run.duration_ms % 1000 / 100);
+    text
+}
+
+/// Everything that speaks for an outcome, for people.
+pub fn evidence(outcome: &Outcome) -> String {
+    let mut text = format!("{} on {}: {}\n", outcome.check, outcome.subject, outcome.verdict.word());
+    let _ = writeln!(text, "  claim: {}", outcome.claim);
+    if !outcome.reason.is_empty() {
+        let _ = writeln!(text, "  reason: {}", outcome.reason);
+    }
+    for expectation in &outcome.evidence.expectations {
+        let _ = writeln!(text, "  {}", expectation_line(expectation));
+    }
+    for series in &outcome.evidence.series {
+        let values: Vec<String> = series.values.iter().map(|value| format!("{value:.2}")).collect();
+        let _ = writeln!(text, "  {} ({}): {}", series.name, series.unit, values.join(" "));
+    }
+    for file in &outcome.evidence.files {
+        let _ = writeln!(text, "  {} ({}): {}", file.path, file.moment, file.text.trim().replace('\n', "; "));
+    }
+    for note in &outcome.evidence.notes {
+        let _ = writeln!(text, "  note: {note}");
+    }
+    text
+}
+
+/// An expectation in one line.
+pub fn expectation_line(expectation: &Expectation) -> String {
+    let sign = if expectation.holds { "ok" } else { "NOT" };
+    let mut text = format!(
+        "[{sign}] {}: observed {}, expected {}",
+        expectation.what, expectation.observed, expectation.expected
+    );
+    if !expectation.tolerance.is_empty() {
+        let _ = write!(text, " ({})", expectation.tolerance);
+    }
+    text
+}
+
+type Checks<'a> = Vec<(&'a str, Vec<&'a Outcome>)>;
+
+fn by_area(run: &Run) -> Vec<(Area, Checks<'_>)> {
+    let mut areas: Vec<(Area, Checks<'_>)> = Vec::new();
+    for outcome in &run.outcomes {
+        let area = outcome.area();
+        if !areas.iter().any(|(known, _)| *known == area) {
+            areas.push((area.clone(), Vec::new()));
+        }
+        let (_, checks) = areas.iter_mut().find(|(known, _)| *known == area).expect("pushed above");
+        match checks.iter_mut().find(|(check, _)| *check == outcome.check) {
+            Some((_, outcomes)) => outcomes.push(outcome),
+            None => checks.push((&outcome.check, vec![outcome])),
+        }
+    }
+    areas
+}
+
+/// Reasons of what is not a pass; equal ones are told once.
+fn reasons(run: &Run) -> String {
+    let mut grouped: BTreeMap<(Verdict, &str), Vec<String>> = BTreeMap::new();
+    for outcome in run.outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Pass) {
+        let name = format!("{} ({})", outcome.check, outcome.subject);
+        grouped.entry((outcome.verdict, &outcome.reason)).or_default().push(name);
+    }
+    let lines: Vec<String> = grouped
+        .into_iter()
+        .map(|((verdict, reason), names)| {
+            let names = if names.len() > 3 {
+                format!("{} and {} more", names[..2].join(", "), names.len() - 2)
+            } else {
+                names.join(", ")
+            };
+            format!("{}: {names}\n    {}", verdict.word(), cut(reason))
+        })
+        .collect();
+    lines.join("\n")
+}
+
+fn cut(text: &str) -> String {
+    let line = text.replace('\n', " ");
+    if line.chars().count() <= 3 * WIDTH {
+        return line;
+    }
+    line.chars().take(3 * WIDTH).chain("...".chars()).collect()
+}
+
+struct Painter {
+    color: bool,
+}
+
+impl Painter {
+    fn bold(&self, text: &str) -> String {
+        if self.color { text.bold().to_string() } else { text.to_owned() }
+    }
+
+    fn cell(&self, outcome: &Outcome) -> String {
+        let style = match outcome.verdict {
+            Verdict::Pass => Style::new().green(),
+            Verdict::Fail | Verdict::Error => Style::new().red().bold(),
+            Verdict::Skip => Style::new().dimmed(),
+            Verdict::Inconclusive => Style::new().yellow(),
+        };
+        let text = format!("{} {} {} ms", outcome.subject, outcome.verdict.word(), outcome.duration_ms);
+        let text = format!("{text:<22}");
+        if self.color { text.style(style).to_string() } else { text }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::record::{Evidence, Host, SCHEMA_VERSION, Scope, SubjectInfo};
+
+    pub(crate) fn example() -> Run {
+        let outcome = |check: &str, subject: &str, verdict, reason: &str| Outcome {
+            check: check.into(),
+            subject: subject.into(),
+            scope: Scope::Runtime,
+            claim: "it holds".into(),
+            fault: None,
+            verdict,
+            reason: reason.into(),
+            attempts: 1,
+            duration_ms: 12,
+            evidence: Evidence::default(),
+        };
+        Run {
+            schema_version: SCHEMA_VERSION,
+            id: "abc".into(),
+            plimsoll: "0.1.0".into(),
+            started: "2026-01-01T00:00:00Z".into(),
+            duration_ms: 1234,
+            host: Host { kernel: "6.1".into(), cgroup_mode: "hybrid".into(), ..Host::default() },
+            subjects: vec![SubjectInfo { name: "core".into(), path: "/x".into(), version: "1".into() }],
+            outcomes: vec![
+                outcome("ns.uts.hostname", "core", Verdict::Pass, ""),
+                outcome("ns.uts.hostname", "runc", Verdict::Fail, "the host was renamed"),
+                outcome("cpu.quota.20-percent", "core", Verdict::Skip, "no controller cpu"),
+            ],
+            left_behind: vec![],
+        }
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_check_and_a_reason_for_each_red_one() {
+        let text = table(&example(), false);
+        let line = text.lines().find(|line| line.contains("ns.uts.hostname")).unwrap();
+        assert!(line.contains("core pass") && line.contains("runc FAIL"), "{text}");
+        assert!(text.contains("the host was renamed") && text.contains("no controller cpu"), "{text}");
+        assert!(text.ends_with("1 held, 1 failed, 1 skipped in 1.2 s\n"), "{text}");
+    }
+
+    #[test]
+    fn a_failure_outranks_trouble_of_the_harness() {
+        let mut run = example();
+        assert_eq!(run.exit_status(), 1);
+        run.outcomes.retain(|outcome| outcome.verdict != Verdict::Fail);
+        assert_eq!(run.exit_status(), 0);
+        run.outcomes[0].verdict = Verdict::Error;
+        assert_eq!(run.exit_status(), 2);
+        run.outcomes[0].verdict = Verdict::Pass;
+        run.left_behind.push("a mount".into());
+        assert_eq!(run.exit_status(), 2);
+    }
+}

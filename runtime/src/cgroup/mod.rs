@@ -1,0 +1,443 @@
+//! Control groups: where a container's group lives on each hierarchy, and what can be done with it.
+//!
+//! A [`Group`] spans every hierarchy of the [`Layout`]; what differs between v1 and v2 is behind one trait.
+
+mod detect;
+mod device_filter;
+mod files;
+mod stats;
+mod v1;
+mod v2;
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+pub use detect::{Hierarchy, Layout, Mode, Version};
+pub use stats::Stats;
+
+use crate::error::{Doing, Error, Remedy, Result};
+use crate::process::pidfd;
+use crate::spec::Resources;
+
+/// How long to wait for killed processes to be gone before giving up.
+const DYING: Duration = Duration::from_secs(10);
+
+/// What one generation of the interface does differently from the other.
+trait Interface {
+    /// Makes a fresh directory usable, given its parent (which already is).
+    fn prepare(&self, parent: &Path, dir: &Path) -> Result<()>;
+    /// Writes those limits whose controllers this hierarchy owns.
+    fn apply(&self, part: &Part, resources: &Resources) -> Result<()>;
+    /// The file through which a single-threaded process moves itself in.
+    fn join_file(&self) -> &'static str;
+    /// Stops (or lets go) every task, and returns when that has happened.
+    fn set_frozen(&self, dir: &Path, frozen: bool) -> Result<()>;
+    /// Whether every task is stopped.
+    fn is_frozen(&self, dir: &Path) -> bool;
+    /// Kills all processes at once, if the interface has a way to; says whether it has.
+    fn kill_at_once(&self, dir: &Path) -> bool;
+    /// Adds what this hierarchy's controllers counted.
+    fn count(&self, part: &Part, stats: &mut Stats);
+}
+
+impl Version {
+    fn interface(self) -> &'static dyn Interface {
+        match self {
+            Version::V1 => &v1::V1,
+            Version::V2 => &v2::V2,
+        }
+    }
+}
+
+/// A group's directory on one hierarchy.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The hierarchy.
+    pub hierarchy: Hierarchy,
+    /// The directory of the group.
+    pub dir: PathBuf,
+}
+
+/// One group on every hierarchy of the host.
+#[derive(Debug, Clone, Default)]
+pub struct Group {
+    parts: Vec<Part>,
+}
+
+/// The directories of a group, as they are kept in a container's state.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Directories(pub Vec<PathBuf>);
+
+/// Opened files through which a process moves itself into a group, without looking anything up again: it may
+/// by then no longer see the host's paths.
+#[derive(Debug, Default)]
+pub struct Ticket {
+    files: Vec<(PathBuf, File)>,
+    /// The v2 directory, if the process can be cloned right into it.
+    clone_into: Option<File>,
+}
+
+impl Group {
+    /// The group at `path` on every hierarchy: below the root of each if `path` is absolute, else below the
+    /// caller's own group. Nothing is made yet.
+    ///
+    /// # Errors
+    /// No hierarchy is mounted, or the path names no group.
+    pub fn plan(layout: &Layout, path: &Path) -> Result<Self> {
+        if layout.hierarchies.is_empty() {
+            return Err(Error::new("no cgroup hierarchy is mounted")
+                .remedy("mount -t cgroup2 none /sys/fs/cgroup, or the v1 controllers below it"));
+        }
+        let own = std::fs::read_to_string("/proc/self/cgroup").doing(|| "reading /proc/self/cgroup")?;
+        let mut group = Group::default();
+        for hierarchy in &layout.hierarchies {
+            let dir = home(layout, hierarchy, &own, path)?;
+            group.parts.push(Part { hierarchy: hierarchy.clone(), dir });
+        }
+        Ok(group)
+    }
+
+    /// Makes the planned directories. Existing ones are used if they are empty.
+    ///
+    /// # Errors
+    /// A directory has processes in it or cannot be made (named, with the remedy); nothing stays behind.
+    pub fn make(&self) -> Result<()> {
+        for part in &self.parts {
+            refuse_used(&part.dir)?;
+        }
+        for (number, part) in self.parts.iter().enumerate() {
+            if let Err(error) = make_dirs(&part.hierarchy, &part.dir) {
+                let _ = Group { parts: self.parts[..=number].to_vec() }.remove();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The group that a process is in.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn of_process(layout: &Layout, pid: i32) -> Result<Self> {
+        let path = format!("/proc/{pid}/cgroup");
+        let text = std::fs::read_to_string(&path).doing(|| format!("reading {path}"))?;
+        let parts = layout
+            .hierarchies
+            .iter()
+            .filter_map(|hierarchy| {
+                let dir = hierarchy.dir(layout.group_of(hierarchy, &text)?)?;
+                Some(Part { hierarchy: hierarchy.clone(), dir })
+            })
+            .collect();
+        Ok(Group { parts })
+    }
+
+    /// The group with these directories, which [`Group::directories`] gave.
+    pub fn at(layout: &Layout, directories: &Directories) -> Self {
+        let parts = directories
+            .0
+            .iter()
+            .filter_map(|dir| {
+                // The longest mount point wins: hierarchies may be mounted below one another.
+                let hierarchy = layout
+                    .hierarchies
+                    .iter()
+                    .filter(|hierarchy| dir.starts_with(&hierarchy.mount_point))
+                    .max_by_key(|hierarchy| hierarchy.mount_point.as_os_str().len())?;
+                Some(Part { hierarchy: hierarchy.clone(), dir: dir.clone() })
+            })
+            .collect();
+        Group { parts }
+    }
+
+    /// Its directories, for [`Group::at`].
+    pub fn directories(&self) -> Directories {
+        Directories(self.parts.iter().map(|part| part.dir.clone()).collect())
+    }
+
+    /// Its directory on each hierarchy.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Its directory on the hierarchy that owns a controller.
+    pub fn part(&self, controller: &str) -> Option<&Part> {
+        self.parts.iter().find(|part| part.hierarchy.owns(controller))
+    }
+
+    /// Writes limits. Every one that is asked for is either written or refused with an error: none is dropped
+    /// because its controller happens to be missing.
+    ///
+    /// # Errors
+    /// A controller that is not there, or a value that the kernel refuses: named with file and field.
+    pub fn apply(&self, resources: &Resources) -> Result<()> {
+        self.refuse_missing_controllers(resources)?;
+        for part in &self.parts {
+            part.hierarchy.version.interface().apply(part, resources)?;
+        }
+        self.apply_device_filter(resources)
+    }
+
+    /// Opens what a process needs to join.
+    ///
+    /// # Errors
+    /// A file cannot be opened for writing.
+    pub fn ticket(&self) -> Result<Ticket> {
+        let mut ticket = Ticket::default();
+        for part in &self.parts {
+            if part.hierarchy.version == Version::V2 {
+                let dir = File::open(&part.dir).doing(|| format!("opening {}", part.dir.display()))?;
+                ticket.clone_into = Some(dir);
+            } else {
+                let path = part.dir.join(part.hierarchy.version.interface().join_file());
+                let file = File::options()
+                    .write(true)
+                    .open(&path)
+                    .doing(|| format!("opening {}", path.display()))?;
+                ticket.files.push((path, file));
+            }
+        }
+        Ok(ticket)
+    }
+
+    /// Moves another process, with all its threads, into the group.
+    ///
+    /// # Errors
+    /// The kernel refuses, on the named hierarchy.
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        self.parts.iter().try_for_each(|part| files::write(&part.dir, "cgroup.procs", &pid.to_string()))
+    }
+
+    /// The processes of the group and of the groups below it.
+    pub fn processes(&self) -> Vec<i32> {
+        let mut found: Vec<i32> =
+            self.parts.iter().flat_map(|part| files::processes_below(&part.dir)).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Stops every task and returns once all are stopped, or lets them go.
+    ///
+    /// # Errors
+    /// No hierarchy has a freezer, or the tasks did not stop in time.
+    pub fn set_frozen(&self, frozen: bool) -> Result<()> {
+        let part = self.freezer().ok_or_else(|| {
+            Error::new("no cgroup hierarchy has a freezer")
+                .remedy("mount the v1 freezer controller, or cgroup2")
+        })?;
+        part.hierarchy.version.interface().set_frozen(&part.dir, frozen)
+    }
+
+    /// Whether every task is stopped.
+    pub fn is_frozen(&self) -> bool {
+        self.freezer().is_some_and(|part| part.hierarchy.version.interface().is_frozen(&part.dir))
+    }
+
+    /// Sends a signal to every process, again and again until no new one appears.
+    pub fn signal_all(&self, signal: Signal) {
+        let mut signalled = std::collections::BTreeSet::new();
+        loop {
+            let fresh: Vec<i32> = self.processes().into_iter().filter(|pid| signalled.insert(*pid)).collect();
+            if fresh.is_empty() {
+                return;
+            }
+            for pid in fresh {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+            }
+        }
+    }
+
+    /// Kills every process and waits until they are gone.
+    ///
+    /// # Errors
+    /// Some did not die (blocked in the kernel).
+    pub fn kill(&self) -> Result<()> {
+        let deadline = Instant::now() + DYING;
+        loop {
+            let alive = self.processes();
+            if alive.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::new(format!("processes {alive:?} do not die")));
+            }
+            let waiting: Vec<OwnedFd> = alive.iter().filter_map(|pid| pidfd::open(*pid).ok()).collect();
+            let at_once =
+                self.parts.iter().any(|part| part.hierarchy.version.interface().kill_at_once(&part.dir));
+            if !at_once {
+                self.signal_all(Signal::SIGKILL);
+                // On v1 a frozen task dies only when it is thawed.
+                if let Some(freezer) = self.freezer().filter(|part| part.hierarchy.version == Version::V1) {
+                    let _ = v1::V1.set_frozen(&freezer.dir, false);
+                }
+            }
+            for process in waiting {
+                pidfd::wait_exit(process.as_fd(), deadline.saturating_duration_since(Instant::now()))?;
+            }
+        }
+    }
+
+    /// What its controllers counted.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        for part in &self.parts {
+            part.hierarchy.version.interface().count(part, &mut stats);
+        }
+        stats
+    }
+
+    /// Removes the group and all groups below it. What is gone already is fine.
+    ///
+    /// # Errors
+    /// A directory that cannot be removed, because processes are still in it.
+    pub fn remove(&self) -> Result<()> {
+        self.parts.iter().try_for_each(|part| files::remove_below(&part.dir, DYING))
+    }
+
+    fn freezer(&self) -> Option<&Part> {
+        self.part("freezer")
+            .or_else(|| self.parts.iter().find(|part| part.dir.join("cgroup.freeze").exists()))
+    }
+
+    /// v2 has no devices controller: a BPF program decides there.
+    fn apply_device_filter(&self, resources: &Resources) -> Result<()> {
+        if resources.devices.is_empty() || self.part("devices").is_some() {
+            return Ok(());
+        }
+        match self.parts.iter().find(|part| part.hierarchy.version == Version::V2) {
+            Some(part) => device_filter::attach(&part.dir, &resources.devices),
+            None => Err(missing("devices", "linux.resources.devices")),
+        }
+    }
+
+    fn refuse_missing_controllers(&self, resources: &Resources) -> Result<()> {
+        let cpu = resources.cpu.as_ref();
+        let cpuset = cpu.is_some_and(|cpu| cpu.cpus.is_some() || cpu.mems.is_some());
+        let bandwidth = cpu.is_some_and(|cpu| {
+            cpu.quota.is_some() || cpu.shares.is_some() || cpu.period.is_some() || cpu.idle.is_some()
+        });
+        let network = resources.network.as_ref();
+        let asked = [
+            ("memory", resources.memory.is_some(), "linux.resources.memory"),
+            ("cpu", bandwidth, "linux.resources.cpu"),
+            ("cpuset", cpuset, "linux.resources.cpu.cpus"),
+            ("pids", resources.pids.is_some_and(|pids| pids.limit != 0), "linux.resources.pids"),
+            ("hugetlb", !resources.hugepage_limits.is_empty(), "linux.resources.hugepageLimits"),
+            ("net_cls", network.is_some_and(|n| n.class_id.is_some()), "linux.resources.network.classID"),
+            (
+                "net_prio",
+                network.is_some_and(|n| !n.priorities.is_empty()),
+                "linux.resources.network.priorities",
+            ),
+        ];
+        for (controller, wanted, field) in asked {
+            if wanted && self.part(controller).is_none() {
+                return Err(missing(controller, field));
+            }
+        }
+        if resources.block_io.is_some() && self.part("blkio").or(self.part("io")).is_none() {
+            return Err(missing("io", "linux.resources.blockIO"));
+        }
+        if !resources.unified.is_empty()
+            && !self.parts.iter().any(|part| part.hierarchy.version == Version::V2)
+        {
+            return Err(Error::new("config.json: linux.resources.unified: no cgroup2 hierarchy is mounted"));
+        }
+        Ok(())
+    }
+}
+
+impl Ticket {
+    /// Whether there is no group at all to join.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.clone_into.is_none()
+    }
+
+    /// The v2 group that the process must be cloned into (CLONE_INTO_CGROUP): so it never runs outside, and
+    /// nothing waits for a grace period.
+    pub fn cgroup(&self) -> Option<BorrowedFd<'_>> {
+        self.clone_into.as_ref().map(File::as_fd)
+    }
+
+    /// Moves the calling process into the v1 groups. It must be single-threaded: on v1 `tasks` moves one thread, which spares
+    /// the wait for an RCU grace period that moving a whole process costs on an idle machine.
+    ///
+    /// # Errors
+    /// The kernel refuses, on the named file.
+    pub fn join(&self) -> Result<()> {
+        for (path, file) in &self.files {
+            let mut file = file;
+            file.write_all(b"0").doing(|| format!("joining {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn missing(controller: &str, field: &str) -> Error {
+    Error::new(format!("config.json: {field}: no mounted cgroup hierarchy has the controller '{controller}'"))
+        .remedy(
+            "mount it, boot without cgroup_disable for it, or drop the field; `cat /proc/cgroups` shows what the kernel has",
+        )
+}
+
+/// A group is removed with its container, so it must not be somebody else's.
+fn refuse_used(dir: &Path) -> Result<()> {
+    if files::processes_below(dir).is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(format!("config.json: linux.cgroupsPath: {} has processes in it", dir.display()))
+        .remedy("give each container a group of its own"))
+}
+
+/// The directory of the group `path` on a hierarchy.
+fn home(layout: &Layout, hierarchy: &Hierarchy, own: &str, path: &Path) -> Result<PathBuf> {
+    let clean: PathBuf =
+        path.components().filter(|part| matches!(part, std::path::Component::Normal(_))).collect();
+    if clean.as_os_str().is_empty() || path.components().any(|part| part == std::path::Component::ParentDir) {
+        return Err(Error::new(format!(
+            "config.json: linux.cgroupsPath: '{}' does not name a group below the root",
+            path.display()
+        )));
+    }
+    if path.is_absolute() {
+        return Ok(hierarchy.mount_point.join(clean));
+    }
+    let mut base = layout
+        .group_of(hierarchy, own)
+        .and_then(|group| hierarchy.dir(group))
+        .unwrap_or_else(|| hierarchy.mount_point.clone());
+    // On v2 the caller's own group has processes in it, so no controller could be handed to a child: one up.
+    if hierarchy.version == Version::V2 && base != hierarchy.mount_point {
+        base.pop();
+    }
+    Ok(base.join(clean))
+}
+
+fn make_dirs(hierarchy: &Hierarchy, dir: &Path) -> Result<()> {
+    let interface = hierarchy.version.interface();
+    let below: Vec<_> = dir
+        .strip_prefix(&hierarchy.mount_point)
+        .expect("a group's directory lies below its hierarchy")
+        .components()
+        .collect();
+    let mut parent = hierarchy.mount_point.clone();
+    for component in below {
+        let child = parent.join(component);
+        match std::fs::create_dir(&child) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.doing(|| format!("making the cgroup {}", child.display())).or_advise(|| {
+                "run as root on a host whose cgroup mounts are writable, or name a delegated group in linux.cgroupsPath"
+            })?,
+        }
+        interface.prepare(&parent, &child)?;
+        parent = child;
+    }
+    Ok(())
+}

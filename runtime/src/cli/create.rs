@@ -1,0 +1,89 @@
+//! `plim-runtime create`, and what it shares with `run`.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Outcome, log::Log, terminal, write_pid_file};
+use crate::container::{Container, Created, Options};
+use crate::error::Error;
+use crate::spec;
+
+/// Options of every command that makes a container.
+#[derive(Debug, Args)]
+pub(super) struct Making {
+    /// Directory with config.json
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub(super) bundle: PathBuf,
+    /// UNIX socket that gets the master of the container's terminal
+    #[arg(long, value_name = "PATH")]
+    pub(super) console_socket: Option<PathBuf>,
+    /// Where the container's host PID is written
+    #[arg(long, value_name = "FILE")]
+    pub(super) pid_file: Option<PathBuf>,
+    /// Do not use pivot_root, for hosts that run from an initramfs
+    #[arg(long)]
+    pub(super) no_pivot: bool,
+    /// Share the caller's session keyring
+    #[arg(long)]
+    pub(super) no_new_keyring: bool,
+    /// How many descriptors after 0, 1, 2 the application gets
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) preserve_fds: u32,
+    /// Name of the container
+    #[arg(value_name = "CONTAINER-ID")]
+    id: String,
+}
+
+impl Making {
+    /// Name of the container.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Reads the bundle and makes the container.
+    pub(super) fn make(
+        &self,
+        root: &Path,
+        log: &Log,
+        own_console: Option<OwnedFd>,
+        start: bool,
+    ) -> Result<Created, Error> {
+        let bundle = spec::load(&self.bundle)?;
+        bundle.warnings.iter().for_each(|warning| log.warning(warning));
+        terminal::close_other_fds(self.preserve_fds)?;
+        let console = match (&self.console_socket, own_console) {
+            (Some(path), _) => Some(terminal::connect(path)?),
+            (None, Some(own)) if bundle.spec.process.as_ref().is_some_and(|process| process.terminal) => {
+                Some(own)
+            }
+            _ => None,
+        };
+        let options = Options {
+            root,
+            id: &self.id,
+            console: console.as_ref(),
+            no_pivot: self.no_pivot,
+            no_new_keyring: self.no_new_keyring,
+            start,
+        };
+        let created = Container::create(&bundle, &options)?;
+        created.warnings.iter().for_each(|warning| log.warning(warning));
+        log.debug(|| format!("container {} has process {}", self.id, created.init.pid));
+        write_pid_file(self.pid_file.as_ref(), created.init.pid)?;
+        Ok(created)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    #[command(flatten)]
+    making: Making,
+}
+
+impl Create {
+    pub(super) fn run(&self, root: &Path, log: &Log) -> Outcome {
+        self.making.make(root, log, None, false).map(|_| 0)
+    }
+}

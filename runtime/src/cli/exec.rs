@@ -1,0 +1,160 @@
+//! `plim-runtime exec`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Outcome, log::Log, terminal, write_pid_file};
+use crate::container::{self, Container};
+use crate::error::{Doing, Error, Result};
+use crate::process::supervise::{Signals, watch};
+use crate::spec::{Capabilities, Process};
+
+#[derive(Debug, Args)]
+pub(super) struct Exec {
+    /// UNIX socket that gets the master of the process's terminal
+    #[arg(long, value_name = "PATH")]
+    console_socket: Option<PathBuf>,
+    /// Working directory
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// More environment, as NAME=value
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Give it a terminal
+    #[arg(long, short)]
+    tty: bool,
+    /// Numeric user, as UID[:GID]
+    #[arg(long, short, value_name = "UID[:GID]")]
+    user: Option<String>,
+    /// More groups
+    #[arg(long, short = 'g', value_name = "GID")]
+    additional_gids: Vec<u32>,
+    /// JSON file with the whole process, instead of arguments
+    #[arg(long, short, value_name = "FILE")]
+    process: Option<PathBuf>,
+    /// Return once it has started
+    #[arg(long, short)]
+    detach: bool,
+    /// Where its host PID is written
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// SELinux label
+    #[arg(long, value_name = "LABEL")]
+    process_label: Option<String>,
+    /// AppArmor profile
+    #[arg(long, value_name = "PROFILE")]
+    apparmor: Option<String>,
+    /// Never let it gain rights by execve
+    #[arg(long)]
+    no_new_privs: bool,
+    /// More capabilities
+    #[arg(long, short, value_name = "CAP")]
+    cap: Vec<String>,
+    /// How many descriptors after 0, 1, 2 it gets
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
+    /// Start it in a paused container, where it waits for resume
+    #[arg(long)]
+    ignore_paused: bool,
+    /// Name of the container
+    #[arg(value_name = "CONTAINER-ID")]
+    id: String,
+    /// Program and arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl Exec {
+    pub(super) fn run(&self, root: &Path, log: &Log) -> Outcome {
+        let container = Container::find(root, &self.id)?;
+        let process = self.process(&container)?;
+        terminal::close_other_fds(self.preserve_fds)?;
+        let signals = if self.detach { None } else { Some(Signals::block()?) };
+        let (ours, theirs) = terminal::pair()?;
+        let console = match &self.console_socket {
+            Some(path) if process.terminal => Some(terminal::connect(path)?),
+            None if process.terminal && !self.detach => Some(theirs),
+            _ => None,
+        };
+        let wanted = container::Exec {
+            process: &process,
+            console: console.as_ref(),
+            ignore_paused: self.ignore_paused,
+        };
+        let started = container.exec(&wanted)?;
+        started.warnings.iter().for_each(|warning| log.warning(warning));
+        write_pid_file(self.pid_file.as_ref(), started.child.pid)?;
+        let Some(signals) = signals else { return Ok(0) };
+        let master = if process.terminal && self.console_socket.is_none() {
+            Some(terminal::receive(&ours)?)
+        } else {
+            None
+        };
+        let status = watch(&started.child.pidfd, &signals, master.as_ref())?;
+        Ok(u8::try_from(status).unwrap_or(u8::MAX))
+    }
+
+    /// What to run: the file's process as it is, or the container's own with the arguments' changes.
+    fn process(&self, container: &Container) -> Result<Process> {
+        if let Some(path) = &self.process {
+            let text = std::fs::read(path).doing(|| format!("--process: reading {}", path.display()))?;
+            return serde_json::from_slice(&text)
+                .map_err(|error| Error::new(format!("--process: {}: {error}", path.display())));
+        }
+        if self.command.is_empty() {
+            return Err(
+                Error::new("exec needs a command").remedy("plim-runtime exec CONTAINER-ID COMMAND [ARG...]")
+            );
+        }
+        let mut process = container.spec().process.clone().unwrap_or_default();
+        process.args.clone_from(&self.command);
+        process.terminal = self.tty;
+        process.env.extend(self.env.iter().cloned());
+        if let Some(cwd) = &self.cwd {
+            process.cwd.clone_from(cwd);
+        }
+        if let Some(user) = &self.user {
+            (process.user.uid, process.user.gid) = parse_user(user, process.user.gid)?;
+        }
+        process.user.additional_gids.extend(&self.additional_gids);
+        process.no_new_privileges |= self.no_new_privs;
+        if let Some(label) = &self.process_label {
+            process.selinux_label = Some(label.clone());
+        }
+        if let Some(profile) = &self.apparmor {
+            process.apparmor_profile = Some(profile.clone());
+        }
+        if !self.cap.is_empty() {
+            let sets = process.capabilities.get_or_insert_with(Capabilities::default);
+            for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted, &mut sets.inheritable] {
+                set.extend(self.cap.iter().cloned());
+            }
+        }
+        Ok(process)
+    }
+}
+
+fn parse_user(text: &str, gid: u32) -> Result<(u32, u32)> {
+    let number = |part: &str| {
+        part.parse().map_err(|_| {
+            Error::new(format!("--user: '{part}' is not a number")).remedy("give UID or UID:GID in numbers")
+        })
+    };
+    match text.split_once(':') {
+        Some((uid, gid)) => Ok((number(uid)?, number(gid)?)),
+        None => Ok((number(text)?, gid)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_user;
+
+    #[test]
+    fn users_are_numbers() {
+        assert_eq!(parse_user("5", 7).unwrap(), (5, 7));
+        assert_eq!(parse_user("5:6", 7).unwrap(), (5, 6));
+        assert!(parse_user("www-data", 7).unwrap_err().to_string().contains("www-data"));
+    }
+}

@@ -1,0 +1,57 @@
+//! `plim-runtime list`
+
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+
+use super::{Outcome, print_json};
+use crate::container::Container;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// How they are printed
+    #[arg(long, short, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Ids alone
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl List {
+    pub(super) fn run(&self, root: &Path) -> Outcome {
+        let ids = Container::ids(root)?;
+        if self.quiet {
+            ids.iter().for_each(|id| println!("{id}"));
+            return Ok(0);
+        }
+        // One that is being made or removed just now has no state to show.
+        let states: Vec<_> =
+            ids.iter().filter_map(|id| Container::find(root, id).ok()).map(|found| found.state()).collect();
+        if self.format == Format::Json {
+            return print_json(&states);
+        }
+        let width = states.iter().map(|state| state.id.len()).max().unwrap_or(0).max(12);
+        println!(
+            "{:width$}  {:<10}  {:<8}  {:<30}  {:<10}  BUNDLE",
+            "ID", "PID", "STATUS", "CREATED", "OWNER"
+        );
+        for state in states {
+            println!(
+                "{:width$}  {:<10}  {:<8}  {:<30}  {:<10}  {}",
+                state.id,
+                state.pid,
+                state.status,
+                state.created,
+                state.owner,
+                state.bundle.display()
+            );
+        }
+        Ok(0)
+    }
+}

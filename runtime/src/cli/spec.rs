@@ -1,0 +1,29 @@
+//! `plim-runtime spec`: a config.json to start from, with runc's defaults.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Outcome;
+use crate::error::{Doing, Error, Remedy};
+use crate::spec::example;
+
+#[derive(Debug, Args)]
+pub(super) struct SpecFile {
+    /// Directory to write it into
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    bundle: PathBuf,
+}
+
+impl SpecFile {
+    pub(super) fn run(&self) -> Outcome {
+        let path = self.bundle.join("config.json");
+        let text = serde_json::to_string_pretty(&example()).map_err(|error| Error::new(error.to_string()))?;
+        std::fs::File::create_new(&path)
+            .and_then(|mut file| writeln!(file, "{text}"))
+            .doing(|| format!("writing {}", path.display()))
+            .or_advise(|| "an existing file is never replaced")?;
+        Ok(0)
+    }
+}

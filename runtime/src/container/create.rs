@@ -1,0 +1,335 @@
+//! From a bundle to a container.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::sched::CloneFlags;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
+
+use super::state::{Home, Record, Status};
+use super::{Container, DYING, to_json, with_short_path};
+use crate::cgroup::{Group, Layout, Ticket};
+use crate::error::{Doing, Error, Remedy, Result};
+use crate::namespace::{self, Kind};
+use crate::process::channel::{Channel, Message};
+use crate::process::clone::{Child, Side, clone3};
+use crate::process::credentials::{self, CapabilitySets};
+use crate::process::seccomp::Filter;
+use crate::process::{Gate, Init, hooks, pidfd};
+use crate::rootfs::devices;
+use crate::spec::{Bundle, IdMapping, Linux, Process, Resources};
+
+/// How a container is to be made, beside its bundle.
+#[derive(Debug)]
+pub struct Options<'a> {
+    /// Directory of all states.
+    pub root: &'a Path,
+    /// Its id.
+    pub id: &'a str,
+    /// Where the terminal's master goes.
+    pub console: Option<&'a OwnedFd>,
+    /// Never pivot.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Start the application at once, instead of waiting for `start`.
+    pub start: bool,
+}
+
+/// A container just made, and its first process.
+#[derive(Debug)]
+pub struct Created {
+    /// The container.
+    pub container: Container,
+    /// Its first process, a child of the caller.
+    pub init: Child,
+    /// What was passed over.
+    pub warnings: Vec<String>,
+}
+
+/// What must be undone if the next step fails; forgotten once all have succeeded.
+struct Undo<'a> {
+    home: &'a Home,
+    group: Group,
+    init: Option<Child>,
+    armed: bool,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        if let Some(init) = &self.init {
+            let _ = pidfd::signal(init.pidfd.as_fd(), Signal::SIGKILL);
+            let _ = pidfd::wait_exit(init.pidfd.as_fd(), DYING);
+            let _ = pidfd::reap(&init.pidfd);
+        }
+        let _ = self.group.kill();
+        let _ = self.group.remove();
+        let _ = self.home.remove();
+    }
+}
+
+impl Container {
+    /// Makes a container from a bundle. Whatever fails, nothing of it is left on the host.
+    ///
+    /// The caller must have a single thread.
+    ///
+    /// # Errors
+    /// Names the field or file, and the remedy where one is known.
+    pub fn create(bundle: &Bundle, options: &Options<'_>) -> Result<Created> {
+        let spec = &bundle.spec;
+        let linux = spec.linux();
+        // All that can be wrong in the configuration is found before anything is made.
+        let process = spec.process.as_ref().ok_or_else(|| {
+            Error::new("config.json: process is missing").remedy("without it there is nothing to start")
+        })?;
+        let (capabilities, warnings) = CapabilitySets::parse(process.capabilities.as_ref());
+        let filter = linux.seccomp.as_ref().map(Filter::compile).transpose()?;
+        process.rlimits.iter().try_for_each(|limit| credentials::resource(&limit.kind).map(drop))?;
+        check_console(process, options)?;
+        let joins = open_joined_namespaces(&linux)?;
+
+        let home = Home::claim(options.root, options.id)?;
+        let mut undo = Undo { home: &home, group: Group::default(), init: None, armed: true };
+        let layout = Layout::detect()?;
+        let default = PathBuf::from(options.id);
+        let path = linux.cgroups_path.as_deref().unwrap_or(&default);
+        let mut resources = linux.resources.clone().unwrap_or_default();
+        if !resources.devices.is_empty() {
+            resources.devices.extend(devices::default_rules());
+        }
+        let planned = Group::plan(&layout, path)?;
+        let mut record = Record {
+            id: options.id.into(),
+            pid: 0,
+            pid_start: 0,
+            bundle: bundle.dir.clone(),
+            rootfs: bundle.rootfs.clone(),
+            created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+            owner: nix::unistd::geteuid().as_raw(),
+            cgroups: planned.directories(),
+            spec: spec.clone(),
+        };
+        // Written down before anything else is made: whoever finds only this can remove the rest.
+        home.write(&record)?;
+        undo.group = make_group(planned, &resources)?;
+        if !undo.group.parts().is_empty() {
+            undo.group.apply(&resources)?;
+        }
+        let ticket = undo.group.ticket()?;
+        let gate = if options.start { Gate::Open } else { Gate::Listening(listen_for_start(&home)?) };
+        let (ours, theirs) = Channel::pair()?;
+        let state = to_json(&record.show(Status::Creating))?;
+        let in_new_user_namespace = linux.makes(Kind::User);
+        let init = Init {
+            id: options.id,
+            spec,
+            process,
+            bundle: &bundle.dir,
+            rootfs: &bundle.rootfs,
+            layout: &layout,
+            group: &undo.group,
+            ticket: (!in_new_user_namespace).then_some(&ticket),
+            joins: &joins,
+            console: options.console,
+            capabilities: &capabilities,
+            filter: filter.as_ref(),
+            no_pivot: options.no_pivot,
+            no_new_keyring: options.no_new_keyring,
+            state: &state,
+        };
+        let flags = prepare_namespaces(&linux, &joins)?;
+        // SAFETY: documented as this function's condition.
+        let child = match unsafe { clone3(flags, ticket.cgroup()) }
+            .doing(|| format!("making the container's namespaces ({flags:?})"))
+            .or_advise(
+                || "it needs root (CAP_SYS_ADMIN); /proc/sys/user/max_*_namespaces bounds their number",
+            )? {
+            Side::Child => {
+                home.release();
+                drop(ours);
+                init.run(theirs, gate)
+            }
+            Side::Parent(child) => child,
+        };
+        drop((theirs, gate));
+        record.pid = child.pid;
+        record.pid_start = pidfd::start_time(child.pid).unwrap_or(0);
+        let pid = child.pid;
+        undo.init = Some(child);
+        if in_new_user_namespace {
+            attach(&undo.group, &ticket, pid)?;
+            map_ids(pid, &linux)?;
+            ours.send(&Message::Go)?;
+        }
+        home.write(&record)?;
+        let live = LiveHooks { bundle, record: &record };
+        converse(&ours, &live, options.start)?;
+        undo.armed = false;
+        let group = std::mem::take(&mut undo.group);
+        let init = undo.init.take().expect("it was set above");
+        drop(undo);
+        // The caller may watch it for days, while others pause, update or delete it.
+        home.release();
+        let container = Container { home, record, group };
+        if options.start {
+            container.run_hooks("poststart")?;
+        }
+        Ok(Created { container, init, warnings })
+    }
+}
+
+struct LiveHooks<'a> {
+    bundle: &'a Bundle,
+    record: &'a Record,
+}
+
+impl LiveHooks<'_> {
+    fn run(&self) -> Result<()> {
+        let Some(wanted) = &self.bundle.spec.hooks else { return Ok(()) };
+        let state = to_json(&self.record.show(Status::Creating))?;
+        hooks::run("prestart", &wanted.prestart, &state)?;
+        hooks::run("createRuntime", &wanted.create_runtime, &state)
+    }
+}
+
+/// Talks to the first process until it is ready, or has become the application.
+fn converse(channel: &Channel, hooks: &LiveHooks<'_>, start: bool) -> Result<()> {
+    let expects_hooks = hooks
+        .bundle
+        .spec
+        .hooks
+        .as_ref()
+        .is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty());
+    if !expects_hooks {
+        // It may have failed already; then its reason is what is read next.
+        let _ = channel.send(&Message::Go);
+    }
+    loop {
+        match channel.receive()? {
+            Some(Message::Hooks) => {
+                hooks.run()?;
+                // One for the hooks, one for going on.
+                channel.send(&Message::Go)?;
+                channel.send(&Message::Go)?;
+            }
+            Some(Message::Failed(reason)) => return Err(Error::new(reason)),
+            Some(Message::Ready) => return Ok(()),
+            None if start => return Ok(()),
+            None => {
+                return Err(Error::new("the container's first process was killed before it was ready")
+                    .remedy("is linux.resources.memory.limit large enough for the runtime itself?"));
+            }
+            Some(Message::Go) => return Err(Error::new("the container's first process lost its way")),
+        }
+    }
+}
+
+/// An ordinary user may have no group of his own; a container without limits runs all the same.
+fn make_group(planned: Group, resources: &Resources) -> Result<Group> {
+    let mut unlimited = resources.clone();
+    // Device nodes cannot be made by an ordinary user anyway, so losing these rules loses nothing.
+    unlimited.devices.clear();
+    match planned.make() {
+        Ok(()) => Ok(planned),
+        Err(error)
+            if unlimited == Resources::default()
+                && !nix::unistd::geteuid().is_root()
+                && matches!(error.errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS)) =>
+        {
+            Ok(Group::default())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn check_console(process: &Process, options: &Options<'_>) -> Result<()> {
+    match (process.terminal, options.console) {
+        (true, None) => {
+            Err(Error::new("config.json: process.terminal is set, but nobody would get the terminal")
+                .remedy("name a socket with --console-socket, use run without --detach, or set it to false"))
+        }
+        (false, Some(_)) => Err(Error::new("--console-socket is given, but process.terminal is not set")),
+        _ => Ok(()),
+    }
+}
+
+fn open_joined_namespaces(linux: &Linux) -> Result<Vec<(File, Kind)>> {
+    let mut joins = Vec::new();
+    for kind in Kind::ALL {
+        if let Some(path) = linux.namespace(kind).and_then(|namespace| namespace.path.as_ref()) {
+            let file = namespace::open(path)
+                .map_err(|error| Error::new(format!("config.json: linux.namespaces: {error}")))?;
+            joins.push((file, kind));
+        }
+    }
+    if joins.iter().any(|(_, kind)| *kind == Kind::User) && Kind::ALL.iter().any(|kind| linux.makes(*kind)) {
+        return Err(Error::new(
+            "config.json: linux.namespaces: joining a user namespace by path while making others is not supported",
+        )
+        .remedy("give paths for all of them, or make a new user namespace"));
+    }
+    Ok(joins)
+}
+
+/// Does what must be done before the clone, and returns the flags for it.
+fn prepare_namespaces(linux: &Linux, joins: &[(File, Kind)]) -> Result<CloneFlags> {
+    // Both take in only those born after.
+    for (file, kind) in joins.iter().filter(|(_, kind)| *kind == Kind::Pid) {
+        namespace::join(file, *kind)?;
+    }
+    if linux.makes(Kind::Time) {
+        // Offsets can be written only while nobody is inside, so the clone itself cannot make it.
+        nix::sched::unshare(Kind::Time.flag()).doing(|| "making a time namespace")?;
+        for (clock, offset) in &linux.time_offsets {
+            let line = format!("{clock} {} {}", offset.secs, offset.nanosecs);
+            std::fs::write("/proc/self/timens_offsets", &line)
+                .doing(|| format!("config.json: linux.timeOffsets: writing '{line}'"))?;
+        }
+    }
+    Ok(Kind::ALL
+        .into_iter()
+        .filter(|kind| !matches!(kind, Kind::Time | Kind::Cgroup) && linux.makes(*kind))
+        .fold(CloneFlags::empty(), |all, kind| all | kind.flag()))
+}
+
+/// The first process cannot join by itself once it is in a user namespace of its own.
+fn attach(group: &Group, ticket: &Ticket, pid: i32) -> Result<()> {
+    if ticket.is_empty() { Ok(()) } else { group.attach(pid) }
+}
+
+fn map_ids(pid: i32, linux: &Linux) -> Result<()> {
+    let lines = |mappings: &[IdMapping]| {
+        mappings
+            .iter()
+            .map(|range| format!("{} {} {}\n", range.container_id, range.host_id, range.size))
+            .collect::<String>()
+    };
+    let write = |file: &str, text: &str, field: &str| {
+        std::fs::write(format!("/proc/{pid}/{file}"), text)
+            .doing(|| format!("config.json: linux.{field}: writing '{}' to {file}", text.trim_end()))
+            .or_advise(
+                || "without CAP_SETUID and CAP_SETGID only one's own id can be mapped, as a range of size 1",
+            )
+    };
+    if !nix::unistd::geteuid().is_root() {
+        // An unprivileged writer of gid_map must give up setgroups first, see user_namespaces(7).
+        let _ = write("setgroups", "deny", "gidMappings");
+    }
+    write("gid_map", &lines(&linux.gid_mappings), "gidMappings")?;
+    write("uid_map", &lines(&linux.uid_mappings), "uidMappings")
+}
+
+fn listen_for_start(home: &Home) -> Result<OwnedFd> {
+    let doing = || "making the start socket";
+    let socket =
+        socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).doing(doing)?;
+    with_short_path(home, |address| bind(socket.as_raw_fd(), address)).doing(doing)?;
+    listen(&socket, Backlog::new(1).expect("one is allowed")).doing(doing)?;
+    Ok(socket)
+}

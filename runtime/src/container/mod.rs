@@ -1,0 +1,250 @@
+//! The lifecycle of a container, over all the other parts. Source: OCI runtime-spec, runtime.md.
+
+mod create;
+mod exec;
+mod state;
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+
+pub use create::{Created, Options};
+pub use exec::{Exec, Started};
+pub use state::{State, Status};
+
+use crate::cgroup::{Group, Layout, Stats};
+use crate::error::{Doing, Error, Result};
+use crate::process::channel::{Channel, Message};
+use crate::process::{hooks, pidfd};
+use crate::spec::{Resources, Spec};
+use state::{Home, Record};
+
+/// How long a killed container may take to be gone.
+const DYING: Duration = Duration::from_secs(10);
+
+/// A container that exists.
+#[derive(Debug)]
+pub struct Container {
+    home: Home,
+    record: Record,
+    group: Group,
+}
+
+impl Container {
+    /// Opens a container to look at it.
+    ///
+    /// # Errors
+    /// It does not exist, or is still being made.
+    pub fn find(root: &Path, id: &str) -> Result<Self> {
+        Self::open(Home::find(root, id)?, id)
+    }
+
+    /// Opens a container to change it, after other commands that do so have ended.
+    ///
+    /// # Errors
+    /// As of [`Container::find`].
+    pub fn hold(root: &Path, id: &str) -> Result<Self> {
+        Self::open(Home::hold(root, id)?, id)
+    }
+
+    fn open(home: Home, id: &str) -> Result<Self> {
+        let record = home.read()?.ok_or_else(|| {
+            Error::new(format!("container '{id}' was never finished"))
+                .remedy("delete --force removes what is left of it")
+        })?;
+        let layout = Layout::detect()?;
+        let group = Group::at(&layout, &record.cgroups);
+        Ok(Self { home, record, group })
+    }
+
+    /// The ids of all containers below a root, in order.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn ids(root: &Path) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.doing(|| format!("reading {}", root.display()))?,
+        };
+        let mut ids: Vec<String> = entries
+            .flatten()
+            .filter(|entry| entry.path().is_dir())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> Status {
+        match self.record.live_pid() {
+            None if self.record.pid == 0 => Status::Creating,
+            None => Status::Stopped,
+            Some(_) if self.home.socket().exists() => Status::Created,
+            Some(_) if self.group.is_frozen() => Status::Paused,
+            Some(_) => Status::Running,
+        }
+    }
+
+    /// Its state as the specification shows it.
+    pub fn state(&self) -> State {
+        self.record.show(self.status())
+    }
+
+    /// Its configuration.
+    pub fn spec(&self) -> &Spec {
+        &self.record.spec
+    }
+
+    /// What its control groups counted.
+    pub fn stats(&self) -> Stats {
+        self.group.stats()
+    }
+
+    /// Its processes, as the caller sees them.
+    pub fn processes(&self) -> Vec<i32> {
+        self.group.processes()
+    }
+
+    /// Starts the application of a created container.
+    ///
+    /// # Errors
+    /// It was started before, or the application cannot be executed.
+    pub fn start(&self) -> Result<()> {
+        self.require(&[Status::Created], "start")?;
+        let doing = || "asking the container to start";
+        let socket =
+            socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).doing(doing)?;
+        with_short_path(&self.home, |address| connect(socket.as_raw_fd(), address)).doing(doing)?;
+        std::fs::remove_file(self.home.socket()).doing(|| "removing the start socket")?;
+        // The other end is closed by execve(2), and only by that does it stay silent.
+        if let Some(Message::Failed(reason)) = Channel::from_socket(socket).receive()? {
+            return Err(Error::new(reason));
+        }
+        self.run_hooks("poststart")
+    }
+
+    /// Sends a signal to the first process, or to all.
+    ///
+    /// # Errors
+    /// The container is not running.
+    pub fn kill(&self, signal: Signal, all: bool) -> Result<()> {
+        if all {
+            self.group.signal_all(signal);
+            return Ok(());
+        }
+        self.require(&[Status::Created, Status::Running, Status::Paused], "kill")?;
+        let process = pidfd::open(self.record.pid)?;
+        pidfd::signal(process.as_fd(), signal)?;
+        // A frozen process on v1 would keep its SIGKILL until it is thawed.
+        if signal == Signal::SIGKILL && self.group.is_frozen() {
+            self.group.set_frozen(false)?;
+        }
+        Ok(())
+    }
+
+    /// Freezes every process.
+    ///
+    /// # Errors
+    /// It is not running, or a process does not stop.
+    pub fn pause(&self) -> Result<()> {
+        self.require(&[Status::Created, Status::Running], "pause")?;
+        self.group.set_frozen(true)
+    }
+
+    /// Lets frozen processes go on.
+    ///
+    /// # Errors
+    /// It is not paused.
+    pub fn resume(&self) -> Result<()> {
+        self.require(&[Status::Paused], "resume")?;
+        self.group.set_frozen(false)
+    }
+
+    /// Changes limits of a live container.
+    ///
+    /// # Errors
+    /// The kernel refuses one; those before it are in force.
+    pub fn update(&self, resources: &Resources) -> Result<()> {
+        self.require(&[Status::Created, Status::Running, Status::Paused], "update")?;
+        self.group.apply(resources)
+    }
+
+    /// Removes a stopped container, or with `force` any: its processes are killed first.
+    ///
+    /// # Errors
+    /// It still runs, or something of it cannot be removed.
+    pub fn delete(self, force: bool) -> Result<()> {
+        let status = self.status();
+        if matches!(status, Status::Running | Status::Paused) && !force {
+            return Err(Error::new(format!("cannot delete container '{}' that is {status}", self.record.id))
+                .remedy("stop it with kill, or use delete --force"));
+        }
+        if let Some(pid) = self.record.live_pid()
+            && let Ok(process) = pidfd::open(pid)
+        {
+            let _ = pidfd::signal(process.as_fd(), Signal::SIGKILL);
+            if self.group.is_frozen() {
+                self.group.set_frozen(false)?;
+            }
+            pidfd::wait_exit(process.as_fd(), DYING)?;
+        }
+        // Without a PID namespace the first process does not take the others with it.
+        self.group.kill()?;
+        self.group.remove()?;
+        self.home.remove()?;
+        self.run_hooks("poststop")
+    }
+
+    /// Removes a container whose making or record was cut short.
+    ///
+    /// # Errors
+    /// Nothing of that name exists.
+    pub fn delete_remains(root: &Path, id: &str) -> Result<()> {
+        Home::hold(root, id)?.remove()
+    }
+
+    fn require(&self, allowed: &[Status], action: &str) -> Result<()> {
+        let status = self.status();
+        if allowed.contains(&status) {
+            return Ok(());
+        }
+        let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+        Err(Error::new(format!("cannot {action} container '{}' that is {status}", self.record.id))
+            .remedy(format!("it must be {}", allowed.join(" or "))))
+    }
+
+    fn run_hooks(&self, point: &str) -> Result<()> {
+        let Some(wanted) = &self.record.spec.hooks else { return Ok(()) };
+        let list = if point == "poststart" { &wanted.poststart } else { &wanted.poststop };
+        if list.is_empty() {
+            return Ok(());
+        }
+        hooks::run(point, list, &to_json(&self.state())?)
+    }
+}
+
+/// The directory that holds the states of all containers, where `--root` does not name one.
+pub fn default_root() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return PathBuf::from("/run/plim-runtime");
+    }
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    base.join("plim-runtime")
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::new(format!("writing JSON: {error}")))
+}
+
+/// Socket addresses hold 108 bytes, so the socket is reached through its directory's descriptor.
+fn with_short_path<T>(home: &Home, act: impl FnOnce(&UnixAddr) -> nix::Result<T>) -> std::io::Result<T> {
+    let dir = std::fs::File::open(home.dir())?;
+    let name = home.socket();
+    let name = name.file_name().expect("the socket has a name");
+    let path = crate::rootfs::resolve::by_descriptor(&dir).join(name);
+    Ok(act(&UnixAddr::new(&path)?)?)
+}

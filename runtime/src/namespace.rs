@@ -1,0 +1,131 @@
+//! Which namespaces there are, and how they are named, compared and joined.
+//!
+//! Source: namespaces(7), setns(2).
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nix::sched::CloneFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Doing, Result};
+
+/// The eight kinds of namespace, by their names in the OCI runtime specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// uid and gid numbers, and who holds which capability over what.
+    User,
+    /// Process ids.
+    Pid,
+    /// The mount table.
+    Mount,
+    /// Host and NIS domain name.
+    Uts,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Network devices, addresses, routes, ports, abstract sockets.
+    Network,
+    /// Which group is shown as the root of /proc/PID/cgroup.
+    Cgroup,
+    /// Offsets of CLOCK_MONOTONIC and CLOCK_BOOTTIME.
+    Time,
+}
+
+impl Kind {
+    /// Every kind, in the order in which they can be joined: the user namespace first, because it grants the
+    /// rights to join those that it owns.
+    pub const ALL: [Kind; 8] =
+        [Kind::User, Kind::Pid, Kind::Mount, Kind::Uts, Kind::Ipc, Kind::Network, Kind::Cgroup, Kind::Time];
+
+    /// The name of its link in `/proc/PID/ns`.
+    pub fn file(self) -> &'static str {
+        match self {
+            Kind::User => "user",
+            Kind::Pid => "pid",
+            Kind::Mount => "mnt",
+            Kind::Uts => "uts",
+            Kind::Ipc => "ipc",
+            Kind::Network => "net",
+            Kind::Cgroup => "cgroup",
+            Kind::Time => "time",
+        }
+    }
+
+    /// Its flag for clone(2), unshare(2) and setns(2).
+    pub fn flag(self) -> CloneFlags {
+        match self {
+            Kind::User => CloneFlags::CLONE_NEWUSER,
+            Kind::Pid => CloneFlags::CLONE_NEWPID,
+            Kind::Mount => CloneFlags::CLONE_NEWNS,
+            Kind::Uts => CloneFlags::CLONE_NEWUTS,
+            Kind::Ipc => CloneFlags::CLONE_NEWIPC,
+            Kind::Network => CloneFlags::CLONE_NEWNET,
+            Kind::Cgroup => CloneFlags::CLONE_NEWCGROUP,
+            Kind::Time => CloneFlags::from_bits_retain(libc::CLONE_NEWTIME),
+        }
+    }
+
+    /// Whether the running kernel has this kind at all.
+    pub fn is_supported(self) -> bool {
+        Path::new("/proc/self/ns").join(self.file()).exists()
+    }
+}
+
+/// The path of a process's namespace link.
+pub fn link(pid: i32, kind: Kind) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/ns/{}", kind.file()))
+}
+
+/// The identity of a process's namespace: the inode behind its link, unique among live namespaces.
+///
+/// # Errors
+/// The process is gone, or may not be inspected.
+pub fn id(pid: i32, kind: Kind) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let path = link(pid, kind);
+    Ok(std::fs::metadata(&path).doing(|| format!("reading {}", path.display()))?.ino())
+}
+
+/// Opens a namespace by path (a `/proc/PID/ns` link or a bind mount of one), to be joined later.
+///
+/// # Errors
+/// The path does not exist or may not be opened.
+pub fn open(path: &Path) -> Result<File> {
+    File::open(path).doing(|| format!("opening the namespace {}", path.display()))
+}
+
+/// Moves the calling thread into a namespace.
+///
+/// # Errors
+/// It is not of this kind, the caller lacks CAP_SYS_ADMIN over it, or (for user and mount namespaces) the
+/// caller has more than one thread.
+pub fn join(namespace: impl AsFd, kind: Kind) -> Result<()> {
+    nix::sched::setns(namespace, kind.flag()).doing(|| format!("joining the {} namespace", kind.file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_links_exist_for_supported_kinds() {
+        let own = std::process::id().cast_signed();
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_supported()) {
+            assert_eq!(id(own, kind).unwrap(), id(own, kind).unwrap(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_process_is_named() {
+        let message = id(i32::MAX, Kind::Uts).unwrap_err().to_string();
+        assert!(message.contains("/proc/2147483647/ns/uts"), "{message}");
+    }
+
+    #[test]
+    fn names_are_those_of_the_specification() {
+        assert_eq!(serde_json::to_string(&Kind::Network).unwrap(), "\"network\"");
+        assert_eq!(serde_json::from_str::<Kind>("\"mount\"").unwrap(), Kind::Mount);
+    }
+}

@@ -1,0 +1,187 @@
+//! What a process may do and who it is, set just before the application is executed.
+//!
+//! Source: capabilities(7), setresuid(2), setrlimit(2), proc(5).
+
+use std::collections::HashSet;
+use std::str::FromStr;
+
+use caps::{CapSet, Capability};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+use crate::error::{Doing, Error, Remedy, Result};
+use crate::spec::{Capabilities, Process, Rlimit};
+
+/// Capability sets by number instead of name, so that a wrong name is found before anything is made.
+#[derive(Debug, Default)]
+pub struct CapabilitySets {
+    bounding: HashSet<Capability>,
+    effective: HashSet<Capability>,
+    inheritable: HashSet<Capability>,
+    permitted: HashSet<Capability>,
+    ambient: HashSet<Capability>,
+}
+
+impl CapabilitySets {
+    /// Reads the names; `None` means no capabilities at all. Returns warnings about names that this kernel or
+    /// the core does not know, which the specification asks to pass over.
+    pub fn parse(names: Option<&Capabilities>) -> (Self, Vec<String>) {
+        let mut warnings = Vec::new();
+        let Some(names) = names else { return (Self::default(), warnings) };
+        let supported = caps::runtime::procfs_all_supported(None).unwrap_or_else(|_| caps::all());
+        let mut set = |names: &[String], field: &str| {
+            names
+                .iter()
+                .filter_map(|name| {
+                    let known = Capability::from_str(name).ok().filter(|cap| supported.contains(cap));
+                    if known.is_none() {
+                        warnings.push(format!(
+                            "process.capabilities.{field}: {name} is unknown here and ignored"
+                        ));
+                    }
+                    known
+                })
+                .collect::<HashSet<_>>()
+        };
+        let sets = Self {
+            bounding: set(&names.bounding, "bounding"),
+            effective: set(&names.effective, "effective"),
+            inheritable: set(&names.inheritable, "inheritable"),
+            permitted: set(&names.permitted, "permitted"),
+            ambient: set(&names.ambient, "ambient"),
+        };
+        (sets, warnings)
+    }
+
+    fn drop_bounding(&self) -> Result<()> {
+        let held = caps::read(None, CapSet::Bounding).map_err(capability_error)?;
+        for capability in held.difference(&self.bounding) {
+            caps::drop(None, CapSet::Bounding, *capability).map_err(capability_error)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&self) -> Result<()> {
+        // The kernel refuses what the runtime itself lacks; a container asked to have it gets what there is, as
+        // under every other runtime, and the effective set can never exceed the permitted one.
+        let held = caps::read(None, CapSet::Permitted).map_err(capability_error)?;
+        let permitted: HashSet<_> = self.permitted.intersection(&held).copied().collect();
+        let effective: HashSet<_> = self.effective.intersection(&permitted).copied().collect();
+        let inheritable: HashSet<_> = self.inheritable.intersection(&held).copied().collect();
+        caps::set(None, CapSet::Inheritable, &inheritable).map_err(capability_error)?;
+        // While the old effective set still has CAP_SETPCAP nothing else may be given up.
+        caps::set(None, CapSet::Effective, &effective).map_err(capability_error)?;
+        caps::set(None, CapSet::Permitted, &permitted).map_err(capability_error)?;
+        for capability in &self.ambient {
+            if permitted.contains(capability) && inheritable.contains(capability) {
+                caps::raise(None, CapSet::Ambient, *capability).map_err(capability_error)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Becomes the user that the process asks for, keeping only its capabilities.
+///
+/// # Errors
+/// The step that the kernel refused, by its field in `config.json`.
+pub fn assume(process: &Process, capabilities: &CapabilitySets) -> Result<()> {
+    capabilities.drop_bounding()?;
+    rustix::thread::set_keep_capabilities(true).doing(|| "keeping capabilities over the change of user")?;
+    let user = &process.user;
+    let may_set_groups =
+        std::fs::read_to_string("/proc/self/setgroups").map_or(true, |text| text.trim() != "deny");
+    if may_set_groups {
+        let groups: Vec<Gid> = user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        setgroups(&groups).doing(|| "process.user.additionalGids: setting the groups")?;
+    } else if !user.additional_gids.is_empty() {
+        return Err(Error::new("process.user.additionalGids: setgroups is denied in this user namespace")
+            .remedy("drop the field, or have the ids mapped by a privileged process"));
+    }
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    setresgid(gid, gid, gid)
+        .doing(|| format!("process.user.gid: becoming group {gid}"))
+        .or_advise(|| "is it mapped in linux.gidMappings?")?;
+    setresuid(uid, uid, uid)
+        .doing(|| format!("process.user.uid: becoming user {uid}"))
+        .or_advise(|| "is it mapped in linux.uidMappings?")?;
+    rustix::thread::set_keep_capabilities(false).doing(|| "no longer keeping capabilities")?;
+    // A change of user from root clears the effective set, which is needed for what comes next.
+    if uid.as_raw() != 0 {
+        let held = caps::read(None, CapSet::Permitted).map_err(capability_error)?;
+        caps::set(None, CapSet::Effective, &held).map_err(capability_error)?;
+    }
+    capabilities.apply()?;
+    umask(Mode::from_bits_truncate(user.umask.unwrap_or(0o022)));
+    Ok(())
+}
+
+/// Sets the resource limits.
+///
+/// # Errors
+/// An unknown name, or a hard limit above the caller's own without CAP_SYS_RESOURCE.
+pub fn set_rlimits(limits: &[Rlimit]) -> Result<()> {
+    for limit in limits {
+        let field = || format!("process.rlimits: setting {} to {}:{}", limit.kind, limit.soft, limit.hard);
+        setrlimit(resource(&limit.kind)?, limit.soft, limit.hard)
+            .doing(field)
+            .or_advise(|| "raising a hard limit needs CAP_SYS_RESOURCE")?;
+    }
+    Ok(())
+}
+
+/// The limit with an OCI name such as `RLIMIT_NOFILE`.
+///
+/// # Errors
+/// There is none.
+pub fn resource(name: &str) -> Result<Resource> {
+    Ok(match name {
+        "RLIMIT_AS" => Resource::RLIMIT_AS,
+        "RLIMIT_CORE" => Resource::RLIMIT_CORE,
+        "RLIMIT_CPU" => Resource::RLIMIT_CPU,
+        "RLIMIT_DATA" => Resource::RLIMIT_DATA,
+        "RLIMIT_FSIZE" => Resource::RLIMIT_FSIZE,
+        "RLIMIT_LOCKS" => Resource::RLIMIT_LOCKS,
+        "RLIMIT_MEMLOCK" => Resource::RLIMIT_MEMLOCK,
+        "RLIMIT_MSGQUEUE" => Resource::RLIMIT_MSGQUEUE,
+        "RLIMIT_NICE" => Resource::RLIMIT_NICE,
+        "RLIMIT_NOFILE" => Resource::RLIMIT_NOFILE,
+        "RLIMIT_NPROC" => Resource::RLIMIT_NPROC,
+        "RLIMIT_RSS" => Resource::RLIMIT_RSS,
+        "RLIMIT_RTPRIO" => Resource::RLIMIT_RTPRIO,
+        "RLIMIT_RTTIME" => Resource::RLIMIT_RTTIME,
+        "RLIMIT_SIGPENDING" => Resource::RLIMIT_SIGPENDING,
+        "RLIMIT_STACK" => Resource::RLIMIT_STACK,
+        other => {
+            return Err(Error::new(format!("process.rlimits: '{other}' is no resource limit"))
+                .remedy("names are those of setrlimit(2), such as RLIMIT_NOFILE"));
+        }
+    })
+}
+
+fn capability_error(error: caps::errors::CapsError) -> Error {
+    Error::new(format!("process.capabilities: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_capabilities_are_warned_about_and_known_ones_kept() {
+        let names = Capabilities {
+            bounding: vec!["CAP_CHOWN".into(), "CAP_MAKE_TEA".into()],
+            ..Capabilities::default()
+        };
+        let (sets, warnings) = CapabilitySets::parse(Some(&names));
+        assert_eq!(sets.bounding, HashSet::from([Capability::CAP_CHOWN]));
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].contains("CAP_MAKE_TEA"), "{}", warnings[0]);
+    }
+
+    #[test]
+    fn an_unknown_limit_is_named() {
+        assert!(resource("RLIMIT_TEA").unwrap_err().to_string().contains("RLIMIT_TEA"));
+    }
+}

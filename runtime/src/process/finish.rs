@@ -1,0 +1,146 @@
+//! The last steps of every process of a container, first or later: identity, rights, execve(2).
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, sigprocmask};
+use nix::unistd::{AccessFlags, access, chdir, execve};
+
+use super::credentials::{self, CapabilitySets};
+use super::seccomp::Filter;
+use crate::error::{Doing, Error, Remedy, Result};
+use crate::spec::Process;
+
+/// What was read and checked before anything was made.
+#[derive(Debug)]
+pub(super) struct Finish<'a> {
+    pub(super) process: &'a Process,
+    pub(super) capabilities: &'a CapabilitySets,
+    pub(super) filter: Option<&'a Filter>,
+}
+
+/// The runtime blocks signals to read them one by one, and ignores SIGPIPE: an application must inherit neither.
+pub(super) fn reset_signals() -> Result<()> {
+    sigprocmask(nix::sys::signal::SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+        .doing(|| "unblocking signals")?;
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler function is installed.
+    unsafe { sigaction(Signal::SIGPIPE, &default) }.map(drop).doing(|| "resetting SIGPIPE")
+}
+
+impl Finish<'_> {
+    /// Enters the working directory, making it if it is missing.
+    pub(super) fn enter_cwd(&self) -> Result<()> {
+        let cwd = &self.process.cwd;
+        let doing = || format!("config.json: process.cwd: entering {}", cwd.display());
+        if chdir(cwd) == Err(Errno::ENOENT) {
+            std::fs::create_dir_all(cwd).doing(doing)?;
+            chdir(cwd).doing(doing)?;
+        } else {
+            chdir(cwd).doing(doing)?;
+        }
+        // A directory that was reached through a leaked descriptor lies outside the root (CVE-2024-21626), and
+        // getcwd then gives no absolute path.
+        match nix::unistd::getcwd() {
+            Ok(path) if path.is_absolute() => Ok(()),
+            other => Err(Error::new(format!("{}: it lies outside the container ({other:?})", doing()))),
+        }
+    }
+
+    /// Finds the program as execvp(3) does, so that a missing one is known before `start`.
+    pub(super) fn find_program(&self) -> Result<PathBuf> {
+        let name = &self.process.args[0];
+        let refuse = |why: &str| {
+            Error::new(format!("config.json: process.args: exec: \"{name}\": {why}"))
+                .remedy("the path is looked up inside the container's root file system")
+        };
+        if name.contains('/') {
+            let path = PathBuf::from(name);
+            return match access(&path, AccessFlags::X_OK) {
+                Ok(()) if path.is_dir() => Err(refuse("is a directory")),
+                Ok(()) => Ok(path),
+                Err(Errno::ENOENT) => Err(refuse("no such file or directory")),
+                Err(Errno::EACCES) => Err(refuse("permission denied")),
+                Err(error) => Err(refuse(error.desc())),
+            };
+        }
+        let path =
+            self.variable("PATH").unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        path.split(':')
+            .map(|dir| Path::new(if dir.is_empty() { "." } else { dir }).join(name))
+            .find(|path| path.is_file() && access(path, AccessFlags::X_OK).is_ok())
+            .ok_or_else(|| refuse("executable file not found in $PATH"))
+    }
+
+    /// Gives up every right that the process is not to have, and becomes the application.
+    pub(super) fn execute(&self, program: &Path) -> Result<Infallible> {
+        let process = self.process;
+        let home = self.home();
+        self.label()?;
+        credentials::set_rlimits(&process.rlimits)?;
+        if process.no_new_privileges {
+            rustix::thread::set_no_new_privs(true).doing(|| "setting no_new_privs")?;
+        } else if let Some(filter) = self.filter {
+            // Without no_new_privs it takes CAP_SYS_ADMIN, which is about to go.
+            filter.install()?;
+        }
+        credentials::assume(process, self.capabilities)?;
+        if process.no_new_privileges
+            && let Some(filter) = self.filter
+        {
+            filter.install()?;
+        }
+        let text = |text: &str| {
+            CString::new(text).map_err(|_| {
+                Error::new(format!("config.json: process: '{}' has a NUL byte", text.escape_debug()))
+            })
+        };
+        let arguments: Vec<CString> =
+            process.args.iter().map(|argument| text(argument)).collect::<Result<_>>()?;
+        let environment: Vec<CString> =
+            process.env.iter().chain(&home).map(|variable| text(variable)).collect::<Result<_>>()?;
+        let path = CString::new(program.as_os_str().as_bytes()).expect("an argument without NUL");
+        execve(&path, &arguments, &environment).doing(|| format!("exec {}", program.display())).or_advise(|| {
+            "ENOENT for a file that exists means that its interpreter or dynamic loader is missing in the image"
+        })
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.process.env.iter().rev().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// Shells and tools need HOME; where the configuration has none, it is the user's of the container.
+    fn home(&self) -> Option<String> {
+        if self.variable("HOME").is_some() {
+            return None;
+        }
+        let uid = self.process.user.uid.to_string();
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let dir = passwd.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            (fields.get(2) == Some(&uid.as_str())).then(|| fields.get(5).copied())?
+        });
+        Some(format!("HOME={}", dir.filter(|dir| !dir.is_empty()).unwrap_or("/")))
+    }
+
+    /// Labels of security modules take effect at the next execve.
+    fn label(&self) -> Result<()> {
+        let write = |file: &str, value: String, field: &str| {
+            std::fs::write(format!("/proc/self/attr/{file}"), value)
+                .doing(|| format!("config.json: {field}: setting it for the next exec"))
+                .or_advise(|| "drop the field where this security module is not active")
+        };
+        if let Some(profile) = self.process.apparmor_profile.as_ref().filter(|profile| !profile.is_empty()) {
+            let own = Path::new("/proc/self/attr/apparmor/exec").exists();
+            let file = if own { "apparmor/exec" } else { "exec" };
+            write(file, format!("exec {profile}"), "process.apparmorProfile")?;
+        }
+        match self.process.selinux_label.as_ref().filter(|label| !label.is_empty()) {
+            Some(label) => write("exec", label.clone(), "process.selinuxLabel"),
+            None => Ok(()),
+        }
+    }
+}

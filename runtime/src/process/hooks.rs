@@ -1,0 +1,81 @@
+//! Programs that run at points of the lifecycle. Source: config.md, "POSIX-platform Hooks".
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::pidfd;
+use crate::error::{Doing, Error, Result};
+use crate::spec::Hook;
+
+/// Runs hooks one after the other, each with the container's state on its standard input.
+///
+/// # Errors
+/// One could not be run, failed, or took longer than its timeout. Those after it do not run.
+pub fn run(point: &str, hooks: &[Hook], state: &str) -> Result<()> {
+    for (number, hook) in hooks.iter().enumerate() {
+        one(hook, state).map_err(|error| {
+            Error::new(format!("config.json: hooks.{point}[{number}] ({}): {error}", hook.path.display()))
+        })?;
+    }
+    Ok(())
+}
+
+fn one(hook: &Hook, state: &str) -> Result<()> {
+    let mut command = Command::new(&hook.path);
+    if let Some((name, arguments)) = hook.args.split_first() {
+        command.arg0(name).args(arguments);
+    }
+    command.env_clear().envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .doing(|| "starting it")?;
+    let process = pidfd::open(child.id().cast_signed())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A hook need not read its state.
+        let _ = stdin.write_all(state.as_bytes());
+    }
+    if let Some(seconds) = hook.timeout
+        && !pidfd::wait_exit(process.as_fd(), Duration::from_secs(seconds))?
+    {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(Error::new(format!("it did not end within its timeout of {seconds} s")));
+    }
+    let output = child.wait_with_output().doing(|| "waiting for it")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(format!("{}, and said: {}", output.status, said.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, timeout: Option<u64>) -> Hook {
+        let args = ["sh", "-c", script].map(str::to_owned).to_vec();
+        Hook { path: "/bin/sh".into(), args, env: vec!["A=1".into()], timeout }
+    }
+
+    #[test]
+    fn the_state_comes_on_stdin_and_the_environment_is_the_hooks_own() {
+        let script = r#"read state; [ "$state" = "{}" ] && [ "$A" = 1 ] && [ -z "$CARGO" ]"#;
+        run("poststart", &[shell(script, None)], "{}\n").unwrap();
+    }
+
+    #[test]
+    fn a_failing_or_endless_hook_is_named() {
+        let hooks = [shell("echo no >&2; exit 3", None)];
+        let message = run("prestart", &hooks, "{}").unwrap_err().to_string();
+        assert!(message.contains("hooks.prestart[0]") && message.contains("no"), "{message}");
+        let message = run("prestart", &[shell("exec sleep 60", Some(0))], "{}").unwrap_err().to_string();
+        assert!(message.contains("timeout"), "{message}");
+    }
+}

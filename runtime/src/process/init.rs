@@ -1,0 +1,298 @@
+//! The first process of a container: it builds the container around itself and becomes the application.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::unistd::{Gid, Uid, setresgid, setresuid, setsid};
+
+use super::channel::{Channel, Message};
+use super::credentials::CapabilitySets;
+use super::finish::{Finish, reset_signals};
+use super::hooks;
+use super::seccomp::Filter;
+use super::terminal::Terminal;
+use crate::cgroup::{Group, Layout, Ticket};
+use crate::error::{Doing, Error, Remedy, Result};
+use crate::namespace::{self, Kind};
+use crate::rootfs::mounts::{self, Surroundings};
+use crate::rootfs::resolve::{Root, by_descriptor};
+use crate::rootfs::{devices, hide, switch};
+use crate::spec::{Hooks, Process, Spec};
+
+/// When the application may start.
+#[derive(Debug)]
+pub enum Gate {
+    /// As soon as the runtime has noted the container: `run`.
+    Open,
+    /// When somebody connects to this listening socket: `create`, then `start`.
+    Listening(OwnedFd),
+}
+
+/// All that the first process needs, read, checked and opened by the runtime before it was cloned.
+#[derive(Debug)]
+pub struct Init<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// Its configuration.
+    pub spec: &'a Spec,
+    /// Its application.
+    pub process: &'a Process,
+    /// The bundle's directory.
+    pub bundle: &'a Path,
+    /// The root file system on the host.
+    pub rootfs: &'a Path,
+    /// The hierarchies of the host.
+    pub layout: &'a Layout,
+    /// Its control groups.
+    pub group: &'a Group,
+    /// How to join them, unless the runtime moves it in.
+    pub ticket: Option<&'a Ticket>,
+    /// Namespaces to join, in order.
+    pub joins: &'a [(File, Kind)],
+    /// Where the terminal's master goes.
+    pub console: Option<&'a OwnedFd>,
+    /// Capabilities of the application.
+    pub capabilities: &'a CapabilitySets,
+    /// System call filter of the application.
+    pub filter: Option<&'a Filter>,
+    /// Never pivot, for hosts that run from an initramfs.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// The state as hooks get it, without the PID that only the runtime knows.
+    pub state: &'a str,
+}
+
+impl Init<'_> {
+    /// Never returns: either the application runs, or the reason why not was sent.
+    pub fn run(&self, channel: Channel, gate: Gate) -> ! {
+        let failed = match self.prepare_and_execute(&channel, gate) {
+            Err((error, heard_by)) => (error, heard_by),
+            Ok(never) => match never {},
+        };
+        let (error, connection) = failed;
+        let _ = connection.as_ref().unwrap_or(&channel).send(&Message::Failed(error.to_string()));
+        // SAFETY: ends this process alone, without running the parent's exit handlers a second time.
+        unsafe { libc::_exit(1) }
+    }
+
+    fn prepare_and_execute(
+        &self,
+        channel: &Channel,
+        gate: Gate,
+    ) -> Result<Infallible, (Error, Option<Channel>)> {
+        let finish = Finish { process: self.process, capabilities: self.capabilities, filter: self.filter };
+        let told_runtime = |error| (error, None);
+        let terminal = self.prepare(channel).map_err(told_runtime)?;
+        let program = self.settle(&finish, terminal.as_ref()).map_err(told_runtime)?;
+        // The runtime notes the container's state meanwhile; without that note nobody could ever delete it.
+        channel.wait_go().map_err(told_runtime)?;
+        let starter = match gate {
+            Gate::Open => None,
+            Gate::Listening(socket) => {
+                channel.send(&Message::Ready).map_err(told_runtime)?;
+                Some(accept(&socket).map_err(told_runtime)?)
+            }
+        };
+        let started = || {
+            hooks::run("startContainer", &self.hooks().start_container, self.state)?;
+            finish.execute(&program)
+        };
+        match started() {
+            Ok(never) => match never {},
+            Err(error) => Err((error, starter)),
+        }
+    }
+
+    /// From a bare clone to a process that stands in the container's namespaces and root.
+    fn prepare(&self, channel: &Channel) -> Result<Option<Terminal>> {
+        reset_signals()?;
+        if let Some(ticket) = self.ticket {
+            ticket.join()?;
+        }
+        let linux = self.spec.linux();
+        if linux.makes(Kind::User) {
+            channel.wait_go()?;
+            become_mapped_root()?;
+        }
+        for (namespace, kind) in self.joins {
+            namespace::join(namespace, *kind)?;
+        }
+        if linux.makes(Kind::Cgroup) {
+            // Now, not at the clone: the root of a cgroup namespace is where its maker stands.
+            nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).doing(|| "making a cgroup namespace")?;
+        }
+        setsid().doing(|| "starting a session")?;
+        if !self.no_new_keyring {
+            join_session_keyring(self.id)?;
+        }
+        self.name()?;
+        if linux.makes(Kind::Network) {
+            loopback_up()?;
+        }
+        if let Some(score) = self.process.oom_score_adj {
+            std::fs::write("/proc/self/oom_score_adj", score.to_string())
+                .doing(|| format!("config.json: process.oomScoreAdj: setting {score}"))
+                .or_advise(|| "lowering it needs CAP_SYS_RESOURCE")?;
+        }
+        if linux.makes(Kind::Mount) {
+            self.build_root(channel)
+        } else {
+            self.run_create_hooks(channel)?;
+            switch::change_root(self.rootfs)?;
+            self.open_terminal(Path::new("/dev/ptmx"))
+        }
+    }
+
+    fn name(&self) -> Result<()> {
+        if let Some(name) = &self.spec.hostname {
+            nix::unistd::sethostname(name).doing(|| format!("config.json: hostname: setting '{name}'"))?;
+        }
+        if let Some(name) = &self.spec.domainname {
+            rustix::system::setdomainname(name.as_bytes())
+                .doing(|| format!("config.json: domainname: setting '{name}'"))?;
+        }
+        Ok(())
+    }
+
+    fn build_root(&self, channel: &Channel) -> Result<Option<Terminal>> {
+        let linux = self.spec.linux();
+        let propagation = linux.rootfs_propagation.as_deref();
+        switch::prepare(self.rootfs, propagation)?;
+        let root = Root::open(self.rootfs)?;
+        let around = Surroundings {
+            bundle: self.bundle,
+            group: self.group,
+            layout: self.layout,
+            own_cgroup_namespace: linux.namespace(Kind::Cgroup).is_some(),
+        };
+        for (number, mount) in self.spec.mounts.iter().enumerate() {
+            mounts::make(&root, number, mount, &around)?;
+        }
+        // Modes of nodes and directories are those asked for, whatever the caller's mask.
+        let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+        let made = devices::make(&root, &self.spec.mounts, &linux.devices);
+        nix::sys::stat::umask(mask);
+        made?;
+        let terminal = if self.process.terminal {
+            let ptmx =
+                root.find(Path::new("/dev/pts/ptmx")).or_else(|_| root.find(Path::new("/dev/ptmx")))?;
+            let terminal = self.open_terminal(&by_descriptor(&ptmx))?;
+            if let Some(terminal) = &terminal {
+                devices::console(&root, &terminal.slave)?;
+            }
+            terminal
+        } else {
+            None
+        };
+        self.run_create_hooks(channel)?;
+        drop(root);
+        if self.no_pivot {
+            switch::move_root(self.rootfs)?;
+        } else {
+            switch::pivot(self.rootfs)?;
+        }
+        switch::set_root_propagation(propagation)?;
+        for (name, value) in &linux.sysctl {
+            let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+            std::fs::write(&path, value)
+                .doing(|| format!("config.json: linux.sysctl: writing '{value}' to {}", path.display()))?;
+        }
+        hide::read_only(&linux.readonly_paths)?;
+        hide::mask(&linux.masked_paths)?;
+        if self.spec.root.as_ref().is_some_and(|root| root.readonly) {
+            hide::read_only_root()?;
+        }
+        Ok(terminal)
+    }
+
+    /// Those of the runtime's namespaces run there, by its own hand, before those of the container's.
+    fn run_create_hooks(&self, channel: &Channel) -> Result<()> {
+        let hooks = self.hooks();
+        if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+            channel.send(&Message::Hooks)?;
+            channel.wait_go()?;
+        }
+        hooks::run("createContainer", &hooks.create_container, self.state)
+    }
+
+    fn hooks(&self) -> std::borrow::Cow<'_, Hooks> {
+        self.spec.hooks.as_ref().map_or_else(Default::default, std::borrow::Cow::Borrowed)
+    }
+
+    fn open_terminal(&self, ptmx: &Path) -> Result<Option<Terminal>> {
+        if !self.process.terminal {
+            return Ok(None);
+        }
+        let terminal = Terminal::open(ptmx)?;
+        terminal.give_to(self.process.user.uid)?;
+        if let Some(socket) = self.console {
+            terminal.send_master(socket)?;
+        }
+        Ok(Some(terminal))
+    }
+
+    fn settle(&self, finish: &Finish<'_>, terminal: Option<&Terminal>) -> Result<std::path::PathBuf> {
+        if let Some(terminal) = terminal {
+            terminal.take_over(self.process.console_size)?;
+        }
+        finish.enter_cwd()?;
+        finish.find_program()
+    }
+}
+
+/// In a fresh user namespace nobody is root until ids are mapped, and even then one must say so.
+fn become_mapped_root() -> Result<()> {
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    let doing = || "becoming root of the user namespace";
+    setresgid(gid, gid, gid).doing(doing).or_advise(|| "map group 0 in linux.gidMappings")?;
+    setresuid(uid, uid, uid).doing(doing).or_advise(|| "map user 0 in linux.uidMappings")
+}
+
+/// A session keyring of its own hides the caller's keys. Source: session-keyring(7).
+fn join_session_keyring(id: &str) -> Result<()> {
+    let name = std::ffi::CString::new(format!("_ses.{id}")).expect("ids have no NUL");
+    // SAFETY: the name is a C string that outlives the call.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    match Errno::result(result) {
+        // Kernels without keys have none to hide.
+        Ok(_) | Err(Errno::ENOSYS) => Ok(()),
+        Err(error) => Err(error).doing(|| "joining a new session keyring").or_advise(
+            || "EDQUOT: /proc/sys/kernel/keys/maxkeys is reached; --no-new-keyring shares the caller's",
+        ),
+    }
+}
+
+/// A new network namespace has a loopback device, but it is down.
+fn loopback_up() -> Result<()> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    let doing = || "bringing the loopback device up";
+    let socket =
+        socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).doing(doing)?;
+    // SAFETY: all zeroes is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).expect("a low bit");
+    // SAFETY: SIOCSIFFLAGS reads an ifreq through the pointer.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    Errno::result(result).map(drop).doing(doing)
+}
+
+fn accept(socket: &OwnedFd) -> Result<Channel> {
+    loop {
+        match nix::sys::socket::accept4(socket.as_raw_fd(), nix::sys::socket::SockFlag::SOCK_CLOEXEC) {
+            Err(Errno::EINTR) => {}
+            accepted => {
+                let fd = accepted.doing(|| "waiting for start")?;
+                // SAFETY: the kernel just returned this descriptor, and nobody else owns it.
+                return Ok(Channel::from_socket(unsafe { OwnedFd::from_raw_fd(fd) }));
+            }
+        }
+    }
+}

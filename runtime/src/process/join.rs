@@ -1,0 +1,132 @@
+//! A further process in a container that runs: `exec`. Source: setns(2).
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::sched::{CloneFlags, setns};
+use nix::unistd::setsid;
+
+use super::channel::{Channel, Message};
+use super::clone::{Child, Side, clone3};
+use super::credentials::CapabilitySets;
+use super::finish::{Finish, reset_signals};
+use super::pidfd;
+use super::seccomp::Filter;
+use super::terminal::Terminal;
+use crate::cgroup::Ticket;
+use crate::error::{Doing, Error, Result};
+use crate::namespace::{self, Kind};
+use crate::spec::Process;
+
+/// A process to be started inside a container.
+#[derive(Debug)]
+pub struct Join<'a> {
+    /// The container's first process, as the caller sees it.
+    pub init: i32,
+    /// What to execute.
+    pub process: &'a Process,
+    /// How to join the container's control groups.
+    pub ticket: &'a Ticket,
+    /// Where the terminal's master goes.
+    pub console: Option<&'a OwnedFd>,
+    /// Capabilities of the process.
+    pub capabilities: &'a CapabilitySets,
+    /// System call filter of the process.
+    pub filter: Option<&'a Filter>,
+}
+
+impl Join<'_> {
+    /// Starts it, and returns once the application runs. Also moves the calling process's future children into
+    /// the container's PID namespace, so the caller should not start any others.
+    ///
+    /// # Errors
+    /// The container is gone, a namespace cannot be joined, or the program cannot be executed.
+    pub fn start(&self) -> Result<Child> {
+        let target = pidfd::open(self.init)?;
+        let kinds = self.foreign_namespaces()?;
+        let root =
+            File::open(format!("/proc/{}/root", self.init)).doing(|| "opening the container's root")?;
+        let (ours, theirs) = Channel::pair()?;
+        // Joined by the parent, because a PID namespace takes in only those born after. The user namespace grants
+        // the right to it where the caller has none.
+        for kind in [Kind::User, Kind::Pid].into_iter().filter(|kind| kinds.contains(kind)) {
+            setns(&target, kind.flag())
+                .doing(|| format!("joining the container's {} namespace", kind.file()))?;
+        }
+        // SAFETY: the command line programs that start processes have a single thread.
+        match unsafe { clone3(CloneFlags::empty(), self.ticket.cgroup()) }.doing(|| "cloning a process")? {
+            Side::Child => {
+                drop(ours);
+                self.run(&theirs, &target, &kinds, &root)
+            }
+            Side::Parent(child) => {
+                drop(theirs);
+                match ours.receive()? {
+                    None => Ok(child),
+                    Some(Message::Failed(reason)) => {
+                        let _ = pidfd::reap(&child.pidfd);
+                        Err(Error::new(reason))
+                    }
+                    Some(other) => Err(Error::new(format!("unexpected message {other:?}"))),
+                }
+            }
+        }
+    }
+
+    fn run(&self, channel: &Channel, target: &OwnedFd, kinds: &[Kind], root: &File) -> ! {
+        let error = match self.enter_and_execute(target, kinds, root) {
+            Err(error) => error,
+            Ok(never) => match never {},
+        };
+        let _ = channel.send(&Message::Failed(error.to_string()));
+        // SAFETY: ends this process alone, without running the parent's exit handlers a second time.
+        unsafe { libc::_exit(1) }
+    }
+
+    fn enter_and_execute(&self, target: &OwnedFd, kinds: &[Kind], root: &File) -> Result<Infallible> {
+        reset_signals()?;
+        self.ticket.join()?;
+        setsid().doing(|| "starting a session")?;
+        if let Some(score) = self.process.oom_score_adj {
+            std::fs::write("/proc/self/oom_score_adj", score.to_string())
+                .doing(|| format!("process.oomScoreAdj: setting {score}"))?;
+        }
+        let rest = kinds
+            .iter()
+            .filter(|kind| !matches!(kind, Kind::User | Kind::Pid))
+            .fold(CloneFlags::empty(), |all, kind| all | kind.flag());
+        if !rest.is_empty() {
+            setns(target.as_fd(), rest).doing(|| "joining the container's namespaces")?;
+        }
+        if !kinds.contains(&Kind::Mount) {
+            nix::unistd::fchdir(root).doing(|| "entering the container's root")?;
+            crate::rootfs::switch::change_root(Path::new("."))?;
+        }
+        let finish = Finish { process: self.process, capabilities: self.capabilities, filter: self.filter };
+        if self.process.terminal {
+            let terminal = Terminal::open(Path::new("/dev/pts/ptmx"))?;
+            terminal.give_to(self.process.user.uid)?;
+            if let Some(socket) = self.console {
+                terminal.send_master(socket)?;
+            }
+            terminal.take_over(self.process.console_size)?;
+        }
+        finish.enter_cwd()?;
+        let program = finish.find_program()?;
+        finish.execute(&program)
+    }
+
+    /// The kinds in which the container differs from the caller.
+    fn foreign_namespaces(&self) -> Result<Vec<Kind>> {
+        let own = std::process::id().cast_signed();
+        let mut foreign = Vec::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_supported()) {
+            if namespace::id(self.init, kind)? != namespace::id(own, kind)? {
+                foreign.push(kind);
+            }
+        }
+        Ok(foreign)
+    }
+}

@@ -1,0 +1,16 @@
+//! Processes: how they are cloned, prepared, executed, watched and signalled.
+
+pub mod channel;
+pub mod clone;
+pub mod credentials;
+mod finish;
+pub mod hooks;
+mod init;
+mod join;
+pub mod pidfd;
+pub mod seccomp;
+pub mod supervise;
+pub mod terminal;
+
+pub use init::{Gate, Init};
+pub use join::Join;

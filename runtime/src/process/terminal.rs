@@ -1,0 +1,128 @@
+//! Pseudoterminals. Source: pty(7), ioctl_tty(2).
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::pty::Winsize;
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use rustix::fs::{Mode, OFlags};
+
+use super::channel::send_fd;
+use crate::error::{Doing, Remedy, Result};
+use crate::spec::ConsoleSize;
+
+/// Both ends of a pseudoterminal.
+#[derive(Debug)]
+pub struct Terminal {
+    /// The end of the one who looks at it.
+    pub master: OwnedFd,
+    /// The end of the application.
+    pub slave: OwnedFd,
+}
+
+impl Terminal {
+    /// Makes one in the devpts behind this ptmx. The slave is opened by descriptor (TIOCGPTPEER), because a path
+    /// below a container's /dev/pts may be anything.
+    ///
+    /// # Errors
+    /// No devpts is mounted there.
+    pub fn open(ptmx: &Path) -> Result<Self> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let master = rustix::fs::open(ptmx, flags, Mode::empty())
+            .doing(|| format!("opening a terminal at {}", ptmx.display()))
+            .or_advise(|| "process.terminal needs a mount of type devpts at /dev/pts")?;
+        let unlocked: libc::c_int = 0;
+        // SAFETY: TIOCSPTLCK reads an int through the pointer.
+        Errno::result(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) })
+            .doing(|| "unlocking the terminal")?;
+        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+        // SAFETY: TIOCGPTPEER takes flags by value.
+        let slave = Errno::result(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) })
+            .doing(|| "opening the terminal's other end")?;
+        // SAFETY: the kernel just returned this descriptor, and nobody else owns it.
+        let slave = unsafe { OwnedFd::from_raw_fd(slave) };
+        Ok(Self { master, slave })
+    }
+
+    /// Hands the master to whoever listens on the console socket.
+    ///
+    /// # Errors
+    /// Nobody listens any more.
+    pub fn send_master(&self, socket: &OwnedFd) -> Result<()> {
+        send_fd(socket.as_raw_fd(), self.master.as_raw_fd(), "/dev/ptmx")
+            .doing(|| "sending the terminal's master")
+    }
+
+    /// Makes the slave the controlling terminal and the standard streams of the caller, which leads a session.
+    ///
+    /// # Errors
+    /// The caller leads none, or has a terminal already.
+    pub fn take_over(&self, size: Option<ConsoleSize>) -> Result<()> {
+        if let Some(size) = size {
+            set_size(&self.slave, size)?;
+        }
+        // SAFETY: TIOCSCTTY takes a number by value.
+        Errno::result(unsafe { libc::ioctl(self.slave.as_raw_fd(), libc::TIOCSCTTY, 0) })
+            .doing(|| "taking the terminal")?;
+        rustix::stdio::dup2_stdin(&self.slave).doing(|| "duplicating the terminal")?;
+        rustix::stdio::dup2_stdout(&self.slave).doing(|| "duplicating the terminal")?;
+        rustix::stdio::dup2_stderr(&self.slave).doing(|| "duplicating the terminal")
+    }
+
+    /// Gives the slave to the user that the application runs as.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn give_to(&self, uid: u32) -> Result<()> {
+        let owner = rustix::fs::Uid::from_raw(uid);
+        match rustix::fs::fchown(&self.slave, Some(owner), None) {
+            // Not mapped in this user namespace: then it stays whose it is.
+            Err(rustix::io::Errno::PERM | rustix::io::Errno::INVAL) => Ok(()),
+            changed => changed.doing(|| "changing the terminal's owner"),
+        }
+    }
+}
+
+/// Sets a terminal's size.
+///
+/// # Errors
+/// It is no terminal.
+pub fn set_size(terminal: impl AsFd, size: ConsoleSize) -> Result<()> {
+    let size = Winsize { ws_row: size.height, ws_col: size.width, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads a winsize through the pointer.
+    let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    Errno::result(result).map(drop).doing(|| "setting the terminal's size")
+}
+
+/// A terminal's size; `None` if it is no terminal.
+pub fn size(terminal: impl AsFd) -> Option<ConsoleSize> {
+    let mut size = Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes a winsize through the pointer.
+    let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    Errno::result(result).ok().map(|_| ConsoleSize { height: size.ws_row, width: size.ws_col })
+}
+
+/// The user's own terminal in raw mode; as it was again when dropped.
+#[derive(Debug)]
+pub struct Raw {
+    before: Termios,
+}
+
+impl Raw {
+    /// Switches standard input to raw mode; `None` if it is no terminal.
+    pub fn stdin() -> Option<Self> {
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin).ok()?;
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(&stdin, SetArg::TCSANOW, &raw).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.before);
+    }
+}

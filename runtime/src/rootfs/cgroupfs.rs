@@ -1,0 +1,83 @@
+//! The cgroup file system as a container sees it: its own groups, in the host's layout.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+
+use super::mounts::Surroundings;
+use super::options::Options;
+use super::resolve::{Root, by_descriptor};
+use crate::cgroup::{Mode, Part, Version};
+use crate::error::{Doing, Result};
+
+/// Mounts the container's groups at `destination`: cgroup2 itself on a v2 host, else a tmpfs with a directory
+/// for each hierarchy.
+pub(super) fn make(
+    root: &Root,
+    destination: &Path,
+    options: &Options,
+    around: &Surroundings<'_>,
+) -> Result<()> {
+    let target = root.ensure_dir(destination, 0o755)?;
+    if around.layout.mode() == Mode::V2 {
+        return match around.group.parts().first() {
+            Some(part) => show(&by_descriptor(&target), part, options, around),
+            None => Ok(()),
+        };
+    }
+    let writable = options.set & !MsFlags::MS_RDONLY;
+    mount(Some("tmpfs"), &by_descriptor(&target), Some("tmpfs"), writable, Some("mode=755"))
+        .doing(|| "mounting a tmpfs for the cgroup hierarchies")?;
+    for part in around.group.parts() {
+        let name = directory_name(part);
+        let below = root.ensure_dir(&destination.join(&name), 0o755)?;
+        show(&by_descriptor(&below), part, options, around)?;
+        // Controllers mounted together are also found each by its own name.
+        for controller in part.hierarchy.controllers.iter().filter(|_| part.hierarchy.version == Version::V1)
+        {
+            if *controller != name {
+                let mounted = root.find(destination)?;
+                symlink(&name, by_descriptor(&mounted).join(controller))
+                    .doing(|| format!("linking {controller} to {name}"))?;
+            }
+        }
+    }
+    if options.set.contains(MsFlags::MS_RDONLY) {
+        let flags = options.set | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+        let mounted = root.find(destination)?;
+        mount(None::<&str>, &by_descriptor(&mounted), None::<&str>, flags, None::<&str>)
+            .doing(|| "making the cgroup tmpfs read-only")?;
+    }
+    Ok(())
+}
+
+/// Mounts one hierarchy so that the container's group is its root.
+fn show(target: &Path, part: &Part, options: &Options, around: &Surroundings<'_>) -> Result<()> {
+    let doing = || format!("mounting the cgroup hierarchy of {}", part.hierarchy.mount_point.display());
+    if around.own_cgroup_namespace {
+        let (kind, data) = match part.hierarchy.version {
+            Version::V2 => ("cgroup2", String::new()),
+            Version::V1 => ("cgroup", v1_data(part)),
+        };
+        // nix passes a pointer to an empty string for Some(""), which cgroup2 takes as an option list.
+        let data = (!data.is_empty()).then_some(data.as_str());
+        return mount(Some("cgroup"), target, Some(kind), options.set, data).doing(doing);
+    }
+    mount(Some(&part.dir), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).doing(doing)?;
+    let flags = options.set | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+    mount(None::<&str>, target, None::<&str>, flags, None::<&str>).doing(doing)
+}
+
+fn v1_data(part: &Part) -> String {
+    match &part.hierarchy.name {
+        Some(name) if part.hierarchy.controllers.is_empty() => format!("none,name={name}"),
+        _ => part.hierarchy.controllers.join(","),
+    }
+}
+
+/// The name under which the host shows the hierarchy.
+fn directory_name(part: &Part) -> String {
+    let name = part.hierarchy.mount_point.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}

@@ -1,0 +1,227 @@
+//! Paths of a container, resolved inside its root by the kernel: openat2(2) with RESOLVE_IN_ROOT.
+//!
+//! A path from an image or a configuration is never joined to a host path as a string: a symbolic link in the
+//! image would then lead out (CVE-2021-30465 and its kin). What is opened here is used by descriptor alone.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::error::{Doing, Error, Remedy, Result};
+
+/// Symbolic links that may be followed while missing directories are made.
+const MOST_LINKS: u32 = 40;
+
+/// A directory that paths cannot leave.
+#[derive(Debug)]
+pub struct Root {
+    dir: OwnedFd,
+    shown: PathBuf,
+}
+
+impl Root {
+    /// Opens the directory at a host path.
+    ///
+    /// # Errors
+    /// It does not exist or is not a directory.
+    pub fn open(path: &Path) -> Result<Self> {
+        let dir = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .doing(|| format!("opening the root file system {}", path.display()))?;
+        Ok(Self { dir, shown: path.to_owned() })
+    }
+
+    /// Resolves a path to an O_PATH descriptor.
+    ///
+    /// # Errors
+    /// It does not exist inside the root.
+    pub fn find(&self, inside: &Path) -> Result<OwnedFd> {
+        self.resolve(inside, ResolveFlags::empty()).doing(|| self.name(inside))
+    }
+
+    /// Resolves a path of which no part may be a symbolic link.
+    ///
+    /// # Errors
+    /// It does not exist, or a part is a link.
+    pub fn find_no_links(&self, inside: &Path) -> Result<OwnedFd> {
+        self.resolve(inside, ResolveFlags::NO_SYMLINKS)
+            .doing(|| self.name(inside))
+            .or_advise(|| "an image may not redirect this path by a symbolic link")
+    }
+
+    /// Resolves a directory, making what is missing with this mode.
+    ///
+    /// # Errors
+    /// A part exists and is not a directory, or the file system is read-only.
+    pub fn ensure_dir(&self, inside: &Path, mode: u32) -> Result<OwnedFd> {
+        self.ensure_dir_following(inside, mode, MOST_LINKS)
+    }
+
+    /// Resolves a file, making an empty one (and its directories) if it is missing.
+    ///
+    /// # Errors
+    /// As of [`Root::ensure_dir`].
+    pub fn ensure_file(&self, inside: &Path) -> Result<OwnedFd> {
+        if let Ok(found) = self.resolve(inside, ResolveFlags::empty()) {
+            return Ok(found);
+        }
+        let (parent, name) = self.ensure_parent(inside)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))
+            .map(drop)
+            .doing(|| format!("making {}", self.name(inside)))?;
+        self.find(inside)
+    }
+
+    /// The directory of a path, made if missing, and the path's last name.
+    ///
+    /// # Errors
+    /// The path ends in no name.
+    pub fn ensure_parent<'p>(&self, inside: &'p Path) -> Result<(OwnedFd, &'p OsStr)> {
+        let name = inside
+            .file_name()
+            .ok_or_else(|| Error::new(format!("'{}' ends in no file name", inside.display())))?;
+        Ok((self.ensure_dir(inside.parent().unwrap_or(Path::new("/")), 0o755)?, name))
+    }
+
+    fn ensure_dir_following(&self, inside: &Path, mode: u32, links: u32) -> Result<OwnedFd> {
+        let mut at = PathBuf::from("/");
+        let mut dir = self.resolve(&at, ResolveFlags::empty()).doing(|| self.name(&at))?;
+        let mut parts = inside.components();
+        while let Some(part) = parts.next() {
+            let name = match part {
+                Component::Normal(name) => name,
+                Component::ParentDir => OsStr::new(".."),
+                _ => continue,
+            };
+            let next = at.join(name);
+            dir = match self.resolve(&next, ResolveFlags::empty()) {
+                Ok(found) => found,
+                Err(Errno::NOENT) => match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(mode)) {
+                    Ok(()) => self.find(&next)?,
+                    Err(Errno::EXIST) => {
+                        return self.through_dangling_link(&dir, &at, name, &parts, mode, links);
+                    }
+                    Err(error) => return Err(error).doing(|| format!("making {}", self.name(&next))),
+                },
+                Err(error) => return Err(error).doing(|| self.name(&next)),
+            };
+            at = next;
+        }
+        let kind = rustix::fs::fstat(&dir).map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
+        match kind.doing(|| self.name(inside))? {
+            rustix::fs::FileType::Directory => Ok(dir),
+            other => Err(Error::new(format!("{} is a {other:?}, not a directory", self.name(inside)))),
+        }
+    }
+
+    /// A link whose target is missing: the target is made instead, inside the root, and the walk goes on there.
+    fn through_dangling_link(
+        &self,
+        dir: &OwnedFd,
+        at: &Path,
+        name: &OsStr,
+        rest: &std::path::Components<'_>,
+        mode: u32,
+        links: u32,
+    ) -> Result<OwnedFd> {
+        if links == 0 {
+            return Err(Errno::LOOP).doing(|| self.name(&at.join(name)));
+        }
+        let target = rustix::fs::readlinkat(dir, name, Vec::new()).doing(|| self.name(&at.join(name)))?;
+        let target: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(target.as_bytes());
+        self.ensure_dir_following(&at.join(target).join(rest.as_path()), mode, links - 1)
+    }
+
+    fn resolve(&self, inside: &Path, more: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+        // EAGAIN: something was renamed meanwhile, and the kernel could not vouch for "..".
+        loop {
+            let opened = rustix::fs::openat2(
+                &self.dir,
+                inside,
+                OFlags::PATH | OFlags::CLOEXEC,
+                Mode::empty(),
+                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more,
+            );
+            if !matches!(opened, Err(Errno::AGAIN)) {
+                return opened;
+            }
+        }
+    }
+
+    fn name(&self, inside: &Path) -> String {
+        format!("{} in the root file system {}", inside.display(), self.shown.display())
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+/// A path by which other calls reach what a descriptor refers to, while the host's /proc is mounted.
+pub fn by_descriptor(fd: &impl AsFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}
+
+/// The inverse of O_PATH: opens what a descriptor refers to for reading.
+///
+/// # Errors
+/// It may not be read.
+pub fn reopen(fd: &impl AsFd) -> Result<File> {
+    let path = by_descriptor(fd);
+    File::open(&path).doing(|| format!("opening {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    fn inode(fd: &OwnedFd) -> u64 {
+        rustix::fs::fstat(fd).unwrap().st_ino
+    }
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("root")).unwrap();
+        let root = Root::open(&dir.path().join("root")).unwrap();
+        (dir, root)
+    }
+
+    #[test]
+    fn links_and_dots_stay_inside() {
+        let (dir, root) = root();
+        std::fs::create_dir(dir.path().join("outside")).unwrap();
+        symlink("../outside", dir.path().join("root/relative")).unwrap();
+        symlink(dir.path().join("outside"), dir.path().join("root/absolute")).unwrap();
+        assert!(root.find(Path::new("/relative")).is_err());
+        assert!(root.find(Path::new("/absolute")).is_err());
+        let top = root.find(Path::new("/../../..")).unwrap();
+        assert_eq!(inode(&top), std::fs::metadata(dir.path().join("root")).unwrap().ino());
+    }
+
+    #[test]
+    fn missing_directories_are_made_inside_even_behind_dangling_links() {
+        let (dir, root) = root();
+        symlink("/run", dir.path().join("root/var-run")).unwrap();
+        root.ensure_dir(Path::new("/var-run/a/b"), 0o755).unwrap();
+        assert!(dir.path().join("root/run/a/b").is_dir());
+        symlink("loop", dir.path().join("root/loop")).unwrap();
+        assert!(root.ensure_dir(Path::new("/loop/x"), 0o755).is_err());
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named() {
+        let (dir, root) = root();
+        std::fs::write(dir.path().join("root/file"), "").unwrap();
+        let message = root.ensure_dir(Path::new("/file"), 0o755).unwrap_err().to_string();
+        assert!(message.contains("/file") && message.contains("not a directory"), "{message}");
+        root.ensure_file(Path::new("/etc/new/hosts")).unwrap();
+        assert!(dir.path().join("root/etc/new/hosts").is_file());
+    }
+}

@@ -1,0 +1,109 @@
+//! Reading a bundle: a directory with `config.json` and, usually, the root file system.
+
+use std::path::{Path, PathBuf};
+
+use super::{Spec, validate};
+use crate::error::{Doing, Error, Remedy, Result};
+
+/// A bundle that was read and found free of contradictions.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Absolute path of the directory.
+    pub dir: PathBuf,
+    /// The configuration.
+    pub spec: Spec,
+    /// Absolute path of the root file system.
+    pub rootfs: PathBuf,
+    /// What was passed over, such as properties that the specification does not know: it asks runtimes not to
+    /// refuse them, so they are reported instead.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and checks the bundle in `dir`.
+///
+/// # Errors
+/// Names the file, and the field where there is one.
+pub fn load(dir: &Path) -> Result<Bundle> {
+    let dir = dir
+        .canonicalize()
+        .doing(|| format!("opening the bundle {}", dir.display()))
+        .or_advise(|| "name the directory that holds config.json with --bundle")?;
+    let path = dir.join("config.json");
+    let text = std::fs::read_to_string(&path)
+        .doing(|| format!("reading {}", path.display()))
+        .or_advise(|| "a bundle is a directory with a config.json; `plim-runtime spec` writes one")?;
+    let (spec, mut warnings) = parse(&text)?;
+    warnings.extend(validate::check(&spec)?);
+    let root = spec.root.as_ref().ok_or_else(|| missing("root"))?;
+    let rootfs = dir.join(&root.path);
+    let rootfs = rootfs
+        .canonicalize()
+        .doing(|| format!("config.json: root.path: opening {}", rootfs.display()))
+        .or_advise(|| "it is relative to the bundle unless absolute, and must exist")?;
+    if !rootfs.is_dir() {
+        return Err(Error::new(format!("config.json: root.path: {} is not a directory", rootfs.display())));
+    }
+    Ok(Bundle { dir, spec, rootfs, warnings })
+}
+
+/// Reads a configuration; also says which properties were ignored.
+pub(super) fn parse(text: &str) -> Result<(Spec, Vec<String>)> {
+    let mut ignored = Vec::new();
+    let mut track = serde_path_to_error::Track::new();
+    let mut json = serde_json::Deserializer::from_str(text);
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    let spec: Result<Spec, _> = serde_ignored::deserialize(tracked, |path| ignored.push(path.to_string()));
+    let spec = spec.map_err(|error| {
+        let place = track.path().to_string();
+        let field = if place == "." { String::new() } else { format!("{place}: ") };
+        Error::new(format!("config.json: {field}{error}"))
+    })?;
+    json.end().map_err(|error| Error::new(format!("config.json: {error}")))?;
+    let warnings = ignored
+        .into_iter()
+        // Options of the path printer stand for Option<T> levels that the file does not show.
+        .map(|path| format!("config.json: unknown property {} is ignored", path.replace(".?", "")))
+        .collect();
+    Ok((spec, warnings))
+}
+
+/// The error for a required field that is not there.
+pub(super) fn missing(field: &str) -> Error {
+    Error::new(format!("config.json: {field} is missing")).remedy("the runtime specification requires it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_type_names_the_field() {
+        let text = r#"{"ociVersion":"1.2.0","linux":{"resources":{"cpu":{"quota":"much"}}}}"#;
+        let message = parse(text).unwrap_err().to_string();
+        assert!(message.contains("linux.resources.cpu.quota"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        let message = parse(r#"{"ociVersion":"1.2.0","process":{"args":["x"]}}"#).unwrap_err().to_string();
+        assert!(message.contains("process") && message.contains("cwd"), "{message}");
+    }
+
+    #[test]
+    fn unknown_properties_are_reported_not_refused() {
+        let text = r#"{"ociVersion":"1.2.0","linux":{"resources":{"cpu":{"quotum":5}}},"zoneinfo":1}"#;
+        let (_, warnings) = parse(text).unwrap();
+        assert_eq!(
+            warnings,
+            [
+                "config.json: unknown property linux.resources.cpu.quotum is ignored",
+                "config.json: unknown property zoneinfo is ignored"
+            ]
+        );
+    }
+
+    #[test]
+    fn trailing_text_is_refused() {
+        assert!(parse(r#"{"ociVersion":"1.2.0"} x"#).is_err());
+    }
+}

@@ -1,0 +1,54 @@
+//! System call filters. Source: config-linux.md, "Seccomp".
+
+use serde::{Deserialize, Serialize};
+
+/// A filter: a default action, and rules by system call.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seccomp {
+    /// Action where no rule matches, such as `SCMP_ACT_ERRNO`.
+    pub default_action: String,
+    /// Error number of a default `SCMP_ACT_ERRNO`; EPERM if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_errno_ret: Option<u32>,
+    /// Architectures such as `SCMP_ARCH_X86_64`; the native one is always included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub architectures: Vec<String>,
+    /// `SECCOMP_FILTER_FLAG_…` of seccomp(2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// Rules; the first that matches decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub syscalls: Vec<SeccompRule>,
+}
+
+/// One rule of a filter.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeccompRule {
+    /// System call names.
+    pub names: Vec<String>,
+    /// What to do with them.
+    pub action: String,
+    /// Error number of `SCMP_ACT_ERRNO` or datum of `SCMP_ACT_TRACE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno_ret: Option<u32>,
+    /// Conditions on arguments, all of which must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<SeccompArg>,
+}
+
+/// A condition on one argument.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeccompArg {
+    /// Which argument, 0 to 5.
+    pub index: u32,
+    /// What it is compared with; for `SCMP_CMP_MASKED_EQ` the mask.
+    pub value: u64,
+    /// For `SCMP_CMP_MASKED_EQ` what the masked argument must equal.
+    #[serde(default)]
+    pub value_two: u64,
+    /// A comparison such as `SCMP_CMP_EQ`.
+    pub op: String,
+}

@@ -1,0 +1,241 @@
+//! Contradictions in a configuration, found before anything is made.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::load::missing;
+use super::{Linux, Process, Resources, Spec};
+use crate::error::{Error, Result};
+use crate::namespace::Kind;
+
+/// Refuses what cannot be meant; returns warnings about what will be passed over.
+pub(super) fn check(spec: &Spec) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    version(&spec.oci_version)?;
+    if spec.root.is_none() {
+        return Err(missing("root"));
+    }
+    if let Some(process) = &spec.process {
+        check_process(process)?;
+    }
+    for (number, mount) in spec.mounts.iter().enumerate() {
+        if !mount.destination.is_absolute() {
+            return Err(bad(
+                &format!("mounts[{number}].destination"),
+                &format!("'{}' is not an absolute path", mount.destination.display()),
+            ));
+        }
+    }
+    let linux = spec.linux();
+    names_need_their_namespace(spec, &linux)?;
+    namespaces(&linux)?;
+    sysctls(&linux)?;
+    if let Some(resources) = &linux.resources {
+        check_resources(resources)?;
+        warnings.extend(
+            resources
+                .obsolete()
+                .into_iter()
+                .map(|field| format!("config.json: {field} is ignored: the kernel dropped it")),
+        );
+    }
+    Ok(warnings)
+}
+
+/// Refuses a process that cannot be started. Also used for the process files of `exec`.
+pub(crate) fn check_process(process: &Process) -> Result<()> {
+    if process.args.is_empty() {
+        return Err(bad("process.args", "it is empty: there is nothing to execute"));
+    }
+    if !process.cwd.is_absolute() {
+        let problem = format!("'{}' is not an absolute path", process.cwd.display());
+        return Err(bad("process.cwd", &problem));
+    }
+    let mut seen = BTreeSet::new();
+    for (number, limit) in process.rlimits.iter().enumerate() {
+        let field = format!("process.rlimits[{number}]");
+        if !seen.insert(&limit.kind) {
+            return Err(bad(&field, &format!("{} is given twice", limit.kind)));
+        }
+        if limit.soft > limit.hard {
+            return Err(bad(
+                &field,
+                &format!("soft limit {} is above hard limit {}", limit.soft, limit.hard),
+            ));
+        }
+    }
+    if let Some(score) = process.oom_score_adj
+        && !(-1000..=1000).contains(&score)
+    {
+        return Err(bad("process.oomScoreAdj", &format!("{score} is outside -1000 to 1000")));
+    }
+    Ok(())
+}
+
+fn version(version: &str) -> Result<()> {
+    if version.is_empty() {
+        return Err(missing("ociVersion"));
+    }
+    if !version.starts_with("1.") {
+        return Err(bad("ociVersion", &format!("'{version}' is not supported"))
+            .remedy(format!("versions 1.x are, up to {}", super::VERSION)));
+    }
+    Ok(())
+}
+
+fn names_need_their_namespace(spec: &Spec, linux: &Linux) -> Result<()> {
+    let has_uts = linux.namespace(Kind::Uts).is_some();
+    for (field, value) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
+        if value.is_some() && !has_uts {
+            return Err(bad(field, "without a UTS namespace it would rename the host")
+                .remedy(r#"add {"type":"uts"} to linux.namespaces, or drop the field"#));
+        }
+    }
+    Ok(())
+}
+
+fn namespaces(linux: &Linux) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for namespace in &linux.namespaces {
+        if !seen.insert(namespace.kind) {
+            return Err(bad("linux.namespaces", &format!("'{}' is given twice", namespace.kind.file())));
+        }
+        if !namespace.kind.is_supported() {
+            return Err(bad(
+                "linux.namespaces",
+                &format!("this kernel has no {} namespaces", namespace.kind.file()),
+            ));
+        }
+    }
+    let maps = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
+    if maps && linux.namespace(Kind::User).is_none() {
+        return Err(bad("linux.uidMappings", "ids can only be mapped in a user namespace")
+            .remedy(r#"add {"type":"user"} to linux.namespaces"#));
+    }
+    if linux.makes(Kind::User) && (linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty()) {
+        return Err(bad("linux.namespaces", "a new user namespace needs uidMappings and gidMappings"));
+    }
+    if !linux.time_offsets.is_empty() && !linux.makes(Kind::Time) {
+        return Err(bad("linux.timeOffsets", "offsets need a new time namespace")
+            .remedy(r#"add {"type":"time"} to linux.namespaces"#));
+    }
+    if let Some(clock) =
+        linux.time_offsets.keys().find(|clock| !matches!(clock.as_str(), "monotonic" | "boottime"))
+    {
+        return Err(bad("linux.timeOffsets", &format!("'{clock}' is neither monotonic nor boottime")));
+    }
+    let hides = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
+    if hides && linux.namespace(Kind::Mount).is_none() {
+        return Err(bad("linux.maskedPaths", "without a mount namespace they would be hidden from the host")
+            .remedy(r#"add {"type":"mount"} to linux.namespaces"#));
+    }
+    for path in linux.masked_paths.iter().chain(&linux.readonly_paths) {
+        if !path.is_absolute() {
+            return Err(bad("linux.maskedPaths", &format!("'{}' is not absolute", path.display())));
+        }
+    }
+    Ok(())
+}
+
+/// A kernel parameter that no namespace confines would be changed for the whole host.
+fn sysctls(linux: &Linux) -> Result<()> {
+    const IPC: [&str; 8] =
+        ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
+    for name in linux.sysctl.keys() {
+        let dotted = name.replace('/', ".");
+        let owner = match dotted.as_str() {
+            dotted if dotted.starts_with("net.") => Kind::Network,
+            dotted if dotted.starts_with("fs.mqueue.") => Kind::Ipc,
+            "kernel.domainname" => Kind::Uts,
+            dotted if dotted.strip_prefix("kernel.").is_some_and(|rest| IPC.contains(&rest)) => Kind::Ipc,
+            _ => {
+                return Err(bad("linux.sysctl", &format!("'{name}' belongs to no namespace")).remedy(
+                    "only net.*, fs.mqueue.* and the System V IPC parameters can be set for a container",
+                ));
+            }
+        };
+        if linux.namespace(owner).is_none() {
+            return Err(bad("linux.sysctl", &format!("'{name}' would be set for the whole host"))
+                .remedy(format!("give the container a {} namespace of its own", owner.file())));
+        }
+    }
+    Ok(())
+}
+
+fn check_resources(resources: &Resources) -> Result<()> {
+    if let Some(memory) = &resources.memory
+        && let (Some(limit), Some(swap)) = (memory.limit, memory.swap)
+        && limit > 0
+        && swap > 0
+        && swap < limit
+    {
+        return Err(bad(
+            "linux.resources.memory.swap",
+            &format!("{swap} is below memory.limit {limit}, but it limits memory and swap together"),
+        ));
+    }
+    for (number, rule) in resources.devices.iter().enumerate() {
+        let field = format!("linux.resources.devices[{number}]");
+        if let Some(kind) = &rule.kind
+            && !matches!(kind.as_str(), "a" | "b" | "c")
+        {
+            return Err(bad(&field, &format!("type '{kind}' is none of a, b, c")));
+        }
+        if let Some(access) = &rule.access
+            && (access.is_empty() || access.chars().any(|letter| !"rwm".contains(letter)))
+        {
+            return Err(bad(&field, &format!("access '{access}' is not made of r, w, m")));
+        }
+    }
+    for file in resources.unified.keys() {
+        if file.contains('/') || Path::new(file).components().count() != 1 {
+            return Err(bad("linux.resources.unified", &format!("'{file}' is not a file name")));
+        }
+    }
+    Ok(())
+}
+
+fn bad(field: &str, problem: &str) -> Error {
+    Error::new(format!("config.json: {field}: {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::parse;
+    use super::*;
+
+    fn message(text: &str) -> String {
+        check(&parse(text).unwrap().0).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn contradictions_name_their_field() {
+        let with = |rest: &str| format!(r#"{{"ociVersion":"1.0.2","root":{{"path":"r"}}{rest}}}"#);
+        for (text, expected) in [
+            (r#"{"ociVersion":"1.0.2"}"#.to_owned(), "root is missing"),
+            (r#"{"ociVersion":"2.0","root":{"path":"r"}}"#.to_owned(), "ociVersion"),
+            (with(r#","hostname":"x""#), "hostname: without a UTS namespace"),
+            (with(r#","process":{"cwd":"x","args":["a"]}"#), "process.cwd"),
+            (with(r#","process":{"cwd":"/","args":[]}"#), "process.args"),
+            (with(r#","mounts":[{"destination":"tmp"}]"#), "mounts[0].destination"),
+            (with(r#","linux":{"namespaces":[{"type":"pid"},{"type":"pid"}]}"#), "given twice"),
+            (with(r#","linux":{"uidMappings":[{"containerID":0,"hostID":1,"size":1}]}"#), "uidMappings"),
+            (with(r#","linux":{"sysctl":{"net.ipv4.ip_forward":"1"}}"#), "whole host"),
+            (with(r#","linux":{"sysctl":{"vm.swappiness":"1"}}"#), "belongs to no namespace"),
+            (with(r#","linux":{"maskedPaths":["/proc/kcore"]}"#), "maskedPaths"),
+            (with(r#","linux":{"resources":{"memory":{"limit":9,"swap":8}}}"#), "memory.swap"),
+            (with(r#","linux":{"resources":{"devices":[{"allow":true,"access":"x"}]}}"#), "devices[0]"),
+            (with(r#","linux":{"resources":{"unified":{"../x":"1"}}}"#), "unified"),
+        ] {
+            let message = message(&text);
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn obsolete_limits_are_warned_about() {
+        let text =
+            r#"{"ociVersion":"1.0.2","root":{"path":"r"},"linux":{"resources":{"memory":{"kernel":5}}}}"#;
+        assert_eq!(check(&parse(text).unwrap().0).unwrap().len(), 1);
+    }
+}
