@@ -13,6 +13,7 @@ pub mod fault;
 pub mod host;
 pub mod lab;
 pub mod line;
+pub mod matrix;
 pub mod multicall;
 pub mod need;
 pub mod notebook;

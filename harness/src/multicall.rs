@@ -12,6 +12,9 @@ pub const LAB: &str = "plimsoll-lab";
 /// Name of our own OCI runtime.
 pub const CORE: &str = "plim-runtime";
 
+/// Name of the first process of a guest.
+pub const GUEST: &str = "init";
+
 /// Runs the program that the name stands for; `None` if this is `plimsoll` itself. To be called before any thread
 /// is started.
 pub fn dispatch() -> Option<ExitCode> {
@@ -19,6 +22,7 @@ pub fn dispatch() -> Option<ExitCode> {
     match Path::new(&name).file_name().and_then(OsStr::to_str)? {
         PROBE => Some(crate::probe::main()),
         LAB => Some(crate::lab::main()),
+        GUEST => Some(crate::matrix::guest::main()),
         CORE => Some(runtime::cli::main()),
         _ => None,
     }

@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::matrix::Row;
 use crate::record::{Run, SCHEMA_VERSION};
 
 /// Writes a record, indented, with a final newline.
 ///
 /// # Errors
 /// The file cannot be written, by path.
-pub fn write(run: &Run, path: &Path) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(run).map_err(|error| error.to_string())? + "\n";
+pub fn write(record: &impl Serialize, path: &Path) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(record).map_err(|error| error.to_string())? + "\n";
     // As a whole: a reader never sees half a record.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.partial"));
@@ -23,12 +27,24 @@ pub fn write(run: &Run, path: &Path) -> Result<(), String> {
 /// # Errors
 /// Names the file, and the field or the version that cannot be understood.
 pub fn read(path: &Path) -> Result<Run, String> {
+    read_as(path)
+}
+
+/// Reads the record of a row of a matrix.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_row(path: &Path) -> Result<Row, String> {
+    read_as(path)
+}
+
+fn read_as<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()))?;
     parse(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn parse(text: &str) -> Result<Run, String> {
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| format!("not a record: {error}"))?;
     let version = value.get("schema_version").and_then(serde_json::Value::as_u64);
@@ -56,15 +72,15 @@ mod tests {
     fn a_record_survives_writing_and_reading() {
         let run = example();
         let text = serde_json::to_string(&run).unwrap();
-        assert_eq!(parse(&text).unwrap(), run);
+        assert_eq!(parse::<Run>(&text).unwrap(), run);
     }
 
     #[test]
     fn newer_and_foreign_files_are_refused_clearly() {
-        assert!(parse(r#"{"schema_version": 99}"#).unwrap_err().contains("99"));
-        assert!(parse("{}").unwrap_err().contains("schema_version"));
-        assert!(parse(r#"{"schema_version": 1, "id": 5}"#).is_err());
-        assert!(parse("{").unwrap_err().contains("not a record"));
+        assert!(parse::<Run>(r#"{"schema_version": 99}"#).unwrap_err().contains("99"));
+        assert!(parse::<Run>("{}").unwrap_err().contains("schema_version"));
+        assert!(parse::<Run>(r#"{"schema_version": 1, "id": 5}"#).is_err());
+        assert!(parse::<Run>("{").unwrap_err().contains("not a record"));
     }
 
     /// `cargo test -p reports -- --ignored` writes the schema anew after a change of the types.

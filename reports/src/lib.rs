@@ -3,6 +3,7 @@
 //! This crate runs nothing: it can read and show records of any machine.
 
 pub mod json;
+pub mod matrix;
 pub mod record;
 pub mod terminal;
 

@@ -10,6 +10,7 @@ pub mod container;
 pub mod error;
 pub mod layer;
 pub mod namespace;
+pub mod network;
 pub mod overlay;
 pub mod process;
 pub mod rootfs;

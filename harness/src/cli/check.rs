@@ -1,13 +1,14 @@
 //! `plimsoll check`
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::{Outcome, Verdict, json, record, terminal};
 
+use crate::matrix::wire::{Event, Wire};
 use crate::schedule::{Job, jobs, run_all};
 use crate::subject::Subject;
 use crate::{audit, catalogue, host, run};
@@ -22,6 +23,9 @@ pub(super) struct Check {
     /// Write the record there
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a line of JSON there for each verdict as it comes, and the record at the end
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
     /// Show the evidence of every check, not only of those that failed
     #[arg(long, short)]
     verbose: bool,
@@ -31,7 +35,7 @@ impl Check {
     pub(super) fn run(&self) -> Result<u8, String> {
         let checks = catalogue::select(&self.filter)?;
         let subjects = subjects(&self.subject)?;
-        let run = run_jobs(&jobs(&checks, &subjects), &subjects)?;
+        let run = run_jobs(&jobs(&checks, &subjects), &subjects, self.events.as_deref())?;
         if let Some(path) = &self.json {
             json::write(&run, path)?;
         }
@@ -57,19 +61,31 @@ pub(super) fn subjects(named: &[String]) -> Result<Vec<Subject>, String> {
 }
 
 /// Runs jobs under a progress line, and makes a record of it.
-pub(super) fn run_jobs(jobs: &[Job], subjects: &[Subject]) -> Result<record::Run, String> {
+pub(super) fn run_jobs(
+    jobs: &[Job],
+    subjects: &[Subject],
+    events: Option<&Path>,
+) -> Result<record::Run, String> {
+    let wire = events.map(Wire::open).transpose()?;
+    let tell = |event: Event| {
+        if let Some(wire) = &wire {
+            wire.tell(&event);
+        }
+    };
     let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let start = Instant::now();
     let run = run::Run::begin().map_err(|trouble| format!("{trouble:?}"))?;
     let progress = progress(jobs.len());
+    tell(Event::Begin { jobs: jobs.len() });
     let outcomes = run_all(&run, jobs, &|outcome| {
         progress.set_message(format!("{} ({})", outcome.check, outcome.subject));
         progress.inc(1);
+        tell(Event::of(outcome));
     });
     progress.finish_and_clear();
     let mut left_behind = audit::remains(&run.layout, &format!("{}{}-", run::PREFIX, run.id()));
     left_behind.extend(audit::processes(run.id()).into_iter().map(|pid| format!("process {pid}")));
-    Ok(record::Run {
+    let record = record::Run {
         schema_version: record::SCHEMA_VERSION,
         id: run.id().to_owned(),
         plimsoll: env!("CARGO_PKG_VERSION").to_owned(),
@@ -79,7 +95,11 @@ pub(super) fn run_jobs(jobs: &[Job], subjects: &[Subject]) -> Result<record::Run
         subjects: subjects.iter().map(Subject::info).collect(),
         outcomes,
         left_behind,
-    })
+    };
+    if wire.is_some() {
+        tell(Event::End { run: Box::new(record.clone()) });
+    }
+    Ok(record)
 }
 
 fn progress(length: usize) -> ProgressBar {

@@ -3,6 +3,7 @@
 mod check;
 mod doctor;
 mod explain;
+mod matrix;
 mod prove;
 
 use std::process::ExitCode;
@@ -30,6 +31,9 @@ enum Command {
     Explain(explain::Explain),
     /// Run each check against its faults, and list those that stay green: they prove nothing
     Prove(prove::Prove),
+    /// Run the catalogue on other kernels and cgroup layouts, in virtual machines. Exit status: 0 all held, 1 a claim
+    /// failed, 2 nothing could be run, 3 a row failed
+    Matrix(matrix::Matrix),
     /// Say what this host has and lacks, and which command brings it
     Doctor,
     /// Remove what killed runs left on this host
@@ -43,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::List(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Prove(command) => command.run(),
+        Command::Matrix(command) => command.run(),
         Command::Doctor => doctor::run(),
         Command::Clean => clean(),
     };

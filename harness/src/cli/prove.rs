@@ -14,6 +14,9 @@ pub(super) struct Prove {
     /// What to break: core, the name of an OCI runtime in PATH, or a path
     #[arg(long, value_name = "NAME|PATH", default_value = "core")]
     subject: String,
+    /// Write a line of JSON there for each verdict as it comes, and the record at the end
+    #[arg(long, value_name = "FILE")]
+    events: Option<std::path::PathBuf>,
     /// Show the evidence of every check
     #[arg(long, short)]
     verbose: bool,
@@ -29,7 +32,7 @@ impl Prove {
                 job.check.faults.iter().map(move |fault| Job { fault: Some(fault), ..job.clone() })
             })
             .collect();
-        let run = run_jobs(&broken, &subjects)?;
+        let run = run_jobs(&broken, &subjects, self.events.as_deref())?;
         let (mut red, mut toothless, mut unproven) = (0, 0, 0);
         for outcome in &run.outcomes {
             let fault = outcome.fault.as_deref().unwrap_or_default();

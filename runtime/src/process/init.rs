@@ -18,6 +18,7 @@ use super::terminal::Terminal;
 use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
+use crate::network;
 use crate::rootfs::mounts::{self, Surroundings};
 use crate::rootfs::resolve::{Root, by_descriptor};
 use crate::rootfs::{devices, hide, switch};
@@ -132,7 +133,7 @@ impl Init<'_> {
         }
         self.name()?;
         if linux.makes(Kind::Network) {
-            loopback_up()?;
+            network::loopback_up()?;
         }
         if let Some(score) = self.process.oom_score_adj {
             std::fs::write("/proc/self/oom_score_adj", score.to_string())
@@ -265,23 +266,6 @@ fn join_session_keyring(id: &str) -> Result<()> {
             || "EDQUOT: /proc/sys/kernel/keys/maxkeys is reached; --no-new-keyring shares the caller's",
         ),
     }
-}
-
-/// A new network namespace has a loopback device, but it is down.
-fn loopback_up() -> Result<()> {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-    let doing = || "bringing the loopback device up";
-    let socket =
-        socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).doing(doing)?;
-    // SAFETY: all zeroes is a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed();
-    }
-    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).expect("a low bit");
-    // SAFETY: SIOCSIFFLAGS reads an ifreq through the pointer.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    Errno::result(result).map(drop).doing(doing)
 }
 
 fn accept(socket: &OwnedFd) -> Result<Channel> {

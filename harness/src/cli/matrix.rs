@@ -1,0 +1,245 @@
+//! `plimsoll matrix`
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::{Args, ValueEnum};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use reports::{json, matrix};
+use serde_json::json;
+
+use crate::catalogue;
+use crate::matrix::initramfs::Kernel;
+use crate::matrix::list::{List, Row};
+use crate::matrix::machine::Accelerator;
+use crate::matrix::packages::{Archive, Resolved};
+use crate::matrix::row::{Plan, Progress, run};
+
+#[derive(Debug, Args)]
+pub(super) struct Matrix {
+    /// Parts of ids; all checks if none is given
+    filter: Vec<String>,
+    /// Run this row: a whole name, or the beginning of one such as 6.1 [default: the list's usual rows]
+    #[arg(long, value_name = "NAME")]
+    row: Vec<String>,
+    /// Run every row of the list
+    #[arg(long)]
+    all: bool,
+    /// Show the rows and do nothing else
+    #[arg(long)]
+    list: bool,
+    /// Print the rows for another system that runs them, and do nothing else
+    #[arg(long, value_name = "FORM")]
+    plan: Option<PlanForm>,
+    /// Guests at a time [default: one for each two CPUs]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// What runs the guests
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    accel: Acceleration,
+    /// Run each check against its faults instead
+    #[arg(long)]
+    prove: bool,
+    /// Another list of rows
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Where the records and console logs go; rows that are there already stay, unless they run again
+    #[arg(long, value_name = "DIR", default_value = "plimsoll-matrix")]
+    out: PathBuf,
+    /// Where packages are kept [default: $XDG_CACHE_HOME/plimsoll, or ~/.cache/plimsoll]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Fetch the package index anew
+    #[arg(long)]
+    refresh: bool,
+    /// More words for the guests' kernel command line, such as cgroup_disable=memory
+    #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
+    append: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PlanForm {
+    /// The value of `strategy.matrix` of a GitHub Actions job.
+    Github,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Acceleration {
+    /// KVM if a guest really boots under it, else emulation.
+    Auto,
+    /// KVM.
+    Kvm,
+    /// Emulation.
+    Tcg,
+}
+
+/// A row whose kernel was found.
+struct Ready {
+    row: Row,
+    kernel: Resolved,
+    files: PathBuf,
+}
+
+impl Matrix {
+    pub(super) fn run(&self) -> Result<u8, String> {
+        let list = List::read(self.file.as_deref())?;
+        let rows = list.select(&self.row, self.all)?;
+        if self.list {
+            show(&list);
+            return Ok(0);
+        }
+        if let Some(PlanForm::Github) = self.plan {
+            let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+            println!("{}", json!({ "row": names }));
+            return Ok(0);
+        }
+        // A wrong filter is found here, not in a guest.
+        catalogue::select(&self.filter)?;
+        std::fs::create_dir_all(&self.out)
+            .map_err(|error| format!("--out {}: {error}", self.out.display()))?;
+        let started = std::time::Instant::now();
+        let (ready, failed) = self.prepare(&list, rows)?;
+        let accelerator = self.accelerator(&ready)?;
+        let mut arguments = vec![if self.prove { "prove" } else { "check" }.to_owned()];
+        arguments.extend(self.filter.iter().cloned());
+        let plan = Plan { list: &list, arguments, append: self.append.clone(), accelerator };
+        let jobs = self
+            .jobs
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() / 2))
+            .max(1);
+        let ran = self.boot(&plan, &ready, jobs);
+        let order: Vec<String> = list.rows().into_iter().map(|row| row.name).collect();
+        let whole = self.merge(&order, ran.into_iter().chain(failed).collect())?;
+        print!("{}", matrix::table(&whole));
+        println!(
+            "{} rows in {:.0} s; records in {}",
+            ready.len(),
+            started.elapsed().as_secs_f64(),
+            self.out.display()
+        );
+        Ok(whole.exit_status())
+    }
+
+    /// Finds, fetches and unpacks the kernels. A row without one is a failed row, not the end.
+    fn prepare(&self, list: &List, rows: Vec<Row>) -> Result<(Vec<Ready>, Vec<matrix::Row>), String> {
+        let cache = self.cache.clone().unwrap_or_else(default_cache);
+        let archive = Archive::open(&cache, list, &rows, self.refresh)?;
+        let index = archive.index()?;
+        let progress = ProgressBar::new_spinner();
+        let (mut ready, mut failed) = (Vec::new(), Vec::new());
+        for row in rows {
+            progress.set_message(format!("{}: fetching its kernel", row.name));
+            progress.tick();
+            let found = index.resolve(&row).and_then(|kernel| {
+                let files = archive.unpack(&kernel)?;
+                Ok((kernel, files))
+            });
+            match found {
+                Ok((kernel, files)) => ready.push(Ready { row, kernel, files }),
+                Err(error) => {
+                    failed.push(matrix::Row::failed(&row.name, row.variant.word(), row.layout.word(), error))
+                }
+            }
+        }
+        progress.finish_and_clear();
+        Ok((ready, failed))
+    }
+
+    fn accelerator(&self, ready: &[Ready]) -> Result<Accelerator, String> {
+        match (self.accel, ready.first()) {
+            (Acceleration::Kvm, _) => Ok(Accelerator::Kvm),
+            (Acceleration::Tcg, _) | (Acceleration::Auto, None) => Ok(Accelerator::Tcg),
+            (Acceleration::Auto, Some(first)) => {
+                Ok(Accelerator::probe(&Kernel::find(&first.files)?, &self.out.join("probe")))
+            }
+        }
+    }
+
+    /// Boots the rows, some at a time; each row's record is written as soon as it is there.
+    fn boot(&self, plan: &Plan<'_>, ready: &[Ready], jobs: usize) -> Vec<matrix::Row> {
+        let bars = MultiProgress::new();
+        let all = bars.add(bar(ready.len(), "{pos}/{len} rows [{bar:30}] {elapsed} {msg}"));
+        all.set_message(plan.accelerator.word());
+        let next = AtomicUsize::new(0);
+        let records = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..jobs {
+                scope.spawn(|| {
+                    while let Some(Ready { row, kernel, files }) =
+                        ready.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        let own = bars.add(bar(0, "{msg:24} {pos}/{len} checks [{bar:30}] {elapsed}"));
+                        own.set_message(format!("{}: booting", row.name));
+                        let told = |progress: &Progress| {
+                            own.set_message(match progress.failed {
+                                0 => row.name.clone(),
+                                failed => format!("{}: {failed} failed", row.name),
+                            });
+                            own.set_length(u64::try_from(progress.jobs).unwrap_or(0));
+                            own.set_position(u64::try_from(progress.done).unwrap_or(0));
+                        };
+                        let record = run(plan, row, kernel, files, &self.out.join(&row.name), &told);
+                        own.finish_and_clear();
+                        all.inc(1);
+                        if let Err(error) = write_row(&self.out, &record) {
+                            let _ = bars.println(error);
+                        }
+                        records.lock().expect("no thread panics here").push(record);
+                    }
+                });
+            }
+        });
+        all.finish_and_clear();
+        records.into_inner().expect("no thread panics here")
+    }
+
+    /// The rows that ran, and those of earlier runs in the same directory, in the order of the list.
+    fn merge(&self, order: &[String], ran: Vec<matrix::Row>) -> Result<matrix::Matrix, String> {
+        let path = self.out.join("matrix.json");
+        let mut whole = matrix::Matrix {
+            schema_version: reports::record::SCHEMA_VERSION,
+            plimsoll: env!("CARGO_PKG_VERSION").into(),
+            rows: Vec::new(),
+        };
+        for name in order {
+            if let Ok(row) = json::read_row(&self.out.join(format!("{name}.json"))) {
+                whole.merge(row);
+            }
+        }
+        ran.into_iter().for_each(|row| whole.merge(row));
+        let place = |row: &matrix::Row| order.iter().position(|name| *name == row.name).unwrap_or(usize::MAX);
+        whole.rows.sort_by_key(place);
+        json::write(&whole, &path)?;
+        Ok(whole)
+    }
+}
+
+fn write_row(out: &Path, row: &matrix::Row) -> Result<(), String> {
+    json::write(row, &out.join(format!("{}.json", row.name)))
+}
+
+fn bar(length: usize, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+fn default_cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache");
+    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("plimsoll")
+}
+
+fn show(list: &List) {
+    for row in list.rows() {
+        println!(
+            "{:16} kernel {:7} {:8} cgroup {:7} {:8} from {}",
+            row.name,
+            row.series,
+            row.variant.word(),
+            row.layout.word(),
+            if row.default { "" } else { "--all" },
+            row.suites.join(", ")
+        );
+    }
+}

@@ -1,0 +1,13 @@
+//! The kernel matrix: the catalogue, run on other kernels and cgroup layouts in virtual machines.
+//!
+//! A row is a kernel with a cgroup layout. Its [`packages`] are fetched, an [`initramfs`] is made of this very program
+//! and the modules that checks need, and a [`machine`] boots it. In there the program is the [`guest`]'s first process,
+//! runs the catalogue, and sends every verdict and at last the record over a serial line of its own.
+
+pub mod guest;
+pub mod initramfs;
+pub mod list;
+pub mod machine;
+pub mod packages;
+pub mod row;
+pub mod wire;

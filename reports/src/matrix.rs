@@ -1,0 +1,211 @@
+//! Runs on many kernels: one record for each row, and all of them together.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Run, SCHEMA_VERSION, Verdict};
+
+/// All rows of a matrix.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Matrix {
+    /// Version of this form, see [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Version of Plimsoll.
+    pub plimsoll: String,
+    /// One for each kernel and layout, in the order of the list.
+    pub rows: Vec<Row>,
+}
+
+/// One kernel with one cgroup layout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Row {
+    /// Version of this form, see [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Name of the row, such as `6.1-rt-v2`.
+    pub name: String,
+    /// `generic` or `rt`.
+    pub variant: String,
+    /// `v1`, `v2` or `hybrid`, as it was asked for.
+    pub layout: String,
+    /// Name and version of each package that the kernel came from.
+    pub packages: Vec<String>,
+    /// What ran the guest's instructions: `kvm`, or `tcg` for emulation, under which times are not those of hardware.
+    pub accelerator: String,
+    /// From the start of the machine to the guest's first process, in milliseconds; 0 if it never ran.
+    pub boot_ms: u64,
+    /// From the start of the machine to the start of the first check, in milliseconds; 0 if none was started.
+    pub first_check_ms: u64,
+    /// From the start of the machine to its end, in milliseconds.
+    pub duration_ms: u64,
+    /// Why the row has no record of a run; empty if it has one.
+    pub failure: String,
+    /// The console's last lines, if the row failed.
+    pub console: Vec<String>,
+    /// What the checks said.
+    pub run: Option<Run>,
+}
+
+impl Row {
+    /// A row that could not even be started.
+    pub fn failed(name: &str, variant: &str, layout: &str, failure: String) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            name: name.into(),
+            variant: variant.into(),
+            layout: layout.into(),
+            packages: Vec::new(),
+            accelerator: String::new(),
+            boot_ms: 0,
+            first_check_ms: 0,
+            duration_ms: 0,
+            failure,
+            console: Vec::new(),
+            run: None,
+        }
+    }
+}
+
+impl Matrix {
+    /// 0 if every claim held (or could not be tried) in every row; 1 if one did not; 3 if all that ran held, but a row
+    /// failed or the harness had trouble.
+    pub fn exit_status(&self) -> u8 {
+        let status = |row: &Row| {
+            row.run.as_ref().map_or(3, |run| if run.exit_status() == 2 { 3 } else { run.exit_status() })
+        };
+        let all: Vec<u8> = self.rows.iter().map(status).collect();
+        if all.contains(&1) { 1 } else { all.into_iter().max().unwrap_or(0) }
+    }
+
+    /// Puts a row in the place of the one with its name, or at the end.
+    pub fn merge(&mut self, row: Row) {
+        match self.rows.iter_mut().find(|known| known.name == row.name) {
+            Some(known) => *known = row,
+            None => self.rows.push(row),
+        }
+    }
+}
+
+/// Checks by rows: a line for each check, a column for each row; below it what is not a pass or a skip, and which rows
+/// failed.
+pub fn table(matrix: &Matrix) -> String {
+    let mut text = String::new();
+    let mut checks: BTreeMap<(usize, &str), Vec<Option<Verdict>>> = BTreeMap::new();
+    let mut order: Vec<&str> = Vec::new();
+    for (column, row) in matrix.rows.iter().enumerate() {
+        for outcome in row.run.iter().flat_map(|run| &run.outcomes) {
+            let place = order.iter().position(|known| *known == outcome.check).unwrap_or_else(|| {
+                order.push(&outcome.check);
+                order.len() - 1
+            });
+            let cells =
+                checks.entry((place, &outcome.check)).or_insert_with(|| vec![None; matrix.rows.len()]);
+            // Several subjects share a cell: the worst is shown.
+            cells[column] = cells[column].max(Some(outcome.verdict));
+        }
+    }
+    let width = order.iter().map(|check| check.len()).max().unwrap_or(5);
+    let names: Vec<&str> = matrix.rows.iter().map(|row| row.name.as_str()).collect();
+    let cell = names.iter().map(|name| name.len()).max().unwrap_or(4).max(4);
+    let _ = writeln!(
+        text,
+        "{:width$}  {}",
+        "",
+        names.iter().map(|name| format!("{name:^cell$}")).collect::<Vec<_>>().join(" ")
+    );
+    for ((_, check), cells) in &checks {
+        let cells: Vec<String> = cells.iter().map(|verdict| format!("{:^cell$}", sign(*verdict))).collect();
+        let _ = writeln!(text, "{check:width$}  {}", cells.join(" ").trim_end());
+    }
+    let _ = writeln!(text, "\n{}", facts(matrix));
+    text
+}
+
+fn sign(verdict: Option<Verdict>) -> &'static str {
+    match verdict {
+        None => "",
+        Some(Verdict::Pass) => "ok",
+        Some(Verdict::Skip) => "-",
+        Some(Verdict::Inconclusive) => "?",
+        Some(Verdict::Fail) => "FAIL",
+        Some(Verdict::Error) => "ERR",
+    }
+}
+
+fn facts(matrix: &Matrix) -> String {
+    let mut text = String::new();
+    let width = matrix.rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    for row in &matrix.rows {
+        let Some(run) = &row.run else {
+            let _ = writeln!(text, "{:width$}  ROW FAILED: {}", row.name, row.failure);
+            for line in &row.console {
+                let _ = writeln!(text, "{:width$}  | {line}", "");
+            }
+            continue;
+        };
+        let _ = writeln!(
+            text,
+            "{:width$}  {} {} ({}): first check after {}.{} s; {}",
+            row.name,
+            run.host.kernel,
+            run.host.cgroup_mode,
+            row.accelerator,
+            row.first_check_ms / 1000,
+            row.first_check_ms % 1000 / 100,
+            crate::terminal::summary(run)
+        );
+        for outcome in
+            run.outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Fail | Verdict::Error))
+        {
+            let verdict = outcome.verdict.word();
+            let _ = writeln!(
+                text,
+                "{:width$}  {verdict} {} ({}): {}",
+                "", outcome.check, outcome.subject, outcome.reason
+            );
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::tests::example;
+
+    fn matrix() -> Matrix {
+        let mut good = Row::failed("6.1-v2", "generic", "v2", String::new());
+        good.run = Some(example());
+        let bad = Row::failed("5.10-v1", "generic", "v1", "the guest panicked".into());
+        Matrix { schema_version: SCHEMA_VERSION, plimsoll: "0".into(), rows: vec![good, bad] }
+    }
+
+    #[test]
+    fn a_cell_shows_the_worst_of_its_subjects_and_a_failed_row_its_reason() {
+        let text = table(&matrix());
+        let line = text.lines().find(|line| line.starts_with("ns.uts.hostname")).unwrap();
+        assert!(line.contains("FAIL"), "{text}");
+        assert!(text.contains("5.10-v1  ROW FAILED: the guest panicked"), "{text}");
+    }
+
+    #[test]
+    fn failed_claims_and_failed_rows_have_their_own_status() {
+        let mut matrix = matrix();
+        assert_eq!(matrix.exit_status(), 1);
+        let run = matrix.rows[0].run.as_mut().unwrap();
+        run.outcomes.retain(|outcome| outcome.verdict != Verdict::Fail);
+        assert_eq!(matrix.exit_status(), 3);
+        matrix.rows.pop();
+        assert_eq!(matrix.exit_status(), 0);
+    }
+
+    #[test]
+    fn a_row_that_ran_again_takes_its_old_place() {
+        let mut matrix = matrix();
+        matrix.merge(Row::failed("6.1-v2", "generic", "v2", "again".into()));
+        let names: Vec<_> = matrix.rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!((names, matrix.rows[0].failure.as_str()), (vec!["6.1-v2", "5.10-v1"], "again"));
+    }
+}
