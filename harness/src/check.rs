@@ -60,3 +60,58 @@ pub struct Check {
     /// What it does.
     pub body: Body,
 }
+
+impl Check {
+    /// A check of a runtime's containers. Like every check it needs root, until [`Check::needs`] adds more.
+    pub const fn of_runtime(
+        id: &'static str,
+        claim: &'static str,
+        source: &'static str,
+        body: fn(&mut Trial) -> Checked,
+    ) -> Self {
+        Self::new(id, Scope::Runtime, claim, source, Body::Subject(body))
+    }
+
+    /// A check of the kernel alone.
+    pub const fn of_kernel(
+        id: &'static str,
+        claim: &'static str,
+        source: &'static str,
+        body: fn(&mut Scene) -> Checked,
+    ) -> Self {
+        Self::new(id, Scope::Kernel, claim, source, Body::Kernel(body))
+    }
+
+    const fn new(
+        id: &'static str,
+        scope: Scope,
+        claim: &'static str,
+        source: &'static str,
+        body: Body,
+    ) -> Self {
+        let needs: &[Need] = &[Need::Root];
+        Self { id, scope, claim, source, needs, faults: &[], tolerance: "", timing: false, body }
+    }
+
+    /// What must hold to try it, root's rights among it.
+    #[must_use]
+    pub const fn needs(mut self, needs: &'static [Need]) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    /// Ways to break what it looks at.
+    #[must_use]
+    pub const fn faults(mut self, faults: &'static [Fault]) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// It measures time, with a tolerance that comes from there.
+    #[must_use]
+    pub const fn timing(mut self, tolerance: &'static str) -> Self {
+        self.timing = true;
+        self.tolerance = tolerance;
+        self
+    }
+}

@@ -68,6 +68,9 @@ impl Driver {
     /// # Errors
     /// It ended with a failure, or did not end.
     pub fn call(&self, words: &[&str]) -> Result<(), Trouble> {
+        if matches!(self.fault, Some(How::Pretends(command)) if words.first() == Some(&command)) {
+            return Ok(());
+        }
         let child = self.command().args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         wait_within(child.id().cast_signed(), &words.join(" "))?;
         let output = child.wait_with_output()?;
@@ -200,6 +203,7 @@ impl Container {
         let _ = std::fs::remove_file(&pid_file);
         let mut command = match self.driver.fault {
             Some(How::ExecSkips(kind)) => self.broken_exec(kind.file(), true, &pid_file)?,
+            Some(How::ExecKeepsPrivilege) => self.broken_exec("none", true, &pid_file)?,
             Some(How::ExecOutsideCgroups) => self.broken_exec("none", false, &pid_file)?,
             _ => {
                 let mut command = self.driver.command();

@@ -28,6 +28,14 @@ pub enum How {
     CleanupSkipped,
     /// The subject puts every container into the first one's memory cgroup.
     GroupShared,
+    /// The subject's `exec` joins everything, and keeps the caller's capabilities and filters.
+    ExecKeepsPrivilege,
+    /// The subject says that a command of this name worked, and does nothing.
+    Pretends(&'static str),
+    /// The subject hands a descriptor of its own to the application.
+    LeaksDescriptor,
+    /// The subject leaves the application out of this controller's group.
+    SkipsController(&'static str),
     /// The scene is set up wrongly; the scene itself says how, by the fault's name.
     Scene,
 }
@@ -81,6 +89,23 @@ pub const HOST_PROC: Fault = config("host /proc bound in", |spec| {
     linux.readonly_paths.clear();
 });
 
+/// No IPC namespace.
+pub const NO_IPC_NAMESPACE: Fault = config("no IPC namespace", |spec| drop_namespace(spec, Kind::Ipc));
+
+/// No cgroup namespace.
+pub const NO_CGROUP_NAMESPACE: Fault = config("no cgroup namespace", |spec| drop_namespace(spec, Kind::Cgroup));
+
+/// No user namespace: root inside is root outside.
+pub const NO_USER_NAMESPACE: Fault = config("no user namespace", |spec| {
+    drop_namespace(spec, Kind::User);
+    let linux = spec.linux.get_or_insert_default();
+    linux.uid_mappings.clear();
+    linux.gid_mappings.clear();
+});
+
+/// A limit that was changed later stays as it was.
+pub const UPDATE_DROPPED: Fault = Fault { name: "update dropped", how: How::Pretends("update") };
+
 /// Mounts made in a volume spread to the host.
 pub const VOLUME_SHARED: Fault = config("volume left shared", |spec| propagate(spec, "rshared", "shared"));
 
@@ -96,7 +121,8 @@ pub const VOLUME_COPIED_IN: Fault = config("volume copied in", |spec| {
     spec.mounts.retain(|mount| !matches!(mount.destination.to_str(), Some("/data" | "/scratch")));
 });
 
-const fn config(name: &'static str, edit: fn(&mut Spec)) -> Fault {
+/// A fault in what the subject is asked for.
+pub const fn config(name: &'static str, edit: fn(&mut Spec)) -> Fault {
     Fault { name, how: How::Config(edit) }
 }
 
@@ -105,7 +131,7 @@ pub const fn scene(name: &'static str) -> Fault {
     Fault { name, how: How::Scene }
 }
 
-fn resources(spec: &mut Spec) -> &mut runtime::spec::Resources {
+pub(crate) fn resources(spec: &mut Spec) -> &mut runtime::spec::Resources {
     spec.linux.get_or_insert_default().resources.get_or_insert_default()
 }
 
@@ -113,7 +139,7 @@ fn drop_namespace(spec: &mut Spec, kind: Kind) {
     spec.linux.get_or_insert_default().namespaces.retain(|namespace| namespace.kind != kind);
 }
 
-fn bind(source: &str, destination: &str, option: &str) -> Mount {
+pub(crate) fn bind(source: &str, destination: &str, option: &str) -> Mount {
     Mount {
         destination: destination.into(),
         kind: Some("bind".into()),

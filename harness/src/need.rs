@@ -1,9 +1,12 @@
 //! What must hold for a check to be tried, asked by trying.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use runtime::cgroup::Layout;
+use runtime::cgroup::{Group, Layout, Version};
 use runtime::namespace::Kind;
+
+use crate::loopdev::LoopDevice;
 
 /// One condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +23,24 @@ pub enum Need {
     Namespace(Kind),
     /// The kernel has this file system.
     Filesystem(&'static str),
+    /// This controller is on a cgroup2 hierarchy.
+    V2(&'static str),
+    /// This controller is on a v1 hierarchy.
+    V1(&'static str),
+    /// A cgroup2 hierarchy is mounted, whatever controllers it has.
+    Unified,
+    /// A group of this controller has one of these files: the first on v1, the second on v2.
+    GroupFile(&'static str, &'static str, &'static str),
+    /// So many CPUs.
+    Cpus(usize),
+    /// Loop devices.
+    Loop,
+    /// Swap space.
+    Swap,
+    /// Huge pages that nobody uses.
+    HugePages,
+    /// The system call is there: asked by calling it.
+    Seccomp,
 }
 
 impl Need {
@@ -29,14 +50,10 @@ impl Need {
             Need::Root => {
                 (!nix::unistd::geteuid().is_root()).then(|| "needs root: run it with sudo".to_owned())
             }
-            Need::Controller(name) => layout.owner(name).is_none().then(|| {
-                format!(
-                    "no mounted cgroup hierarchy has the controller '{name}': mount it, or see /proc/cgroups"
-                )
-            }),
+            Need::Controller(name) => layout.owner(name).is_none().then(|| no_controller(name)),
             Need::CpuAccounting => {
                 let v2 =
-                    layout.owner("cpu").is_some_and(|owner| owner.version == runtime::cgroup::Version::V2);
+                    layout.owner("cpu").is_some_and(|owner| owner.version == Version::V2);
                 (!v2 && layout.owner("cpuacct").is_none()).then(|| {
                     "no mounted cgroup hierarchy accounts CPU time: mount cpuacct or cgroup2".to_owned()
                 })
@@ -51,6 +68,30 @@ impl Need {
                 (!known.lines().any(|line| line.ends_with(name)) && !module())
                     .then(|| format!("this kernel has no file system '{name}': modprobe {name}"))
             }
+            Need::V2(name) => on(layout, name, Version::V2),
+            Need::V1(name) => on(layout, name, Version::V1),
+            Need::Unified => {
+                layout.v2().is_none().then(|| "no cgroup2 hierarchy is mounted: mount -t cgroup2 none DIR".to_owned())
+            }
+            Need::GroupFile(controller, v1, v2) => group_file(layout, controller, v1, v2),
+            Need::Cpus(count) => {
+                let has = std::thread::available_parallelism().map_or(1, usize::from);
+                (has < count).then(|| format!("needs {count} CPUs, and may use {has}"))
+            }
+            Need::Loop => {
+                (!LoopDevice::available()).then(|| "there is no /dev/loop-control: modprobe loop".to_owned())
+            }
+            Need::Swap => {
+                let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
+                (swaps.lines().count() < 2).then(|| "there is no swap space: swapon a file or device".to_owned())
+            }
+            Need::HugePages => {
+                let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+                let free = text.lines().find_map(|line| line.strip_prefix("HugePages_Free:")?.trim().parse::<u32>().ok());
+                (free.unwrap_or(0) < 4).then(|| "fewer than 4 free huge pages: sysctl vm.nr_hugepages=8".to_owned())
+            }
+            Need::Seccomp => (!Path::new("/proc/sys/kernel/seccomp/actions_avail").exists())
+                .then(|| "this kernel has no system call filters (CONFIG_SECCOMP_FILTER)".to_owned()),
         }
     }
 
@@ -63,6 +104,50 @@ impl Need {
             Need::Freezer => "cgroup freezer".into(),
             Need::Namespace(kind) => format!("{} namespaces", kind.file()),
             Need::Filesystem(name) => format!("file system {name}"),
+            Need::V2(name) => format!("cgroup v2 controller {name}"),
+            Need::V1(name) => format!("cgroup v1 controller {name}"),
+            Need::Unified => "cgroup2 hierarchy".into(),
+            Need::GroupFile(_, v1, v2) => match (v1, v2) {
+                ("", file) | (file, "") => format!("cgroup file {file}"),
+                (v1, v2) => format!("cgroup file {v1} or {v2}"),
+            },
+            Need::Cpus(count) => format!("{count} CPUs"),
+            Need::Loop => "loop devices".into(),
+            Need::Swap => "swap space".into(),
+            Need::HugePages => "free huge pages".into(),
+            Need::Seccomp => "system call filters".into(),
         }
     }
+}
+
+fn no_controller(name: &str) -> String {
+    format!("no mounted cgroup hierarchy has the controller '{name}': mount it, or see /proc/cgroups")
+}
+
+fn on(layout: &Layout, name: &str, version: Version) -> Option<String> {
+    let word = if version == Version::V1 { "v1" } else { "v2" };
+    match layout.owner(name) {
+        Some(owner) if owner.version == version => None,
+        Some(_) => Some(format!("the controller '{name}' is not on a cgroup {word} hierarchy here")),
+        None => Some(no_controller(name)),
+    }
+}
+
+/// Only a group below the root has all files, so one is made and removed.
+fn group_file(layout: &Layout, controller: &str, v1: &str, v2: &str) -> Option<String> {
+    let Some(owner) = layout.owner(controller) else {
+        return Some(no_controller(controller));
+    };
+    let file = if owner.version == Version::V1 { v1 } else { v2 };
+    if file.is_empty() {
+        return Some(format!("cgroup {} has no such interface", if owner.version == Version::V1 { "v1" } else { "v2" }));
+    }
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = format!("/{}need{}-{number}", crate::run::PREFIX, std::process::id());
+    let group = Group::plan(layout, Path::new(&path)).ok()?;
+    let _ = group.make();
+    let has = group.part(controller).is_some_and(|part| part.dir.join(file).exists());
+    let _ = group.remove();
+    (!has).then(|| format!("this kernel has no {file}"))
 }

@@ -1,6 +1,7 @@
 //! What a check expected and saw, written down as it happens.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use reports::{Evidence, Expectation, KernelFile, Series};
@@ -40,6 +41,20 @@ impl Notebook {
         holds
     }
 
+    /// A measured number that must lie in a band. A miss by no more than `noise` - what the control beside the
+    /// measurement says that this machine may do by itself - is doubtful, not red.
+    pub fn expect_in(&mut self, what: &str, observed: f64, band: RangeInclusive<f64>, derived: &str, noise: f64) {
+        let holds = band.contains(&observed);
+        let wide = (band.start() - noise)..=(band.end() + noise);
+        self.push(what, format!("{observed:.2}"), format!("{:.2} to {:.2}", band.start(), band.end()), derived, holds);
+        if !holds && wide.contains(&observed) {
+            self.note(format!("{what}: the control beside it was disturbed by {noise:.2}, which may be why"));
+            if let Some(last) = self.0.expectations.last_mut() {
+                last.doubtful = true;
+            }
+        }
+    }
+
     /// A remark.
     pub fn note(&mut self, text: impl Display) {
         self.0.notes.push(text.to_string());
@@ -64,6 +79,7 @@ impl Notebook {
             expected,
             tolerance: tolerance.into(),
             holds,
+            doubtful: false,
         });
     }
 }

@@ -96,6 +96,18 @@ impl Drop for Run {
     }
 }
 
+/// Name of the environment variable with the seed of property checks.
+pub const SEED_VARIABLE: &str = "PLIMSOLL_SEED";
+
+/// The seed of property checks: the one that the user gave, or one that is new each time.
+pub fn seed() -> u64 {
+    let given = std::env::var(SEED_VARIABLE).ok().and_then(|text| text.parse().ok());
+    given.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::from(now.subsec_nanos()) ^ (u64::from(std::process::id()) << 32)
+    })
+}
+
 fn new_id() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // Seconds tell runs apart over time, the PID those of one moment.

@@ -11,6 +11,7 @@ use crate::check::Trouble;
 use crate::container::{self, Container, Driver};
 use crate::fault::{Fault, How};
 use crate::notebook::Notebook;
+use crate::probes::Probe;
 use crate::run::Run;
 use crate::stage::Stage;
 use crate::subject::{RUN_VARIABLE, Subject};
@@ -27,6 +28,7 @@ pub struct Trial<'a> {
     stage: Option<Stage>,
     containers: u32,
     first: Option<i32>,
+    fault: Option<&'static str>,
 }
 
 /// A container being described.
@@ -60,6 +62,7 @@ impl<'a> Trial<'a> {
             stage: None,
             containers: 0,
             first: None,
+            fault: fault.map(|fault| fault.name),
         })
     }
 
@@ -80,6 +83,19 @@ impl<'a> Trial<'a> {
     /// There is no stage, or the question cannot be answered.
     pub fn ask_stage(&mut self, words: &[&str]) -> Result<Value, Trouble> {
         self.stage().and_then(|stage| stage.ask(words))
+    }
+
+    /// Whether what the check sets up itself is to be broken in this way.
+    pub fn has(&self, fault: &str) -> bool {
+        self.fault == Some(fault)
+    }
+
+    /// A probe outside of every container, on the real host.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn host_probe(&self) -> Result<Probe, Trouble> {
+        Probe::start(self.run.id())
     }
 
     /// The process that plays the host: the stage's, or the harness itself.
@@ -186,6 +202,13 @@ impl<'a> Trial<'a> {
     }
 }
 
+/// Moves a container's first process back to the root of a hierarchy.
+fn leave_group(container: &Container, controller: &str) -> Result<(), Trouble> {
+    let layout = Layout::detect()?;
+    let owner = layout.owner(controller).ok_or_else(|| Trouble::Harness(format!("no controller {controller}")))?;
+    Ok(std::fs::write(owner.mount_point.join("cgroup.procs"), container.pid.to_string())?)
+}
+
 impl Wanted<'_, '_> {
     /// Changes anything of the configuration.
     #[must_use]
@@ -248,6 +271,40 @@ impl Wanted<'_, '_> {
         })
     }
 
+    /// Gives the application more capabilities, named without `CAP_`.
+    #[must_use]
+    pub fn capabilities(self, names: &[&str]) -> Self {
+        self.with(|spec| {
+            let Some(process) = spec.process.as_mut() else { return };
+            let capabilities = process.capabilities.get_or_insert_default();
+            for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted] {
+                set.extend(names.iter().map(|name| format!("CAP_{name}")));
+            }
+        })
+    }
+
+    /// Binds a path of the host, with these options.
+    #[must_use]
+    pub fn bind(self, source: &Path, destination: &str, options: &[&str]) -> Self {
+        self.mount(Mount {
+            destination: destination.into(),
+            kind: Some("bind".into()),
+            source: Some(source.to_owned()),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+        })
+    }
+
+    /// Mounts a tmpfs, with these options.
+    #[must_use]
+    pub fn tmpfs(self, destination: &str, options: &[&str]) -> Self {
+        self.mount(Mount {
+            destination: destination.into(),
+            kind: Some("tmpfs".into()),
+            source: Some("tmpfs".into()),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+        })
+    }
+
     /// Adds a mount.
     #[must_use]
     pub fn mount(self, mount: Mount) -> Self {
@@ -273,6 +330,9 @@ impl Wanted<'_, '_> {
         let (id, bundle) = self.write()?;
         let trial = self.trial;
         let container = Container::launch(trial.driver.clone(), &bundle, bundle.join("rootfs"), &id)?;
+        if let Some(How::SkipsController(controller)) = trial.driver.fault {
+            leave_group(&container, controller)?;
+        }
         if matches!(trial.driver.fault, Some(How::GroupShared)) {
             trial.share_group(&container)?;
         }
@@ -287,6 +347,26 @@ impl Wanted<'_, '_> {
         let (id, bundle) = self.write()?;
         let trial = self.trial;
         container::run_to_end(&trial.driver, &bundle, &id)
+    }
+
+    /// Starts it, and says how the subject refused if it did.
+    ///
+    /// # Errors
+    /// The harness's own.
+    pub fn refused(self) -> Result<Option<String>, Trouble> {
+        match self.start() {
+            Ok(container) => container.close().map(|_| None),
+            Err(Trouble::Subject(text)) => Ok(Some(text)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Writes the bundle, and returns it with the container's id: for a check that gives the commands itself.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn bundle(mut self) -> Result<(String, PathBuf), Trouble> {
+        self.write()
     }
 
     /// Creates it, without starting the application, and returns its id.

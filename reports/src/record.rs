@@ -170,6 +170,9 @@ pub struct Expectation {
     pub tolerance: String,
     /// Whether it held.
     pub holds: bool,
+    /// It did not hold, and the disturbance that was measured beside it is enough to explain that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubtful: bool,
 }
 
 /// Samples of one quantity, in the order in which they were taken.

@@ -26,7 +26,7 @@ const TICK_AND_SLICE_MS: f64 = 15.0;
 
 fn gap_shape(trial: &mut Trial) -> Checked {
     let mut container = trial.container().cpu_quota(20_000, 100_000).start()?;
-    let answer = container.ask(&["gaps", "1200"])?;
+    let answer = container.ask(&["gaps", "1200", "10000"])?;
     container.close()?;
     let stalls: Vec<(f64, f64)> = answer
         .as_array()

@@ -5,13 +5,16 @@ mod commit;
 mod cpu;
 mod cpu_shape;
 mod exec;
+mod isolation;
 mod memory;
 mod mounts;
 mod namespaces;
 mod overlay;
+mod pid;
 mod rootfs;
 mod tasks;
 mod time;
+mod user;
 
 use crate::check::Check;
 
@@ -19,7 +22,10 @@ use crate::check::Check;
 pub fn all() -> Vec<&'static Check> {
     [
         namespaces::CHECKS,
+        pid::CHECKS,
         mounts::CHECKS,
+        isolation::CHECKS,
+        user::CHECKS,
         time::CHECKS,
         exec::CHECKS,
         cpu::CHECKS,

@@ -50,7 +50,94 @@ pub(super) const CHECKS: &[Check] = &[
         timing: false,
         body: Body::Kernel(propagation_matrix),
     },
+    Check::of_kernel(
+        "ns.mnt.starts-as-copy",
+        "a new mount namespace sees exactly its maker's mounts until something is mounted in it",
+        "mount_namespaces(7)",
+        starts_as_copy,
+    )
+    .faults(&[scene(MOUNTED_BEFORE)]),
+    Check::of_kernel(
+        "ns.mnt.peer-groups",
+        "peer-group ids in mountinfo say to which mounts a new one spreads",
+        "Documentation/filesystems/sharedsubtree.rst; proc_pid_mountinfo(5), optional fields",
+        peer_groups,
+    )
+    .faults(&[scene(PEER_IS_PRIVATE)]),
 ];
+
+const MOUNTED_BEFORE: &str = "mount before the check";
+const PEER_IS_PRIVATE: &str = "one type swapped: private instead of shared";
+
+fn table() -> Result<Vec<String>, Trouble> {
+    // Ids are new in a copy; everything else is the same.
+    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mut lines: Vec<String> = text
+        .lines()
+        .map(|line| line.split(' ').skip(2).filter(|word| !word.contains(':') || word.starts_with('/')).collect::<Vec<_>>().join(" "))
+        .collect();
+    lines.sort_unstable();
+    Ok(lines)
+}
+
+fn starts_as_copy(scene: &mut Scene) -> Checked {
+    let before = table()?;
+    let inner = scene.directory("inner")?;
+    let early = scene.has(MOUNTED_BEFORE);
+    let seen = scene.in_child(|| {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        if early {
+            tmpfs(&inner)?;
+        }
+        let copy = table()?;
+        tmpfs(&inner)?;
+        Ok(serde_json::to_string(&(copy, table()?.len()))?)
+    })?;
+    let (copy, later): (Vec<String>, usize) = serde_json::from_str(&seen)?;
+    let differ = copy.len().abs_diff(before.len()) + copy.iter().filter(|line| !before.contains(line)).count();
+    scene.seen.expect_eq("mounts in which the copy differs", &differ, &0);
+    scene.seen.expect_eq("mounts there after one was made", &later, &(copy.len() + 1));
+    scene.seen.expect_eq("mounts here afterwards", &table()?.len(), &before.len());
+    Ok(())
+}
+
+/// Four mounts of one file system: one shared, its peer, a slave, and a private one. A mount below the first must
+/// appear below those, and only those, whose ids say so.
+fn peer_groups(scene: &mut Scene) -> Checked {
+    let kinds = [("peer", MsFlags::MS_SHARED), ("slave", MsFlags::MS_SLAVE), ("private", MsFlags::MS_PRIVATE)];
+    let first = scene.directory("first")?;
+    tmpfs(&first)?;
+    set(&first, MsFlags::MS_SHARED)?;
+    std::fs::create_dir(first.join("below"))?;
+    for (name, kind) in kinds {
+        let point = scene.directory(name)?;
+        mount(Some(&first), &point, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+        if kind != MsFlags::MS_SHARED {
+            set(&point, kind)?;
+        } else if scene.has(PEER_IS_PRIVATE) {
+            set(&point, MsFlags::MS_PRIVATE)?;
+        }
+    }
+    let own = optional(&first)?.into_iter().find_map(|field| field.strip_prefix("shared:").map(str::to_owned));
+    let own = own.ok_or_else(|| Trouble::Harness("a shared mount has no peer group".into()))?;
+    tmpfs(&first.join("below"))?;
+    for ((name, _), documented) in kinds.into_iter().zip([true, true, false]) {
+        let point = scene.dir().join(name);
+        let fields = optional(&point)?;
+        let predicted = fields.iter().any(|field| *field == format!("shared:{own}") || *field == format!("master:{own}"));
+        let spread = is_mounted(&point.join("below"))?;
+        scene.seen.expect_eq(&format!("{name}: its ids say that mounts spread to it"), &predicted, &documented);
+        scene.seen.expect_eq(&format!("{name}: the mount spread to it"), &spread, &predicted);
+    }
+    Ok(())
+}
+
+fn optional(point: &Path) -> Result<Vec<String>, Trouble> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let line = text.lines().rfind(|line| line.split(' ').nth(4).is_some_and(|known| Path::new(known) == point));
+    let line = line.ok_or_else(|| Trouble::Harness(format!("{} is not mounted", point.display())))?;
+    Ok(line.split(' ').skip(6).take_while(|field| *field != "-").map(str::to_owned).collect())
+}
 
 const SLAVE_IS_PRIVATE: &str = "one type swapped: private instead of slave";
 

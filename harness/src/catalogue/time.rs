@@ -10,7 +10,7 @@ use crate::fault::scene;
 use crate::lab::Scene;
 use crate::need::Need;
 
-pub(super) const CHECKS: &[Check] = &[Check {
+pub(super) const CHECKS: &[Check] = &[MONOTONIC, Check {
     id: "ns.time.realtime-is-shared",
     scope: Scope::Kernel,
     claim: "CLOCK_REALTIME is the host's in every namespace: the time of day is not namespaced",
@@ -21,6 +21,37 @@ pub(super) const CHECKS: &[Check] = &[Check {
     timing: false,
     body: Body::Kernel(realtime_is_shared),
 }];
+
+const MONOTONIC: Check = Check::of_kernel(
+    "ns.time.monotonic-offset",
+    "a time namespace offsets CLOCK_MONOTONIC and CLOCK_BOOTTIME (since Linux 5.6)",
+    "time_namespaces(7), /proc/pid/timens_offsets",
+    monotonic_offset,
+)
+.needs(&[Need::Root, Need::Namespace(Kind::Time)])
+.faults(&[scene(NO_OFFSET)]);
+
+const NO_OFFSET: &str = "no offset written";
+
+fn monotonic_offset(scene: &mut Scene) -> Checked {
+    let clocks = [(ClockId::CLOCK_MONOTONIC, "monotonic", OFFSET), (ClockId::CLOCK_BOOTTIME, "boottime", 2 * OFFSET)];
+    unshare(Kind::Time.flag())?;
+    if !scene.has(NO_OFFSET) {
+        let lines: Vec<String> = clocks.iter().map(|(_, name, offset)| format!("{name} {offset} 0\n")).collect();
+        std::fs::write("/proc/self/timens_offsets", lines.concat())?;
+    }
+    for (clock, name, offset) in clocks {
+        let before = nanoseconds(clock)?;
+        let text = scene.in_child(|| Ok(nanoseconds(clock)?.to_string()))?;
+        let after = nanoseconds(clock)?;
+        let inside: i128 = text.parse().unwrap_or(0);
+        let shift = i128::from(offset) * 1_000_000_000;
+        let held = (before + shift..=after + shift).contains(&inside);
+        let expected = format!("{} to {}", before + shift, after + shift);
+        scene.seen.expect(&format!("{name} clock inside, in ns"), inside, expected, held);
+    }
+    Ok(())
+}
 
 const SHIFTED: &str = "shifted clock reading";
 

@@ -20,6 +20,9 @@ pub(super) struct Check {
     /// What to check: core, the name of an OCI runtime in PATH, or a path [default: core, and runc if it is there]
     #[arg(long, value_name = "NAME|PATH")]
     subject: Vec<String>,
+    /// Seed of the property checks, as an earlier run told it
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
     /// Write the record there
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -35,6 +38,10 @@ impl Check {
     pub(super) fn run(&self) -> Result<u8, String> {
         let checks = catalogue::select(&self.filter)?;
         let subjects = subjects(&self.subject)?;
+        if let Some(seed) = self.seed {
+            // SAFETY: this process has no other thread yet.
+            unsafe { std::env::set_var(run::SEED_VARIABLE, seed.to_string()) };
+        }
         let run = run_jobs(&jobs(&checks, &subjects), &subjects, self.events.as_deref())?;
         if let Some(path) = &self.json {
             json::write(&run, path)?;

@@ -138,7 +138,7 @@ impl Matrix {
             match found {
                 Ok((kernel, files)) => ready.push(Ready { row, kernel, files }),
                 Err(error) => {
-                    failed.push(matrix::Row::failed(&row.name, row.variant.word(), row.layout.word(), error))
+                    failed.push(matrix::Row::failed(&row.name, row.variant.word(), row.layout.word(), error));
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! so can neither fork nor change its namespaces; this program has one.
 
 mod enter;
+mod group;
 mod scene;
 
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 
+pub use group::Cell;
 pub use scene::{Report, Scene};
 
 /// Runs the program with its own arguments.

@@ -71,6 +71,8 @@ fn errand() -> Result<u8, String> {
     }
     let layout = Layout::named(&errand.layout).ok_or_else(|| format!("no layout '{}'", errand.layout))?;
     mount_cgroups(layout)?;
+    settle_code();
+    bring_up_processors()?;
     // Kernels without an initial network set-up leave it down.
     let _ = runtime::network::loopback_up();
     run(&errand)
@@ -194,6 +196,42 @@ fn exit_machine(status: u8) {
 /// Elsewhere a guest powers off without a status.
 #[cfg(not(target_arch = "x86_64"))]
 fn exit_machine(_: u8) {}
+
+/// The kernel patches its own code when a feature is used first, such as the first limited group. An emulator with a
+/// thread for each processor can miss that another processor's code has changed, and both then spin for ever (seen with
+/// QEMU 7.2 and Linux 5.10 in `slab_pre_alloc_hook`). So that is done while there is one processor.
+fn settle_code() {
+    let Ok(layout) = runtime::cgroup::Layout::detect() else { return };
+    let limits = [
+        ("memory", ["memory.limit_in_bytes", "memory.max"], "67108864"),
+        ("cpu", ["cpu.cfs_quota_us", "cpu.max"], "50000"),
+    ];
+    for (controller, files, value) in limits {
+        let Some(owner) = layout.owner(controller) else { continue };
+        // On v2 a group has the files of those controllers alone that its parent hands down.
+        let _ = fs::write(owner.mount_point.join("cgroup.subtree_control"), format!("+{controller}"));
+        let group = owner.mount_point.join("settle");
+        let _ = fs::create_dir(&group);
+        for file in files {
+            let path = group.join(file);
+            if path.exists() {
+                let _ = fs::write(path, value);
+            }
+        }
+        let _ = fs::remove_dir(&group);
+    }
+}
+
+/// A guest boots with one processor; see [`settle_code`].
+fn bring_up_processors() -> Result<(), String> {
+    for entry in told("processors", fs::read_dir("/sys/devices/system/cpu"))?.flatten() {
+        let online = entry.path().join("online");
+        if fs::read_to_string(&online).is_ok_and(|state| state.trim() == "0") {
+            told("bringing up a processor", fs::write(&online, "1"))?;
+        }
+    }
+    Ok(())
+}
 
 fn power_off(status: u8) -> ! {
     // What was written to the serial lines must have left them.

@@ -120,8 +120,12 @@ impl Machine {
             Accelerator::Kvm => ("kvm", "host"),
             Accelerator::Tcg => ("tcg,thread=multi", "max"),
         };
-        // A panic ends the machine at once; there is no disk to repair.
-        let words = format!("console=ttyS0 panic=-1 quiet loglevel=4 rdinit=/init {}", self.append);
+        // A panic or a processor that is stuck ends the machine at once; there is no disk to repair. The guest brings
+        // up the other processors itself. Huge pages are for the check of their limit.
+        let words = format!(
+            "console=ttyS0 panic=-1 softlockup_panic=1 quiet loglevel=4 rdinit=/init maxcpus=1 hugepages=8 {}",
+            self.append
+        );
         Command::new("qemu-system-x86_64")
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"])
             .args(["-accel", accelerator, "-cpu", processor, "-smp", "2", "-m", "1024"])

@@ -46,3 +46,67 @@ pub(super) fn tick(path: &str) -> Answer {
     });
     Ok(json!(path))
 }
+
+/// Reads so much of a file or device, and returns how long it took, in microseconds. `direct` passes the page cache by.
+pub(super) fn read_stream(path: &str, bytes: &str, how: &str) -> Answer {
+    let bytes: usize = told("bytes", bytes.parse())?;
+    let file = told(path, open(path, how, false))?;
+    let mut buffer = Aligned::new();
+    let start = std::time::Instant::now();
+    let mut done = 0;
+    while done < bytes {
+        let length = told(path, file.read_at(buffer.bytes(), done as u64))?;
+        if length == 0 {
+            return Err(format!("{path} ends after {done} bytes"));
+        }
+        done += length;
+    }
+    Ok(json!(start.elapsed().as_micros() as u64))
+}
+
+/// Writes so much to a file or device, in pieces of `piece` bytes, and returns how long it took, in microseconds.
+pub(super) fn write_stream(path: &str, bytes: &str, piece: &str, how: &str) -> Answer {
+    let (bytes, piece): (usize, usize) = (told("bytes", bytes.parse())?, told("bytes", piece.parse())?);
+    let file = told(path, open(path, how, true))?;
+    let mut buffer = Aligned::new();
+    let start = std::time::Instant::now();
+    for offset in (0..bytes).step_by(piece) {
+        told(path, file.write_all_at(&buffer.bytes()[..piece.min(Aligned::LENGTH)], offset as u64))?;
+    }
+    Ok(json!(start.elapsed().as_micros() as u64))
+}
+
+fn open(path: &str, how: &str, write: bool) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = if how == "direct" { libc::O_DIRECT } else { 0 };
+    std::fs::File::options().read(true).write(write).create(write && how == "create").custom_flags(flags).open(path)
+}
+
+/// A buffer at a page's start, as direct input and output ask for.
+struct Aligned(Vec<u8>);
+
+impl Aligned {
+    const LENGTH: usize = 64 * 1024;
+
+    fn new() -> Self {
+        Self(vec![0x5a; Self::LENGTH + 4096])
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        let start = self.0.as_ptr().align_offset(4096);
+        &mut self.0[start..start + Self::LENGTH]
+    }
+}
+
+/// Keeps a file open for ever.
+pub(super) fn keep_open(path: &str) -> Answer {
+    std::mem::forget(told(path, std::fs::File::open(path))?);
+    Ok(Value::Null)
+}
+
+/// Appends a line to a file and tells whose it is.
+pub(super) fn append(path: &str, text: &str) -> Answer {
+    use std::io::Write;
+    let file = std::fs::File::options().append(true).create(true).open(path);
+    told(path, file.and_then(|mut file| writeln!(file, "{text}"))).map(|()| Value::Null)
+}

@@ -134,3 +134,18 @@ pub(super) fn reach(marker: &str) -> Answer {
         .collect();
     Ok(json!({ "tried": starts.len() * 2, "found": found }))
 }
+
+pub(super) fn domainname() -> Answer {
+    Ok(json!(rustix::system::uname().domainname().to_string_lossy()))
+}
+
+pub(super) fn set_domainname(name: &str) -> Answer {
+    told("setdomainname", rustix::system::setdomainname(name.as_bytes())).map(|()| json!(name))
+}
+
+/// What `uname` and the boot id say of the kernel.
+pub(super) fn kernel() -> Answer {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Ok(json!({ "release": release, "boot": boot.trim() }))
+}

@@ -3,9 +3,11 @@
 //! It is called as `/probe VERB [ARGUMENT...]`, or as `/probe serve` and then answers requests on its standard input
 //! until that ends.
 
+mod attempt;
 mod cpu;
 mod files;
 mod look;
+mod state;
 mod tasks;
 
 use std::io::{BufRead, Write};
@@ -22,6 +24,11 @@ pub fn main() -> ExitCode {
     if words.first().is_some_and(|verb| verb == "serve") {
         serve();
         return ExitCode::SUCCESS;
+    }
+    if let [word, status] = words.as_slice()
+        && word == "exit"
+    {
+        return ExitCode::from(status.parse::<u8>().unwrap_or(255));
     }
     let answer = verb(&words);
     let status = if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -71,7 +78,42 @@ fn verb(words: &[String]) -> Answer {
         ["overlay", lower, upper, work, merged] => files::mount_overlay(lower, upper, work, merged),
         ["tick", path] => files::tick(path),
         ["spin", count] => cpu::spin(count),
-        ["gaps", millis] => cpu::gaps(millis),
+        ["gaps", millis, shortest] => cpu::gaps(millis, shortest),
+        ["spin-anywhere", count] => cpu::spin_anywhere(count),
+        ["pulse", count, on, off] => cpu::pulse(count, on, off),
+        ["burn", micros] => cpu::burn(micros),
+        ["affinity"] => cpu::affinity(),
+        ["sample-lateness"] => cpu::sample_lateness(),
+        ["lateness"] => cpu::lateness(),
+        ["rusage"] => state::rusage(),
+        ["process", ..] => state::process(),
+        ["descriptors"] => state::descriptors(),
+        ["stat", path] => state::stat(path),
+        ["list", path] => state::list(path),
+        ["mount-options", path] => state::mount_options(path),
+        ["clocks"] => state::clocks(),
+        ["terminal"] => state::terminal(),
+        ["count-stdin"] => state::count_stdin(),
+        ["run", program, arguments @ ..] => state::run(program, arguments),
+        ["try", words @ ..] => attempt::attempt(words),
+        ["exists", path] => attempt::exists(path),
+        ["add-key", name] => attempt::add_key(name),
+        ["system-v", key] => attempt::system_v(key, false),
+        ["make-system-v", key] => attempt::system_v(key, true),
+        ["domainname"] => look::domainname(),
+        ["set-domainname", name] => look::set_domainname(name),
+        ["kernel"] => look::kernel(),
+        ["read-stream", path, bytes, how] => files::read_stream(path, bytes, how),
+        ["write-stream", path, bytes, piece, how] => files::write_stream(path, bytes, piece, how),
+        ["keep-open", path] => files::keep_open(path),
+        ["append", path, text] => files::append(path, text),
+        ["threads", most] => tasks::threads_until_refused(most),
+        ["orphan"] => tasks::orphan(),
+        ["signal-from-child", signal] => tasks::signal_from_child(signal),
+        ["die", signal] => tasks::die(signal),
+        ["leave-child"] => tasks::leave_child(),
+        ["breed", count] => tasks::breed(count),
+        ["touch-huge", pages, size] => tasks::touch_huge(pages, size),
         ["hold", bytes] => tasks::hold(bytes),
         ["touch", bytes] => tasks::touch(bytes),
         ["touch-in-child", bytes] => tasks::touch_in_child(bytes),

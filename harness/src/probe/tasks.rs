@@ -94,3 +94,135 @@ fn fork_sleeper() -> nix::Result<Pid> {
         }
     }
 }
+
+/// Makes threads until it is refused, or `most` exist; they stay.
+pub(super) fn threads_until_refused(most: &str) -> Answer {
+    let most: usize = told("count", most.parse())?;
+    for made in 0..most {
+        let thread = std::thread::Builder::new().stack_size(64 * 1024).spawn(|| {
+            loop {
+                std::thread::park();
+            }
+        });
+        if let Err(error) = thread {
+            return Ok(json!({ "made": made, "errno": error.raw_os_error() }));
+        }
+    }
+    Ok(json!({ "made": most, "errno": 0 }))
+}
+
+/// A child makes a grandchild and ends: who is the grandchild's parent then?
+pub(super) fn orphan() -> Answer {
+    let (mut reader, mut writer) = told("pipe", std::io::pipe())?;
+    let own = std::process::id();
+    // SAFETY: this program has started no thread when the verb is used.
+    match told("fork", unsafe { fork() })? {
+        ForkResult::Child => {
+            let parent = std::process::id();
+            // SAFETY: as above.
+            if let Ok(ForkResult::Child) = unsafe { fork() } {
+                // Nothing announces a change of parent; the old one is about to end.
+                while std::os::unix::process::parent_id() == parent {
+                    std::thread::yield_now();
+                }
+                let _ = std::io::Write::write_all(&mut writer, &std::os::unix::process::parent_id().to_le_bytes());
+            }
+            // SAFETY: ends the child alone.
+            unsafe { libc::_exit(0) }
+        }
+        ForkResult::Parent { child } => {
+            drop(writer);
+            told("waitpid", waitpid(child, None))?;
+            let mut parent = [0; 4];
+            told("the orphan", std::io::Read::read_exact(&mut reader, &mut parent))?;
+            Ok(json!({ "own": own, "parent": u32::from_le_bytes(parent) }))
+        }
+    }
+}
+
+/// A child sends this process a signal; the answer comes only if it survives.
+pub(super) fn signal_from_child(signal: &str) -> Answer {
+    let signal: i32 = told("signal", signal.parse())?;
+    let own = Pid::this();
+    // SAFETY: this program has started no thread when the verb is used.
+    match told("fork", unsafe { fork() })? {
+        ForkResult::Child => {
+            let sent = nix::sys::signal::kill(own, nix::sys::signal::Signal::try_from(signal).ok());
+            // SAFETY: ends the child alone.
+            unsafe { libc::_exit(i32::from(sent.is_err())) }
+        }
+        ForkResult::Parent { child } => {
+            let ended = told("waitpid", waitpid(child, None))?;
+            Ok(json!(matches!(ended, WaitStatus::Exited(_, 0))))
+        }
+    }
+}
+
+/// Ends this process by a signal.
+pub(super) fn die(signal: &str) -> Answer {
+    let signal: i32 = told("signal", signal.parse())?;
+    // PID 1 of a namespace cannot kill itself by a signal that it does not handle; only a fault can.
+    // SAFETY: takes numbers.
+    unsafe { libc::raise(signal) };
+    Err(format!("signal {signal} was survived"))
+}
+
+/// Makes children that fork, end and fork again for ever.
+pub(super) fn breed(count: &str) -> Answer {
+    let count: usize = told("count", count.parse())?;
+    for _ in 0..count {
+        // SAFETY: this program has started no thread when the verb is used.
+        if let ForkResult::Child = told("fork", unsafe { fork() })? {
+            loop {
+                // SAFETY: as above.
+                if let Ok(ForkResult::Parent { .. }) = unsafe { fork() } {
+                    // SAFETY: ends the older one alone.
+                    unsafe { libc::_exit(0) }
+                }
+            }
+        }
+    }
+    Ok(json!(count))
+}
+
+/// Maps huge pages and touches so many of them in a child: the signal that ended it, or 0.
+pub(super) fn touch_huge(pages: &str, size: &str) -> Answer {
+    let (pages, size): (usize, usize) = (told("pages", pages.parse())?, told("bytes", size.parse())?);
+    // SAFETY: this program has started no thread when the verb is used.
+    match told("fork", unsafe { fork() })? {
+        ForkResult::Child => {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB | libc::MAP_NORESERVE;
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            // SAFETY: a new mapping anywhere.
+            let memory = unsafe { libc::mmap(std::ptr::null_mut(), pages * size, access, flags, -1, 0) };
+            if memory == libc::MAP_FAILED {
+                // SAFETY: ends the child alone.
+                unsafe { libc::_exit(1) }
+            }
+            for page in 0..pages {
+                // SAFETY: within the mapping.
+                let place = unsafe { memory.cast::<u8>().add(page * size) };
+                // SAFETY: a page of the mapping, which may be refused by a signal.
+                unsafe { place.write_volatile(1) };
+            }
+            // SAFETY: ends the child alone.
+            unsafe { libc::_exit(0) }
+        }
+        ForkResult::Parent { child } => match told("waitpid", waitpid(child, None))? {
+            WaitStatus::Signaled(_, signal, _) => Ok(json!({ "signal": signal as i32, "status": 0 })),
+            WaitStatus::Exited(_, status) => Ok(json!({ "signal": 0, "status": status })),
+            other => Err(format!("the child ended strangely: {other:?}")),
+        },
+    }
+}
+
+/// Makes a child that nothing ties to this process: only its namespace's end ends it, or whoever counts it.
+pub(super) fn leave_child() -> Answer {
+    // SAFETY: this program has started no thread when the verb is used.
+    match told("fork", unsafe { fork() })? {
+        ForkResult::Parent { child } => Ok(json!(child.as_raw())),
+        ForkResult::Child => loop {
+            pause();
+        },
+    }
+}

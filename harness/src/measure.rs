@@ -1,0 +1,67 @@
+//! What tolerances are derived from, and the control that runs beside a measurement.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::check::Trouble;
+use crate::probes::Probe;
+
+/// The clock tick: the kernel notices at the next one that a quota is used up.
+///
+/// Source: `CLOCK_MONOTONIC_COARSE` advances once a tick, clock_getres(2).
+pub fn tick() -> Duration {
+    let resolution = nix::time::clock_getres(nix::time::ClockId::CLOCK_MONOTONIC_COARSE);
+    // The coarsest in use, CONFIG_HZ=100.
+    resolution.map_or(Duration::from_millis(10), Duration::from)
+}
+
+/// How much of a quota a CPU takes from its group at a time, and may keep when the group runs elsewhere.
+///
+/// Source: `Documentation/scheduler/sched-bwc.rst`, `sched_cfs_bandwidth_slice_us`.
+pub fn slice() -> Duration {
+    let text = std::fs::read_to_string("/proc/sys/kernel/sched_cfs_bandwidth_slice_us").unwrap_or_default();
+    Duration::from_micros(text.trim().parse().unwrap_or(5_000))
+}
+
+/// A process that does nothing but sleep for a millisecond at a time, beside a measurement. How late it wakes up says
+/// how long this machine withholds a CPU from somebody who is entitled to it, for reasons that are not the subject's.
+#[derive(Debug)]
+pub struct Control(Probe);
+
+impl Control {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn begin() -> Result<Self, Trouble> {
+        let mut probe = Probe::start(&std::env::var(crate::subject::RUN_VARIABLE).unwrap_or_default())?;
+        probe.ask(&["sample-lateness"])?;
+        Ok(Self(probe))
+    }
+
+    /// The longest delay since then.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn end(mut self) -> Result<Duration, Trouble> {
+        let late = self.0.ask(&["lateness"])?;
+        Ok(Duration::from_micros(late.as_u64().unwrap_or(0)))
+    }
+}
+
+/// Milliseconds of a duration.
+pub fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// A whole number as a float: counts, nanoseconds and bytes of checks are far below 2^53.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+pub fn as_f64(number: u64) -> f64 {
+    number as f64
+}
+
+/// A number of a probe's answer; 0 if there is none.
+pub fn number(answer: &Value, key: &str) -> u64 {
+    answer[key].as_u64().unwrap_or(0)
+}
