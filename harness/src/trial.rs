@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use runtime::cgroup::Layout;
 use runtime::namespace::Kind;
-use runtime::spec::{Capabilities, Cpu, Memory, Mount, Pids, Resources, Root, Spec, example};
+use runtime::spec::{Capabilities, Cpu, Device, DeviceRule, Memory, Mount, Pids, Resources, Root, Spec, example};
 use serde_json::Value;
 
 use crate::check::Trouble;
 use crate::container::{self, Container, Driver};
 use crate::fault::{Fault, How};
+use crate::loopdev::LoopDevice;
 use crate::notebook::Notebook;
 use crate::probes::Probe;
 use crate::run::Run;
@@ -302,6 +303,27 @@ impl Wanted<'_, '_> {
             kind: Some("tmpfs".into()),
             source: Some("tmpfs".into()),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
+        })
+    }
+
+    /// Gives the container a block device, as /dev/plimsoll-disk, with this access.
+    #[must_use]
+    pub fn device(self, device: &LoopDevice, access: &str) -> Self {
+        let (major, minor) = (i64::from(device.major), i64::from(device.minor));
+        let access = Some(access.to_owned());
+        self.with(|spec| {
+            let linux = spec.linux.get_or_insert_default();
+            linux.devices.push(Device {
+                kind: "b".into(),
+                path: "/dev/plimsoll-disk".into(),
+                major,
+                minor,
+                file_mode: Some(0o666),
+                uid: None,
+                gid: None,
+            });
+            let rule = DeviceRule { allow: true, kind: Some("b".into()), major: Some(major), minor: Some(minor), access };
+            linux.resources.get_or_insert_default().devices.push(rule);
         })
     }
 

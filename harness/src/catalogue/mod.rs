@@ -3,13 +3,20 @@
 mod cgroup;
 mod commit;
 mod cpu;
+mod cpu_kernel;
+mod cpu_quota;
 mod cpu_shape;
 mod exec;
 mod isolation;
 mod memory;
+mod memory_kernel;
+mod memory_limit;
 mod mounts;
 mod namespaces;
 mod overlay;
+mod overlay_copyup;
+mod overlay_merge;
+mod overlay_model;
 mod pid;
 mod rootfs;
 mod tasks;
@@ -29,12 +36,19 @@ pub fn all() -> Vec<&'static Check> {
         time::CHECKS,
         exec::CHECKS,
         cpu::CHECKS,
+        cpu_quota::CHECKS,
+        cpu_kernel::CHECKS,
         cpu_shape::CHECKS,
         memory::CHECKS,
+        memory_limit::CHECKS,
+        memory_kernel::CHECKS,
         tasks::CHECKS,
         cgroup::CHECKS,
         rootfs::CHECKS,
         overlay::CHECKS,
+        overlay_merge::CHECKS,
+        overlay_copyup::CHECKS,
+        overlay_model::CHECKS,
         commit::CHECKS,
     ]
     .into_iter()

@@ -54,29 +54,44 @@ const WRITE_TO_LOWER: &str = "write to lower";
 const NO_OPAQUE_MARK: &str = "xattr missing";
 
 /// One lower layer, one upper, mounted.
-struct Layers {
-    lower: PathBuf,
-    upper: PathBuf,
-    merged: PathBuf,
+pub(super) struct Layers {
+    pub(super) lower: PathBuf,
+    pub(super) upper: PathBuf,
+    pub(super) merged: PathBuf,
     stack: Stack,
 }
 
 impl Layers {
     fn new(scene: &Scene) -> Result<Self, Trouble> {
+        Self::with(scene, &[], |_| Ok(()))
+    }
+
+    /// The same with more options, and a lower layer that was prepared further.
+    pub(super) fn with(
+        scene: &Scene,
+        options: &[&str],
+        prepare: impl FnOnce(&Path) -> Checked,
+    ) -> Result<Self, Trouble> {
         let lower = scene.directory("lower")?;
         let (upper, work) = (scene.directory("upper")?, scene.directory("work")?);
         fs::create_dir(lower.join("dir"))?;
         fs::write(lower.join("file"), "lower")?;
         fs::write(lower.join("dir/inner"), "lower")?;
+        prepare(&lower)?;
         let stack =
-            Stack { lower: vec![lower.clone()], upper: Some((upper.clone(), work)), options: Vec::new() };
+            Stack { lower: vec![lower.clone()], upper: Some((upper.clone(), work)), options: options.iter().map(|option| (*option).to_owned()).collect() };
         let merged = scene.directory("merged")?;
         stack.mount(&merged)?;
         Ok(Self { lower, upper, merged, stack })
     }
 
+    /// Mounted again, as it was the first time.
+    pub(super) fn remount_same(&self) -> runtime::Result<()> {
+        self.stack.mount(&self.merged)
+    }
+
     /// Mounted anew: nothing is remembered but what is in the layers.
-    fn remount(&self) -> Checked {
+    pub(super) fn remount(&self) -> Checked {
         unmount(&self.merged)?;
         Ok(self.stack.mount(&self.merged)?)
     }
@@ -140,7 +155,7 @@ fn opaque_hides_lower(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn names(dir: &Path) -> Result<Vec<String>, Trouble> {
+pub(super) fn names(dir: &Path) -> Result<Vec<String>, Trouble> {
     let mut names: Vec<String> =
         fs::read_dir(dir)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
@@ -148,7 +163,7 @@ fn names(dir: &Path) -> Result<Vec<String>, Trouble> {
 }
 
 /// Everything that a layer is: paths, kinds, modes, owners, times and contents.
-fn tree(dir: &Path) -> Result<BTreeMap<String, String>, Trouble> {
+pub(super) fn tree(dir: &Path) -> Result<BTreeMap<String, String>, Trouble> {
     let mut found = BTreeMap::new();
     let mut open = vec![dir.to_owned()];
     while let Some(next) = open.pop() {

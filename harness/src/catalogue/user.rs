@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use nix::errno::Errno;
@@ -94,33 +93,16 @@ fn root_is_mapped(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-/// Something to do in a new user namespace whose maps this process writes; `None`: in this namespace.
+/// In a new user namespace with this map; without one, in this namespace.
 fn in_namespace(
     scene: &Scene,
     map: Option<&str>,
     act: impl FnOnce() -> Result<String, Trouble>,
 ) -> Result<String, Trouble> {
-    let (mut ready, mut tell_ready) = std::io::pipe()?;
-    let (mut go, mut tell_go) = std::io::pipe()?;
-    let inside = move || {
-        if map.is_some() {
-            unshare(CloneFlags::CLONE_NEWUSER)?;
-        }
-        tell_ready.write_all(&std::process::id().to_le_bytes())?;
-        go.read_exact(&mut [0])?;
-        act()
-    };
-    let outside = move || {
-        let mut pid = [0; 4];
-        ready.read_exact(&mut pid)?;
-        let pid = u32::from_le_bytes(pid);
-        if let Some(map) = map {
-            fs::write(format!("/proc/{pid}/gid_map"), map)?;
-            fs::write(format!("/proc/{pid}/uid_map"), map)?;
-        }
-        Ok(tell_go.write_all(b"1")?)
-    };
-    scene.in_child_beside(inside, outside)
+    match map {
+        Some(map) => scene.in_mapped_namespace(map, act),
+        None => scene.in_child(act),
+    }
 }
 
 fn unmapped_is_overflow(scene: &mut Scene) -> Checked {

@@ -48,6 +48,43 @@ impl Scene {
         Ok(dir)
     }
 
+    /// The same scene in a directory of its own below this one: for a check that sets up the same thing twice.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn below(&self, name: &str) -> Result<Scene, Trouble> {
+        let dir = self.directory(name)?;
+        Ok(Scene { seen: Notebook::default(), dir, tag: self.tag.clone(), fault: self.fault.clone() })
+    }
+
+    /// Does something in a child in a new user namespace, whose maps for users and groups this process writes.
+    ///
+    /// # Errors
+    /// As of [`Scene::in_child`].
+    pub fn in_mapped_namespace(
+        &self,
+        map: &str,
+        act: impl FnOnce() -> Result<String, Trouble>,
+    ) -> Result<String, Trouble> {
+        let (mut ready, mut tell_ready) = std::io::pipe()?;
+        let (mut go, mut tell_go) = std::io::pipe()?;
+        let inside = move || {
+            unshare(CloneFlags::CLONE_NEWUSER)?;
+            tell_ready.write_all(&std::process::id().to_le_bytes())?;
+            go.read_exact(&mut [0])?;
+            act()
+        };
+        let outside = move || {
+            let mut pid = [0; 4];
+            ready.read_exact(&mut pid)?;
+            let pid = u32::from_le_bytes(pid);
+            std::fs::write(format!("/proc/{pid}/gid_map"), map)?;
+            std::fs::write(format!("/proc/{pid}/uid_map"), map)?;
+            Ok(tell_go.write_all(b"1")?)
+        };
+        self.in_child_beside(inside, outside)
+    }
+
     /// A name for what is made outside of [`Scene::dir`].
     pub fn tag(&self) -> &str {
         &self.tag

@@ -22,7 +22,7 @@ pub(super) fn make(
     let target = root.ensure_dir(destination, 0o755)?;
     if around.layout.mode() == Mode::V2 {
         return match around.group.parts().first() {
-            Some(part) => show(&by_descriptor(&target), part, options, around),
+            Some(part) => show(root, destination, part, options, around),
             None => Ok(()),
         };
     }
@@ -31,8 +31,9 @@ pub(super) fn make(
         .doing(|| "mounting a tmpfs for the cgroup hierarchies")?;
     for part in around.group.parts() {
         let name = directory_name(part);
-        let below = root.ensure_dir(&destination.join(&name), 0o755)?;
-        show(&by_descriptor(&below), part, options, around)?;
+        let below = destination.join(&name);
+        drop(root.ensure_dir(&below, 0o755)?);
+        show(root, &below, part, options, around)?;
         // Controllers mounted together are also found each by its own name.
         for controller in part.hierarchy.controllers.iter().filter(|_| part.hierarchy.version == Version::V1)
         {
@@ -53,7 +54,15 @@ pub(super) fn make(
 }
 
 /// Mounts one hierarchy so that the container's group is its root.
-fn show(target: &Path, part: &Part, options: &Options, around: &Surroundings<'_>) -> Result<()> {
+fn show(
+    root: &Root,
+    place: &Path,
+    part: &Part,
+    options: &Options,
+    around: &Surroundings<'_>,
+) -> Result<()> {
+    let opened = root.find(place)?;
+    let target = &by_descriptor(&opened);
     let doing = || format!("mounting the cgroup hierarchy of {}", part.hierarchy.mount_point.display());
     if around.own_cgroup_namespace {
         let (kind, data) = match part.hierarchy.version {
@@ -66,7 +75,9 @@ fn show(target: &Path, part: &Part, options: &Options, around: &Surroundings<'_>
     }
     mount(Some(&part.dir), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).doing(doing)?;
     let flags = options.set | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
-    mount(None::<&str>, target, None::<&str>, flags, None::<&str>).doing(doing)
+    // The descriptor from before still stands for the directory beneath.
+    let mounted = root.find(place)?;
+    mount(None::<&str>, &by_descriptor(&mounted), None::<&str>, flags, None::<&str>).doing(doing)
 }
 
 fn v1_data(part: &Part) -> String {
