@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::check::Trouble;
 use crate::fault::How;
 use crate::line::Line;
-use crate::multicall::LAB;
+use crate::multicall::{CORE, LAB};
 use crate::subject::{RUN_VARIABLE, Subject, complaint};
 
 /// How long a subject may take for a command that should take milliseconds.
@@ -288,10 +288,15 @@ pub(crate) fn run_to_end(driver: &Driver, bundle: &Path, id: &str) -> Result<i32
 
 fn spawn_run(driver: &Driver, bundle: &Path, id: &str) -> Result<(Child, PathBuf, PathBuf), Trouble> {
     let (pid_file, errors) = (bundle.join("pid"), bundle.join("errors"));
-    let child = driver
-        .command()
-        .args(["run", "--bundle"])
-        .arg(bundle)
+    let mut command = driver.command();
+    if matches!(driver.fault, Some(How::LeaksDescriptor)) {
+        command = leaking(&driver.command());
+    }
+    command.args(["run", "--bundle"]).arg(bundle);
+    if matches!(driver.fault, Some(How::LeaksDescriptor)) {
+        command.args(["--preserve-fds", "1"]);
+    }
+    let child = command
         .arg("--pid-file")
         .arg(&pid_file)
         .arg(id)
@@ -300,6 +305,20 @@ fn spawn_run(driver: &Driver, bundle: &Path, id: &str) -> Result<(Child, PathBuf
         .stderr(std::fs::File::create(&errors)?)
         .spawn()?;
     Ok((child, pid_file, errors))
+}
+
+/// The same command with one more descriptor open, which a shell that executes it hands on.
+fn leaking(command: &Command) -> Command {
+    let mut shell = Command::new(std::env::current_exe().unwrap_or_default());
+    shell.arg0(LAB).arg("leak").arg(command.get_program());
+    // The name under which a program of several names was to be called is no argument of its own.
+    shell.arg(CORE).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            shell.env(name, value);
+        }
+    }
+    shell
 }
 
 /// Writes the configuration of a bundle.

@@ -35,6 +35,14 @@ pub enum Need {
     Cpus(usize),
     /// Loop devices.
     Loop,
+    /// Input and output can be limited by group: blkio on v1, io on v2.
+    BlockIo,
+    /// Devices can be denied by group: the v1 controller, or programs on a cgroup2 hierarchy.
+    DeviceControl,
+    /// A group of the cgroup2 hierarchy has this file.
+    UnifiedFile(&'static str),
+    /// The cgroup2 hierarchy owns a controller that acts on whole processes.
+    DomainController,
     /// Swap space.
     Swap,
     /// Huge pages that nobody uses.
@@ -81,6 +89,17 @@ impl Need {
             Need::Loop => {
                 (!LoopDevice::available()).then(|| "there is no /dev/loop-control: modprobe loop".to_owned())
             }
+            Need::BlockIo => {
+                (layout.owner("io").is_none() && layout.owner("blkio").is_none()).then(|| no_controller("io"))
+            }
+            Need::DeviceControl => (layout.owner("devices").is_none() && layout.v2().is_none())
+                .then(|| no_controller("devices")),
+            Need::UnifiedFile(file) => unified_file(layout, file),
+            Need::DomainController => {
+                let owns = |name: &&str| layout.v2().is_some_and(|v2| v2.owns(name));
+                (!["memory", "io", "hugetlb", "pids"].iter().any(owns))
+                    .then(|| "the cgroup2 hierarchy owns no controller that acts on whole processes".to_owned())
+            }
             Need::Swap => {
                 let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
                 (swaps.lines().count() < 2).then(|| "there is no swap space: swapon a file or device".to_owned())
@@ -113,6 +132,10 @@ impl Need {
             },
             Need::Cpus(count) => format!("{count} CPUs"),
             Need::Loop => "loop devices".into(),
+            Need::BlockIo => "cgroup controller io (blkio)".into(),
+            Need::DeviceControl => "control of devices by cgroup".into(),
+            Need::UnifiedFile(file) => format!("cgroup file {file}"),
+            Need::DomainController => "a controller on the cgroup2 hierarchy".into(),
             Need::Swap => "swap space".into(),
             Need::HugePages => "free huge pages".into(),
             Need::Seccomp => "system call filters".into(),
@@ -142,12 +165,24 @@ fn group_file(layout: &Layout, controller: &str, v1: &str, v2: &str) -> Option<S
     if file.is_empty() {
         return Some(format!("cgroup {} has no such interface", if owner.version == Version::V1 { "v1" } else { "v2" }));
     }
+    let has = in_fresh_group(layout, |group| group.part(controller).is_some_and(|part| part.dir.join(file).exists()));
+    (!has).then(|| format!("this kernel has no {file}"))
+}
+
+fn unified_file(layout: &Layout, file: &str) -> Option<String> {
+    let has = in_fresh_group(layout, |group| {
+        let unified = group.parts().iter().find(|part| part.hierarchy.version == Version::V2);
+        unified.is_some_and(|part| part.dir.join(file).exists())
+    });
+    (!has).then(|| format!("this kernel has no {file}"))
+}
+
+fn in_fresh_group(layout: &Layout, ask: impl FnOnce(&Group) -> bool) -> bool {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let path = format!("/{}need{}-{number}", crate::run::PREFIX, std::process::id());
-    let group = Group::plan(layout, Path::new(&path)).ok()?;
-    let _ = group.make();
-    let has = group.part(controller).is_some_and(|part| part.dir.join(file).exists());
+    let Ok(group) = Group::plan(layout, Path::new(&path)) else { return false };
+    let answer = group.make().is_ok() && ask(&group);
     let _ = group.remove();
-    (!has).then(|| format!("this kernel has no {file}"))
+    answer
 }

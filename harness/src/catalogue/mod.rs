@@ -1,12 +1,15 @@
 //! Every check, one file for each area.
 
 mod cgroup;
+mod cgroup_kernel;
 mod commit;
 mod cpu;
 mod cpu_kernel;
 mod cpu_quota;
 mod cpu_shape;
+mod devices;
 mod exec;
+mod io;
 mod isolation;
 mod memory;
 mod memory_kernel;
@@ -18,10 +21,13 @@ mod overlay_copyup;
 mod overlay_merge;
 mod overlay_model;
 mod pid;
+mod pids;
 mod rootfs;
+mod rootfs_spec;
 mod tasks;
 mod time;
 mod user;
+mod volumes;
 
 use crate::check::Check;
 
@@ -43,13 +49,19 @@ pub fn all() -> Vec<&'static Check> {
         memory_limit::CHECKS,
         memory_kernel::CHECKS,
         tasks::CHECKS,
+        pids::CHECKS,
+        io::CHECKS,
+        devices::CHECKS,
         cgroup::CHECKS,
+        cgroup_kernel::CHECKS,
         rootfs::CHECKS,
+        rootfs_spec::CHECKS,
         overlay::CHECKS,
         overlay_merge::CHECKS,
         overlay_copyup::CHECKS,
         overlay_model::CHECKS,
         commit::CHECKS,
+        volumes::CHECKS,
     ]
     .into_iter()
     .flatten()

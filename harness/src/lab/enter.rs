@@ -31,6 +31,21 @@ pub(super) fn stage(pid: &str, called: &str, program: &str, arguments: &[&str]) 
     told(program, execv(&text(program)?, &words)).map(|_| ())
 }
 
+/// Executes a program with descriptor 3 open for it to inherit.
+pub(super) fn leak(program: &str, called: &str, arguments: &[&str]) -> Result<(), String> {
+    let null = told("/dev/null", File::open("/dev/null"))?;
+    // SAFETY: descriptor 3 is nobody's in a program that was just started, or the file's own.
+    told("dup2", nix::errno::Errno::result(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), 3) }))?;
+    if std::os::fd::AsRawFd::as_raw_fd(&null) == 3 {
+        // SAFETY: the descriptor is open; it must not close on exec.
+        told("fcntl", nix::errno::Errno::result(unsafe { libc::fcntl(3, libc::F_SETFD, 0) }))?;
+        std::mem::forget(null);
+    }
+    let words: Vec<CString> =
+        std::iter::once(&called).chain(arguments).map(|word| text(word)).collect::<Result<_, _>>()?;
+    told(program, execv(&text(program)?, &words)).map(|_| ())
+}
+
 /// Runs a probe in a container, but skips one namespace or leaves out the cgroups: what a broken `exec` would do.
 pub(super) fn container(pid: &str, skip: &str, join_cgroups: bool, pid_file: &str) -> Result<(), String> {
     let pid: i32 = told("pid", pid.parse())?;

@@ -21,6 +21,7 @@ pub fn main() -> ExitCode {
         ["stage"] => stage(),
         ["enter", pid, called, program, arguments @ ..] => enter::stage(pid, called, program, arguments),
         ["exec", pid, skip, cgroups, pid_file] => enter::container(pid, skip, *cgroups == "join", pid_file),
+        ["leak", program, called, arguments @ ..] => enter::leak(program, called, arguments),
         ["check", id, dir, tag, fault @ ..] => {
             // A killed harness takes its scenes with it.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);

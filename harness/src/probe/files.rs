@@ -110,3 +110,9 @@ pub(super) fn append(path: &str, text: &str) -> Answer {
     let file = std::fs::File::options().append(true).create(true).open(path);
     told(path, file.and_then(|mut file| writeln!(file, "{text}"))).map(|()| Value::Null)
 }
+
+/// Binds a directory to another.
+pub(super) fn bind(from: &str, to: &str) -> Answer {
+    let bound = mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    told(&format!("binding {from} to {to}"), bound).map(|()| Value::Null)
+}

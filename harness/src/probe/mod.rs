@@ -75,6 +75,7 @@ fn verb(words: &[String]) -> Answer {
         ["remove", path] => files::remove(path),
         ["mkdir", path] => files::mkdir(path),
         ["mount", path] => files::mount_tmpfs(path),
+        ["bind", from, to] => files::bind(from, to),
         ["overlay", lower, upper, work, merged] => files::mount_overlay(lower, upper, work, merged),
         ["tick", path] => files::tick(path),
         ["spin", count] => cpu::spin(count),

@@ -167,7 +167,7 @@ pub(super) fn die(signal: &str) -> Answer {
     Err(format!("signal {signal} was survived"))
 }
 
-/// Makes children that fork, end and fork again for ever.
+/// Makes children that fork and bury children of their own for ever.
 pub(super) fn breed(count: &str) -> Answer {
     let count: usize = told("count", count.parse())?;
     for _ in 0..count {
@@ -175,9 +175,11 @@ pub(super) fn breed(count: &str) -> Answer {
         if let ForkResult::Child = told("fork", unsafe { fork() })? {
             loop {
                 // SAFETY: as above.
-                if let Ok(ForkResult::Parent { .. }) = unsafe { fork() } {
-                    // SAFETY: ends the older one alone.
-                    unsafe { libc::_exit(0) }
+                match unsafe { fork() } {
+                    // SAFETY: ends the child alone.
+                    Ok(ForkResult::Child) => unsafe { libc::_exit(0) },
+                    Ok(ForkResult::Parent { child }) => drop(waitpid(child, None)),
+                    Err(_) => std::thread::yield_now(),
                 }
             }
         }
