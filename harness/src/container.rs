@@ -81,14 +81,69 @@ impl Driver {
         Err(Trouble::Subject(format!("{name} {}: {}", words.join(" "), complaint(&output))))
     }
 
+    /// Runs a command of the subject to its end, whatever it says: its exit status, what it printed, and what it
+    /// complained of.
+    ///
+    /// # Errors
+    /// It did not end.
+    pub fn said(&self, words: &[&str], stdin: Stdio) -> Result<(i32, String, String), Trouble> {
+        let mut command = self.command();
+        command.args(words).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn()?;
+        let pid = child.id().cast_signed();
+        let watchdog = std::thread::spawn(move || wait_within(pid, "the command"));
+        let output = child.wait_with_output()?;
+        // Its end may have come before the watchdog looked.
+        let _ = watchdog.join();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        // A command ended by a signal has no status; as a shell says it.
+        let status = output.status;
+        let code = status.code().unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
+        Ok((code, text(&output.stdout), text(&output.stderr)))
+    }
+
+    /// The state of a container, as `state` prints it; `None` if there is none.
+    ///
+    /// # Errors
+    /// What it prints is no JSON.
+    pub fn state(&self, id: &str) -> Result<Option<Value>, Trouble> {
+        let (status, out, _) = self.said(&["state", id], Stdio::null())?;
+        if status != 0 {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_str(&out)?))
+    }
+
     /// `create`: the standard streams of the application are the command's own, so none may be a pipe that somebody
     /// waits on.
     pub(crate) fn create(&self, bundle: &Path, id: &str) -> Result<(), Trouble> {
+        self.create_with(bundle, id, &[])
+    }
+
+    /// `create` of a container with a terminal, whose master is sent to this socket.
+    pub(crate) fn create_on(&self, bundle: &Path, id: &str, console: &str) -> Result<(), Trouble> {
+        self.create_with(bundle, id, &["--console-socket", console])
+    }
+
+    /// The bundle that a container was made from.
+    pub(crate) fn bundle_of(&self, id: &str) -> Result<PathBuf, Trouble> {
+        let state = self.state(id)?.unwrap_or_default();
+        let bundle = state["bundle"].as_str().map(PathBuf::from);
+        bundle.ok_or_else(|| Trouble::Subject(format!("state tells no bundle: {state}")))
+    }
+
+    /// What is in the subject's own state directory.
+    pub(crate) fn state_files(&self) -> Result<Vec<PathBuf>, Trouble> {
+        Ok(std::fs::read_dir(&self.state)?.flatten().map(|entry| entry.path()).collect())
+    }
+
+    fn create_with(&self, bundle: &Path, id: &str, more: &[&str]) -> Result<(), Trouble> {
         let errors = bundle.join("errors");
         let mut child = self
             .command()
             .args(["create", "--bundle"])
             .arg(bundle)
+            .args(more)
             .arg(id)
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&errors)?)

@@ -25,4 +25,5 @@ pub mod run;
 pub mod schedule;
 pub mod stage;
 pub mod subject;
+pub mod terminal;
 pub mod trial;

@@ -11,6 +11,7 @@ mod devices;
 mod exec;
 mod io;
 mod isolation;
+mod life;
 mod memory;
 mod memory_kernel;
 mod memory_limit;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<&'static Check> {
         overlay_model::CHECKS,
         commit::CHECKS,
         volumes::CHECKS,
+        life::CHECKS,
     ]
     .into_iter()
     .flatten()

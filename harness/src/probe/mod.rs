@@ -30,6 +30,16 @@ pub fn main() -> ExitCode {
     {
         return ExitCode::from(status.parse::<u8>().unwrap_or(255));
     }
+    if words.first().is_some_and(|verb| verb == "sleep") {
+        loop {
+            nix::unistd::pause();
+        }
+    }
+    if let [word, point, log] = words.as_slice()
+        && word == "hook"
+    {
+        return state::hook(point, log);
+    }
     let answer = verb(&words);
     let status = if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     say(&answer);

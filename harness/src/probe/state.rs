@@ -141,3 +141,15 @@ pub(super) fn run(program: &str, arguments: &[&str]) -> Answer {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(json!({ "status": output.status.code(), "out": text.trim() }))
 }
+
+/// Writes down that a hook ran, and whose state it got on standard input.
+pub(super) fn hook(point: &str, log: &str) -> std::process::ExitCode {
+    let mut text = String::new();
+    let _ = std::io::stdin().lock().read_to_string(&mut text);
+    let state: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let id = state["id"].as_str().unwrap_or("none");
+    match super::files::append(log, &format!("{point} {id} {}", state["status"])) {
+        Ok(_) => std::process::ExitCode::SUCCESS,
+        Err(_) => std::process::ExitCode::FAILURE,
+    }
+}
