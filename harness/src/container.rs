@@ -98,7 +98,9 @@ impl Driver {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         // A command ended by a signal has no status; as a shell says it.
         let status = output.status;
-        let code = status.code().unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
+        let code = status
+            .code()
+            .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
         Ok((code, text(&output.stdout), text(&output.stderr)))
     }
 
@@ -219,6 +221,22 @@ impl Container {
         self.line.ask(words)
     }
 
+    /// Asks without waiting: the answer is read by [`Container::answer`].
+    ///
+    /// # Errors
+    /// The probe is gone.
+    pub fn tell(&mut self, words: &[&str]) -> Result<(), Trouble> {
+        self.line.tell(words)
+    }
+
+    /// Reads the answer to a question.
+    ///
+    /// # Errors
+    /// See [`Line::ask`].
+    pub fn answer(&mut self, words: &[&str]) -> Result<Value, Trouble> {
+        self.line.answer(words)
+    }
+
     /// The container's control groups, found from the host's view of its first process.
     ///
     /// # Errors
@@ -286,6 +304,18 @@ impl Container {
         Ok(command)
     }
 
+    /// A process that joins the container and executes the harness's own file there, as a runtime without protection
+    /// would execute its own.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn exec_own_file(&self) -> Result<(), Trouble> {
+        let pid_file = self.errors.with_file_name("own.pid");
+        let mut command = self.broken_exec("none", true, &pid_file)?;
+        command.args(["/proc/self/exe", "--version"]).stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+        Ok(())
+    }
+
     /// Ends the probe, waits for the container's end and removal, and returns its exit status.
     ///
     /// # Errors
@@ -350,6 +380,9 @@ fn spawn_run(driver: &Driver, bundle: &Path, id: &str) -> Result<(Child, PathBuf
     command.args(["run", "--bundle"]).arg(bundle);
     if matches!(driver.fault, Some(How::LeaksDescriptor)) {
         command.args(["--preserve-fds", "1"]);
+    }
+    if let Some(How::RunFlag(flag)) = driver.fault {
+        command.arg(flag);
     }
     let child = command
         .arg("--pid-file")

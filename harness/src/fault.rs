@@ -34,6 +34,8 @@ pub enum How {
     Pretends(&'static str),
     /// The subject hands a descriptor of its own to the application.
     LeaksDescriptor,
+    /// The subject's `run` is given this flag.
+    RunFlag(&'static str),
     /// The subject leaves the application out of this controller's group.
     SkipsController(&'static str),
     /// The scene is set up wrongly; the scene itself says how, by the fault's name.
@@ -93,7 +95,8 @@ pub const HOST_PROC: Fault = config("host /proc bound in", |spec| {
 pub const NO_IPC_NAMESPACE: Fault = config("no IPC namespace", |spec| drop_namespace(spec, Kind::Ipc));
 
 /// No cgroup namespace.
-pub const NO_CGROUP_NAMESPACE: Fault = config("no cgroup namespace", |spec| drop_namespace(spec, Kind::Cgroup));
+pub const NO_CGROUP_NAMESPACE: Fault =
+    config("no cgroup namespace", |spec| drop_namespace(spec, Kind::Cgroup));
 
 /// No user namespace: root inside is root outside.
 pub const NO_USER_NAMESPACE: Fault = config("no user namespace", |spec| {

@@ -60,8 +60,7 @@ impl Need {
             }
             Need::Controller(name) => layout.owner(name).is_none().then(|| no_controller(name)),
             Need::CpuAccounting => {
-                let v2 =
-                    layout.owner("cpu").is_some_and(|owner| owner.version == Version::V2);
+                let v2 = layout.owner("cpu").is_some_and(|owner| owner.version == Version::V2);
                 (!v2 && layout.owner("cpuacct").is_none()).then(|| {
                     "no mounted cgroup hierarchy accounts CPU time: mount cpuacct or cgroup2".to_owned()
                 })
@@ -78,9 +77,10 @@ impl Need {
             }
             Need::V2(name) => on(layout, name, Version::V2),
             Need::V1(name) => on(layout, name, Version::V1),
-            Need::Unified => {
-                layout.v2().is_none().then(|| "no cgroup2 hierarchy is mounted: mount -t cgroup2 none DIR".to_owned())
-            }
+            Need::Unified => layout
+                .v2()
+                .is_none()
+                .then(|| "no cgroup2 hierarchy is mounted: mount -t cgroup2 none DIR".to_owned()),
             Need::GroupFile(controller, v1, v2) => group_file(layout, controller, v1, v2),
             Need::Cpus(count) => {
                 let has = std::thread::available_parallelism().map_or(1, usize::from);
@@ -92,22 +92,28 @@ impl Need {
             Need::BlockIo => {
                 (layout.owner("io").is_none() && layout.owner("blkio").is_none()).then(|| no_controller("io"))
             }
-            Need::DeviceControl => (layout.owner("devices").is_none() && layout.v2().is_none())
-                .then(|| no_controller("devices")),
+            Need::DeviceControl => {
+                (layout.owner("devices").is_none() && layout.v2().is_none()).then(|| no_controller("devices"))
+            }
             Need::UnifiedFile(file) => unified_file(layout, file),
             Need::DomainController => {
                 let owns = |name: &&str| layout.v2().is_some_and(|v2| v2.owns(name));
-                (!["memory", "io", "hugetlb", "pids"].iter().any(owns))
-                    .then(|| "the cgroup2 hierarchy owns no controller that acts on whole processes".to_owned())
+                (!["memory", "io", "hugetlb", "pids"].iter().any(owns)).then(|| {
+                    "the cgroup2 hierarchy owns no controller that acts on whole processes".to_owned()
+                })
             }
             Need::Swap => {
                 let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
-                (swaps.lines().count() < 2).then(|| "there is no swap space: swapon a file or device".to_owned())
+                (swaps.lines().count() < 2)
+                    .then(|| "there is no swap space: swapon a file or device".to_owned())
             }
             Need::HugePages => {
                 let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-                let free = text.lines().find_map(|line| line.strip_prefix("HugePages_Free:")?.trim().parse::<u32>().ok());
-                (free.unwrap_or(0) < 4).then(|| "fewer than 4 free huge pages: sysctl vm.nr_hugepages=8".to_owned())
+                let free = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("HugePages_Free:")?.trim().parse::<u32>().ok());
+                (free.unwrap_or(0) < 4)
+                    .then(|| "fewer than 4 free huge pages: sysctl vm.nr_hugepages=8".to_owned())
             }
             Need::Seccomp => (!Path::new("/proc/sys/kernel/seccomp/actions_avail").exists())
                 .then(|| "this kernel has no system call filters (CONFIG_SECCOMP_FILTER)".to_owned()),
@@ -163,9 +169,14 @@ fn group_file(layout: &Layout, controller: &str, v1: &str, v2: &str) -> Option<S
     };
     let file = if owner.version == Version::V1 { v1 } else { v2 };
     if file.is_empty() {
-        return Some(format!("cgroup {} has no such interface", if owner.version == Version::V1 { "v1" } else { "v2" }));
+        return Some(format!(
+            "cgroup {} has no such interface",
+            if owner.version == Version::V1 { "v1" } else { "v2" }
+        ));
     }
-    let has = in_fresh_group(layout, |group| group.part(controller).is_some_and(|part| part.dir.join(file).exists()));
+    let has = in_fresh_group(layout, |group| {
+        group.part(controller).is_some_and(|part| part.dir.join(file).exists())
+    });
     (!has).then(|| format!("this kernel has no {file}"))
 }
 

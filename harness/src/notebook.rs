@@ -43,10 +43,23 @@ impl Notebook {
 
     /// A measured number that must lie in a band. A miss by no more than `noise` - what the control beside the
     /// measurement says that this machine may do by itself - is doubtful, not red.
-    pub fn expect_in(&mut self, what: &str, observed: f64, band: RangeInclusive<f64>, derived: &str, noise: f64) {
+    pub fn expect_in(
+        &mut self,
+        what: &str,
+        observed: f64,
+        band: RangeInclusive<f64>,
+        derived: &str,
+        noise: f64,
+    ) {
         let holds = band.contains(&observed);
         let wide = (band.start() - noise)..=(band.end() + noise);
-        self.push(what, format!("{observed:.2}"), format!("{:.2} to {:.2}", band.start(), band.end()), derived, holds);
+        self.push(
+            what,
+            format!("{observed:.2}"),
+            format!("{:.2} to {:.2}", band.start(), band.end()),
+            derived,
+            holds,
+        );
         if !holds && wide.contains(&observed) {
             self.note(format!("{what}: the control beside it was disturbed by {noise:.2}, which may be why"));
             if let Some(last) = self.0.expectations.last_mut() {

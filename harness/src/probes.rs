@@ -35,7 +35,9 @@ impl Probe {
     ///
     /// # Errors
     /// It cannot be started, or what it was to do failed.
-    pub fn start_after(prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> Result<Self, Trouble> {
+    pub fn start_after(
+        prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+    ) -> Result<Self, Trouble> {
         let mut command = Self::command()?;
         // SAFETY: the programs that use this have one thread, so the child may do whatever they may.
         unsafe { command.pre_exec(prepare) };

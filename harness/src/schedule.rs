@@ -221,7 +221,8 @@ fn judge(checked: Checked, evidence: &Evidence) -> (Verdict, String) {
         Err(Trouble::Subject(text)) => (Verdict::Fail, text),
         Ok(()) if !broken.is_empty() => {
             // One miss that the noise cannot explain is enough.
-            let explained = evidence.expectations.iter().all(|expectation| expectation.holds || expectation.doubtful);
+            let explained =
+                evidence.expectations.iter().all(|expectation| expectation.holds || expectation.doubtful);
             (if explained { Verdict::Inconclusive } else { Verdict::Fail }, broken.join("; "))
         }
         Ok(()) if evidence.expectations.is_empty() => (Verdict::Error, "the check looked at nothing".into()),

@@ -44,7 +44,8 @@ impl Console {
         let mut name = [0; 4096];
         let mut space = nix::cmsg_space!([i32; 1]);
         let mut parts = [IoSliceMut::new(&mut name)];
-        let message = recvmsg::<UnixAddr>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty())?;
+        let message =
+            recvmsg::<UnixAddr>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty())?;
         for part in message.cmsgs()? {
             if let ControlMessageOwned::ScmRights(fds) = part
                 && let Some(fd) = fds.first()

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use runtime::cgroup::Layout;
 use runtime::namespace::Kind;
-use runtime::spec::{Capabilities, Cpu, Device, DeviceRule, Memory, Mount, Pids, Resources, Root, Spec, example};
+use runtime::spec::{
+    Capabilities, Cpu, Device, DeviceRule, Memory, Mount, Pids, Resources, Root, Spec, example,
+};
 use serde_json::Value;
 
 use crate::check::Trouble;
@@ -149,6 +151,15 @@ impl<'a> Trial<'a> {
         self.run.id()
     }
 
+    /// A probe's verb, done by this very thread: for what a check must have in its own credentials.
+    ///
+    /// # Errors
+    /// The verb failed.
+    pub fn do_here(&self, words: &[&str]) -> Result<Value, Trouble> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        crate::probe::perform(&words).map_err(Trouble::Harness)
+    }
+
     /// The subject's commands.
     pub fn driver(&self) -> &Driver {
         &self.driver
@@ -206,7 +217,8 @@ impl<'a> Trial<'a> {
 /// Moves a container's first process back to the root of a hierarchy.
 fn leave_group(container: &Container, controller: &str) -> Result<(), Trouble> {
     let layout = Layout::detect()?;
-    let owner = layout.owner(controller).ok_or_else(|| Trouble::Harness(format!("no controller {controller}")))?;
+    let owner =
+        layout.owner(controller).ok_or_else(|| Trouble::Harness(format!("no controller {controller}")))?;
     Ok(std::fs::write(owner.mount_point.join("cgroup.procs"), container.pid.to_string())?)
 }
 
@@ -278,7 +290,8 @@ impl Wanted<'_, '_> {
         self.with(|spec| {
             let Some(process) = spec.process.as_mut() else { return };
             let capabilities = process.capabilities.get_or_insert_default();
-            for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted] {
+            for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted]
+            {
                 set.extend(names.iter().map(|name| format!("CAP_{name}")));
             }
         })
@@ -322,7 +335,13 @@ impl Wanted<'_, '_> {
                 uid: None,
                 gid: None,
             });
-            let rule = DeviceRule { allow: true, kind: Some("b".into()), major: Some(major), minor: Some(minor), access };
+            let rule = DeviceRule {
+                allow: true,
+                kind: Some("b".into()),
+                major: Some(major),
+                minor: Some(minor),
+                access,
+            };
             linux.resources.get_or_insert_default().devices.push(rule);
         })
     }
@@ -389,6 +408,12 @@ impl Wanted<'_, '_> {
     /// It cannot be written.
     pub fn bundle(mut self) -> Result<(String, PathBuf), Trouble> {
         self.write()
+    }
+
+    /// The file that the subject executes.
+    #[must_use]
+    pub fn subject_file(&self) -> PathBuf {
+        self.trial.driver.subject.program.clone()
     }
 
     /// Creates it, without starting the application, and returns its id.

@@ -45,8 +45,13 @@ pub(super) const CHECKS: &[Check] = &[
     )
     .needs(&[Need::Root, Need::Unified, Need::DomainController])
     .faults(&[scene(EMPTY)]),
-    Check::of_kernel("cgroup.rmdir-busy", "removing a populated group gives EBUSY", "cgroups(7), Creating cgroups and moving processes", rmdir_busy)
-        .faults(&[scene(EMPTY)]),
+    Check::of_kernel(
+        "cgroup.rmdir-busy",
+        "removing a populated group gives EBUSY",
+        "cgroups(7), Creating cgroups and moving processes",
+        rmdir_busy,
+    )
+    .faults(&[scene(EMPTY)]),
     Check::of_kernel(
         "cgroup.delegation",
         "v2: a delegated subtree is writable by its owner, its limits are not",
@@ -159,7 +164,8 @@ fn no_internal_processes(scene: &mut Scene) -> Checked {
     let has = fs::read_to_string(dir.join("cgroup.controllers"))?;
     // Threaded controllers are exempt in threaded groups, but not in a domain group such as this.
     let controller = has.split_whitespace().find(|name| ["memory", "io", "hugetlb", "pids"].contains(name));
-    let controller = controller.ok_or_else(|| Trouble::Skip(format!("the group has no domain controller: '{}'", has.trim())))?;
+    let controller = controller
+        .ok_or_else(|| Trouble::Skip(format!("the group has no domain controller: '{}'", has.trim())))?;
     let mut probe = cell.probe()?;
     if scene.has(EMPTY) {
         probe.kill()?;
@@ -179,7 +185,8 @@ fn rmdir_busy(scene: &mut Scene) -> Checked {
     }
     for part in cell.group().parts() {
         let version = if part.hierarchy.version == Version::V1 { "v1" } else { "v2" };
-        let what = format!("error of removing the group ({version} {})", part.hierarchy.controllers.join(","));
+        let what =
+            format!("error of removing the group ({version} {})", part.hierarchy.controllers.join(","));
         scene.seen.expect_eq(&what, &errno(fs::remove_dir(&part.dir)), &libc::EBUSY);
     }
     Ok(())
@@ -194,7 +201,8 @@ fn delegation(scene: &mut Scene) -> Checked {
     let limit = dir.join("cgroup.max.depth");
     let mut given: Vec<_> = list.lines().map(|file| dir.join(file)).filter(|path| path.exists()).collect();
     if given.is_empty() {
-        given = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"].map(|file| dir.join(file)).to_vec();
+        given =
+            ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"].map(|file| dir.join(file)).to_vec();
     }
     given.push(dir.clone());
     if scene.has(LIMITS_TOO) {
@@ -271,7 +279,12 @@ fn clone_into(scene: &mut Scene) -> Checked {
     pidfd::reap(&child.pidfd)?;
     let own = text.lines().find(|line| line.starts_with("0::")).unwrap_or_default().to_owned();
     let name = cell.v2()?.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    scene.seen.expect("group that the child found itself in", &own, format!("0::/{name}"), own.ends_with(&name));
+    scene.seen.expect(
+        "group that the child found itself in",
+        &own,
+        format!("0::/{name}"),
+        own.ends_with(&name),
+    );
     Ok(())
 }
 

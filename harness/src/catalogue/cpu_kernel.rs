@@ -147,7 +147,13 @@ fn hierarchical(scene: &mut Scene) -> Checked {
     std::thread::sleep(Duration::from_micros(3 * PERIOD));
     let (cpu, wall, late) = used(&parent, Duration::from_millis(600))?;
     let most = wall / 5.0 + edge(2.0);
-    scene.seen.expect_in("CPU time of both children together, in ms", cpu, (wall / 5.0 - edge(2.0))..=most, "tick and slice of two CPUs", 2.0 * late);
+    scene.seen.expect_in(
+        "CPU time of both children together, in ms",
+        cpu,
+        (wall / 5.0 - edge(2.0))..=most,
+        "tick and slice of two CPUs",
+        2.0 * late,
+    );
     drop(probes);
     Ok(())
 }
@@ -170,14 +176,21 @@ fn attach_mid_run(scene: &mut Scene) -> Checked {
     let (after, wall) = (process_time(probe.pid)?, millis(start.elapsed()));
     let late = millis(control.end()?);
     let most = wall / 5.0 + edge(2.0) + 20.0;
-    scene.seen.expect_in("CPU time of the process, in ms", after - before, 0.0..=most, "tick and slice of two CPUs, a hundredth of a second at each end", 2.0 * late);
+    scene.seen.expect_in(
+        "CPU time of the process, in ms",
+        after - before,
+        0.0..=most,
+        "tick and slice of two CPUs, a hundredth of a second at each end",
+        2.0 * late,
+    );
     Ok(())
 }
 
 /// CPU time of a process, in ms. Source: proc_pid_schedstat, and proc_pid_stat(5) in hundredths of a second.
 fn process_time(pid: i32) -> Result<f64, Trouble> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
+    let fields: Vec<&str> =
+        stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
     let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
     Ok((ticks(11) + ticks(12)) * 10.0)
 }
@@ -187,11 +200,16 @@ fn rejects_invalid(scene: &mut Scene) -> Checked {
     cell.limit_cpu(20_000, 100_000)?;
     let dir = cell.dir("cpu")?;
     let read = || {
-        ["cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"].map(|file| fs::read_to_string(dir.join(file)).unwrap_or_default())
+        ["cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            .map(|file| fs::read_to_string(dir.join(file)).unwrap_or_default())
     };
     let before = read();
     let valid = scene.has(VALID_VALUES);
-    for (what, quota, period) in [("a period of 0.5 ms", 1_000, 500), ("a period of 2 s", 20_000, 2_000_000), ("a quota of 0.5 ms", 500, 100_000)] {
+    for (what, quota, period) in [
+        ("a period of 0.5 ms", 1_000, 500),
+        ("a period of 2 s", 20_000, 2_000_000),
+        ("a quota of 0.5 ms", 500, 100_000),
+    ] {
         let (quota, period) = if valid { (30_000, 100_000) } else { (quota, period) };
         let written = if cell.is_v2("cpu") {
             fs::write(dir.join("cpu.max"), format!("{quota} {period}"))
@@ -252,7 +270,13 @@ fn burst(scene: &mut Scene) -> Checked {
     walls.sort_by(f64::total_cmp);
     let most = 39.0 + edge(1.0);
     // Without the burst it goes on in the next period, 60 ms later, unless the end of one lies just in its middle.
-    scene.seen.expect_in("median wall time of 39 ms of work on a quota of 20 ms, in ms", walls[1], 0.0..=most, "tick and slice", 0.0);
+    scene.seen.expect_in(
+        "median wall time of 39 ms of work on a quota of 20 ms, in ms",
+        walls[1],
+        0.0..=most,
+        "tick and slice",
+        0.0,
+    );
     Ok(())
 }
 
@@ -270,7 +294,13 @@ fn idle_yields(scene: &mut Scene) -> Checked {
     std::thread::sleep(Duration::from_millis(500));
     let (idle_used, normal_used) = (as_f64(usage(&idle)? - before), as_f64(usage(&normal)? - other));
     let share = idle_used / (idle_used + normal_used).max(1.0) * 100.0;
-    scene.seen.expect_in("the idle group's part of the CPU, in %", share, 0.0..=10.0, "see the tolerance", 0.0);
+    scene.seen.expect_in(
+        "the idle group's part of the CPU, in %",
+        share,
+        0.0..=10.0,
+        "see the tolerance",
+        0.0,
+    );
     drop(probes);
     Ok(())
 }
@@ -306,7 +336,13 @@ fn matches_rusage(scene: &mut Scene) -> Checked {
     let (group, process) = (as_f64(after - before) / 1e6, as_f64(later - own) / 1e6);
     // Between the readings the probe answers and asks; a running task is brought up to date at a tick.
     let slack = millis(tick()) + 2.0;
-    scene.seen.expect_in("CPU time of the group, in ms", group, (process - slack)..=(process + slack), "a tick and the reading itself", 0.0);
+    scene.seen.expect_in(
+        "CPU time of the group, in ms",
+        group,
+        (process - slack)..=(process + slack),
+        "a tick and the reading itself",
+        0.0,
+    );
     Ok(())
 }
 
@@ -328,7 +364,12 @@ fn pressure(scene: &mut Scene) -> Checked {
     let wall = start.elapsed().as_micros() as u64;
     let grown = total(&cell)? - before;
     let wanted = wall * 4 / 10;
-    scene.seen.expect("growth of the throttled group's pressure, in µs", grown, format!("{wanted} or more"), grown >= wanted);
+    scene.seen.expect(
+        "growth of the throttled group's pressure, in µs",
+        grown,
+        format!("{wanted} or more"),
+        grown >= wanted,
+    );
     scene.seen.expect_eq("growth of the idle group's", &(total(&idle)? - still), &0);
     Ok(())
 }

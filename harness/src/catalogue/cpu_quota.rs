@@ -16,7 +16,8 @@ use crate::trial::Trial;
 
 const SOURCE: &str = "Documentation/scheduler/sched-bwc.rst; cgroup-v2.rst, cpu.max";
 const NEEDS: &[Need] = &[Need::Root, Need::Controller("cpu"), Need::CpuAccounting];
-const EDGE: &str = "a clock tick and a slice for each CPU at the edges of the window; what a CPU uses too much is repaid";
+const EDGE: &str =
+    "a clock tick and a slice for each CPU at the edges of the window; what a CPU uses too much is repaid";
 
 const HALVED: Fault = fault::config("quota halved", |spec| {
     if let Some(cpu) = resources(spec).cpu.as_mut() {
@@ -56,15 +57,27 @@ pub(super) const CHECKS: &[Check] = &[
     )
     .needs(NEEDS)
     .faults(&[PERIOD_FIXED])
-    .timing("a tick at each end of a stall; at a period of a few ticks a debt may last for whole periods more"),
-    Check::of_runtime("cpu.quota.shared-by-threads", "many threads together get the quota, not each", SOURCE, shared_by_threads)
-        .needs(NEEDS)
-        .faults(&[FOR_EACH_THREAD])
-        .timing(EDGE),
-    Check::of_runtime("cpu.quota.live-update", "a changed quota applies within two periods", SOURCE, live_update)
-        .needs(NEEDS)
-        .faults(&[fault::UPDATE_DROPPED])
-        .timing(EDGE),
+    .timing(
+        "a tick at each end of a stall; at a period of a few ticks a debt may last for whole periods more",
+    ),
+    Check::of_runtime(
+        "cpu.quota.shared-by-threads",
+        "many threads together get the quota, not each",
+        SOURCE,
+        shared_by_threads,
+    )
+    .needs(NEEDS)
+    .faults(&[FOR_EACH_THREAD])
+    .timing(EDGE),
+    Check::of_runtime(
+        "cpu.quota.live-update",
+        "a changed quota applies within two periods",
+        SOURCE,
+        live_update,
+    )
+    .needs(NEEDS)
+    .faults(&[fault::UPDATE_DROPPED])
+    .timing(EDGE),
     Check::of_runtime("cpu.quota.unlimited", "a quota of -1 (max) lifts the limit", SOURCE, unlimited)
         .needs(NEEDS)
         .faults(&[fault::UPDATE_DROPPED])
@@ -128,7 +141,13 @@ fn expect_share(trial: &mut Trial, what: &str, used: &Used, percent: f64, cpus: 
     // Hardly any kernel charges the quota's last ticks exactly; a whole window of it is what must hold.
     let slack = edge(cpus) + expected * 0.02;
     let what = format!("{what}: CPU time in {:.0} ms, in ms", used.wall);
-    trial.seen.expect_in(&what, used.cpu, (expected - slack)..=(expected + slack), "tick and slice at the edges, 2 % of rounding", used.late * cpus);
+    trial.seen.expect_in(
+        &what,
+        used.cpu,
+        (expected - slack)..=(expected + slack),
+        "tick and slice at the edges, 2 % of rounding",
+        used.late * cpus,
+    );
 }
 
 fn busy(trial: &mut Trial, quota: i64, period: u64, threads: u32) -> Result<(Container, Group), Trouble> {
@@ -149,7 +168,11 @@ fn sweep(trial: &mut Trial) -> Checked {
         let used = watch(&group, WINDOW)?;
         container.close()?;
         // A CPU that others use can only take away, and only where the quota asks for most of it.
-        let missing = if percent >= 100 && used.throttled + 2 < 12 { used.wall * f64::from(percent) / 100.0 - used.cpu } else { 0.0 };
+        let missing = if percent >= 100 && used.throttled + 2 < 12 {
+            used.wall * f64::from(percent) / 100.0 - used.cpu
+        } else {
+            0.0
+        };
         let used = Used { late: used.late + missing.max(0.0) / f64::from(threads), ..used };
         expect_share(trial, &format!("{percent} %"), &used, f64::from(percent), f64::from(threads));
     }
@@ -172,11 +195,20 @@ fn period_sweep(trial: &mut Trial) -> Checked {
             .collect();
         let ends: Vec<f64> = stalls.iter().map(|(start, length)| start + length).collect();
         let mut distances: Vec<f64> = ends.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        trial.seen.series(&format!("period {period} ms: from the end of a stall to that of the next"), "ms", distances.clone());
+        trial.seen.series(
+            &format!("period {period} ms: from the end of a stall to that of the next"),
+            "ms",
+            distances.clone(),
+        );
         distances.sort_by(f64::total_cmp);
         let Some(median) = distances.get(distances.len() / 2).copied() else {
             let wanted = "2 or more";
-            trial.seen.expect(&format!("period {period} ms: stalls in {watched} ms"), stalls.len(), wanted, false);
+            trial.seen.expect(
+                &format!("period {period} ms: stalls in {watched} ms"),
+                stalls.len(),
+                wanted,
+                false,
+            );
             continue;
         };
         let length = as_f64(period);
@@ -191,7 +223,13 @@ fn period_sweep(trial: &mut Trial) -> Checked {
         );
         // Where a tick is a good part of the period, what was used too much takes whole periods to repay.
         let most = (millis(tick()) * 5.0 / length).ceil().max(1.0);
-        trial.seen.expect_in(&format!("period {period} ms: periods from stall to stall"), whole, 1.0..=most, "debts of a tick", 0.0);
+        trial.seen.expect_in(
+            &format!("period {period} ms: periods from stall to stall"),
+            whole,
+            1.0..=most,
+            "debts of a tick",
+            0.0,
+        );
     }
     Ok(())
 }
@@ -231,7 +269,13 @@ fn unlimited(trial: &mut Trial) -> Checked {
     let share = used.cpu / used.wall * 100.0;
     // Others may want the CPU too; ten times the old quota is what they cannot explain.
     let noise = if share > 20.0 { 60.0 } else { 0.0 };
-    trial.seen.expect_in("CPU time, in %", share, 80.0..=101.0, "a whole CPU less what interrupts take", noise);
+    trial.seen.expect_in(
+        "CPU time, in %",
+        share,
+        80.0..=101.0,
+        "a whole CPU less what interrupts take",
+        noise,
+    );
     Ok(())
 }
 
@@ -242,7 +286,13 @@ fn busy_time(cpu: u64) -> Result<f64, Trouble> {
     let fields: Vec<f64> =
         line.unwrap_or_default().split_whitespace().filter_map(|field| field.parse().ok()).collect();
     // user nice system idle iowait irq softirq steal
-    Ok(fields.iter().take(8).enumerate().filter(|(place, _)| *place != 3 && *place != 4).map(|(_, ticks)| ticks * 10.0).sum())
+    Ok(fields
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(place, _)| *place != 3 && *place != 4)
+        .map(|(_, ticks)| ticks * 10.0)
+        .sum())
 }
 
 fn work_conserving(trial: &mut Trial) -> Checked {
@@ -257,7 +307,13 @@ fn work_conserving(trial: &mut Trial) -> Checked {
     let share = used.cpu / used.wall * 100.0;
     trial.seen.note(format!("others used {others:.0} ms of the CPU"));
     let noise = (others + used.late) / used.wall * 100.0;
-    trial.seen.expect_in("CPU time, in %", share, 95.0..=101.0, "a hundredth of a second at each edge", noise);
+    trial.seen.expect_in(
+        "CPU time, in %",
+        share,
+        95.0..=101.0,
+        "a hundredth of a second at each edge",
+        noise,
+    );
     Ok(())
 }
 
@@ -274,6 +330,12 @@ fn cpuset_pins(trial: &mut Trial) -> Checked {
     trial.seen.expect_json("CPUs that sched_getaffinity shows", &seen["allowed"], &serde_json::json!([0]));
     trial.seen.expect_json("CPUs on which threads were seen", &seen["seen"], &serde_json::json!([0]));
     let most = used.wall + edge(1.0);
-    trial.seen.expect_in("CPU time of 3 busy threads, in ms", used.cpu, 0.0..=most, "one CPU, and a tick", used.late);
+    trial.seen.expect_in(
+        "CPU time of 3 busy threads, in ms",
+        used.cpu,
+        0.0..=most,
+        "one CPU, and a tick",
+        used.late,
+    );
     Ok(())
 }

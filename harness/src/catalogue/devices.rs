@@ -11,7 +11,8 @@ use crate::trial::Trial;
 const SOURCE: &str = "OCI config-linux.md, Default Devices and Allowed Device list; cgroup-v1/devices.rst; cgroup-v2.rst, Device controller";
 const NO_RULES: Fault = fault::config("no device rules", |spec| resources(spec).devices.clear());
 const ALLOW_ALL: Fault = fault::config("allow all", |spec| {
-    resources(spec).devices = vec![DeviceRule { allow: true, kind: None, major: None, minor: None, access: Some("rwm".into()) }];
+    resources(spec).devices =
+        vec![DeviceRule { allow: true, kind: None, major: None, minor: None, access: Some("rwm".into()) }];
 });
 
 pub(super) const CHECKS: &[Check] = &[
@@ -23,24 +24,28 @@ pub(super) const CHECKS: &[Check] = &[
     )
     .needs(&[Need::Root, Need::DeviceControl])
     .faults(&[NO_RULES]),
-    Check::of_runtime("devices.allow-one", "an allowed device opens with the granted access alone", SOURCE, allow_one)
-        .needs(&[Need::Root, Need::DeviceControl])
-        .faults(&[ALLOW_ALL]),
     Check::of_runtime(
-        "sec.mknod",
-        "making and opening a disk device of the host fails",
+        "devices.allow-one",
+        "an allowed device opens with the granted access alone",
         SOURCE,
-        mknod,
+        allow_one,
     )
     .needs(&[Need::Root, Need::DeviceControl])
-    .faults(&[fault::config("capability kept, no device rules", |spec| {
-        resources(spec).devices.clear();
-        if let Some(capabilities) = spec.process.as_mut().and_then(|process| process.capabilities.as_mut()) {
-            for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted] {
-                set.push("CAP_MKNOD".into());
+    .faults(&[ALLOW_ALL]),
+    Check::of_runtime("sec.mknod", "making and opening a disk device of the host fails", SOURCE, mknod)
+        .needs(&[Need::Root, Need::DeviceControl])
+        .faults(&[fault::config("capability kept, no device rules", |spec| {
+            resources(spec).devices.clear();
+            if let Some(capabilities) =
+                spec.process.as_mut().and_then(|process| process.capabilities.as_mut())
+            {
+                for set in
+                    [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted]
+                {
+                    set.push("CAP_MKNOD".into());
+                }
             }
-        }
-    })]),
+        })]),
 ];
 
 fn default_list(trial: &mut Trial) -> Checked {
@@ -58,14 +63,23 @@ fn default_list(trial: &mut Trial) -> Checked {
     }
     // Without a terminal of its own a process is told that there is none, not that it may not.
     let terminal = container.ask(&["try", "open", "/dev/tty"])?;
-    trial.seen.expect_json("error of opening /dev/tty without a terminal", &terminal, &Value::from(libc::ENXIO));
+    trial.seen.expect_json(
+        "error of opening /dev/tty without a terminal",
+        &terminal,
+        &Value::from(libc::ENXIO),
+    );
     // The kernel's log is a device of every host.
     let made = container.ask(&["try", "mknod", "/tmp/kmsg", "c", "1", "11"])?;
     // To write: reading it needs a capability as well.
     let opened = container.ask(&["try", "write", "/tmp/kmsg", ""])?;
     let errors = [&made, &opened].map(|error| error.as_i64().unwrap_or(0));
     let held = errors.contains(&i64::from(libc::EPERM));
-    trial.seen.expect("errors of making and opening the kernel's log", format!("{errors:?}"), "EPERM (1) at one of both", held);
+    trial.seen.expect(
+        "errors of making and opening the kernel's log",
+        format!("{errors:?}"),
+        "EPERM (1) at one of both",
+        held,
+    );
     container.close()?;
     Ok(())
 }
@@ -99,7 +113,12 @@ fn mknod(trial: &mut Trial) -> Checked {
     let made = container.ask(&["try", "mknod", "/tmp/disk", "b", "7", "0"])?;
     let opened = container.ask(&["try", "open", "/tmp/disk"])?;
     trial.seen.expect("error of making a disk device", &made, "not 0", made != 0);
-    trial.seen.expect("error of opening it", &opened, "not 0 (nor that it is not there after it was made)", opened != 0);
+    trial.seen.expect(
+        "error of opening it",
+        &opened,
+        "not 0 (nor that it is not there after it was made)",
+        opened != 0,
+    );
     container.close()?;
     Ok(())
 }

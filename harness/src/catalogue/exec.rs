@@ -113,7 +113,9 @@ fn into_dead(trial: &mut Trial) -> Checked {
         Err(other) => return Err(other),
     };
     trial.seen.expect("exec into a stopped container", format!("{said:?}"), "an error", said.is_some());
-    let clear = said.is_some_and(|text| text.contains("stopped") || text.contains("not running") || text.contains("running"));
+    let clear = said.is_some_and(|text| {
+        text.contains("stopped") || text.contains("not running") || text.contains("running")
+    });
     trial.seen.expect_eq("the error says that it does not run", &clear, &true);
     driver.delete(&id)?;
     Ok(())
@@ -150,7 +152,11 @@ fn keeps_alive(scene: &mut Scene) -> Checked {
             Err(error) => format!("joining failed: {error}"),
         })
     })?;
-    scene.seen.expect_eq("host name in the namespace after its last process", &name, &"kept-alive".to_owned());
+    scene.seen.expect_eq(
+        "host name in the namespace after its last process",
+        &name,
+        &"kept-alive".to_owned(),
+    );
     Ok(())
 }
 

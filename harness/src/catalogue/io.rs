@@ -51,7 +51,12 @@ fn throttled(device: &LoopDevice, rate: u64) -> Vec<ThrottleDevice> {
     vec![ThrottleDevice { major: device.major.into(), minor: device.minor.into(), rate }]
 }
 
-fn held(trial: &mut Trial, limit: impl FnOnce(&LoopDevice) -> BlockIo, words: &[&str], expected_ms: f64) -> Checked {
+fn held(
+    trial: &mut Trial,
+    limit: impl FnOnce(&LoopDevice) -> BlockIo,
+    words: &[&str],
+    expected_ms: f64,
+) -> Checked {
     let device = LoopDevice::attach(&trial.directory("backing")?.join("disk"), 16 * MIB)?;
     let limit = limit(&device);
     let wanted = trial.container().device(&device, "rw").with(|spec| resources(spec).block_io = Some(limit));
@@ -62,7 +67,13 @@ fn held(trial: &mut Trial, limit: impl FnOnce(&LoopDevice) -> BlockIo, words: &[
     container.close()?;
     // Too fast is what a limit must prevent. Too slow is the device's or the machine's doing as well.
     let slow = expected_ms * 1.5;
-    trial.seen.expect_in("time that it took, in ms", took, (expected_ms - 110.0)..=slow, "a slice of 100 ms, and the device", late + expected_ms);
+    trial.seen.expect_in(
+        "time that it took, in ms",
+        took,
+        (expected_ms - 110.0)..=slow,
+        "a slice of 100 ms, and the device",
+        late + expected_ms,
+    );
     if took < expected_ms - 110.0
         && let Some(last) = trial.seen.0.expectations.last_mut()
     {
@@ -72,17 +83,26 @@ fn held(trial: &mut Trial, limit: impl FnOnce(&LoopDevice) -> BlockIo, words: &[
 }
 
 fn write_bps(trial: &mut Trial) -> Checked {
-    let limit = |device: &LoopDevice| BlockIo { throttle_write_bps_device: throttled(device, 4 * MIB), ..BlockIo::default() };
+    let limit = |device: &LoopDevice| BlockIo {
+        throttle_write_bps_device: throttled(device, 4 * MIB),
+        ..BlockIo::default()
+    };
     held(trial, limit, &["write-stream", "/dev/plimsoll-disk", "2097152", "65536", "direct"], 500.0)
 }
 
 fn read_bps(trial: &mut Trial) -> Checked {
-    let limit = |device: &LoopDevice| BlockIo { throttle_read_bps_device: throttled(device, 4 * MIB), ..BlockIo::default() };
+    let limit = |device: &LoopDevice| BlockIo {
+        throttle_read_bps_device: throttled(device, 4 * MIB),
+        ..BlockIo::default()
+    };
     held(trial, limit, &["read-stream", "/dev/plimsoll-disk", "2097152", "direct"], 500.0)
 }
 
 fn iops(trial: &mut Trial) -> Checked {
-    let limit = |device: &LoopDevice| BlockIo { throttle_write_iops_device: throttled(device, 100), ..BlockIo::default() };
+    let limit = |device: &LoopDevice| BlockIo {
+        throttle_write_iops_device: throttled(device, 100),
+        ..BlockIo::default()
+    };
     held(trial, limit, &["write-stream", "/dev/plimsoll-disk", "204800", "4096", "direct"], 500.0)
 }
 
@@ -92,13 +112,17 @@ fn written(cell: &Cell, device: &LoopDevice) -> Result<(u64, u64), Trouble> {
     if let Ok(dir) = cell.dir("io") {
         let text = fs::read_to_string(dir.join("io.stat"))?;
         let line = text.lines().find(|line| line.split(' ').next() == Some(&id)).unwrap_or_default();
-        let field = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.parse().ok()).unwrap_or(0);
+        let field =
+            |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.parse().ok()).unwrap_or(0);
         return Ok((field("wbytes="), field("wios=")));
     }
     let dir = cell.dir("blkio")?;
     let read = |file: &str| -> Result<u64, Trouble> {
         let text = fs::read_to_string(dir.join(file))?;
-        Ok(text.lines().find_map(|line| line.strip_prefix(&format!("{id} Write "))?.parse().ok()).unwrap_or(0))
+        Ok(text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{id} Write "))?.parse().ok())
+            .unwrap_or(0))
     };
     Ok((read("blkio.throttle.io_service_bytes")?, read("blkio.throttle.io_serviced")?))
 }
@@ -109,13 +133,20 @@ fn counts(scene: &mut Scene) -> Checked {
     let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
     if let Ok(dir) = cell.dir("blkio") {
         // Since 6.10 v1 counts only where a limit was set once on the device: one that nothing reaches.
-        fs::write(dir.join("blkio.throttle.write_bps_device"), format!("{}:{} {}", device.major, device.minor, 1_u64 << 40))?;
+        fs::write(
+            dir.join("blkio.throttle.write_bps_device"),
+            format!("{}:{} {}", device.major, device.minor, 1_u64 << 40),
+        )?;
     }
     let mut probe = cell.probe()?;
     let before = written(watched, &device)?;
     probe.ask(&["write-stream", &device.path.display().to_string(), &MIB.to_string(), "65536", "direct"])?;
     let after = written(watched, &device)?;
-    scene.seen.expect_eq("bytes and operations counted for 16 writes of 64 KiB", &(after.0 - before.0, after.1 - before.1), &(MIB, 16));
+    scene.seen.expect_eq(
+        "bytes and operations counted for 16 writes of 64 KiB",
+        &(after.0 - before.0, after.1 - before.1),
+        &(MIB, 16),
+    );
     drop(probe);
     Ok(())
 }
@@ -125,11 +156,23 @@ fn buffered(scene: &mut Scene) -> Checked {
     let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
     let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
     let mut probe = cell.probe()?;
-    probe.ask(&["write-stream", &device.path.display().to_string(), &(8 * MIB).to_string(), "65536", "buffered"])?;
+    probe.ask(&[
+        "write-stream",
+        &device.path.display().to_string(),
+        &(8 * MIB).to_string(),
+        "65536",
+        "buffered",
+    ])?;
     // This process, which stands in another group, has it written back.
     device.flush()?;
     let bytes = as_f64(written(watched, &device)?.0) / as_f64(MIB);
-    scene.seen.expect_in("bytes charged to the writer's group, in MiB", bytes, 7.0..=8.5, "what was written back before the group was asked", 0.0);
+    scene.seen.expect_in(
+        "bytes charged to the writer's group, in MiB",
+        bytes,
+        7.0..=8.5,
+        "what was written back before the group was asked",
+        0.0,
+    );
     drop(probe);
     Ok(())
 }

@@ -91,7 +91,11 @@ fn system_v(trial: &mut Trial) -> Checked {
         if made[kind] != Value::from(true) {
             return Err(Trouble::Skip(format!("this kernel makes no System V objects: {made}")));
         }
-        trial.seen.expect_json(&format!("the host's {kind} is found inside"), &seen[kind], &Value::from(false));
+        trial.seen.expect_json(
+            &format!("the host's {kind} is found inside"),
+            &seen[kind],
+            &Value::from(false),
+        );
     }
     container.close()?;
     Ok(())

@@ -21,14 +21,24 @@ const PIPE: &str = "pipe";
 const CLOSED: &str = "closed";
 
 pub(super) const CHECKS: &[Check] = &[
-    Check::of_runtime("life.exit-status", "the exit status is the application's; 128+n for signal n", SOURCE, exit_status)
-        .faults(&[fault::config(PRETENDS_STATUS, |spec| {
-            if let Some(process) = spec.process.as_mut() {
-                process.args = vec!["/probe".into(), "exit".into(), "0".into()];
-            }
-        })]),
-    Check::of_runtime("life.create-start-split", "create runs nothing of the application until start", SOURCE, create_start_split)
-        .faults(&[scene(STARTED_AT_CREATE)]),
+    Check::of_runtime(
+        "life.exit-status",
+        "the exit status is the application's; 128+n for signal n",
+        SOURCE,
+        exit_status,
+    )
+    .faults(&[fault::config(PRETENDS_STATUS, |spec| {
+        if let Some(process) = spec.process.as_mut() {
+            process.args = vec!["/probe".into(), "exit".into(), "0".into()];
+        }
+    })]),
+    Check::of_runtime(
+        "life.create-start-split",
+        "create runs nothing of the application until start",
+        SOURCE,
+        create_start_split,
+    )
+    .faults(&[scene(STARTED_AT_CREATE)]),
     Check::of_runtime(
         "life.states",
         "created, running, paused and stopped are told, and illegal transitions are refused",
@@ -37,19 +47,36 @@ pub(super) const CHECKS: &[Check] = &[
     )
     .needs(&[Need::Root, Need::Freezer])
     .faults(&[Fault { name: "one allowed", how: How::Pretends("start") }]),
-    Check::of_runtime("life.pause-unpause", "every process of a paused container stands still, and goes on when resumed", SOURCE, pause_unpause)
-        .needs(&[Need::Root, Need::Freezer])
-        .faults(&[Fault { name: "not frozen", how: How::PauseDropped }]),
-    Check::of_runtime("life.tty", "a terminal of its own: right size, controlling, and Ctrl-C reaches the application", "OCI config.md, Process, terminal; pty(7)", terminal)
-        .faults(&[scene(PIPE)]),
-    Check::of_runtime("life.stdin", "stdin reaches the application, and its end ends it", SOURCE, stdin).faults(&[scene(CLOSED)]),
-    Check::of_runtime("life.hooks", "hooks run at their points, in order, with the state on stdin", "OCI config.md, POSIX-platform Hooks", hooks)
-        .faults(&[fault::config("one skipped", |spec| {
-            if let Some(hooks) = spec.hooks.as_mut() {
-                hooks.create_container.clear();
-            }
-        })]),
-    Check::of_runtime("life.id-reuse", "a used id is refused, and a deleted one is free", SOURCE, id_reuse).faults(&[scene(OVERWRITTEN)]),
+    Check::of_runtime(
+        "life.pause-unpause",
+        "every process of a paused container stands still, and goes on when resumed",
+        SOURCE,
+        pause_unpause,
+    )
+    .needs(&[Need::Root, Need::Freezer])
+    .faults(&[Fault { name: "not frozen", how: How::PauseDropped }]),
+    Check::of_runtime(
+        "life.tty",
+        "a terminal of its own: right size, controlling, and Ctrl-C reaches the application",
+        "OCI config.md, Process, terminal; pty(7)",
+        terminal,
+    )
+    .faults(&[scene(PIPE)]),
+    Check::of_runtime("life.stdin", "stdin reaches the application, and its end ends it", SOURCE, stdin)
+        .faults(&[scene(CLOSED)]),
+    Check::of_runtime(
+        "life.hooks",
+        "hooks run at their points, in order, with the state on stdin",
+        "OCI config.md, POSIX-platform Hooks",
+        hooks,
+    )
+    .faults(&[fault::config("one skipped", |spec| {
+        if let Some(hooks) = spec.hooks.as_mut() {
+            hooks.create_container.clear();
+        }
+    })]),
+    Check::of_runtime("life.id-reuse", "a used id is refused, and a deleted one is free", SOURCE, id_reuse)
+        .faults(&[scene(OVERWRITTEN)]),
     Check::of_runtime(
         "life.leaves-nothing",
         "after delete no mount, cgroup, process or file of the container is left",
@@ -62,11 +89,18 @@ pub(super) const CHECKS: &[Check] = &[
 fn exit_status(trial: &mut Trial) -> Checked {
     for status in ["0", "1", "42", "255"] {
         let seen = trial.container().probe(&["exit", status]).run()?;
-        trial.seen.expect_eq(&format!("status of an application that exits with {status}"), &seen.to_string().as_str(), &status);
+        trial.seen.expect_eq(
+            &format!("status of an application that exits with {status}"),
+            &seen.to_string().as_str(),
+            &status,
+        );
     }
     // PID 1 cannot be ended by a signal of its own making; the host can.
     for signal in [libc::SIGKILL, libc::SIGTERM] {
-        let wanted = trial.container().without_namespace(runtime::namespace::Kind::Pid).probe(&["die", &signal.to_string()]);
+        let wanted = trial
+            .container()
+            .without_namespace(runtime::namespace::Kind::Pid)
+            .probe(&["die", &signal.to_string()]);
         let seen = wanted.run()?;
         trial.seen.expect_eq(&format!("status of one that signal {signal} ends"), &seen, &(128 + signal));
     }
@@ -96,7 +130,8 @@ fn create_start_split(trial: &mut Trial) -> Checked {
 fn states(trial: &mut Trial) -> Checked {
     let id = trial.container().probe(&["sleep"]).create()?;
     let driver = trial.driver().clone();
-    let status = |id: &str| Ok::<_, Trouble>(driver.state(id)?.map_or(Value::Null, |state| state["status"].clone()));
+    let status =
+        |id: &str| Ok::<_, Trouble>(driver.state(id)?.map_or(Value::Null, |state| state["status"].clone()));
     let refused = |words: &[&str]| match driver.call(words) {
         Ok(()) => Ok(false),
         Err(Trouble::Subject(_)) => Ok(true),
@@ -134,7 +169,12 @@ fn pause_unpause(trial: &mut Trial) -> Checked {
     container.resume()?;
     let answered = container.ask(&["burn", "10000"]).is_ok();
     trial.seen.expect_eq("it answers after resume", &answered, &true);
-    trial.seen.expect("CPU time used since, in ns", usage() - before, "10000000 or more", usage() - before >= 9_000_000);
+    trial.seen.expect(
+        "CPU time used since, in ns",
+        usage() - before,
+        "10000000 or more",
+        usage() - before >= 9_000_000,
+    );
     container.close()?;
     Ok(())
 }
@@ -147,7 +187,8 @@ fn terminal(trial: &mut Trial) -> Checked {
         .with(|spec| {
             if let Some(process) = spec.process.as_mut() {
                 process.terminal = !pipe;
-                process.console_size = (!pipe).then_some(runtime::spec::ConsoleSize { height: 33, width: 77 });
+                process.console_size =
+                    (!pipe).then_some(runtime::spec::ConsoleSize { height: 33, width: 77 });
                 process.args = vec!["/probe".into(), "terminal".into()];
             }
         })
@@ -168,9 +209,13 @@ fn terminal(trial: &mut Trial) -> Checked {
     };
     let seen: Value = serde_json::from_str(said.trim()).unwrap_or_default();
     let seen = &seen["ok"];
-    for (field, expected) in
-        [("terminal", json!(true)), ("rows", json!(33)), ("columns", json!(77)), ("controls", json!(true)), ("session", json!(true))]
-    {
+    for (field, expected) in [
+        ("terminal", json!(true)),
+        ("rows", json!(33)),
+        ("columns", json!(77)),
+        ("controls", json!(true)),
+        ("session", json!(true)),
+    ] {
         trial.seen.expect_json(field, &seen[field], &expected);
     }
     Ok(())
@@ -186,7 +231,8 @@ fn stdin(trial: &mut Trial) -> Checked {
             let _ = writer.write_all(&[1; 100_000]);
         }
     });
-    let (status, said, complaint) = driver.said(&["run", "--bundle", &bundle.display().to_string(), &id], Stdio::from(reader))?;
+    let (status, said, complaint) =
+        driver.said(&["run", "--bundle", &bundle.display().to_string(), &id], Stdio::from(reader))?;
     let _ = feeder.join();
     let seen: Value = serde_json::from_str(said.trim()).unwrap_or_default();
     trial.seen.expect_json("bytes that arrived before the end", &seen["ok"]["bytes"], &json!(100_000));
@@ -210,20 +256,36 @@ fn hooks(trial: &mut Trial) -> Checked {
     let hooks = Hooks {
         create_runtime: on_host("createRuntime"),
         create_container: on_host("createContainer"),
-        start_container: vec![hook("startContainer", std::path::Path::new("/probe"), std::path::Path::new("/hooks/log"))],
+        start_container: vec![hook(
+            "startContainer",
+            std::path::Path::new("/probe"),
+            std::path::Path::new("/hooks/log"),
+        )],
         poststart: on_host("poststart"),
         poststop: on_host("poststop"),
         ..Hooks::default()
     };
     let shared = log.parent().map(std::path::Path::to_owned).unwrap_or_default();
-    let id = trial.container().volume(&shared, "/hooks").with(|spec| spec.hooks = Some(hooks)).probe(&["true"]).create()?;
+    let id = trial
+        .container()
+        .volume(&shared, "/hooks")
+        .with(|spec| spec.hooks = Some(hooks))
+        .probe(&["true"])
+        .create()?;
     let driver = trial.driver().clone();
     let told = || Ok::<_, Trouble>(fs::read_to_string(&log)?);
-    let points = |text: &str| text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect::<Vec<_>>();
-    trial.seen.expect_eq("hooks after create", &points(&told()?), &["createRuntime", "createContainer"].map(str::to_owned).to_vec());
+    let points = |text: &str| {
+        text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    trial.seen.expect_eq(
+        "hooks after create",
+        &points(&told()?),
+        &["createRuntime", "createContainer"].map(str::to_owned).to_vec(),
+    );
     driver.call(&["start", &id])?;
     driver.wait_stopped(&id)?;
-    let expected = ["createRuntime", "createContainer", "startContainer", "poststart"].map(str::to_owned).to_vec();
+    let expected =
+        ["createRuntime", "createContainer", "startContainer", "poststart"].map(str::to_owned).to_vec();
     let mut seen = points(&told()?);
     // The application may be faster than the hook that runs beside it.
     if seen.len() == 4 {
@@ -232,9 +294,18 @@ fn hooks(trial: &mut Trial) -> Checked {
     trial.seen.expect_eq("hooks after start", &seen, &expected);
     driver.delete(&id)?;
     let text = told()?;
-    trial.seen.expect_eq("the last hook after delete", &points(&text).last().cloned(), &Some("poststop".to_owned()));
+    trial.seen.expect_eq(
+        "the last hook after delete",
+        &points(&text).last().cloned(),
+        &Some("poststop".to_owned()),
+    );
     let without: Vec<_> = text.lines().filter(|line| line.split(' ').nth(1) != Some(&id)).collect();
-    trial.seen.expect("hooks without the container's state on stdin", format!("{without:?}"), "[]", without.is_empty());
+    trial.seen.expect(
+        "hooks without the container's state on stdin",
+        format!("{without:?}"),
+        "[]",
+        without.is_empty(),
+    );
     Ok(())
 }
 
@@ -258,7 +329,13 @@ fn id_reuse(trial: &mut Trial) -> Checked {
 
 fn leaves_nothing(trial: &mut Trial) -> Checked {
     let volume = trial.directory("volume")?;
-    let id = trial.container().volume(&volume, "/data").tmpfs("/scratch", &[]).pids(64).probe(&["true"]).create()?;
+    let id = trial
+        .container()
+        .volume(&volume, "/data")
+        .tmpfs("/scratch", &[])
+        .pids(64)
+        .probe(&["true"])
+        .create()?;
     let driver = trial.driver().clone();
     driver.call(&["start", &id])?;
     driver.wait_stopped(&id)?;

@@ -79,7 +79,11 @@ fn hierarchical(scene: &mut Scene) -> Checked {
     }
     let (mut first, mut second) = (one.probe()?, other.probe()?);
     first.ask(&["hold", &(24 * MIB).to_string()])?;
-    scene.seen.expect_eq("signal that ended 16 MiB in the other child", &signal_of(&mut second, 16 * MIB)?, &0);
+    scene.seen.expect_eq(
+        "signal that ended 16 MiB in the other child",
+        &signal_of(&mut second, 16 * MIB)?,
+        &0,
+    );
     let killed = signal_of(&mut second, 40 * MIB);
     // The killer may also take the one that holds.
     let died = !matches!(killed, Ok(0)) || first.ask(&["true"]).is_err();
@@ -98,7 +102,13 @@ fn first_toucher(scene: &mut Scene) -> Checked {
     let piece = 65_536.to_string();
     first.ask(&["write-stream", &path, &AMOUNT.to_string(), &piece, "create"])?;
     let grown = watched.memory_usage().saturating_sub(before);
-    scene.seen.expect_in("growth of the writer's charge, in MiB", mib(grown), 23.0..=27.0, "batches of 64 pages for each CPU", 0.0);
+    scene.seen.expect_in(
+        "growth of the writer's charge, in MiB",
+        mib(grown),
+        23.0..=27.0,
+        "batches of 64 pages for each CPU",
+        0.0,
+    );
     let theirs = other.memory_usage();
     second.ask(&["read-stream", &path, &AMOUNT.to_string(), "buffered"])?;
     let grown = other.memory_usage().saturating_sub(theirs);
@@ -126,7 +136,13 @@ fn high(scene: &mut Scene) -> Checked {
     let read = probe.ask(&["read-stream", &path, &(80 * MIB).to_string(), "buffered"]);
     scene.seen.expect_eq("the reader survived", &read.is_ok(), &true);
     let usage = cell.memory_usage();
-    scene.seen.expect_in("memory charged afterwards, in MiB", mib(usage), 0.0..=32.0, "high, and what is charged between two reclaims", 0.0);
+    scene.seen.expect_in(
+        "memory charged afterwards, in MiB",
+        mib(usage),
+        0.0..=32.0,
+        "high, and what is charged between two reclaims",
+        0.0,
+    );
     let events = cell.keyed("memory", "memory.events", "high")?;
     scene.seen.expect("times that high was passed", events, "1 or more", events >= 1);
     let kills = cell.keyed("memory", "memory.events", "oom_kill")?;
@@ -151,7 +167,13 @@ fn low(scene: &mut Scene) -> Checked {
     let after = kept.memory_usage();
     scene.seen.note(format!("{:.1} MiB before, {:.1} MiB after", mib(before), mib(after)));
     let share = as_f64(after) / as_f64(before) * 100.0;
-    scene.seen.expect_in("what the protected group kept, in %", share, 90.0..=105.0, "batches of 64 pages for each CPU", 0.0);
+    scene.seen.expect_in(
+        "what the protected group kept, in %",
+        share,
+        90.0..=105.0,
+        "batches of 64 pages for each CPU",
+        0.0,
+    );
     drop((quiet, loud));
     Ok(())
 }
@@ -172,7 +194,8 @@ fn oom_group(scene: &mut Scene) -> Checked {
 /// How a process ended, if it does within a moment.
 fn ended(probe: &mut Probe) -> Result<Option<i32>, Trouble> {
     let process = runtime::process::pidfd::open(probe.pid)?;
-    let _ = runtime::process::pidfd::wait_exit(std::os::fd::AsFd::as_fd(&process), Duration::from_millis(500))?;
+    let _ =
+        runtime::process::pidfd::wait_exit(std::os::fd::AsFd::as_fd(&process), Duration::from_millis(500))?;
     probe.ended_by()
 }
 
@@ -186,7 +209,12 @@ fn events(scene: &mut Scene) -> Checked {
     for (key, exact) in [("max", false), ("oom", false), ("oom_kill", true)] {
         let count = watched.keyed("memory", "memory.events", key)?;
         let holds = if exact { count == 1 } else { count >= 1 };
-        scene.seen.expect(&format!("{key} in memory.events"), count, if exact { "1" } else { "1 or more" }, holds);
+        scene.seen.expect(
+            &format!("{key} in memory.events"),
+            count,
+            if exact { "1" } else { "1 or more" },
+            holds,
+        );
     }
     drop(probe);
     Ok(())
@@ -201,7 +229,13 @@ fn peak(scene: &mut Scene) -> Checked {
     probe.ask(&["touch", &(24 * MIB).to_string()])?;
     let seen = if scene.has(READ_BEFORE) { early } else { read() };
     let peak = mib(seen.saturating_sub(base));
-    scene.seen.expect_in("the mark beyond what was used before, in MiB", peak, 23.0..=27.0, "batches of 64 pages for each CPU", 0.0);
+    scene.seen.expect_in(
+        "the mark beyond what was used before, in MiB",
+        peak,
+        23.0..=27.0,
+        "batches of 64 pages for each CPU",
+        0.0,
+    );
     let now = mib(cell.memory_usage().saturating_sub(base));
     scene.seen.expect_in("what is used now, in MiB", now, 0.0..=3.0, "the same", 0.0);
     drop(probe);
@@ -219,7 +253,13 @@ fn reclaim(scene: &mut Scene) -> Checked {
         let _ = fs::write(cell.dir("memory")?.join("memory.reclaim"), (32 * MIB).to_string());
     }
     let shrunk = mib(before.saturating_sub(cell.memory_usage()));
-    scene.seen.expect_in("how far the usage shrank, in MiB", shrunk, 28.0..=48.0, "asked for 32, in batches of pages", 0.0);
+    scene.seen.expect_in(
+        "how far the usage shrank, in MiB",
+        shrunk,
+        28.0..=48.0,
+        "asked for 32, in batches of pages",
+        0.0,
+    );
     drop(probe);
     Ok(())
 }
@@ -229,7 +269,8 @@ fn oom_control(scene: &mut Scene) -> Checked {
     cell.limit_memory(32 * MIB)?;
     let control = cell.dir("memory")?.join("memory.oom_control");
     if !scene.has(NOT_WRITTEN) {
-        fs::write(&control, "1").map_err(|error| Trouble::Skip(format!("the killer cannot be disabled here: {error}")))?;
+        fs::write(&control, "1")
+            .map_err(|error| Trouble::Skip(format!("the killer cannot be disabled here: {error}")))?;
     }
     let mut probe = cell.probe()?;
     let question = ["touch-in-child", &(48 * MIB).to_string()];

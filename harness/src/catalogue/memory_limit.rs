@@ -25,9 +25,14 @@ pub(super) const CHECKS: &[Check] = &[
     )
     .needs(&[Need::Root, Need::Controller("memory"), Need::Loop])
     .faults(&[scene(ANONYMOUS)]),
-    Check::of_runtime("memory.limit.live-update", "a raised limit lets more in, and a lowered one less", V1_AND_V2, live_update)
-        .needs(NEEDS)
-        .faults(&[fault::UPDATE_DROPPED]),
+    Check::of_runtime(
+        "memory.limit.live-update",
+        "a raised limit lets more in, and a lowered one less",
+        V1_AND_V2,
+        live_update,
+    )
+    .needs(NEEDS)
+    .faults(&[fault::UPDATE_DROPPED]),
     Check::of_runtime(
         "memory.tmpfs.is-charged",
         "what the container writes to a tmpfs counts against its limit",
@@ -71,7 +76,12 @@ fn cache_is_reclaimed(trial: &mut Trial) -> Checked {
     if read.is_ok() {
         let usage = group.stats().memory_usage.unwrap_or(0);
         let most = u64::try_from(LIMIT).unwrap_or(0);
-        trial.seen.expect("memory charged afterwards, in bytes", usage, format!("{most} or less"), usage <= most);
+        trial.seen.expect(
+            "memory charged afterwards, in bytes",
+            usage,
+            format!("{most} or less"),
+            usage <= most,
+        );
         container.close()?;
     }
     Ok(())
@@ -83,7 +93,11 @@ fn live_update(trial: &mut Trial) -> Checked {
     trial.seen.expect_eq("twice the limit is killed", &killed(&mut container, 2 * LIMIT)?, &true);
     let raised = (4 * LIMIT).to_string();
     driver.call(&["update", "--memory", &raised, "--memory-swap", &raised, &container.id])?;
-    trial.seen.expect_eq("the same is killed under a raised limit", &killed(&mut container, 2 * LIMIT)?, &false);
+    trial.seen.expect_eq(
+        "the same is killed under a raised limit",
+        &killed(&mut container, 2 * LIMIT)?,
+        &false,
+    );
     let lowered = LIMIT.to_string();
     driver.call(&["update", "--memory", &lowered, "--memory-swap", &lowered, &container.id])?;
     trial.seen.expect_eq("and under a lowered one", &killed(&mut container, 2 * LIMIT)?, &true);
@@ -106,10 +120,22 @@ fn tmpfs_is_charged(trial: &mut Trial) -> Checked {
     }
     let grown = as_f64(usage().saturating_sub(before)) / as_f64(1 << 20);
     // Each CPU charges a batch of pages ahead, and the file's own bookkeeping is charged too.
-    trial.seen.expect_in("growth of the charge, in MiB", grown, 15.0..=19.0, "batches of 64 pages for each CPU", 0.0);
+    trial.seen.expect_in(
+        "growth of the charge, in MiB",
+        grown,
+        15.0..=19.0,
+        "batches of 64 pages for each CPU",
+        0.0,
+    );
     container.ask(&["remove", "/dev/shm/file"])?;
     let left = as_f64(usage().saturating_sub(before)) / as_f64(1 << 20);
-    trial.seen.expect_in("what is left of it after the file was removed, in MiB", left, 0.0..=3.0, "the same", 0.0);
+    trial.seen.expect_in(
+        "what is left of it after the file was removed, in MiB",
+        left,
+        0.0..=3.0,
+        "the same",
+        0.0,
+    );
     container.close()?;
     Ok(())
 }

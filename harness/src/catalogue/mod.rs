@@ -25,6 +25,7 @@ mod pid;
 mod pids;
 mod rootfs;
 mod rootfs_spec;
+mod security;
 mod tasks;
 mod time;
 mod user;
@@ -64,6 +65,7 @@ pub fn all() -> Vec<&'static Check> {
         commit::CHECKS,
         volumes::CHECKS,
         life::CHECKS,
+        security::CHECKS,
     ]
     .into_iter()
     .flatten()

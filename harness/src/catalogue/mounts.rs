@@ -74,7 +74,13 @@ fn table() -> Result<Vec<String>, Trouble> {
     let text = std::fs::read_to_string("/proc/self/mountinfo")?;
     let mut lines: Vec<String> = text
         .lines()
-        .map(|line| line.split(' ').skip(2).filter(|word| !word.contains(':') || word.starts_with('/')).collect::<Vec<_>>().join(" "))
+        .map(|line| {
+            line.split(' ')
+                .skip(2)
+                .filter(|word| !word.contains(':') || word.starts_with('/'))
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
         .collect();
     lines.sort_unstable();
     Ok(lines)
@@ -94,7 +100,8 @@ fn starts_as_copy(scene: &mut Scene) -> Checked {
         Ok(serde_json::to_string(&(copy, table()?.len()))?)
     })?;
     let (copy, later): (Vec<String>, usize) = serde_json::from_str(&seen)?;
-    let differ = copy.len().abs_diff(before.len()) + copy.iter().filter(|line| !before.contains(line)).count();
+    let differ =
+        copy.len().abs_diff(before.len()) + copy.iter().filter(|line| !before.contains(line)).count();
     scene.seen.expect_eq("mounts in which the copy differs", &differ, &0);
     scene.seen.expect_eq("mounts there after one was made", &later, &(copy.len() + 1));
     scene.seen.expect_eq("mounts here afterwards", &table()?.len(), &before.len());
@@ -104,7 +111,8 @@ fn starts_as_copy(scene: &mut Scene) -> Checked {
 /// Four mounts of one file system: one shared, its peer, a slave, and a private one. A mount below the first must
 /// appear below those, and only those, whose ids say so.
 fn peer_groups(scene: &mut Scene) -> Checked {
-    let kinds = [("peer", MsFlags::MS_SHARED), ("slave", MsFlags::MS_SLAVE), ("private", MsFlags::MS_PRIVATE)];
+    let kinds =
+        [("peer", MsFlags::MS_SHARED), ("slave", MsFlags::MS_SLAVE), ("private", MsFlags::MS_PRIVATE)];
     let first = scene.directory("first")?;
     tmpfs(&first)?;
     set(&first, MsFlags::MS_SHARED)?;
@@ -118,15 +126,21 @@ fn peer_groups(scene: &mut Scene) -> Checked {
             set(&point, MsFlags::MS_PRIVATE)?;
         }
     }
-    let own = optional(&first)?.into_iter().find_map(|field| field.strip_prefix("shared:").map(str::to_owned));
+    let own =
+        optional(&first)?.into_iter().find_map(|field| field.strip_prefix("shared:").map(str::to_owned));
     let own = own.ok_or_else(|| Trouble::Harness("a shared mount has no peer group".into()))?;
     tmpfs(&first.join("below"))?;
     for ((name, _), documented) in kinds.into_iter().zip([true, true, false]) {
         let point = scene.dir().join(name);
         let fields = optional(&point)?;
-        let predicted = fields.iter().any(|field| *field == format!("shared:{own}") || *field == format!("master:{own}"));
+        let predicted =
+            fields.iter().any(|field| *field == format!("shared:{own}") || *field == format!("master:{own}"));
         let spread = is_mounted(&point.join("below"))?;
-        scene.seen.expect_eq(&format!("{name}: its ids say that mounts spread to it"), &predicted, &documented);
+        scene.seen.expect_eq(
+            &format!("{name}: its ids say that mounts spread to it"),
+            &predicted,
+            &documented,
+        );
         scene.seen.expect_eq(&format!("{name}: the mount spread to it"), &spread, &predicted);
     }
     Ok(())
@@ -134,7 +148,8 @@ fn peer_groups(scene: &mut Scene) -> Checked {
 
 fn optional(point: &Path) -> Result<Vec<String>, Trouble> {
     let text = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let line = text.lines().rfind(|line| line.split(' ').nth(4).is_some_and(|known| Path::new(known) == point));
+    let line =
+        text.lines().rfind(|line| line.split(' ').nth(4).is_some_and(|known| Path::new(known) == point));
     let line = line.ok_or_else(|| Trouble::Harness(format!("{} is not mounted", point.display())))?;
     Ok(line.split(' ').skip(6).take_while(|field| *field != "-").map(str::to_owned).collect())
 }

@@ -78,8 +78,11 @@ impl Layers {
         fs::write(lower.join("file"), "lower")?;
         fs::write(lower.join("dir/inner"), "lower")?;
         prepare(&lower)?;
-        let stack =
-            Stack { lower: vec![lower.clone()], upper: Some((upper.clone(), work)), options: options.iter().map(|option| (*option).to_owned()).collect() };
+        let stack = Stack {
+            lower: vec![lower.clone()],
+            upper: Some((upper.clone(), work)),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+        };
         let merged = scene.directory("merged")?;
         stack.mount(&merged)?;
         Ok(Self { lower, upper, merged, stack })

@@ -68,7 +68,11 @@ fn on_write_only(scene: &mut Scene) -> Checked {
     opened.write_all(b"+")?;
     let again = fs::metadata(layers.upper.join("file"))?.ino();
     scene.seen.expect_eq("the second write found the same copy", &again, &first);
-    scene.seen.expect_eq("content of the copy", &fs::read_to_string(layers.upper.join("file"))?, &"lower++".to_owned());
+    scene.seen.expect_eq(
+        "content of the copy",
+        &fs::read_to_string(layers.upper.join("file"))?,
+        &"lower++".to_owned(),
+    );
     Ok(())
 }
 
@@ -89,7 +93,14 @@ fn keeps_metadata(scene: &mut Scene) -> Checked {
         let of = fs::metadata(path)?;
         let mark = xattr::get(path, "trusted.mark")?;
         let rights = xattr::get(path, "security.capability")?;
-        Ok(format!("{:o} {}:{} {}.{} {mark:?} {rights:?}", of.mode(), of.uid(), of.gid(), of.mtime(), of.mtime_nsec()))
+        Ok(format!(
+            "{:o} {}:{} {}.{} {mark:?} {rights:?}",
+            of.mode(),
+            of.uid(),
+            of.gid(),
+            of.mtime(),
+            of.mtime_nsec()
+        ))
     };
     let before = describe(&layers.lower.join("file"))?;
     // A new attribute copies the file up and changes nothing else.
@@ -99,7 +110,11 @@ fn keeps_metadata(scene: &mut Scene) -> Checked {
     }
     let after = describe(&layers.upper.join("file"))?;
     scene.seen.expect_eq("metadata of the copy", &after, &before);
-    scene.seen.expect_eq("content of the copy", &fs::read_to_string(layers.upper.join("file"))?, &"lower".to_owned());
+    scene.seen.expect_eq(
+        "content of the copy",
+        &fs::read_to_string(layers.upper.join("file"))?,
+        &"lower".to_owned(),
+    );
     Ok(())
 }
 
@@ -118,7 +133,11 @@ fn parents(scene: &mut Scene) -> Checked {
     scene.seen.expect_eq("upper", &names(&layers.upper)?, &vec!["a".to_owned()]);
     scene.seen.expect_eq("upper's a", &names(&layers.upper.join("a"))?, &vec!["b".to_owned()]);
     let of = fs::metadata(layers.upper.join("a"))?;
-    scene.seen.expect_eq("mode and owner of the copied parent", &(of.mode() & 0o7777, of.uid(), of.gid()), &(0o711, 5, 6));
+    scene.seen.expect_eq(
+        "mode and owner of the copied parent",
+        &(of.mode() & 0o7777, of.uid(), of.gid()),
+        &(0o711, 5, 6),
+    );
     Ok(())
 }
 
@@ -136,7 +155,11 @@ fn hardlinks(scene: &mut Scene) -> Checked {
         fs::write(layers.merged.join("file"), "changed")?;
         let other = fs::read_to_string(layers.merged.join("other"))?;
         let expected = if holds { "changed" } else { "lower" };
-        scene.seen.expect_eq(&format!("the other name's content with {option}"), &other, &expected.to_owned());
+        scene.seen.expect_eq(
+            &format!("the other name's content with {option}"),
+            &other,
+            &expected.to_owned(),
+        );
         unmount(&layers.merged)?;
     }
     Ok(())
@@ -166,7 +189,11 @@ fn open_fd(scene: &mut Scene) -> Checked {
     let mapped = unsafe { std::slice::from_raw_parts(mapping.cast::<u8>().as_ptr(), length.get()) };
     let mut text = String::new();
     early.read_to_string(&mut text)?;
-    scene.seen.expect_eq("content through the early mapping", &String::from_utf8_lossy(mapped).as_ref(), &"lower");
+    scene.seen.expect_eq(
+        "content through the early mapping",
+        &String::from_utf8_lossy(mapped).as_ref(),
+        &"lower",
+    );
     scene.seen.expect_eq("content through the early descriptor", &text, &"upper".to_owned());
     scene.seen.expect_eq("content by name", &fs::read_to_string(&file)?, &"upper".to_owned());
     Ok(())
@@ -186,7 +213,8 @@ fn inode_stable(scene: &mut Scene) -> Checked {
 fn metacopy(scene: &mut Scene) -> Checked {
     const LARGE: u64 = 8 << 20;
     let option = if scene.has(OPTION_OFF) { "metacopy=off" } else { "metacopy=on" };
-    let layers = Layers::with(scene, &[option], |lower| Ok(fs::write(lower.join("large"), vec![1; LARGE as usize])?))?;
+    let layers =
+        Layers::with(scene, &[option], |lower| Ok(fs::write(lower.join("large"), vec![1; LARGE as usize])?))?;
     fs::set_permissions(layers.merged.join("large"), fs::Permissions::from_mode(0o600))?;
     let copy = fs::metadata(layers.upper.join("large"))?;
     scene.seen.expect_eq("size and mode of the copy", &(copy.len(), copy.mode() & 0o777), &(LARGE, 0o600));
@@ -199,7 +227,9 @@ fn metacopy(scene: &mut Scene) -> Checked {
 fn volatile(scene: &mut Scene) -> Checked {
     let option: &[&str] = if scene.has(OPTION_OFF) { &[] } else { &["volatile"] };
     let layers = match Layers::with(scene, option, |_| Ok(())) {
-        Err(trouble) if !scene.has(OPTION_OFF) => return Err(Trouble::Skip(format!("this kernel has no volatile mounts: {trouble:?}"))),
+        Err(trouble) if !scene.has(OPTION_OFF) => {
+            return Err(Trouble::Skip(format!("this kernel has no volatile mounts: {trouble:?}")));
+        }
         layers => layers?,
     };
     fs::write(layers.merged.join("new"), "")?;
@@ -226,7 +256,13 @@ fn userxattr(scene: &mut Scene) -> Checked {
         unshare(CloneFlags::CLONE_NEWNS)?;
         let inner = dir.join("inner");
         fs::create_dir_all(&inner)?;
-        nix::mount::mount(Some("plimsoll"), &inner, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>)?;
+        nix::mount::mount(
+            Some("plimsoll"),
+            &inner,
+            Some("tmpfs"),
+            nix::mount::MsFlags::empty(),
+            None::<&str>,
+        )?;
         for name in ["lower/dir", "upper", "work", "merged"] {
             fs::create_dir_all(inner.join(name))?;
         }
@@ -240,7 +276,8 @@ fn userxattr(scene: &mut Scene) -> Checked {
             return Ok(format!("mount: {error}"));
         }
         let merged = inner.join("merged");
-        let replaced = fs::remove_dir_all(merged.join("dir")).and_then(|()| fs::create_dir(merged.join("dir")));
+        let replaced =
+            fs::remove_dir_all(merged.join("dir")).and_then(|()| fs::create_dir(merged.join("dir")));
         if let Err(error) = replaced {
             return Ok(format!("replacing a directory: {error}"));
         }
@@ -252,7 +289,10 @@ fn userxattr(scene: &mut Scene) -> Checked {
     if text.starts_with("mount:") && option {
         return Err(Trouble::Skip(format!("this kernel mounts no overlay in a user namespace: {text}")));
     }
-    scene.seen.expect_eq("the directory is marked in a user attribute, and lists", &text, &"true []".to_owned());
+    scene.seen.expect_eq(
+        "the directory is marked in a user attribute, and lists",
+        &text,
+        &"true []".to_owned(),
+    );
     Ok(())
 }
-

@@ -20,26 +20,56 @@ const fn check(id: &'static str, claim: &'static str, body: fn(&mut Scene) -> Ch
 }
 
 pub(super) const CHECKS: &[Check] = &[
-    check("overlay.whiteout.directory", "deleting a lower directory leaves a whiteout, and it is gone with all in it", directory)
-        .faults(&[scene(DELETE_IN_LOWER)]),
-    check("overlay.whiteout.middle-layer", "a whiteout in a middle layer hides the deeper name, not a higher one", middle_layer)
+    check(
+        "overlay.whiteout.directory",
+        "deleting a lower directory leaves a whiteout, and it is gone with all in it",
+        directory,
+    )
+    .faults(&[scene(DELETE_IN_LOWER)]),
+    check(
+        "overlay.whiteout.middle-layer",
+        "a whiteout in a middle layer hides the deeper name, not a higher one",
+        middle_layer,
+    )
+    .faults(&[scene(SWAPPED)]),
+    check(
+        "overlay.whiteout.recreate",
+        "a name created again over its whiteout is new and replaces it",
+        recreate,
+    )
+    .faults(&[scene(STALE)]),
+    check("overlay.upper.starts-empty", "the upper is empty until the first write", starts_empty)
+        .faults(&[scene(PRE_FILLED)]),
+    check("overlay.order.top-wins", "among several lowers the topmost name wins", top_wins)
         .faults(&[scene(SWAPPED)]),
-    check("overlay.whiteout.recreate", "a name created again over its whiteout is new and replaces it", recreate)
-        .faults(&[scene(STALE)]),
-    check("overlay.upper.starts-empty", "the upper is empty until the first write", starts_empty).faults(&[scene(PRE_FILLED)]),
-    check("overlay.order.top-wins", "among several lowers the topmost name wins", top_wins).faults(&[scene(SWAPPED)]),
-    check("overlay.order.many-lowers", "1, 16, 64 and 128 lowers work, and past the limit is a clear error", many_lowers)
-        .faults(&[scene(ONE_LOST)]),
-    check("overlay.readdir.merges", "a merged listing is the union without duplicates or whiteouts", readdir_merges)
-        .faults(&[scene(WHITEOUT_SHOWN)]),
+    check(
+        "overlay.order.many-lowers",
+        "1, 16, 64 and 128 lowers work, and past the limit is a clear error",
+        many_lowers,
+    )
+    .faults(&[scene(ONE_LOST)]),
+    check(
+        "overlay.readdir.merges",
+        "a merged listing is the union without duplicates or whiteouts",
+        readdir_merges,
+    )
+    .faults(&[scene(WHITEOUT_SHOWN)]),
     check("overlay.rename.file", "renames across layers keep content and hide the source", rename_file)
         .faults(&[scene(SOURCE_SHOWN)]),
-    check("overlay.rename.directory", "renaming a lower directory gives EXDEV without redirect_dir, and works with it", rename_directory)
-        .faults(&[scene(OTHER_OPTION)]),
+    check(
+        "overlay.rename.directory",
+        "renaming a lower directory gives EXDEV without redirect_dir, and works with it",
+        rename_directory,
+    )
+    .faults(&[scene(OTHER_OPTION)]),
     check("overlay.readonly-without-upper", "lowers only: every write gives EROFS", readonly_without_upper)
         .faults(&[scene(UPPER_ADDED)]),
-    check("overlay.special-files", "fifos, symlinks, devices, sparse and long-named files survive", special_files)
-        .faults(&[scene(TYPE_CHANGED)]),
+    check(
+        "overlay.special-files",
+        "fifos, symlinks, devices, sparse and long-named files survive",
+        special_files,
+    )
+    .faults(&[scene(TYPE_CHANGED)]),
 ];
 
 const DELETE_IN_LOWER: &str = "delete in lower";
@@ -79,7 +109,8 @@ fn lowers(scene: &Scene, contents: &[&[(&str, &str)]]) -> Result<Vec<PathBuf>, T
 }
 
 fn merged(scene: &Scene, lower: Vec<PathBuf>, upper: bool) -> Result<PathBuf, Trouble> {
-    let upper = upper.then(|| Ok::<_, Trouble>((scene.directory("upper")?, scene.directory("work")?))).transpose()?;
+    let upper =
+        upper.then(|| Ok::<_, Trouble>((scene.directory("upper")?, scene.directory("work")?))).transpose()?;
     let point = scene.directory("merged")?;
     Stack { lower, upper, options: Vec::new() }.mount(&point)?;
     Ok(point)
@@ -88,7 +119,12 @@ fn merged(scene: &Scene, lower: Vec<PathBuf>, upper: bool) -> Result<PathBuf, Tr
 fn middle_layer(scene: &mut Scene) -> Checked {
     let mut stack = lowers(scene, &[&[("high", "top")], &[], &[("high", "deep"), ("deep", "deep")]])?;
     for name in ["high", "deep"] {
-        nix::sys::stat::mknod(&stack[1].join(name), nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::empty(), 0)?;
+        nix::sys::stat::mknod(
+            &stack[1].join(name),
+            nix::sys::stat::SFlag::S_IFCHR,
+            nix::sys::stat::Mode::empty(),
+            0,
+        )?;
     }
     if scene.has(SWAPPED) {
         stack.swap(1, 2);
@@ -126,7 +162,8 @@ fn starts_empty(scene: &mut Scene) -> Checked {
 }
 
 fn top_wins(scene: &mut Scene) -> Checked {
-    let mut stack = lowers(scene, &[&[("a", "0")], &[("a", "1"), ("b", "1")], &[("a", "2"), ("b", "2"), ("c", "2")]])?;
+    let mut stack =
+        lowers(scene, &[&[("a", "0")], &[("a", "1"), ("b", "1")], &[("a", "2"), ("b", "2"), ("c", "2")]])?;
     if scene.has(SWAPPED) {
         stack.reverse();
     }
@@ -181,7 +218,11 @@ fn rename_file(scene: &mut Scene) -> Checked {
         fs::rename(layers.merged.join("file"), layers.merged.join("dir/moved"))?;
     }
     layers.remount()?;
-    scene.seen.expect_eq("content under the new name", &fs::read_to_string(layers.merged.join("dir/moved"))?, &"lower".to_owned());
+    scene.seen.expect_eq(
+        "content under the new name",
+        &fs::read_to_string(layers.merged.join("dir/moved"))?,
+        &"lower".to_owned(),
+    );
     scene.seen.expect_eq("the old name is seen", &layers.merged.join("file").exists(), &false);
     Ok(())
 }
@@ -197,7 +238,11 @@ fn rename_directory(scene: &mut Scene) -> Checked {
         let layers = Layers::with(&scene.below(option)?, &[used], |_| Ok(()))?;
         let renamed = fs::rename(layers.merged.join("dir"), layers.merged.join("moved"));
         let errno = renamed.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
-        scene.seen.expect_eq(&format!("error of renaming a lower directory with {option}"), &errno, &expected);
+        scene.seen.expect_eq(
+            &format!("error of renaming a lower directory with {option}"),
+            &errno,
+            &expected,
+        );
         if errno == 0 {
             layers.remount()?;
             let text = fs::read_to_string(layers.merged.join("moved/inner")).unwrap_or_default();
@@ -246,11 +291,23 @@ fn special_files(scene: &mut Scene) -> Checked {
     layers.remount()?;
     let of = |name: &str| fs::symlink_metadata(layers.merged.join(name));
     scene.seen.expect_eq("the fifo is one", &of("fifo")?.file_type().is_fifo(), &true);
-    scene.seen.expect_eq("target of the link", &fs::read_link(layers.merged.join("link"))?, &PathBuf::from("no/where"));
+    scene.seen.expect_eq(
+        "target of the link",
+        &fs::read_link(layers.merged.join("link"))?,
+        &PathBuf::from("no/where"),
+    );
     scene.seen.expect_eq("number of the device", &of("null")?.rdev(), &makedev(1, 3));
     let sparse = of("sparse")?;
     let small = sparse.blocks() * 512 < LARGE / 2;
-    scene.seen.expect_eq("size of the sparse file, and whether it still takes little room", &(sparse.len(), small), &(LARGE, true));
-    scene.seen.expect_eq("content of the file with the longest name", &fs::read_to_string(layers.merged.join(&long))?, &"long".to_owned());
+    scene.seen.expect_eq(
+        "size of the sparse file, and whether it still takes little room",
+        &(sparse.len(), small),
+        &(LARGE, true),
+    );
+    scene.seen.expect_eq(
+        "content of the file with the longest name",
+        &fs::read_to_string(layers.merged.join(&long))?,
+        &"long".to_owned(),
+    );
     Ok(())
 }

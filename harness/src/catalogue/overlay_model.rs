@@ -69,7 +69,9 @@ impl Step {
                 let file = fs::File::options().append(true).open(at(path));
                 file.and_then(|mut file| std::io::Write::write_all(&mut file, &[*byte]))
             }
-            Step::Truncate(path) => fs::File::options().write(true).open(at(path)).and_then(|file| file.set_len(1)),
+            Step::Truncate(path) => {
+                fs::File::options().write(true).open(at(path)).and_then(|file| file.set_len(1))
+            }
             Step::Delete(path) => fs::remove_file(at(path)),
             Step::Rename(from, to) => fs::rename(at(from), at(to)),
             Step::MakeDir(path) => fs::create_dir(at(path)),
@@ -86,13 +88,16 @@ fn model(scene: &mut Scene) -> Checked {
     scene.seen.note(format!("seed {seed}: plimsoll check overlay.model-property --seed {seed}"));
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let configuration = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 256, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(configuration, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let configuration =
+        Config { cases: CASES, failure_persistence: None, max_shrink_iters: 256, ..Config::default() };
+    let mut runner =
+        TestRunner::new_with_rng(configuration, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let drop_one = scene.has(DROPPED);
     let shared: &Scene = scene;
     let steps = (prop::collection::vec(step(), 0..12), prop::collection::vec(step(), 1..24));
     let held = runner.run(&steps, |(first, second)| {
-        let lie = compare(shared, &first, &second, drop_one).map_err(|trouble| TestCaseError::fail(format!("{trouble:?}")))?;
+        let lie = compare(shared, &first, &second, drop_one)
+            .map_err(|trouble| TestCaseError::fail(format!("{trouble:?}")))?;
         lie.map_or(Ok(()), |lie| Err(TestCaseError::fail(lie)))
     });
     let text = held.err().map_or_else(|| "none".to_owned(), |error| error.to_string());
@@ -102,7 +107,12 @@ fn model(scene: &mut Scene) -> Checked {
 }
 
 /// `first` makes the lower layer, `second` runs on the merged tree and on a plain copy; says how they differ.
-fn compare(scene: &Scene, first: &[Step], second: &[Step], drop_one: bool) -> Result<Option<String>, Trouble> {
+fn compare(
+    scene: &Scene,
+    first: &[Step],
+    second: &[Step],
+    drop_one: bool,
+) -> Result<Option<String>, Trouble> {
     let dir = scene.directory("model")?;
     for name in ["lower", "plain"] {
         fs::create_dir(dir.join(name))?;
@@ -127,7 +137,9 @@ fn compare(scene: &Scene, first: &[Step], second: &[Step], drop_one: bool) -> Re
         }
         let over = step.take(&merged);
         if plain != over && lie.is_none() {
-            lie = Some(format!("{step:?} gives error {over:?} on the merged tree and {plain:?} on a plain one"));
+            lie = Some(format!(
+                "{step:?} gives error {over:?} on the merged tree and {plain:?} on a plain one"
+            ));
         }
     }
     let (one, other) = (shape(&merged)?, shape(&dir.join("plain"))?);

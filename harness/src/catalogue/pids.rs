@@ -21,9 +21,14 @@ pub(super) const CHECKS: &[Check] = &[
     Check::of_runtime("pids.max.counts-threads", "threads count as processes do", SOURCE, counts_threads)
         .needs(NEEDS)
         .faults(&[fault::PIDS_LIMIT_NOT_WRITTEN]),
-    Check::of_kernel("pids.max.hierarchical", "the parent's limit holds for its children", SOURCE, hierarchical)
-        .needs(NEEDS)
-        .faults(&[scene(PARENT_UNLIMITED)]),
+    Check::of_kernel(
+        "pids.max.hierarchical",
+        "the parent's limit holds for its children",
+        SOURCE,
+        hierarchical,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(PARENT_UNLIMITED)]),
     Check::of_kernel("pids.events.count", "a refused fork is counted", SOURCE, events)
         .needs(NEEDS)
         .faults(&[scene(OTHER_GROUP)]),
@@ -56,7 +61,11 @@ fn counts_threads(trial: &mut Trial) -> Checked {
     let made = container.ask(&["threads", "64"])?;
     let count = made["made"].as_i64().unwrap_or(i64::MAX);
     trial.seen.expect("threads made", count, format!("1 to {}", LIMIT - 1), (1..LIMIT).contains(&count));
-    trial.seen.expect_json("error of the thread that was refused", &made["errno"], &Value::from(libc::EAGAIN));
+    trial.seen.expect_json(
+        "error of the thread that was refused",
+        &made["errno"],
+        &Value::from(libc::EAGAIN),
+    );
     container.close()?;
     Ok(())
 }
@@ -70,7 +79,11 @@ fn hierarchical(scene: &mut Scene) -> Checked {
     let mut probe = child.probe()?;
     let forked = probe.ask(&["fork", "32"])?;
     scene.seen.expect_json("children forked below a parent's limit of 8", &forked["made"], &Value::from(7));
-    scene.seen.expect_json("error of the fork that was refused", &forked["errno"], &Value::from(libc::EAGAIN));
+    scene.seen.expect_json(
+        "error of the fork that was refused",
+        &forked["errno"],
+        &Value::from(libc::EAGAIN),
+    );
     drop(probe);
     Ok(())
 }
@@ -125,7 +138,11 @@ fn huge_pages(scene: &mut Scene) -> Checked {
     let mut probe = cell.probe()?;
     for (pages, signal) in [("2", 0), ("3", libc::SIGBUS)] {
         let ended = probe.ask(&["touch-huge", pages, &size.to_string()])?;
-        scene.seen.expect_json(&format!("signal that ended a touch of {pages} pages"), &ended["signal"], &Value::from(signal));
+        scene.seen.expect_json(
+            &format!("signal that ended a touch of {pages} pages"),
+            &ended["signal"],
+            &Value::from(signal),
+        );
     }
     drop(probe);
     Ok(())

@@ -91,7 +91,8 @@ fn writes_stay_inside(trial: &mut Trial) -> Checked {
     }
     trial.ask_stage(&["overlay", &lower.display().to_string(), &paths[0], &paths[1], &paths[2]])?;
     let path = if trial.has(RW_LOWER) { lower.clone() } else { paths[2].clone().into() };
-    let mut container = trial.container().with(|spec| spec.root = Some(Root { path, readonly: false })).start()?;
+    let mut container =
+        trial.container().with(|spec| spec.root = Some(Root { path, readonly: false })).start()?;
     container.ask(&["write", "/etc/new", "x"])?;
     container.ask(&["write", "/etc/kept", "changed"])?;
     container.ask(&["remove", "/etc/gone"])?;
@@ -130,10 +131,16 @@ fn readonly(trial: &mut Trial) -> Checked {
 
 fn dev_nodes(trial: &mut Trial) -> Checked {
     let mut container = trial.container().start()?;
-    for (name, major, minor) in [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)] {
+    for (name, major, minor) in
+        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
+    {
         let seen = container.ask(&["stat", &format!("/dev/{name}")])?;
         let seen = json!([seen["kind"], seen["device"], seen["mode"]]);
-        trial.seen.expect_json(&format!("kind, number and mode of /dev/{name}"), &seen, &json!(["char", [major, minor], 0o666]));
+        trial.seen.expect_json(
+            &format!("kind, number and mode of /dev/{name}"),
+            &seen,
+            &json!(["char", [major, minor], 0o666]),
+        );
     }
     for (name, target) in [
         ("fd", "/proc/self/fd"),
@@ -162,12 +169,21 @@ fn proc_sys_mounts(trial: &mut Trial) -> Checked {
         trial.seen.expect_json(&format!("what is mounted at {path}"), &seen["type"], &Value::from(kind));
         let has: Vec<&str> = seen["options"].as_str().unwrap_or_default().split(',').collect();
         let lacks: Vec<_> = options.into_iter().filter(|option| !has.contains(option)).collect();
-        trial.seen.expect(&format!("options that {path} lacks"), format!("{lacks:?}"), "[]", lacks.is_empty());
+        trial.seen.expect(
+            &format!("options that {path} lacks"),
+            format!("{lacks:?}"),
+            "[]",
+            lacks.is_empty(),
+        );
     }
     let written = container.ask(&["try", "create", "/sys/new"])?;
     trial.seen.expect_json("error of writing to /sys", &written, &Value::from(libc::EROFS));
     let group = container.ask(&["try", "mkdir", "/sys/fs/cgroup/new"])?;
-    trial.seen.expect_json("error of making a directory in /sys/fs/cgroup", &group, &Value::from(libc::EROFS));
+    trial.seen.expect_json(
+        "error of making a directory in /sys/fs/cgroup",
+        &group,
+        &Value::from(libc::EROFS),
+    );
     // A devpts of its own is another file system than the host's.
     let inside = container.ask(&["stat", "/dev/pts"])?;
     let outside = trial.host_probe()?.ask(&["stat", "/dev/pts"])?;
@@ -207,7 +223,11 @@ fn readonly_paths(trial: &mut Trial) -> Checked {
     // Not every kernel has it.
     if Path::new("/proc/sysrq-trigger").exists() {
         let error = container.ask(&["try", "write", "/proc/sysrq-trigger", ""])?;
-        trial.seen.expect_json("error of opening /proc/sysrq-trigger to write", &error, &Value::from(libc::EROFS));
+        trial.seen.expect_json(
+            "error of opening /proc/sysrq-trigger to write",
+            &error,
+            &Value::from(libc::EROFS),
+        );
     }
     container.close()?;
     Ok(())
@@ -218,7 +238,8 @@ fn process_spec(trial: &mut Trial) -> Checked {
         let Some(process) = spec.process.as_mut() else { return };
         process.cwd = "/tmp".into();
         process.env.push("PLIMSOLL_WORD=asked for".into());
-        process.user = User { uid: 1_000, gid: 1_001, umask: Some(0o027), additional_gids: vec![1_002, 1_003] };
+        process.user =
+            User { uid: 1_000, gid: 1_001, umask: Some(0o027), additional_gids: vec![1_002, 1_003] };
         process.rlimits = vec![Rlimit { kind: "RLIMIT_NOFILE".into(), soft: 512, hard: 1_024 }];
         process.oom_score_adj = Some(321);
     });

@@ -10,17 +10,20 @@ use crate::fault::scene;
 use crate::lab::Scene;
 use crate::need::Need;
 
-pub(super) const CHECKS: &[Check] = &[MONOTONIC, Check {
-    id: "ns.time.realtime-is-shared",
-    scope: Scope::Kernel,
-    claim: "CLOCK_REALTIME is the host's in every namespace: the time of day is not namespaced",
-    source: "time_namespaces(7): only CLOCK_MONOTONIC and CLOCK_BOOTTIME are virtualized",
-    needs: &[Need::Root, Need::Namespace(Kind::Time)],
-    faults: &[scene(SHIFTED)],
-    tolerance: "",
-    timing: false,
-    body: Body::Kernel(realtime_is_shared),
-}];
+pub(super) const CHECKS: &[Check] = &[
+    MONOTONIC,
+    Check {
+        id: "ns.time.realtime-is-shared",
+        scope: Scope::Kernel,
+        claim: "CLOCK_REALTIME is the host's in every namespace: the time of day is not namespaced",
+        source: "time_namespaces(7): only CLOCK_MONOTONIC and CLOCK_BOOTTIME are virtualized",
+        needs: &[Need::Root, Need::Namespace(Kind::Time)],
+        faults: &[scene(SHIFTED)],
+        tolerance: "",
+        timing: false,
+        body: Body::Kernel(realtime_is_shared),
+    },
+];
 
 const MONOTONIC: Check = Check::of_kernel(
     "ns.time.monotonic-offset",
@@ -34,10 +37,12 @@ const MONOTONIC: Check = Check::of_kernel(
 const NO_OFFSET: &str = "no offset written";
 
 fn monotonic_offset(scene: &mut Scene) -> Checked {
-    let clocks = [(ClockId::CLOCK_MONOTONIC, "monotonic", OFFSET), (ClockId::CLOCK_BOOTTIME, "boottime", 2 * OFFSET)];
+    let clocks =
+        [(ClockId::CLOCK_MONOTONIC, "monotonic", OFFSET), (ClockId::CLOCK_BOOTTIME, "boottime", 2 * OFFSET)];
     unshare(Kind::Time.flag())?;
     if !scene.has(NO_OFFSET) {
-        let lines: Vec<String> = clocks.iter().map(|(_, name, offset)| format!("{name} {offset} 0\n")).collect();
+        let lines: Vec<String> =
+            clocks.iter().map(|(_, name, offset)| format!("{name} {offset} 0\n")).collect();
         std::fs::write("/proc/self/timens_offsets", lines.concat())?;
     }
     for (clock, name, offset) in clocks {

@@ -78,7 +78,9 @@ fn root_is_mapped(trial: &mut Trial) -> Checked {
         linux.uid_mappings = map();
         linux.gid_mappings = map();
         // A user namespace may not mount what it does not own.
-        spec.mounts.retain(|mount| !matches!(mount.destination.to_str(), Some("/sys" | "/sys/fs/cgroup" | "/dev/mqueue")));
+        spec.mounts.retain(|mount| {
+            !matches!(mount.destination.to_str(), Some("/sys" | "/sys/fs/cgroup" | "/dev/mqueue"))
+        });
     });
     let mut container = wanted.start()?;
     fs::set_permissions(container.rootfs.join("tmp"), fs::Permissions::from_mode(0o1777))?;
@@ -130,7 +132,12 @@ fn caps_confined(scene: &mut Scene) -> Checked {
     let answers = in_namespace(scene, map, || {
         let errno = |result: nix::Result<()>| result.err().map_or(0, |error| error as i32);
         let status = fs::read_to_string("/proc/self/status")?;
-        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default().trim().to_owned();
+        let effective = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapEff:"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
         let name = errno(nix::unistd::sethostname("taken"));
         let owner = chown(&file, Some(1), Some(1)).err().and_then(|error| error.raw_os_error()).unwrap_or(0);
         let own = errno(unshare(CloneFlags::CLONE_NEWUTS).and_then(|()| nix::unistd::sethostname("own")));
@@ -203,13 +210,15 @@ fn id_range_property(scene: &mut Scene) -> Checked {
     scene.seen.note(format!("seed {seed}: plimsoll check ns.user.id-range-property --seed {seed}"));
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let configuration = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 24, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(configuration, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let configuration =
+        Config { cases: CASES, failure_persistence: None, max_shrink_iters: 24, ..Config::default() };
+    let mut runner =
+        TestRunner::new_with_rng(configuration, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let shared: &Scene = scene;
     let held = runner.run(&maps(), |map| {
-        translates(shared, &map).map_err(|trouble| TestCaseError::fail(format!("{trouble:?}")))?.map_or(Ok(()), |lie| {
-            Err(TestCaseError::fail(lie))
-        })
+        translates(shared, &map)
+            .map_err(|trouble| TestCaseError::fail(format!("{trouble:?}")))?
+            .map_or(Ok(()), |lie| Err(TestCaseError::fail(lie)))
     });
     let text = held.err().map_or_else(|| "none".to_owned(), |error| error.to_string());
     let holds = text == "none";
@@ -239,7 +248,9 @@ fn translates(scene: &Scene, map: &[(u32, u32, u32)]) -> Result<Option<String>, 
     let answer = in_namespace(scene, Some(&(text.join("\n") + "\n")), || {
         let ids: Vec<String> = names
             .iter()
-            .map(|name| fs::metadata(dir.join(name.to_string())).map(|of| format!("{}:{}", of.uid(), of.gid())))
+            .map(|name| {
+                fs::metadata(dir.join(name.to_string())).map(|of| format!("{}:{}", of.uid(), of.gid()))
+            })
             .collect::<Result<_, _>>()?;
         Ok(ids.join(" "))
     })?;
@@ -250,4 +261,3 @@ fn translates(scene: &Scene, map: &[(u32, u32, u32)]) -> Result<Option<String>, 
     }
     Ok(None)
 }
-

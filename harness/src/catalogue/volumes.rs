@@ -31,10 +31,22 @@ const WRITABLE: Fault = fault::config("read-write", |spec| {
 });
 
 pub(super) const CHECKS: &[Check] = &[
-    Check::of_runtime("volume.bind.read-write", "both sides see each other's writes at once", SOURCE, read_write).faults(&[NOT_MOUNTED]),
-    Check::of_runtime("volume.bind.read-only", "a read-only bind gives EROFS inside and stays writable outside", SOURCE, read_only)
-        .faults(&[WRITABLE]),
-    Check::of_runtime("volume.bind.single-file", "a file can be bound over a file", SOURCE, single_file).faults(&[NOT_MOUNTED]),
+    Check::of_runtime(
+        "volume.bind.read-write",
+        "both sides see each other's writes at once",
+        SOURCE,
+        read_write,
+    )
+    .faults(&[NOT_MOUNTED]),
+    Check::of_runtime(
+        "volume.bind.read-only",
+        "a read-only bind gives EROFS inside and stays writable outside",
+        SOURCE,
+        read_only,
+    )
+    .faults(&[WRITABLE]),
+    Check::of_runtime("volume.bind.single-file", "a file can be bound over a file", SOURCE, single_file)
+        .faults(&[NOT_MOUNTED]),
     Check::of_runtime(
         "volume.bind.replaces-inode",
         "the mount point's own inode is hidden while bound and intact afterwards: writes go to the source",
@@ -42,14 +54,24 @@ pub(super) const CHECKS: &[Check] = &[
         replaces_inode,
     )
     .faults(&[NOT_MOUNTED]),
-    Check::of_runtime("volume.bind.invisible-to-host", "on the host the container's mount point stays empty", SOURCE, invisible_to_host)
-        .faults(&[scene(MOUNTED_OUTSIDE)]),
-    Check::of_runtime("volume.bind.missing-source", "a source that is not there is a clear error", SOURCE, missing_source)
-        .faults(&[fault::config("another source", |spec| {
-            if let Some(mount) = at(spec, "/data") {
-                mount.source = Some("/".into());
-            }
-        })]),
+    Check::of_runtime(
+        "volume.bind.invisible-to-host",
+        "on the host the container's mount point stays empty",
+        SOURCE,
+        invisible_to_host,
+    )
+    .faults(&[scene(MOUNTED_OUTSIDE)]),
+    Check::of_runtime(
+        "volume.bind.missing-source",
+        "a source that is not there is a clear error",
+        SOURCE,
+        missing_source,
+    )
+    .faults(&[fault::config("another source", |spec| {
+        if let Some(mount) = at(spec, "/data") {
+            mount.source = Some("/".into());
+        }
+    })]),
     Check::of_runtime(
         "volume.bind.symlink-target",
         "a symlink in the image at the mount point cannot lead the mount outside the root file system",
@@ -57,19 +79,29 @@ pub(super) const CHECKS: &[Check] = &[
         symlink_target,
     )
     .faults(&[scene(PLAIN_JOIN)]),
-    Check::of_runtime("volume.propagation", "rprivate, rslave and rshared as asked", "OCI config.md, Mounts; config-linux.md, Rootfs Mount Propagation; mount_namespaces(7)", propagation)
-        .faults(&[fault::config("one swapped: private instead of slave", |spec| {
-            if let Some(mount) = at(spec, "/data-slave") {
-                mount.options.retain(|option| option != "rslave");
-                mount.options.push("rprivate".into());
-            }
-        })]),
-    Check::of_runtime("volume.tmpfs", "a tmpfs is memory: nothing on disk, gone afterwards, its size and mode hold", "tmpfs(5)", tmpfs)
-        .faults(&[fault::config("bind to disk", |spec| {
-            if let Some(mount) = at(spec, "/data") {
-                *mount = bind("/var/tmp", "/data", "rbind");
-            }
-        })]),
+    Check::of_runtime(
+        "volume.propagation",
+        "rprivate, rslave and rshared as asked",
+        "OCI config.md, Mounts; config-linux.md, Rootfs Mount Propagation; mount_namespaces(7)",
+        propagation,
+    )
+    .faults(&[fault::config("one swapped: private instead of slave", |spec| {
+        if let Some(mount) = at(spec, "/data-slave") {
+            mount.options.retain(|option| option != "rslave");
+            mount.options.push("rprivate".into());
+        }
+    })]),
+    Check::of_runtime(
+        "volume.tmpfs",
+        "a tmpfs is memory: nothing on disk, gone afterwards, its size and mode hold",
+        "tmpfs(5)",
+        tmpfs,
+    )
+    .faults(&[fault::config("bind to disk", |spec| {
+        if let Some(mount) = at(spec, "/data") {
+            *mount = bind("/var/tmp", "/data", "rbind");
+        }
+    })]),
     Check::of_runtime(
         "volume.nested-order",
         "mounts are made in the order given, so that one below another is seen",
@@ -154,12 +186,19 @@ fn replaces_inode(trial: &mut Trial) -> Checked {
     fs::write(lower.join("data-file"), "own")?;
     let before = fs::metadata(lower.join("data-file"))?;
     let root = runtime::spec::Root { path: lower.clone(), readonly: false };
-    let mut container =
-        trial.container().bind(&file, "/data-file", &["bind", "rprivate"]).with(|spec| spec.root = Some(root)).start()?;
+    let mut container = trial
+        .container()
+        .bind(&file, "/data-file", &["bind", "rprivate"])
+        .with(|spec| spec.root = Some(root))
+        .start()?;
     container.ask(&["write", "/data-file", "written inside"])?;
     let inside = container.ask(&["stat", "/data-file"])?;
     container.close()?;
-    trial.seen.expect_json("inode that is seen inside", &inside["inode"], &Value::from(fs::metadata(&file)?.ino()));
+    trial.seen.expect_json(
+        "inode that is seen inside",
+        &inside["inode"],
+        &Value::from(fs::metadata(&file)?.ino()),
+    );
     trial.seen.expect_eq("content of the source", &fs::read_to_string(&file)?.as_str(), &"written inside");
     let after = fs::metadata(lower.join("data-file"))?;
     trial.seen.expect_eq("the mount point's own inode", &after.ino(), &before.ino());
@@ -205,7 +244,8 @@ fn symlink_target(trial: &mut Trial) -> Checked {
     let link = if join { lower.join("inner") } else { outside.clone() };
     std::os::unix::fs::symlink(&link, lower.join("data"))?;
     let root = runtime::spec::Root { path: lower.clone(), readonly: false };
-    let wanted = trial.container().bind(&volume, "/data", &["rbind", "rprivate"]).with(|spec| spec.root = Some(root));
+    let wanted =
+        trial.container().bind(&volume, "/data", &["rbind", "rprivate"]).with(|spec| spec.root = Some(root));
     let refused = match wanted.start() {
         Ok(mut container) => {
             let seen = container.ask(&["exists", "/data/of-volume"])?;
@@ -215,7 +255,11 @@ fn symlink_target(trial: &mut Trial) -> Checked {
                 trial.ask_stage(&["bind", &volume.display().to_string(), &outside.display().to_string()])?;
             }
             let escaped = trial.ask_stage(&["exists", &outside.join("of-volume").display().to_string()])?;
-            trial.seen.expect_json("the mount is seen where the link points to on the host", &escaped, &Value::from(false));
+            trial.seen.expect_json(
+                "the mount is seen where the link points to on the host",
+                &escaped,
+                &Value::from(false),
+            );
             container.close()?;
             None
         }
@@ -245,7 +289,9 @@ fn propagation(trial: &mut Trial) -> Checked {
         // Without it the container's mounts are cut off from the host's before any is made.
         .with(|spec| spec.linux.get_or_insert_default().rootfs_propagation = Some("shared".into()))
         .start()?;
-    for (name, inwards, outwards) in [("private", false, false), ("slave", true, false), ("shared", true, true)] {
+    for (name, inwards, outwards) in
+        [("private", false, false), ("slave", true, false), ("shared", true, true)]
+    {
         let (outer, inner) = (shared.join(name).join("outer"), format!("/data-{name}/inner"));
         trial.ask_stage(&["mount", &outer.display().to_string()])?;
         container.ask(&["mount", &inner])?;
@@ -301,7 +347,8 @@ fn before_pivot(trial: &mut Trial) -> Checked {
     fs::write(inside.join("of-image"), "")?;
     fs::set_permissions(&inside, fs::Permissions::from_mode(0o755))?;
     let root = runtime::spec::Root { path: lower, readonly: false };
-    let mut container = trial.container().volume(&volume, "/data").with(|spec| spec.root = Some(root)).start()?;
+    let mut container =
+        trial.container().volume(&volume, "/data").with(|spec| spec.root = Some(root)).start()?;
     let seen = container.ask(&["list", "/data"])?;
     trial.seen.expect_json("what is seen at the mount point", &seen, &serde_json::json!(["of-host"]));
     container.close()?;

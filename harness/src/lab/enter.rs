@@ -35,7 +35,10 @@ pub(super) fn stage(pid: &str, called: &str, program: &str, arguments: &[&str]) 
 pub(super) fn leak(program: &str, called: &str, arguments: &[&str]) -> Result<(), String> {
     let null = told("/dev/null", File::open("/dev/null"))?;
     // SAFETY: descriptor 3 is nobody's in a program that was just started, or the file's own.
-    told("dup2", nix::errno::Errno::result(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), 3) }))?;
+    told(
+        "dup2",
+        nix::errno::Errno::result(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), 3) }),
+    )?;
     if std::os::fd::AsRawFd::as_raw_fd(&null) == 3 {
         // SAFETY: the descriptor is open; it must not close on exec.
         told("fcntl", nix::errno::Errno::result(unsafe { libc::fcntl(3, libc::F_SETFD, 0) }))?;
@@ -47,7 +50,13 @@ pub(super) fn leak(program: &str, called: &str, arguments: &[&str]) -> Result<()
 }
 
 /// Runs a probe in a container, but skips one namespace or leaves out the cgroups: what a broken `exec` would do.
-pub(super) fn container(pid: &str, skip: &str, join_cgroups: bool, pid_file: &str) -> Result<(), String> {
+pub(super) fn container(
+    pid: &str,
+    skip: &str,
+    join_cgroups: bool,
+    pid_file: &str,
+    program: &[&str],
+) -> Result<(), String> {
     let pid: i32 = told("pid", pid.parse())?;
     let own = std::process::id().cast_signed();
     if join_cgroups {
@@ -66,8 +75,8 @@ pub(super) fn container(pid: &str, skip: &str, join_cgroups: bool, pid_file: &st
     // SAFETY: this program has one thread.
     match told("fork", unsafe { fork() })? {
         ForkResult::Child => {
-            let words = [text("/probe")?, text("serve")?];
-            told("/probe", execv(&words[0], &words)).map(|_| ())
+            let words: Vec<CString> = program.iter().map(|word| text(word)).collect::<Result<_, _>>()?;
+            told(program[0], execv(&words[0], &words)).map(|_| ())
         }
         ForkResult::Parent { child } => {
             told("pid file", std::io::Write::write_all(&mut &numbers, child.to_string().as_bytes()))?;

@@ -54,7 +54,8 @@ impl Cell {
     /// None does.
     pub fn dir(&self, controller: &str) -> Result<&Path, Trouble> {
         let part = self.group.part(controller);
-        part.map(|part| part.dir.as_path()).ok_or_else(|| Trouble::Skip(format!("no controller '{controller}'")))
+        part.map(|part| part.dir.as_path())
+            .ok_or_else(|| Trouble::Skip(format!("no controller '{controller}'")))
     }
 
     /// Its directory on the v2 hierarchy.
@@ -63,7 +64,8 @@ impl Cell {
     /// There is none.
     pub fn v2(&self) -> Result<&Path, Trouble> {
         let part = self.group.parts().iter().find(|part| part.hierarchy.version == Version::V2);
-        part.map(|part| part.dir.as_path()).ok_or_else(|| Trouble::Skip("no cgroup2 hierarchy is mounted".into()))
+        part.map(|part| part.dir.as_path())
+            .ok_or_else(|| Trouble::Skip("no cgroup2 hierarchy is mounted".into()))
     }
 
     /// Which version has a controller.
@@ -124,7 +126,8 @@ impl Cell {
     /// No hierarchy has the controller.
     pub fn keyed(&self, controller: &str, file: &str, key: &str) -> Result<u64, Trouble> {
         let text = fs::read_to_string(self.dir(controller)?.join(file)).unwrap_or_default();
-        let found = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok());
+        let found =
+            text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok());
         Ok(found.unwrap_or(0))
     }
 
@@ -138,7 +141,8 @@ impl Cell {
     /// # Errors
     /// It cannot be started or does not get in.
     pub fn probe(&self) -> Result<Probe, Trouble> {
-        let files: Vec<PathBuf> = self.group.parts().iter().map(|part| part.dir.join("cgroup.procs")).collect();
+        let files: Vec<PathBuf> =
+            self.group.parts().iter().map(|part| part.dir.join("cgroup.procs")).collect();
         Probe::start_after(move || files.iter().try_for_each(|file| fs::write(file, "0")))
     }
 }

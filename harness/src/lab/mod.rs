@@ -20,7 +20,10 @@ pub fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["stage"] => stage(),
         ["enter", pid, called, program, arguments @ ..] => enter::stage(pid, called, program, arguments),
-        ["exec", pid, skip, cgroups, pid_file] => enter::container(pid, skip, *cgroups == "join", pid_file),
+        ["exec", pid, skip, cgroups, pid_file, program @ ..] => {
+            let program = if program.is_empty() { &["/probe", "serve"] } else { program };
+            enter::container(pid, skip, *cgroups == "join", pid_file, program)
+        }
         ["leak", program, called, arguments @ ..] => enter::leak(program, called, arguments),
         ["check", id, dir, tag, fault @ ..] => {
             // A killed harness takes its scenes with it.

@@ -53,13 +53,19 @@ fn act(words: &[&str]) -> Option<Result<(), i32>> {
             done(mknod(*path, kind, Mode::from_bits_truncate(0o600), device))
         }
         ["sethostname", name] => done(nix::unistd::sethostname(name)),
-        ["mount", path] => done(mount(Some("plimsoll"), *path, Some("tmpfs"), MsFlags::empty(), None::<&str>)),
+        ["mount", path] => {
+            done(mount(Some("plimsoll"), *path, Some("tmpfs"), MsFlags::empty(), None::<&str>))
+        }
         ["mount-cgroup", path, options] => {
             done(mount(Some("cgroup"), *path, Some("cgroup"), MsFlags::empty(), Some(*options)))
         }
-        ["remount-rw", path] => {
-            done(mount(None::<&str>, *path, None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_BIND, None::<&str>))
-        }
+        ["remount-rw", path] => done(mount(
+            None::<&str>,
+            *path,
+            None::<&str>,
+            MsFlags::MS_REMOUNT | MsFlags::MS_BIND,
+            None::<&str>,
+        )),
         ["kill", target, signal] => {
             let signal = Signal::try_from(i32::try_from(number(signal)).unwrap_or(0)).ok();
             done(kill(pid(target), signal))
@@ -69,11 +75,13 @@ fn act(words: &[&str]) -> Option<Result<(), i32>> {
         ["ptrace", target] => done(nix::sys::ptrace::attach(pid(target))),
         ["vm-read", target] => done(read_memory(pid(target))),
         ["pidfd", target] => done(open_pidfd(pid(target))),
-        ["listen", port] => io(std::net::TcpListener::bind(("0.0.0.0", u16::try_from(number(port)).unwrap_or(0)))
-            .map(std::mem::forget)),
-        ["listen-abstract", name] => {
-            io(SocketAddr::from_abstract_name(name).and_then(|at| UnixListener::bind_addr(&at)).map(std::mem::forget))
+        ["listen", port] => {
+            io(std::net::TcpListener::bind(("0.0.0.0", u16::try_from(number(port)).unwrap_or(0)))
+                .map(std::mem::forget))
         }
+        ["listen-abstract", name] => io(SocketAddr::from_abstract_name(name)
+            .and_then(|at| UnixListener::bind_addr(&at))
+            .map(std::mem::forget)),
         ["connect-abstract", name] => {
             io(SocketAddr::from_abstract_name(name).and_then(|at| UnixStream::connect_addr(&at)).map(drop))
         }
@@ -82,7 +90,9 @@ fn act(words: &[&str]) -> Option<Result<(), i32>> {
         ["make-mq", name] => done(message_queue(name, true)),
         ["keyctl-search", name] => done(search_key(name)),
         ["umount", path] => done(nix::mount::umount2(*path, nix::mount::MntFlags::MNT_DETACH)),
-        ["direct", path] => io(OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).map(drop)),
+        ["direct", path] => {
+            io(OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).map(drop))
+        }
         _ => return None,
     })
 }
@@ -92,7 +102,8 @@ fn read_memory(target: Pid) -> nix::Result<()> {
     let local = libc::iovec { iov_base: own.as_mut_ptr().cast(), iov_len: 1 };
     let remote = libc::iovec { iov_base: std::ptr::without_provenance_mut(0x1000), iov_len: 1 };
     // SAFETY: one byte is written to `own`; the other address is another process's.
-    let result = unsafe { libc::process_vm_readv(target.as_raw(), &raw const local, 1, &raw const remote, 1, 0) };
+    let result =
+        unsafe { libc::process_vm_readv(target.as_raw(), &raw const local, 1, &raw const remote, 1, 0) };
     match Errno::result(result) {
         // The process was reached; only the address was not.
         Ok(_) | Err(Errno::EFAULT) => Ok(()),
@@ -145,7 +156,8 @@ fn search_key(name: &str) -> nix::Result<()> {
 pub(super) fn add_key(name: &str) -> Answer {
     let text = std::ffi::CString::new(name).map_err(|error| error.to_string())?;
     // SAFETY: no name: an anonymous keyring.
-    let joined = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+    let joined =
+        unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
     super::told("keyctl", Errno::result(joined))?;
     // SAFETY: strings that outlive the call.
     let result = unsafe {

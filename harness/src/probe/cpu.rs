@@ -39,9 +39,11 @@ pub(super) fn pulse(count: &str, on_micros: &str, off_micros: &str) -> Answer {
     let on = Duration::from_micros(told("microseconds", on_micros.parse())?);
     let off = Duration::from_micros(told("microseconds", off_micros.parse())?);
     for _ in 0..count {
-        std::thread::spawn(move || loop {
-            burn_for(on);
-            std::thread::sleep(off);
+        std::thread::spawn(move || {
+            loop {
+                burn_for(on);
+                std::thread::sleep(off);
+            }
         });
     }
     Ok(json!(count))
@@ -49,7 +51,8 @@ pub(super) fn pulse(count: &str, on_micros: &str, off_micros: &str) -> Answer {
 
 /// CPU time of the calling thread.
 fn own_cpu_time() -> Duration {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map_or(Duration::ZERO, Duration::from)
 }
 
 fn burn_for(time: Duration) {
@@ -76,7 +79,8 @@ pub(super) fn affinity() -> Answer {
     for task in told("tasks", std::fs::read_dir("/proc/self/task"))?.flatten() {
         let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
         // The 39th field is the processor; the second may hold spaces.
-        let field = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(36)?.parse::<usize>().ok());
+        let field =
+            stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(36)?.parse::<usize>().ok());
         seen.extend(field);
     }
     Ok(json!({ "allowed": allowed, "seen": seen }))

@@ -79,7 +79,12 @@ pub(super) fn write_stream(path: &str, bytes: &str, piece: &str, how: &str) -> A
 fn open(path: &str, how: &str, write: bool) -> std::io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = if how == "direct" { libc::O_DIRECT } else { 0 };
-    std::fs::File::options().read(true).write(write).create(write && how == "create").custom_flags(flags).open(path)
+    std::fs::File::options()
+        .read(true)
+        .write(write)
+        .create(write && how == "create")
+        .custom_flags(flags)
+        .open(path)
 }
 
 /// A buffer at a page's start, as direct input and output ask for.

@@ -149,3 +149,26 @@ pub(super) fn kernel() -> Answer {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     Ok(json!({ "release": release, "boot": boot.trim() }))
 }
+
+/// Opens, for so many milliseconds, the executable of every other process that can be seen: device and inode of each
+/// file, and whether it is on a read-only mount or sealed.
+pub(super) fn watch_executables(millis: &str) -> Answer {
+    use std::os::unix::fs::MetadataExt;
+    let millis: u64 = told("milliseconds", millis.parse())?;
+    let end = std::time::Instant::now() + std::time::Duration::from_millis(millis);
+    let own = std::process::id().to_string();
+    let mut seen = std::collections::BTreeSet::new();
+    while std::time::Instant::now() < end {
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let name = process.file_name().to_string_lossy().into_owned();
+            if name == own || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            let Ok(file) = std::fs::File::open(process.path().join("exe")) else { continue };
+            let (Ok(of), Ok(mount)) = (file.metadata(), rustix::fs::fstatvfs(&file)) else { continue };
+            let read_only = mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+            seen.insert((of.dev(), of.ino(), read_only));
+        }
+    }
+    Ok(json!(seen))
+}

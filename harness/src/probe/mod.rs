@@ -58,6 +58,14 @@ pub fn serve() {
     }
 }
 
+/// Does what a verb says, in the calling process.
+///
+/// # Errors
+/// As the verb says.
+pub fn perform(words: &[String]) -> Result<Value, String> {
+    verb(words)
+}
+
 fn say(answer: &Answer) {
     let line = match answer {
         Ok(value) => json!({ "ok": value }),
@@ -113,6 +121,7 @@ fn verb(words: &[String]) -> Answer {
         ["make-system-v", key] => attempt::system_v(key, true),
         ["domainname"] => look::domainname(),
         ["set-domainname", name] => look::set_domainname(name),
+        ["watch-executables", millis] => look::watch_executables(millis),
         ["kernel"] => look::kernel(),
         ["read-stream", path, bytes, how] => files::read_stream(path, bytes, how),
         ["write-stream", path, bytes, piece, how] => files::write_stream(path, bytes, piece, how),

@@ -17,7 +17,8 @@ pub(super) fn process() -> Answer {
     let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     nix::sys::stat::umask(mask);
     let files = told("getrlimit", getrlimit(Resource::RLIMIT_NOFILE))?;
-    let groups: Vec<u32> = told("getgroups", getgroups())?.into_iter().map(nix::unistd::Gid::as_raw).collect();
+    let groups: Vec<u32> =
+        told("getgroups", getgroups())?.into_iter().map(nix::unistd::Gid::as_raw).collect();
     let variables: BTreeMap<String, String> = std::env::vars().collect();
     Ok(json!({
         "cwd": told("getcwd", std::env::current_dir())?,
@@ -36,7 +37,8 @@ pub(super) fn process() -> Answer {
 /// The numbers of this process's open descriptors.
 pub(super) fn descriptors() -> Answer {
     let listing = told("reading /proc/self/fd", std::fs::read_dir("/proc/self/fd"))?;
-    let open: Vec<i32> = listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let open: Vec<i32> =
+        listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     // The listing's own descriptor is closed by now.
     let open: Vec<i32> = open
         .into_iter()
@@ -72,7 +74,8 @@ pub(super) fn stat(path: &str) -> Answer {
 /// The names in a directory, sorted.
 pub(super) fn list(path: &str) -> Answer {
     let entries = told(path, std::fs::read_dir(path))?;
-    let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
     Ok(json!(names))
 }
@@ -95,7 +98,8 @@ pub(super) fn mount_options(path: &str) -> Answer {
 
 /// The clocks, in nanoseconds.
 pub(super) fn clocks() -> Answer {
-    let read = |clock| told("clock_gettime", clock_gettime(clock)).map(|now| Duration::from(now).as_nanos() as u64);
+    let read =
+        |clock| told("clock_gettime", clock_gettime(clock)).map(|now| Duration::from(now).as_nanos() as u64);
     Ok(json!({
         "monotonic": read(ClockId::CLOCK_MONOTONIC)?,
         "boottime": read(ClockId::CLOCK_BOOTTIME)?,

@@ -125,7 +125,10 @@ pub(super) fn orphan() -> Answer {
                 while std::os::unix::process::parent_id() == parent {
                     std::thread::yield_now();
                 }
-                let _ = std::io::Write::write_all(&mut writer, &std::os::unix::process::parent_id().to_le_bytes());
+                let _ = std::io::Write::write_all(
+                    &mut writer,
+                    &std::os::unix::process::parent_id().to_le_bytes(),
+                );
             }
             // SAFETY: ends the child alone.
             unsafe { libc::_exit(0) }

@@ -120,6 +120,9 @@ fn dispatch(arguments: Arguments, log: &log::Log) -> Result<u8, (Error, u8)> {
     };
     // runc's exec tells its own failures from the application's by this status.
     let failure = if matches!(command, Command::Exec(_)) { 255 } else { 1 };
+    if matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_)) {
+        crate::process::protect::own_file().map_err(|error| (error, failure))?;
+    }
     let outcome = match command {
         Command::Create(command) => command.run(&root, log),
         Command::Start(id) => simple::start(&root, &id),

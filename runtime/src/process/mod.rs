@@ -8,6 +8,7 @@ pub mod hooks;
 mod init;
 mod join;
 pub mod pidfd;
+pub mod protect;
 pub mod seccomp;
 pub mod supervise;
 pub mod terminal;

@@ -54,13 +54,7 @@ pub(super) fn make(
 }
 
 /// Mounts one hierarchy so that the container's group is its root.
-fn show(
-    root: &Root,
-    place: &Path,
-    part: &Part,
-    options: &Options,
-    around: &Surroundings<'_>,
-) -> Result<()> {
+fn show(root: &Root, place: &Path, part: &Part, options: &Options, around: &Surroundings<'_>) -> Result<()> {
     let opened = root.find(place)?;
     let target = &by_descriptor(&opened);
     let doing = || format!("mounting the cgroup hierarchy of {}", part.hierarchy.mount_point.display());
