@@ -15,7 +15,8 @@ use crate::trial::Trial;
 const SOURCE: &str = "Documentation/admin-guide/cgroup-v1/blkio-controller.rst; cgroup-v2.rst, io.max";
 /// The controller's name differs between the versions.
 const NEEDS: &[Need] = &[Need::Root, Need::BlockIo, Need::Loop];
-const TOLERANCE: &str = "a throttle slice of 100 ms at the start, in which the first requests pass at once";
+const TOLERANCE: &str =
+    "throttle slices of 100 ms at the start and at the end, in which requests pass at once";
 const NOT_WRITTEN: Fault = fault::config("limit not written", |spec| resources(spec).block_io = None);
 const OTHER_GROUP: &str = "another group's file";
 
@@ -74,7 +75,7 @@ fn held(
         "a slice of 100 ms, and the device",
         late + expected_ms,
     );
-    if took < expected_ms - 110.0
+    if took < expected_ms - 210.0
         && let Some(last) = trial.seen.0.expectations.last_mut()
     {
         last.doubtful = false;
@@ -103,7 +104,7 @@ fn iops(trial: &mut Trial) -> Checked {
         throttle_write_iops_device: throttled(device, 100),
         ..BlockIo::default()
     };
-    held(trial, limit, &["write-stream", "/dev/plimsoll-disk", "204800", "4096", "direct"], 500.0)
+    held(trial, limit, &["write-stream", "/dev/plimsoll-disk", "245760", "4096", "direct"], 600.0)
 }
 
 /// Bytes and operations written to a device by a group, as its controller counts them.

@@ -17,6 +17,7 @@ mod memory_kernel;
 mod memory_limit;
 mod mounts;
 mod namespaces;
+mod net;
 mod overlay;
 mod overlay_copyup;
 mod overlay_merge;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<&'static Check> {
         devices::CHECKS,
         cgroup::CHECKS,
         cgroup_kernel::CHECKS,
+        net::CHECKS,
         rootfs::CHECKS,
         rootfs_spec::CHECKS,
         overlay::CHECKS,

@@ -267,6 +267,9 @@ fn userxattr(scene: &mut Scene) -> Checked {
             fs::create_dir_all(inner.join(name))?;
         }
         fs::write(inner.join("lower/dir/hidden"), "")?;
+        if xattr::set(inner.join("upper"), "user.plimsoll", b"y").is_err() {
+            return Ok("mount: tmpfs has no user attributes here (since Linux 6.6 it has)".into());
+        }
         let stack = Stack {
             lower: vec![inner.join("lower")],
             upper: Some((inner.join("upper"), inner.join("work"))),

@@ -11,6 +11,9 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, chroot};
 
+use runtime::cgroup::{Group, Layout as Hierarchies};
+use runtime::spec::{Cpu, Memory, Pids, Resources};
+
 use super::initramfs::{ERRAND, Errand};
 use super::list::Layout;
 use super::wire::{Event, Wire};
@@ -199,27 +202,39 @@ fn exit_machine(_: u8) {}
 
 /// The kernel patches its own code when a feature is used first, such as the first limited group. An emulator with a
 /// thread for each processor can miss that another processor's code has changed, and both then spin for ever (seen with
-/// QEMU 7.2 and Linux 5.10 in `slab_pre_alloc_hook`). So that is done while there is one processor.
+/// QEMU 7.2 and Linux 5.10 in `slab_pre_alloc_hook` and `get_page_from_freelist`). So everything that checks will use
+/// is used once while there is one processor. What this kernel lacks is passed over.
 fn settle_code() {
-    let Ok(layout) = runtime::cgroup::Layout::detect() else { return };
-    let limits = [
-        ("memory", ["memory.limit_in_bytes", "memory.max"], "67108864"),
-        ("cpu", ["cpu.cfs_quota_us", "cpu.max"], "50000"),
+    let Ok(layout) = Hierarchies::detect() else { return };
+    let Ok(group) = Group::plan(&layout, Path::new("/settle")) else { return };
+    let each = [
+        Resources {
+            memory: Some(Memory { limit: Some(64 << 20), ..Memory::default() }),
+            ..Resources::default()
+        },
+        Resources {
+            cpu: Some(Cpu { quota: Some(50_000), period: Some(100_000), ..Cpu::default() }),
+            ..Resources::default()
+        },
+        Resources { pids: Some(Pids { limit: 64 }), ..Resources::default() },
+        Resources {
+            devices: runtime::spec::example().linux().resources.clone().unwrap_or_default().devices,
+            ..Resources::default()
+        },
     ];
-    for (controller, files, value) in limits {
-        let Some(owner) = layout.owner(controller) else { continue };
-        // On v2 a group has the files of those controllers alone that its parent hands down.
-        let _ = fs::write(owner.mount_point.join("cgroup.subtree_control"), format!("+{controller}"));
-        let group = owner.mount_point.join("settle");
-        let _ = fs::create_dir(&group);
-        for file in files {
-            let path = group.join(file);
-            if path.exists() {
-                let _ = fs::write(path, value);
-            }
+    if group.make().is_ok() {
+        for resources in each {
+            let _ = group.apply(&resources);
         }
-        let _ = fs::remove_dir(&group);
+        let child =
+            Command::new("/plimsoll").arg0("probe").arg("serve").stdin(std::process::Stdio::piped()).spawn();
+        if let Ok(mut child) = child {
+            let _ = group.attach(child.id().cast_signed());
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
     }
+    let _ = group.remove();
 }
 
 /// A guest boots with one processor; see [`settle_code`].

@@ -7,6 +7,7 @@ mod attempt;
 mod cpu;
 mod files;
 mod look;
+mod net;
 mod state;
 mod tasks;
 
@@ -122,6 +123,12 @@ fn verb(words: &[String]) -> Answer {
         ["domainname"] => look::domainname(),
         ["set-domainname", name] => look::set_domainname(name),
         ["watch-executables", millis] => look::watch_executables(millis),
+        ["make-pair", here, there, pid] => net::make_pair(here, there, pid),
+        ["bring-up", link, address] => net::bring_up(link, address),
+        ["limit-rate", link, rate, burst] => net::limit_rate(link, rate, burst),
+        ["sink"] => net::sink(),
+        ["sunk"] => net::sunk(),
+        ["send", host, port, bytes] => net::send(host, port, bytes),
         ["kernel"] => look::kernel(),
         ["read-stream", path, bytes, how] => files::read_stream(path, bytes, how),
         ["write-stream", path, bytes, piece, how] => files::write_stream(path, bytes, piece, how),

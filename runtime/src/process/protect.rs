@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::error::{Doing, Result};
@@ -38,7 +38,8 @@ pub fn own_file() -> Result<()> {
             .map(|(name, value)| [name.into_vec(), b"=".to_vec(), value.into_vec()].concat())
             .collect(),
     );
-    nix::unistd::execveat(&view, c"", &arguments, &environment, AtFlags::AT_EMPTY_PATH)
+    let path = CString::new(format!("/proc/self/fd/{}", view.as_raw_fd())).expect("no NUL");
+    nix::unistd::execve(&path, &arguments, &environment)
         .doing(|| "executing the runtime from a place that cannot be written")
         .map(|never| match never {})
 }

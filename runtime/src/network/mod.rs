@@ -1,5 +1,10 @@
 //! Network devices of a container. Source: netdevice(7).
 
+mod link;
+mod netlink;
+
+pub use link::{bring_up, class_id_of_listener, limit_rate, make_pair};
+
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;

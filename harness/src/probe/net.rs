@@ -1,0 +1,68 @@
+//! Verbs of networks: devices, rates, and a stream of bytes.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use runtime::network;
+use serde_json::{Value, json};
+
+use super::{Answer, told};
+
+pub(super) fn make_pair(here: &str, there: &str, pid: &str) -> Answer {
+    let pid = told("pid", pid.parse())?;
+    network::make_pair(here, there, pid).map(|()| Value::Null).map_err(|error| error.to_string())
+}
+
+pub(super) fn bring_up(link: &str, address: &str) -> Answer {
+    let address: Ipv4Addr = told("address", address.parse())?;
+    network::bring_up(link, address, 24).map(|()| Value::Null).map_err(|error| error.to_string())
+}
+
+pub(super) fn limit_rate(link: &str, rate: &str, burst: &str) -> Answer {
+    let (rate, burst) = (told("rate", rate.parse())?, told("burst", burst.parse())?);
+    network::limit_rate(link, rate, burst).map(|()| Value::Null).map_err(|error| error.to_string())
+}
+
+type Sunk = JoinHandle<std::io::Result<(u64, Duration)>>;
+
+static SINK: Mutex<Option<Sunk>> = Mutex::new(None);
+
+/// Listens, and counts what one connection brings, in the background.
+pub(super) fn sink() -> Answer {
+    let listener = told("listening", TcpListener::bind(("0.0.0.0", 0)))?;
+    let port = told("listening", listener.local_addr())?.port();
+    let counting = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        let mut buffer = vec![0; 64 * 1024];
+        let (mut bytes, mut first) = (0, None);
+        loop {
+            let length = stream.read(&mut buffer)?;
+            if length == 0 {
+                break;
+            }
+            first.get_or_insert_with(Instant::now);
+            bytes += length as u64;
+        }
+        Ok((bytes, first.map_or(Duration::ZERO, |first| first.elapsed())))
+    });
+    *SINK.lock().expect("no thread panics here") = Some(counting);
+    Ok(json!(port))
+}
+
+/// What came, and how long it took from the first byte to the last.
+pub(super) fn sunk() -> Answer {
+    let counting = SINK.lock().expect("no thread panics here").take().ok_or("nothing is counted")?;
+    let (bytes, took) = told("counting", counting.join().map_err(|_| "a thread panicked")?)?;
+    Ok(json!({ "bytes": bytes, "micros": took.as_micros() as u64 }))
+}
+
+/// Sends so many bytes, and hangs up.
+pub(super) fn send(host: &str, port: &str, bytes: &str) -> Answer {
+    let (port, bytes): (u16, usize) = (told("port", port.parse())?, told("bytes", bytes.parse())?);
+    let mut stream = told("connecting", TcpStream::connect((host, port)))?;
+    told("sending", stream.write_all(&vec![0x5a; bytes]))?;
+    Ok(Value::Null)
+}
