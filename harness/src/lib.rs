@@ -10,6 +10,7 @@ pub mod clean;
 pub mod cli;
 pub mod container;
 pub mod fault;
+pub mod findings;
 pub mod host;
 pub mod lab;
 pub mod line;

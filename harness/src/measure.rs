@@ -65,3 +65,15 @@ pub fn as_f64(number: u64) -> f64 {
 pub fn number(answer: &Value, key: &str) -> u64 {
     answer[key].as_u64().unwrap_or(0)
 }
+
+/// The stalls that the probe's `gaps` saw: the start and the length of each, in milliseconds.
+pub fn stalls(answer: &Value) -> Vec<(f64, f64)> {
+    let stalls = answer.as_array().into_iter().flatten();
+    stalls.filter_map(|stall| Some((stall[0].as_f64()? / 1e3, stall[1].as_f64()? / 1e3))).collect()
+}
+
+/// From the end of each stall to that of the next: there the kernel hands out a new quota, so these are the periods.
+pub fn periods(stalls: &[(f64, f64)]) -> Vec<f64> {
+    let ends: Vec<f64> = stalls.iter().map(|(start, length)| start + length).collect();
+    ends.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}

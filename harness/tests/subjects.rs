@@ -66,6 +66,10 @@ fn bad_words_are_refused_with_the_remedy() {
         (vec!["check", "--subject", "/no/such/runtime"], "/no/such/runtime"),
         (vec!["explain", "ns.tea"], "plimsoll list"),
         (vec!["prove", "ns.tea"], "ns.tea"),
+        (vec!["matrix", "--row", "4.4-v1"], "4.4-v1"),
+        (vec!["matrix", "--row", "6.1-v2", "ns.tea"], "ns.tea"),
+        (vec!["matrix", "--file", "/no/such/list"], "/no/such/list"),
+        (vec!["report", "/no/such/record"], "/no/such/record"),
     ] {
         let output = plimsoll(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

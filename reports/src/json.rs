@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::matrix::Row;
+use crate::matrix::{Matrix, Row};
 use crate::record::{Run, SCHEMA_VERSION};
 
 /// Writes a record, indented, with a final newline.
@@ -38,6 +38,36 @@ pub fn read_row(path: &Path) -> Result<Row, String> {
     read_as(path)
 }
 
+/// Any record that this crate knows.
+#[derive(Debug)]
+pub enum Record {
+    /// Of one run of checks.
+    Run(Box<Run>),
+    /// Of one row of a matrix.
+    Row(Box<Row>),
+    /// Of a whole matrix.
+    Matrix(Box<Matrix>),
+}
+
+/// Reads a record of any kind: told apart by the fields that only one kind has.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_any(path: &Path) -> Result<Record, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()))?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| format!("{}: not a record: {error}", path.display()))?;
+    let told = |error: String| format!("{}: {error}", path.display());
+    if value.get("rows").is_some() {
+        return parse(&text).map(Box::new).map(Record::Matrix).map_err(told);
+    }
+    if value.get("layout").is_some() {
+        return parse(&text).map(Box::new).map(Record::Row).map_err(told);
+    }
+    parse(&text).map(Box::new).map(Record::Run).map_err(told)
+}
+
 fn read_as<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()))?;
@@ -60,7 +90,16 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 
 /// The JSON Schema of a record.
 pub fn schema() -> String {
-    serde_json::to_string_pretty(&schemars::schema_for!(Run)).expect("a schema is plain JSON") + "\n"
+    schema_of::<Run>()
+}
+
+/// The JSON Schema of the record of a matrix.
+pub fn matrix_schema() -> String {
+    schema_of::<Matrix>()
+}
+
+fn schema_of<T: schemars::JsonSchema>() -> String {
+    serde_json::to_string_pretty(&schemars::schema_for!(T)).expect("a schema is plain JSON") + "\n"
 }
 
 #[cfg(test)]
@@ -88,10 +127,13 @@ mod tests {
     #[ignore = "writes reports/schema/run.json"]
     fn write_schema() {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/run.json"), schema()).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/matrix.json"), matrix_schema()).unwrap();
     }
 
     #[test]
     fn the_published_schema_is_that_of_the_types() {
-        assert_eq!(schema(), include_str!("../schema/run.json"), "cargo test -p reports -- --ignored");
+        let remedy = "cargo test -p reports -- --ignored";
+        assert_eq!(schema(), include_str!("../schema/run.json"), "{remedy}");
+        assert_eq!(matrix_schema(), include_str!("../schema/matrix.json"), "{remedy}");
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use reports::Scope;
 use runtime::cgroup::{Group, Layout, Version};
+use runtime::spec::Resources;
 
 use crate::audit;
 use crate::check::{Body, Check, Checked};
@@ -46,7 +47,8 @@ fn hierarchy_detected(scene: &mut Scene) -> Checked {
     let path = format!("/{}-1", scene.tag());
     let group = Group::plan(&layout, Path::new(&path))?;
     let account = scene.in_child(|| {
-        let joined = group.make().and_then(|()| group.ticket()).and_then(|ticket| ticket.join());
+        let joined =
+            group.make().and_then(|()| group.ticket(&Resources::default())).and_then(|ticket| ticket.join());
         // v2 is joined by a clone elsewhere; here the file does as well.
         for part in group.parts().iter().filter(|part| part.hierarchy.version == Version::V2) {
             let _ = std::fs::write(part.dir.join("cgroup.procs"), "0");

@@ -227,12 +227,12 @@ fn rejects_invalid(scene: &mut Scene) -> Checked {
 
 fn none_when_under(scene: &mut Scene) -> Checked {
     let cell = scene.cell("group")?;
-    // Eight threads of 0.5 ms in every 10 ms or more: at most 40 % of a CPU under a quota of 80 %.
+    // Eight threads of 0.25 ms in every 10 ms or more: at most 20 % of a CPU under a quota of 80 %.
     let quota = if scene.has(TOO_SMALL) { 5_000 } else { 40_000 };
     let asked = 40_000;
     cell.limit_cpu(quota, PERIOD)?;
     let mut probe = cell.probe()?;
-    probe.ask(&["pulse", "8", "500", "9500"])?;
+    probe.ask(&["pulse", "8", "250", "9750"])?;
     let control = Control::begin()?;
     let before = cell.group().stats();
     std::thread::sleep(Duration::from_millis(600));
@@ -246,7 +246,7 @@ fn none_when_under(scene: &mut Scene) -> Checked {
     let wanted = as_f64(asked) / as_f64(PERIOD);
     if cpu / 600.0 > 0.7 * wanted {
         return Err(Trouble::Noise(format!(
-            "the threads, which were to use 240 ms, used {cpu:.0} ms: this machine is too slow"
+            "the threads, which were to use 120 ms, used {cpu:.0} ms: this machine is too slow"
         )));
     }
     // Withheld for longer than half a period the threads may all come at once.

@@ -10,7 +10,7 @@ use runtime::cgroup::Group;
 use crate::check::{Check, Checked, Trouble};
 use crate::container::Container;
 use crate::fault::{self, Fault, resources};
-use crate::measure::{Control, as_f64, millis, slice, tick};
+use crate::measure::{Control, as_f64, millis, periods, slice, stalls, tick};
 use crate::need::Need;
 use crate::trial::Trial;
 
@@ -187,14 +187,8 @@ fn period_sweep(trial: &mut Trial) -> Checked {
         let answer = container.ask(&["gaps", &watched.to_string(), &(period * 400).to_string()])?;
         let late = millis(control.end()?);
         container.close()?;
-        let stalls: Vec<(f64, f64)> = answer
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|stall| Some((stall[0].as_f64()? / 1e3, stall[1].as_f64()? / 1e3)))
-            .collect();
-        let ends: Vec<f64> = stalls.iter().map(|(start, length)| start + length).collect();
-        let mut distances: Vec<f64> = ends.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let stalls = stalls(&answer);
+        let mut distances = periods(&stalls);
         trial.seen.series(
             &format!("period {period} ms: from the end of a stall to that of the next"),
             "ms",

@@ -4,6 +4,7 @@ use reports::Scope;
 
 use crate::check::{Body, Check, Checked};
 use crate::fault;
+use crate::measure::{periods, stalls};
 use crate::need::Need;
 use crate::trial::Trial;
 
@@ -28,16 +29,9 @@ fn gap_shape(trial: &mut Trial) -> Checked {
     let mut container = trial.container().cpu_quota(20_000, 100_000).start()?;
     let answer = container.ask(&["gaps", "1200", "10000"])?;
     container.close()?;
-    let stalls: Vec<(f64, f64)> = answer
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|stall| Some((stall[0].as_f64()? / 1e3, stall[1].as_f64()? / 1e3)))
-        .collect();
+    let stalls = stalls(&answer);
     let lengths: Vec<f64> = stalls.iter().map(|(_, length)| *length).collect();
-    // From end to end: there the kernel hands out a new quota, so these are the periods.
-    let ends: Vec<f64> = stalls.iter().map(|(start, length)| start + length).collect();
-    let distances: Vec<f64> = ends.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let distances = periods(&stalls);
     trial.seen.series("stalls", "ms", lengths.clone());
     trial.seen.series("from the end of a stall to that of the next", "ms", distances.clone());
     // The first and the last period are not whole.

@@ -8,6 +8,8 @@ mod cpu_kernel;
 mod cpu_quota;
 mod cpu_shape;
 mod devices;
+pub mod document;
+mod escapes;
 mod exec;
 mod io;
 mod isolation;
@@ -68,6 +70,7 @@ pub fn all() -> Vec<&'static Check> {
         volumes::CHECKS,
         life::CHECKS,
         security::CHECKS,
+        escapes::CHECKS,
     ]
     .into_iter()
     .flatten()
@@ -107,7 +110,26 @@ mod tests {
             assert!(!check.faults.is_empty(), "{} cannot be shown to fail", check.id);
             assert!(!check.claim.is_empty() && !check.source.is_empty(), "{}", check.id);
             assert_eq!(check.timing, !check.tolerance.is_empty(), "{}: tolerance and timing", check.id);
+            assert!(check.needs.contains(&crate::need::Need::Root), "{} would run without root", check.id);
         }
+    }
+
+    /// `cargo test -p harness -- --ignored write_catalogue` writes the document anew after a change.
+    #[test]
+    #[ignore = "writes docs/catalogue.md"]
+    fn write_catalogue() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/catalogue.md");
+        std::fs::write(path, document::markdown(&all())).unwrap();
+    }
+
+    #[test]
+    fn the_published_catalogue_is_that_of_the_code() {
+        let published = include_str!("../../../docs/catalogue.md");
+        assert_eq!(
+            document::markdown(&all()),
+            published,
+            "cargo test -p harness -- --ignored write_catalogue"
+        );
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use runtime::overlay::{Stack, unmount};
 
 use super::overlay::tree;
@@ -25,7 +24,6 @@ pub(super) const CHECKS: &[Check] = &[Check::of_kernel(
 .faults(&[scene(DROPPED)])];
 
 const DROPPED: &str = "one operation dropped";
-const CASES: u32 = 48;
 
 /// One operation; names are chosen from few, so that they meet.
 #[derive(Debug, Clone)]
@@ -84,26 +82,11 @@ impl Step {
 }
 
 fn model(scene: &mut Scene) -> Checked {
-    let seed = scene.seed();
-    scene.seen.note(format!("seed {seed}: plimsoll check overlay.model-property --seed {seed}"));
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let configuration =
-        Config { cases: CASES, failure_persistence: None, max_shrink_iters: 256, ..Config::default() };
-    let mut runner =
-        TestRunner::new_with_rng(configuration, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let drop_one = scene.has(DROPPED);
-    let shared: &Scene = scene;
     let steps = (prop::collection::vec(step(), 0..12), prop::collection::vec(step(), 1..24));
-    let held = runner.run(&steps, |(first, second)| {
-        let lie = compare(shared, &first, &second, drop_one)
-            .map_err(|trouble| TestCaseError::fail(format!("{trouble:?}")))?;
-        lie.map_or(Ok(()), |lie| Err(TestCaseError::fail(lie)))
-    });
-    let text = held.err().map_or_else(|| "none".to_owned(), |error| error.to_string());
-    let holds = text == "none";
-    scene.seen.expect(&format!("counterexample in {CASES} sequences"), text, "none", holds);
-    Ok(())
+    scene.expect_property("overlay.model-property", 48, &steps, |scene, (first, second)| {
+        compare(scene, &first, &second, drop_one)
+    })
 }
 
 /// `first` makes the lower layer, `second` runs on the merged tree and on a plain copy; says how they differ.

@@ -8,7 +8,6 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use runtime::namespace::Kind;
 use runtime::spec::{IdMapping, Namespace};
 
@@ -205,25 +204,7 @@ fn maps() -> impl Strategy<Value = Vec<(u32, u32, u32)>> {
 }
 
 fn id_range_property(scene: &mut Scene) -> Checked {
-    const CASES: u32 = 12;
-    let seed = scene.seed();
-    scene.seen.note(format!("seed {seed}: plimsoll check ns.user.id-range-property --seed {seed}"));
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let configuration =
-        Config { cases: CASES, failure_persistence: None, max_shrink_iters: 24, ..Config::default() };
-    let mut runner =
-        TestRunner::new_with_rng(configuration, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let shared: &Scene = scene;
-    let held = runner.run(&maps(), |map| {
-        translates(shared, &map)
-            .map_err(|trouble| TestCaseError::fail(format!("{trouble:?}")))?
-            .map_or(Ok(()), |lie| Err(TestCaseError::fail(lie)))
-    });
-    let text = held.err().map_or_else(|| "none".to_owned(), |error| error.to_string());
-    let holds = text == "none";
-    scene.seen.expect(&format!("counterexample in {CASES} maps"), text, "none", holds);
-    Ok(())
+    scene.expect_property("ns.user.id-range-property", 12, &maps(), |scene, map| translates(scene, &map))
 }
 
 /// The first id that is translated otherwise than the map says.

@@ -11,7 +11,7 @@ use reports::{Outcome, Verdict, json, record, terminal};
 use crate::matrix::wire::{Event, Wire};
 use crate::schedule::{Job, jobs, run_all};
 use crate::subject::Subject;
-use crate::{audit, catalogue, host, run};
+use crate::{audit, catalogue, findings, host, run};
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -84,12 +84,22 @@ pub(super) fn run_jobs(
     let run = run::Run::begin().map_err(|trouble| format!("{trouble:?}"))?;
     let progress = progress(jobs.len());
     tell(Event::Begin { jobs: jobs.len() });
-    let outcomes = run_all(&run, jobs, &|outcome| {
+    let mut outcomes = run_all(&run, jobs, &|outcome| {
         progress.set_message(format!("{} ({})", outcome.check, outcome.subject));
         progress.inc(1);
         tell(Event::of(outcome));
     });
     progress.finish_and_clear();
+    for outcome in &mut outcomes {
+        let subject = subjects.iter().find(|subject| subject.name == outcome.subject);
+        let finding = subject.filter(|_| outcome.verdict == Verdict::Fail && outcome.fault.is_none());
+        if let Some(finding) = finding.and_then(|subject| findings::of(&outcome.check, &subject.info())) {
+            outcome
+                .evidence
+                .notes
+                .push(format!("known of this version: {} (docs/findings.md)", finding.what));
+        }
+    }
     let mut left_behind = audit::remains(&run.layout, &format!("{}{}-", run::PREFIX, run.id()));
     left_behind.extend(audit::processes(run.id()).into_iter().map(|pid| format!("process {pid}")));
     let record = record::Run {

@@ -32,6 +32,9 @@ pub(super) struct Matrix {
     /// Print the rows for another system that runs them, and do nothing else
     #[arg(long, value_name = "FORM")]
     plan: Option<PlanForm>,
+    /// Run nothing: merge the records of rows that are in the directory already
+    #[arg(long)]
+    merge: bool,
     /// Guests at a time [default: one for each two CPUs]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -94,12 +97,21 @@ impl Matrix {
             println!("{}", json!({ "row": names }));
             return Ok(0);
         }
+        let order: Vec<String> = list.rows().into_iter().map(|row| row.name).collect();
+        if self.merge {
+            let whole = self.merged(&order, Vec::new())?;
+            print!("{}", matrix::table(&whole));
+            return Ok(whole.exit_status());
+        }
         // A wrong filter is found here, not in a guest.
         catalogue::select(&self.filter)?;
         std::fs::create_dir_all(&self.out)
             .map_err(|error| format!("--out {}: {error}", self.out.display()))?;
         let started = std::time::Instant::now();
         let (ready, failed) = self.prepare(&list, rows)?;
+        for row in &failed {
+            write_row(&self.out, row)?;
+        }
         let accelerator = self.accelerator(&ready)?;
         let mut arguments = vec![if self.prove { "prove" } else { "check" }.to_owned()];
         arguments.extend(self.filter.iter().cloned());
@@ -109,8 +121,7 @@ impl Matrix {
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() / 2))
             .max(1);
         let ran = self.boot(&plan, &ready, jobs);
-        let order: Vec<String> = list.rows().into_iter().map(|row| row.name).collect();
-        let whole = self.merge(&order, ran.into_iter().chain(failed).collect())?;
+        let whole = self.merged(&order, ran.into_iter().chain(failed).collect())?;
         print!("{}", matrix::table(&whole));
         println!(
             "{} rows in {:.0} s; records in {}",
@@ -195,7 +206,7 @@ impl Matrix {
     }
 
     /// The rows that ran, and those of earlier runs in the same directory, in the order of the list.
-    fn merge(&self, order: &[String], ran: Vec<matrix::Row>) -> Result<matrix::Matrix, String> {
+    fn merged(&self, order: &[String], ran: Vec<matrix::Row>) -> Result<matrix::Matrix, String> {
         let path = self.out.join("matrix.json");
         let mut whole = matrix::Matrix {
             schema_version: reports::record::SCHEMA_VERSION,

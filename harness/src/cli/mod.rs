@@ -5,6 +5,7 @@ mod doctor;
 mod explain;
 mod matrix;
 mod prove;
+mod report;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ enum Command {
     /// Run the catalogue on other kernels and cgroup layouts, in virtual machines. Exit status: 0 all held, 1 a claim
     /// failed, 2 nothing could be run, 3 a row failed
     Matrix(matrix::Matrix),
+    /// Show records of runs and matrices again
+    Report(report::Report),
     /// Say what this host has and lacks, and which command brings it
     Doctor,
     /// Remove what killed runs left on this host
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Prove(command) => command.run(),
         Command::Matrix(command) => command.run(),
+        Command::Report(command) => command.run(),
         Command::Doctor => doctor::run(),
         Command::Clean => clean(),
     };

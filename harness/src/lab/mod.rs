@@ -3,6 +3,7 @@
 
 mod enter;
 mod group;
+mod property;
 mod scene;
 
 use std::process::ExitCode;

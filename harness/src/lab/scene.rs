@@ -90,11 +90,6 @@ impl Scene {
         &self.tag
     }
 
-    /// Where a property's cases come from: the one that the user gave, or a fresh one.
-    pub fn seed(&self) -> u64 {
-        crate::run::seed()
-    }
-
     /// Whether the scene is to be broken in this way.
     pub fn has(&self, fault: &str) -> bool {
         self.fault.as_deref() == Some(fault)

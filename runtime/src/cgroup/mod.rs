@@ -184,14 +184,17 @@ impl Group {
         self.apply_device_filter(resources)
     }
 
-    /// Opens what a process needs to join.
+    /// Opens what a process needs to join a group with these limits.
     ///
     /// # Errors
     /// A file cannot be opened for writing.
-    pub fn ticket(&self) -> Result<Ticket> {
+    pub fn ticket(&self, resources: &Resources) -> Result<Ticket> {
+        // Before Linux 6.4 (commit 42a11bf5c543) a process that is cloned into a group keeps its maker's CPUs.
+        let sets_cpus = resources.cpu.as_ref().is_some_and(|cpu| cpu.cpus.is_some() || cpu.mems.is_some());
         let mut ticket = Ticket::default();
         for part in &self.parts {
-            if part.hierarchy.version == Version::V2 {
+            let can_clone = !(sets_cpus && part.hierarchy.owns("cpuset"));
+            if part.hierarchy.version == Version::V2 && can_clone {
                 let dir = File::open(&part.dir).doing(|| format!("opening {}", part.dir.display()))?;
                 ticket.clone_into = Some(dir);
             } else {
@@ -366,7 +369,7 @@ impl Ticket {
         self.clone_into.as_ref().map(File::as_fd)
     }
 
-    /// Moves the calling process into the v1 groups. It must be single-threaded: on v1 `tasks` moves one thread, which spares
+    /// Moves the calling process into the groups that it was not cloned into. It must be single-threaded: on v1 `tasks` moves one thread, which spares
     /// the wait for an RCU grace period that moving a whole process costs on an idle machine.
     ///
     /// # Errors

@@ -121,7 +121,7 @@ impl Container {
         if !undo.group.parts().is_empty() {
             undo.group.apply(&resources)?;
         }
-        let ticket = undo.group.ticket()?;
+        let ticket = undo.group.ticket(&resources)?;
         let gate = if options.start { Gate::Open } else { Gate::Listening(listen_for_start(&home)?) };
         let (ours, theirs) = Channel::pair()?;
         let state = to_json(&record.show(Status::Creating))?;

@@ -52,7 +52,7 @@ impl Container {
         }
         let (capabilities, warnings) = CapabilitySets::parse(exec.process.capabilities.as_ref());
         let filter = self.record.spec.linux().seccomp.as_ref().map(Filter::compile).transpose()?;
-        let ticket = self.group.ticket()?;
+        let ticket = self.group.ticket(&self.record.spec.linux().resources.clone().unwrap_or_default())?;
         let child = Join {
             init: self.record.pid,
             process: exec.process,

@@ -1,0 +1,57 @@
+//! What is known of other runtimes: claims that do not hold for them, each seen here and described in docs/findings.md.
+//! A finding changes no verdict; it says that a red cell is no news.
+
+use reports::SubjectInfo;
+
+/// A claim that does not hold for some versions of a subject.
+#[derive(Debug, Clone, Copy)]
+pub struct Finding {
+    /// The check.
+    pub check: &'static str,
+    /// What stands in the first line of the subject's `--version`.
+    pub version: &'static str,
+    /// What it does instead.
+    pub what: &'static str,
+}
+
+/// All findings.
+pub const KNOWN: &[Finding] = &[
+    Finding {
+        check: "rootfs.proc-sys-mounts",
+        version: "runc version 1.1",
+        what: "the tmpfs at /sys/fs/cgroup of a v1 or hybrid host stays writable although the mount asks for ro",
+    },
+    Finding {
+        check: "life.hooks",
+        version: "runc version 1.1",
+        what: "poststart hooks run at create, before the application is started",
+    },
+];
+
+/// What is known of a check and a subject.
+pub fn of(check: &str, subject: &SubjectInfo) -> Option<&'static Finding> {
+    KNOWN.iter().find(|finding| finding.check == check && subject.version.contains(finding.version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_finding_is_described_and_names_a_check() {
+        let document = include_str!("../../docs/findings.md");
+        for finding in KNOWN {
+            assert!(crate::catalogue::find(finding.check).is_some(), "{}", finding.check);
+            assert!(document.contains(finding.check), "docs/findings.md says nothing of {}", finding.check);
+        }
+    }
+
+    #[test]
+    fn a_finding_is_of_the_versions_that_were_seen() {
+        let info =
+            |version: &str| SubjectInfo { name: "x".into(), path: "/x".into(), version: version.into() };
+        assert!(of("life.hooks", &info("runc version 1.1.5+ds1")).is_some());
+        assert!(of("life.hooks", &info("runc version 1.3.0")).is_none());
+        assert!(of("life.tty", &info("runc version 1.1.5+ds1")).is_none());
+    }
+}
