@@ -88,7 +88,7 @@ fn system_v(trial: &mut Trial) -> Checked {
     let mut container = trial.container().start()?;
     let seen = container.ask(&["system-v", KEY])?;
     for kind in ["shm", "sem", "msg"] {
-        if made[kind] != Value::from(true) {
+        if made[kind] != true {
             return Err(Trouble::Skip(format!("this kernel makes no System V objects: {made}")));
         }
         trial.seen.expect_json(
@@ -105,7 +105,7 @@ fn message_queues(trial: &mut Trial) -> Checked {
     const NAME: &str = "/plimsoll";
     trial.on_stage()?;
     let made = trial.ask_stage(&["try", "make-mq", NAME])?;
-    if made != Value::from(0) {
+    if made != 0 {
         return Err(Trouble::Harness(format!("making a queue on the host: error {made}")));
     }
     let mut container = trial.container().start()?;

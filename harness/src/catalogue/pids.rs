@@ -118,7 +118,7 @@ fn kill_while_frozen(scene: &mut Scene) -> Checked {
         let dead = pidfd::wait_exit(process.as_fd(), Duration::from_secs(5))?;
         scene.seen.expect_eq("it dies when thawed", &dead, &true);
     }
-    probe.kill().map(drop).or_else(|_| Ok::<(), Trouble>(()))?;
+    let _ = probe.kill();
     Ok(())
 }
 

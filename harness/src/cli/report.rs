@@ -20,7 +20,7 @@ impl Report {
         for path in &self.record {
             match json::read_any(path) {
                 Ok(json::Record::Run(run)) => {
-                    print!("{}", terminal::table(&run, std::io::stdout().is_terminal()))
+                    print!("{}", terminal::table(&run, std::io::stdout().is_terminal()));
                 }
                 Ok(json::Record::Row(row)) => {
                     let version = row.schema_version;

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
+use std::os::fd::IntoRawFd;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -33,17 +34,15 @@ pub(super) fn stage(pid: &str, called: &str, program: &str, arguments: &[&str]) 
 
 /// Executes a program with descriptor 3 open for it to inherit.
 pub(super) fn leak(program: &str, called: &str, arguments: &[&str]) -> Result<(), String> {
-    let null = told("/dev/null", File::open("/dev/null"))?;
-    // SAFETY: descriptor 3 is nobody's in a program that was just started, or the file's own.
-    told(
-        "dup2",
-        nix::errno::Errno::result(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), 3) }),
-    )?;
-    if std::os::fd::AsRawFd::as_raw_fd(&null) == 3 {
-        // SAFETY: the descriptor is open; it must not close on exec.
-        told("fcntl", nix::errno::Errno::result(unsafe { libc::fcntl(3, libc::F_SETFD, 0) }))?;
-        std::mem::forget(null);
-    }
+    let null = told("/dev/null", File::open("/dev/null"))?.into_raw_fd();
+    let number = if null == 3 {
+        // SAFETY: the descriptor is open; from now on it does not close on exec.
+        unsafe { libc::fcntl(null, libc::F_SETFD, 0) }
+    } else {
+        // SAFETY: descriptor 3 is nobody's in a program that was just started; a duplicate does not close on exec.
+        unsafe { libc::dup2(null, 3) }
+    };
+    told("descriptor 3", nix::errno::Errno::result(number))?;
     let words: Vec<CString> =
         std::iter::once(&called).chain(arguments).map(|word| text(word)).collect::<Result<_, _>>()?;
     told(program, execv(&text(program)?, &words)).map(|_| ())
