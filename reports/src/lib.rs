@@ -8,5 +8,5 @@ pub mod record;
 pub mod terminal;
 
 pub use record::{
-    Area, Evidence, Expectation, Host, KernelFile, Outcome, Run, Scope, Series, SubjectInfo, Verdict,
+    Area, Evidence, Expectation, Host, KernelFile, Outcome, Proof, Run, Scope, Series, SubjectInfo, Verdict,
 };

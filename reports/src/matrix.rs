@@ -6,7 +6,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Run, SCHEMA_VERSION, Verdict};
+use crate::record::{Outcome, Proof, Run, SCHEMA_VERSION, Verdict};
 
 /// All rows of a matrix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,8 +72,13 @@ impl Matrix {
     /// 0 if every claim held (or could not be tried) in every row; 1 if one did not; 3 if all that ran held, but a row
     /// failed or the harness had trouble.
     pub fn exit_status(&self) -> u8 {
-        let status = |row: &Row| {
-            row.run.as_ref().map_or(3, |run| if run.exit_status() == 2 { 3 } else { run.exit_status() })
+        let status = |row: &Row| match &row.run {
+            None => 3,
+            Some(run) if is_proof(run) => u8::from(proofs(run, Proof::Toothless) > 0),
+            Some(run) => match run.exit_status() {
+                2 => 3,
+                status => status,
+            },
         };
         let all: Vec<u8> = self.rows.iter().map(status).collect();
         if all.contains(&1) { 1 } else { all.into_iter().max().unwrap_or(0) }
@@ -102,8 +107,8 @@ pub fn table(matrix: &Matrix) -> String {
             });
             let cells =
                 checks.entry((place, &outcome.check)).or_insert_with(|| vec![None; matrix.rows.len()]);
-            // Several subjects share a cell: the worst is shown.
-            cells[column] = cells[column].max(Some(outcome.verdict));
+            // Several subjects, or several faults, share a cell: the worst is shown.
+            cells[column] = cells[column].max(Some(shown(outcome)));
         }
     }
     let width = order.iter().map(|check| check.len()).max().unwrap_or(5);
@@ -121,6 +126,38 @@ pub fn table(matrix: &Matrix) -> String {
     }
     let _ = writeln!(text, "\n{}", facts(matrix));
     text
+}
+
+fn summary(run: &Run) -> String {
+    if !is_proof(run) {
+        return crate::terminal::summary(run);
+    }
+    let count = |proof| proofs(run, proof);
+    format!(
+        "{} of {} go red under their faults, {} toothless, {} not tried",
+        count(Proof::Red),
+        run.outcomes.len(),
+        count(Proof::Toothless),
+        count(Proof::NotTried)
+    )
+}
+
+fn is_proof(run: &Run) -> bool {
+    run.outcomes.iter().any(|outcome| outcome.fault.is_some())
+}
+
+fn proofs(run: &Run, proof: Proof) -> usize {
+    run.outcomes.iter().filter(|outcome| outcome.proof() == Some(proof)).count()
+}
+
+/// Under a fault, red is what should be.
+fn shown(outcome: &Outcome) -> Verdict {
+    match outcome.proof() {
+        None => outcome.verdict,
+        Some(Proof::Red) => Verdict::Pass,
+        Some(Proof::Toothless) => Verdict::Fail,
+        Some(Proof::NotTried) => Verdict::Skip,
+    }
 }
 
 fn sign(verdict: Option<Verdict>) -> &'static str {
@@ -154,12 +191,12 @@ fn facts(matrix: &Matrix) -> String {
             row.accelerator,
             row.first_check_ms / 1000,
             row.first_check_ms % 1000 / 100,
-            crate::terminal::summary(run)
+            summary(run)
         );
         for outcome in
-            run.outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Fail | Verdict::Error))
+            run.outcomes.iter().filter(|outcome| matches!(shown(outcome), Verdict::Fail | Verdict::Error))
         {
-            let verdict = outcome.verdict.word();
+            let verdict = if outcome.fault.is_some() { "TOOTHLESS" } else { outcome.verdict.word() };
             let _ = writeln!(
                 text,
                 "{:width$}  {verdict} {} ({}): {}",
@@ -199,6 +236,30 @@ mod tests {
         assert_eq!(matrix.exit_status(), 3);
         matrix.rows.pop();
         assert_eq!(matrix.exit_status(), 0);
+    }
+
+    #[test]
+    fn under_a_fault_red_is_right_and_green_is_toothless() {
+        let mut matrix = matrix();
+        matrix.rows.pop();
+        let run = matrix.rows[0].run.as_mut().unwrap();
+        let broken = crate::record::Expectation {
+            what: "x".into(),
+            observed: "1".into(),
+            expected: "2".into(),
+            tolerance: String::new(),
+            holds: false,
+            doubtful: false,
+        };
+        for outcome in &mut run.outcomes {
+            outcome.fault = Some("broken".into());
+            if outcome.verdict == Verdict::Fail {
+                outcome.evidence.expectations.push(broken.clone());
+            }
+        }
+        let text = table(&matrix);
+        assert!(text.contains("1 of 3 go red under their faults, 1 toothless, 1 not tried"), "{text}");
+        assert_eq!(matrix.exit_status(), 1);
     }
 
     #[test]

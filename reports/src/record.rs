@@ -133,7 +133,30 @@ pub struct Outcome {
     pub evidence: Evidence,
 }
 
+/// What a run under a fault shows of its check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It went red, by an expectation that did not hold: it can fail.
+    Red,
+    /// It stayed green, or failed without having looked at anything: it proves nothing.
+    Toothless,
+    /// It could not be tried, or the noise hid it.
+    NotTried,
+}
+
 impl Outcome {
+    /// What this outcome shows of the check; `None` if it was no run under a fault.
+    pub fn proof(&self) -> Option<Proof> {
+        self.fault.as_ref()?;
+        // A subject that did not start at all says nothing of the check.
+        let looked = self.evidence.expectations.iter().any(|expectation| !expectation.holds);
+        Some(match self.verdict {
+            Verdict::Fail if looked => Proof::Red,
+            Verdict::Skip | Verdict::Error | Verdict::Inconclusive => Proof::NotTried,
+            Verdict::Pass | Verdict::Fail => Proof::Toothless,
+        })
+    }
+
     /// The check's area.
     pub fn area(&self) -> Area {
         Area(self.check.split('.').next().unwrap_or_default().to_owned())

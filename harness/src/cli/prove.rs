@@ -1,7 +1,7 @@
 //! `plimsoll prove`: a check that stays green under its fault proves nothing.
 
 use clap::Args;
-use reports::{Verdict, terminal};
+use reports::{Proof, Verdict, terminal};
 
 use super::check::{run_jobs, subjects};
 use crate::catalogue;
@@ -36,20 +36,14 @@ impl Prove {
         let (mut red, mut toothless, mut unproven) = (0, 0, 0);
         for outcome in &run.outcomes {
             let fault = outcome.fault.as_deref().unwrap_or_default();
-            // Only a broken expectation counts: a subject that did not start at all proves nothing of the check.
-            let seen = outcome.evidence.expectations.iter().any(|expectation| !expectation.holds);
-            let said = match outcome.verdict {
-                Verdict::Fail if seen => {
+            let said = match (outcome.proof(), outcome.verdict) {
+                (Some(Proof::Red), _) => {
                     red += 1;
                     "goes red"
                 }
-                Verdict::Skip => {
+                (Some(Proof::NotTried), verdict) => {
                     unproven += 1;
-                    "skipped"
-                }
-                Verdict::Error => {
-                    unproven += 1;
-                    "ERROR"
+                    verdict.word()
                 }
                 _ => {
                     toothless += 1;

@@ -203,7 +203,8 @@ fn exit_machine(_: u8) {}
 /// The kernel patches its own code when a feature is used first, such as the first limited group. An emulator with a
 /// thread for each processor can miss that another processor's code has changed, and both then spin for ever (seen with
 /// QEMU 7.2 and Linux 5.10 in `slab_pre_alloc_hook` and `get_page_from_freelist`). So everything that checks will use
-/// is used once while there is one processor. What this kernel lacks is passed over.
+/// is used once while there is one processor, by a group that stays: with the last limited group a feature would go, and with
+/// the next one its code would be patched again. What this kernel lacks is passed over.
 fn settle_code() {
     let Ok(layout) = Hierarchies::detect() else { return };
     let Ok(group) = Group::plan(&layout, Path::new("/settle")) else { return };
@@ -234,7 +235,6 @@ fn settle_code() {
             let _ = child.wait();
         }
     }
-    let _ = group.remove();
 }
 
 /// A guest boots with one processor; see [`settle_code`].
