@@ -26,10 +26,22 @@ pub struct Run {
 /// Where runs have their directories.
 pub fn base() -> PathBuf {
     if nix::unistd::geteuid().is_root() {
-        return PathBuf::from("/run/plimsoll");
+        // Root file systems of containers lie there, so programs and devices must work: systemd's /run allows neither.
+        let usual = ["/run", "/var/lib", "/var/tmp", "/tmp"];
+        let dir = usual.into_iter().find(|dir| allows_all(dir)).unwrap_or("/var/lib");
+        return Path::new(dir).join("plimsoll");
     }
     let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     base.join(format!("plimsoll-{}", nix::unistd::geteuid()))
+}
+
+fn allows_all(dir: &str) -> bool {
+    use rustix::fs::StatVfsMountFlags;
+    let refused = StatVfsMountFlags::NOEXEC
+        | StatVfsMountFlags::NODEV
+        | StatVfsMountFlags::NOSUID
+        | StatVfsMountFlags::RDONLY;
+    rustix::fs::statvfs(dir).is_ok_and(|mount| !mount.f_flag.intersects(refused))
 }
 
 impl Run {
