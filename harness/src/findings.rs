@@ -22,6 +22,11 @@ pub const KNOWN: &[Finding] = &[
         what: "the tmpfs at /sys/fs/cgroup of a v1 or hybrid host stays writable although the mount asks for ro",
     },
     Finding {
+        check: "sec.mount-symlink-race",
+        version: "runc version 1.1.5",
+        what: "a directory swapped for a link in time makes runc create an empty one on the host (CVE-2024-45310)",
+    },
+    Finding {
         check: "life.hooks",
         version: "runc version 1.1",
         what: "poststart hooks run at create, before the application is started",

@@ -36,7 +36,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::of_runtime(
         "sec.mount-symlink-race",
         "a symlink swapped under a mount while it is made does not lead it out of the root file system",
-        "CVE-2021-30465; openat2(2)",
+        "CVE-2021-30465; CVE-2024-45310; openat2(2)",
         symlink_race,
     )
     .faults(&[fault::config("mounted elsewhere", |spec| {

@@ -71,8 +71,8 @@ fn held(
     trial.seen.expect_in(
         "time that it took, in ms",
         took,
-        (expected_ms - 110.0)..=slow,
-        "a slice of 100 ms, and the device",
+        (expected_ms - 210.0)..=slow,
+        "two slices of 100 ms, and the device",
         late + expected_ms,
     );
     if took < expected_ms - 210.0
