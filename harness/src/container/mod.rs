@@ -53,7 +53,9 @@ impl Container {
         let (mut child, pid_file, errors) = spawn_run(&driver, bundle, id)?;
         let mut line = Line::new(&mut child);
         if let Err(trouble) = line.ask(&["true"]) {
-            let _ = child.kill();
+            // The container may end a moment before the subject says why.
+            line.hang_up();
+            let _ = wait_within(child.id().cast_signed(), "run");
             let _ = child.wait();
             let said = std::fs::read_to_string(&errors).unwrap_or_default();
             let said = said.trim().replace('\n', " ");
