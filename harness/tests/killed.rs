@@ -49,9 +49,15 @@ fn host() -> Host {
             .filter(|n| n.starts_with(start))
             .collect()
     };
+    // A dead process whose parent has not waited for it yet still has a link to its PID namespace, and nothing else.
+    let is_dead = |process: &fs::DirEntry| {
+        let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+    };
     let namespaces = fs::read_dir("/proc")
         .unwrap()
         .flatten()
+        .filter(|process| !is_dead(process))
         .flat_map(|entry| fs::read_dir(entry.path().join("ns")).into_iter().flatten().flatten())
         .filter_map(|link| fs::read_link(link.path()).ok())
         .collect();
@@ -83,7 +89,8 @@ fn reap_orphans() {
     while Instant::now() < deadline {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             // No children at all: a process that dies with its namespace takes a moment longer than that one.
-            Err(_) => return,
+            Err(nix::errno::Errno::ECHILD) => return,
+            Err(_) => {}
             Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(1)),
             Ok(_) => {}
         }
