@@ -77,3 +77,22 @@ pub fn periods(stalls: &[(f64, f64)]) -> Vec<f64> {
     let ends: Vec<f64> = stalls.iter().map(|(start, length)| start + length).collect();
     ends.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
+
+/// Time that a CPU was not idle, in ms. Source: proc_stat(5); counted in hundredths of a second.
+///
+/// # Errors
+/// /proc is not mounted.
+pub fn busy_time(cpu: u64) -> Result<f64, Trouble> {
+    let text = std::fs::read_to_string("/proc/stat")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("cpu{cpu} ")));
+    let fields: Vec<f64> =
+        line.unwrap_or_default().split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal
+    Ok(fields
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(place, _)| *place != 3 && *place != 4)
+        .map(|(_, ticks)| ticks * 10.0)
+        .sum())
+}

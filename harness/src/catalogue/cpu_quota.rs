@@ -10,7 +10,7 @@ use runtime::cgroup::Group;
 use crate::check::{Check, Checked, Trouble};
 use crate::container::Container;
 use crate::fault::{self, Fault, resources};
-use crate::measure::{Control, as_f64, millis, periods, slice, stalls, tick};
+use crate::measure::{Control, as_f64, busy_time, millis, periods, slice, stalls, tick};
 use crate::need::Need;
 use crate::trial::Trial;
 
@@ -272,22 +272,6 @@ fn unlimited(trial: &mut Trial) -> Checked {
         noise,
     );
     Ok(())
-}
-
-/// Time that a CPU was not idle, in ms. Source: proc_stat(5); counted in hundredths of a second.
-fn busy_time(cpu: u64) -> Result<f64, Trouble> {
-    let text = std::fs::read_to_string("/proc/stat")?;
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("cpu{cpu} ")));
-    let fields: Vec<f64> =
-        line.unwrap_or_default().split_whitespace().filter_map(|field| field.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal
-    Ok(fields
-        .iter()
-        .take(8)
-        .enumerate()
-        .filter(|(place, _)| *place != 3 && *place != 4)
-        .map(|(_, ticks)| ticks * 10.0)
-        .sum())
 }
 
 fn work_conserving(trial: &mut Trial) -> Checked {

@@ -4,7 +4,7 @@ use reports::Scope;
 
 use crate::check::{Body, Check, Checked};
 use crate::fault;
-use crate::measure::{periods, stalls};
+use crate::measure::{Control, as_f64, busy_time, millis, periods, stalls};
 use crate::need::Need;
 use crate::trial::Trial;
 
@@ -27,7 +27,15 @@ const TICK_AND_SLICE_MS: f64 = 15.0;
 
 fn gap_shape(trial: &mut Trial) -> Checked {
     let mut container = trial.container().cpu_quota(20_000, 100_000).start()?;
+    let group = container.group()?;
+    let used = || as_f64(group.stats().cpu_usage_ns.unwrap_or(0)) / 1e6;
+    let (own, busy) = (used(), busy_time(0)?);
+    let control = Control::begin()?;
     let answer = container.ask(&["gaps", "1200", "10000"])?;
+    let late = millis(control.end()?);
+    // While others have the CPU the quota is used up later, and what is left of the period is shorter.
+    let others = (busy_time(0)? - busy - (used() - own)).max(0.0);
+    let noise = late + others * PERIOD_MS / WATCHED_MS;
     container.close()?;
     let stalls = stalls(&answer);
     let lengths: Vec<f64> = stalls.iter().map(|(_, length)| *length).collect();
@@ -41,20 +49,9 @@ fn gap_shape(trial: &mut Trial) -> Checked {
     let wanted = format!("{} to {}", expected - 2.0, expected + 1.0);
     trial.seen.expect("number of stalls in 1.2 s", stalls.len(), wanted, holds);
     let derived = "tick and slice";
-    trial.seen.expect_near(
-        "median stall, in ms",
-        median(lengths),
-        PERIOD_MS - QUOTA_MS,
-        TICK_AND_SLICE_MS,
-        derived,
-    );
-    trial.seen.expect_near(
-        "median distance, in ms",
-        median(distances),
-        PERIOD_MS,
-        TICK_AND_SLICE_MS,
-        derived,
-    );
+    let band = |middle: f64| (middle - TICK_AND_SLICE_MS)..=(middle + TICK_AND_SLICE_MS);
+    trial.seen.expect_in("median stall, in ms", median(lengths), band(PERIOD_MS - QUOTA_MS), derived, noise);
+    trial.seen.expect_in("median distance, in ms", median(distances), band(PERIOD_MS), derived, noise);
     Ok(())
 }
 
