@@ -74,9 +74,9 @@ impl Channel {
         let mut packet = [0; LONGEST + 1];
         let length = loop {
             match recv(self.0.as_raw_fd(), &mut packet, MsgFlags::empty()) {
-                Err(nix::errno::Errno::EINTR) => {}
-                // A peer that died with unread messages of ours resets the connection: it is gone all the same.
-                Err(nix::errno::Errno::ECONNRESET) => break 0,
+                // A peer that died with unread messages of ours resets the connection. That is told once, and before
+                // its own last message, which is still to come.
+                Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => {}
                 received => break received.doing(|| "reading from the other side")?,
             }
         };
@@ -146,6 +146,16 @@ mod tests {
             assert_eq!(other.receive().unwrap(), Some(message));
         }
         drop(one);
+        assert_eq!(other.receive().unwrap(), None);
+    }
+
+    #[test]
+    fn last_words_are_heard_from_one_who_died_without_listening() {
+        let (one, other) = Channel::pair().unwrap();
+        other.send(&Message::Go).unwrap();
+        one.send(&Message::Failed("no such file".into())).unwrap();
+        drop(one);
+        assert_eq!(other.receive().unwrap(), Some(Message::Failed("no such file".into())));
         assert_eq!(other.receive().unwrap(), None);
     }
 
