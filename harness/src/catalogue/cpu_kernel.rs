@@ -249,8 +249,9 @@ fn none_when_under(scene: &mut Scene) -> Checked {
             "the threads, which were to use 120 ms, used {cpu:.0} ms: this machine is too slow"
         )));
     }
-    // Withheld for longer than half a period the threads may all come at once.
-    let noise = if late > 20.0 { 1.0 } else { 0.0 };
+    // A period has 30 ms to spare. An emulator charges a task for the time that its own host withheld: so often may that,
+    // or work that comes late and all at once, throttle a period.
+    let noise = ((cpu - 120.0).max(0.0) + late) / 30.0;
     scene.seen.expect_in("throttlings", as_f64(throttled), 0.0..=0.0, "none is allowed", noise);
     scene.seen.expect("periods in which it ran", periods, "5 or more", periods >= 5);
     Ok(())
