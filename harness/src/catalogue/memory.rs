@@ -1,15 +1,10 @@
 //! Memory limits.
 
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-
 use reports::Scope;
 use serde_json::Value;
 
 use crate::check::{Body, Check, Checked, Trouble};
 use crate::fault::{self, Fault, How};
-use crate::line::Line;
-use crate::multicall::PROBE;
 use crate::need::Need;
 use crate::trial::Trial;
 
@@ -69,12 +64,12 @@ fn oom_kills(trial: &mut Trial) -> Checked {
 }
 
 fn confined(trial: &mut Trial) -> Checked {
-    let mut host = host_process(trial)?;
+    let mut host = trial.host_probe()?;
     let mut victim = trial.container().memory(LIMIT).start()?;
     let mut neighbour = trial.container().start()?;
     // Both have more than the victim is allowed, so that a killer that looked further would choose them.
     let large = (48 * MIB).to_string();
-    host.1.ask(&["hold", &large])?;
+    host.ask(&["hold", &large])?;
     let holds = neighbour.ask(&["hold", &large]).is_ok();
     trial.seen.expect_eq("the neighbour may have more than the victim", &holds, &true);
     let ended = victim.ask(&["touch-in-child", &(2 * LIMIT).to_string()]);
@@ -86,21 +81,6 @@ fn confined(trial: &mut Trial) -> Checked {
     );
     let survives = |answer: Result<Value, Trouble>| answer.is_ok();
     trial.seen.expect_eq("the neighbour answers", &survives(neighbour.ask(&["true"])), &true);
-    trial.seen.expect_eq("the host's process answers", &survives(host.1.ask(&["true"])), &true);
-    host.1.hang_up();
-    host.0.wait()?;
+    trial.seen.expect_eq("the host's process answers", &survives(host.ask(&["true"])), &true);
     Ok(())
-}
-
-/// A probe outside of every container.
-fn host_process(trial: &Trial) -> Result<(std::process::Child, Line), Trouble> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .arg0(PROBE)
-        .arg("serve")
-        .env(crate::subject::RUN_VARIABLE, trial.run_id())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let line = Line::new(&mut child);
-    Ok((child, line))
 }
