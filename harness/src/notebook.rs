@@ -42,7 +42,7 @@ impl Notebook {
     }
 
     /// A measured number that must lie in a band. A miss by no more than `noise` - what the control beside the
-    /// measurement says that this machine may do by itself - is doubtful, not red.
+    /// measurement says that this machine may do by itself - is doubtful, not red. Says whether it lies there.
     pub fn expect_in(
         &mut self,
         what: &str,
@@ -50,7 +50,7 @@ impl Notebook {
         band: RangeInclusive<f64>,
         derived: &str,
         noise: f64,
-    ) {
+    ) -> bool {
         let holds = band.contains(&observed);
         let wide = (band.start() - noise)..=(band.end() + noise);
         self.push(
@@ -66,6 +66,7 @@ impl Notebook {
                 last.doubtful = true;
             }
         }
+        holds
     }
 
     /// A remark.
