@@ -7,13 +7,17 @@
 pub mod cgroup;
 pub mod cli;
 pub mod container;
+pub mod engine;
 pub mod error;
+pub mod image;
 pub mod layer;
 pub mod namespace;
 pub mod network;
 pub mod overlay;
 pub mod process;
+pub mod progress;
 pub mod rootfs;
 pub mod spec;
+pub mod volume;
 
 pub use error::{Error, Result};

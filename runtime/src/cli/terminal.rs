@@ -3,12 +3,12 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_to, socket, socketpair,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_to, socket};
 
-use crate::error::{Doing, Error, Result};
-use crate::process::channel::receive_fd;
+use crate::error::{Doing, Result};
+pub(super) use crate::process::descriptors::{
+    close_others as close_other_fds, console_pair as pair, receive_console as receive,
+};
 
 /// Connects to a console socket.
 pub(super) fn connect(path: &Path) -> Result<OwnedFd> {
@@ -17,43 +17,4 @@ pub(super) fn connect(path: &Path) -> Result<OwnedFd> {
     let address = UnixAddr::new(path).doing(doing)?;
     connect_to(socket.as_raw_fd(), &address).doing(doing)?;
     Ok(socket)
-}
-
-/// A console socket to ourselves: our end, and the one for the container.
-pub(super) fn pair() -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
-        .doing(|| "making a socket pair")
-}
-
-/// The terminal's master that came over our own console socket.
-pub(super) fn receive(socket: &OwnedFd) -> Result<OwnedFd> {
-    receive_fd(socket.as_raw_fd()).doing(|| "receiving the container's terminal")
-}
-
-/// Marks every descriptor after those to be kept, so that the application does not get it.
-pub(super) fn close_other_fds(preserve: u32) -> Result<()> {
-    // Descriptors passed by socket activation are counted apart.
-    let passed: u32 = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
-    let first = 3 + preserve + passed;
-    for kept in 3..first {
-        let kept = i32::try_from(kept).unwrap_or(i32::MAX);
-        // SAFETY: F_GETFD takes no pointer, and any number is allowed.
-        if unsafe { libc::fcntl(kept, libc::F_GETFD) } < 0 {
-            return Err(Error::new(format!("--preserve-fds: descriptor {kept} is not open")));
-        }
-    }
-    // SAFETY: only marks descriptors; none is closed under anybody's hands.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if result == 0 {
-        return Ok(());
-    }
-    // Linux 5.10 and older do not know the flag.
-    for entry in std::fs::read_dir("/proc/self/fd").doing(|| "listing the open descriptors")?.flatten() {
-        let number = entry.file_name().to_string_lossy().parse().unwrap_or(0);
-        if number >= i32::try_from(first).unwrap_or(i32::MAX) {
-            // SAFETY: only marks a descriptor.
-            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
-    }
-    Ok(())
 }

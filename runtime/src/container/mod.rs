@@ -104,6 +104,11 @@ impl Container {
         self.group.stats()
     }
 
+    /// Directories of its control groups on the host.
+    pub fn cgroup_dirs(&self) -> Vec<String> {
+        self.group.parts().iter().map(|part| part.dir.display().to_string()).collect()
+    }
+
     /// Its processes, as the caller sees them.
     pub fn processes(&self) -> Vec<i32> {
         self.group.processes()

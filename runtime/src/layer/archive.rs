@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use tar::{Builder, EntryType, Header};
 
-use super::{Change, What, diff};
+use super::{Change, What, visit};
 use crate::error::{Doing, Result};
 
 /// Writes the layer that `upper` holds.
@@ -19,17 +19,57 @@ use crate::error::{Doing, Result};
 pub fn write(upper: &Path, to: impl Write) -> Result<()> {
     let mut archive = Builder::new(to);
     let mut links = HashMap::new();
-    for change in diff(upper)? {
-        entry(&mut archive, upper, &change, &mut links)
-            .doing(|| format!("storing {} in the layer", change.path.display()))?;
-    }
+    visit(upper, &mut |change, metadata| {
+        entry(&mut archive, upper, &change, metadata, &mut links)
+            .doing(|| format!("storing {} in the layer", change.path.display()))
+    })?;
     archive.finish().doing(|| "finishing the layer")
+}
+
+/// Writes a whole tree, such as a merged one, with the attributes of its root.
+///
+/// # Errors
+/// As of [`write`].
+pub fn write_tree(root: &Path, to: impl Write) -> Result<()> {
+    let mut archive = Builder::new(to);
+    let metadata = fs::metadata(root).doing(|| format!("reading {}", root.display()))?;
+    let mut top = header(&metadata);
+    top.set_entry_type(EntryType::Directory);
+    attributes(&mut archive, root, &metadata)
+        .and_then(|()| archive.append_data(&mut top, "./", std::io::empty()))
+        .doing(|| "storing the root")?;
+    let mut links = HashMap::new();
+    visit(root, &mut |change, metadata| {
+        let change = Change { what: What::Set, ..change };
+        entry(&mut archive, root, &change, metadata, &mut links)
+            .doing(|| format!("storing {}", change.path.display()))
+    })?;
+    archive.finish().doing(|| "finishing the archive")
+}
+
+/// Copies the content of a directory, and its own attributes, into another; volumes and other mounts below it are not
+/// entered. To be called where no other thread changes directories or masks.
+///
+/// # Errors
+/// A file cannot be read or made.
+pub fn copy_tree(from: &Path, into: &Path) -> Result<()> {
+    let (reader, writer) = std::io::pipe().doing(|| "making a pipe")?;
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(move || write_tree(from, std::io::BufWriter::new(writer)));
+        let contents = super::Contents { devices: true, whiteouts: false };
+        let limits = super::Limits { bytes: u64::MAX, entries: u64::MAX };
+        let extracted = super::extract(reader, into, contents, limits);
+        let written = writing.join().unwrap_or_else(|_| Err(crate::error::Error::new("the copying thread panicked")));
+        // A reader that gave up breaks the writer's pipe, so its error is the one that counts.
+        extracted.map(drop).and(written)
+    })
 }
 
 fn entry(
     archive: &mut Builder<impl Write>,
     upper: &Path,
     change: &Change,
+    metadata: &Metadata,
     links: &mut HashMap<u64, PathBuf>,
 ) -> std::io::Result<()> {
     if change.what == What::Deleted {
@@ -38,9 +78,8 @@ fn entry(
         return marker(archive, &change.path.with_file_name(std::ffi::OsStr::from_bytes(&name)));
     }
     let full = upper.join(&change.path);
-    let metadata = fs::symlink_metadata(&full)?;
-    attributes(archive, &full, &metadata)?;
-    let mut header = header(&metadata);
+    attributes(archive, &full, metadata)?;
+    let mut header = header(metadata);
     let kind = metadata.file_type();
     if kind.is_dir() {
         header.set_entry_type(EntryType::Directory);
@@ -64,7 +103,9 @@ fn entry(
     if kind.is_file() {
         header.set_entry_type(EntryType::Regular);
         header.set_size(metadata.size());
-        return archive.append_data(&mut header, &change.path, File::open(&full)?);
+        // A file that shrinks meanwhile must not shift all that follows it.
+        let content = File::open(&full)?.take(metadata.size()).chain(std::io::repeat(0)).take(metadata.size());
+        return archive.append_data(&mut header, &change.path, content);
     }
     if kind.is_char_device() || kind.is_block_device() {
         let device = metadata.rdev();

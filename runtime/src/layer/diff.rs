@@ -1,7 +1,7 @@
 //! The changes that an overlay's upper directory holds. Only that directory is walked, so the cost grows with the
 //! change and not with the image. Mounts below it are no part of it: a volume's contents lie elsewhere.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -33,15 +33,31 @@ pub struct Change {
 /// change always gives the same list.
 ///
 /// # Errors
-/// A directory cannot be read, by path.
+/// As of [`visit`].
 pub fn diff(upper: &Path) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
-    let device = fs::symlink_metadata(upper).doing(|| format!("reading {}", upper.display()))?.dev();
-    walk(upper, Path::new(""), device, &mut changes)?;
+    visit(upper, &mut |change, _| {
+        changes.push(change);
+        Ok(())
+    })?;
     Ok(changes)
 }
 
-fn walk(upper: &Path, below: &Path, device: u64, changes: &mut Vec<Change>) -> Result<()> {
+/// Shows the changes one by one, in the order of [`diff`]; of a directory with many names these alone are held.
+///
+/// # Errors
+/// A directory cannot be read, by path; or the visitor's own.
+pub fn visit(upper: &Path, visitor: &mut dyn FnMut(Change, &Metadata) -> Result<()>) -> Result<()> {
+    let device = fs::symlink_metadata(upper).doing(|| format!("reading {}", upper.display()))?.dev();
+    walk(upper, Path::new(""), device, visitor)
+}
+
+fn walk(
+    upper: &Path,
+    below: &Path,
+    device: u64,
+    visitor: &mut dyn FnMut(Change, &Metadata) -> Result<()>,
+) -> Result<()> {
     let dir = upper.join(below);
     let doing = || format!("reading {}", dir.display());
     let mut names: Vec<_> = fs::read_dir(&dir)
@@ -61,10 +77,11 @@ fn walk(upper: &Path, below: &Path, device: u64, changes: &mut Vec<Change>) -> R
         } else {
             What::Set
         };
-        changes.push(Change { path: path.clone(), what });
+        let is_below = metadata.is_dir() && metadata.dev() == device;
+        visitor(Change { path: path.clone(), what }, &metadata)?;
         // Whatever somebody mounted on the upper directory itself is not what the container wrote.
-        if metadata.is_dir() && metadata.dev() == device {
-            walk(upper, &path, device, changes)?;
+        if is_below {
+            walk(upper, &path, device, visitor)?;
         }
     }
     Ok(())

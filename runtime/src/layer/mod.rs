@@ -1,9 +1,13 @@
-//! Layers: what a container changed, and its form as an archive.
+//! Layers: what a container changed, its form as an archive, and the way back from an archive to a tree.
 //!
 //! Source: OCI image-spec, layer.md; `Documentation/filesystems/overlayfs.rst`.
 
 mod archive;
 mod diff;
+mod extract;
+mod guard;
+mod place;
 
-pub use archive::write;
-pub use diff::{Change, What, diff};
+pub use archive::{copy_tree, write, write_tree};
+pub use diff::{Change, What, diff, visit};
+pub use extract::{Contents, Extracted, Limits, extract};

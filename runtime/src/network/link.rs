@@ -1,6 +1,7 @@
 //! Virtual Ethernet pairs, addresses and rates. Source: veth(4), rtnetlink(7), tc-tbf(8).
 
 use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
@@ -10,14 +11,20 @@ use crate::error::{Doing, Remedy, Result};
 
 // From linux/rtnetlink.h, linux/if_link.h, linux/veth.h, linux/pkt_sched.h and linux/inet_diag.h.
 const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_NEWRULE: u16 = 32;
+const RTM_DELRULE: u16 = 33;
 const RTM_NEWQDISC: u16 = 36;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_REPLACE: u16 = 0x100;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_PID: u16 = 19;
+const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
@@ -50,13 +57,25 @@ fn name(text: &str) -> Vec<u8> {
 /// # Errors
 /// The name is taken, the process is gone, or the kernel has no veth.
 pub fn make_pair(here: &str, there: &str, pid: i32) -> Result<()> {
-    let pid = pid.cast_unsigned().to_ne_bytes();
+    pair(here, there, IFLA_NET_NS_PID, pid)
+}
+
+/// Makes a pair of devices, one here, one in another network namespace.
+///
+/// # Errors
+/// The name is taken, or the kernel has no veth.
+pub(super) fn make_pair_into(here: &str, there: &str, namespace: impl AsFd) -> Result<()> {
+    pair(here, there, IFLA_NET_NS_FD, namespace.as_fd().as_raw_fd())
+}
+
+fn pair(here: &str, there: &str, place: u16, number: i32) -> Result<()> {
+    let number = number.to_ne_bytes();
     let message = Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &device(0, 0))
         .with(IFLA_IFNAME, &name(here))
         .nest(IFLA_LINKINFO, |info| {
             info.with(IFLA_INFO_KIND, b"veth").nest(IFLA_INFO_DATA, |data| {
                 data.nest(VETH_INFO_PEER, |peer| {
-                    peer.raw(&device(0, 0)).with(IFLA_IFNAME, &name(there)).with(IFLA_NET_NS_PID, &pid)
+                    peer.raw(&device(0, 0)).with(IFLA_IFNAME, &name(there)).with(place, &number)
                 })
             })
         });
@@ -82,9 +101,119 @@ pub fn bring_up(link: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
         .with(IFA_LOCAL, &octets)
         .with(IFA_ADDRESS, &octets);
     netlink.request(&message).map(drop).doing(|| format!("giving {link} the address {address}"))?;
+    set_up(link)
+}
+
+/// Brings a device up.
+///
+/// # Errors
+/// There is no such device, or the kernel refuses.
+pub(super) fn set_up(link: &str) -> Result<()> {
     let up = u32::try_from(libc::IFF_UP).expect("a low bit");
-    let message = Message::new(RTM_NEWLINK, 0, &device(number, up));
-    netlink.request(&message).map(drop).doing(|| format!("bringing {link} up"))
+    let message = Message::new(RTM_NEWLINK, 0, &device(index(link)?, up));
+    Netlink::open(SockProtocol::NetlinkRoute)?
+        .request(&message)
+        .map(drop)
+        .doing(|| format!("bringing {link} up"))
+}
+
+/// Makes a bridge.
+///
+/// # Errors
+/// The name is taken, or the kernel has no bridges.
+pub(super) fn make_bridge(link: &str) -> Result<()> {
+    let message = Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &device(0, 0))
+        .with(IFLA_IFNAME, &name(link))
+        .nest(IFLA_LINKINFO, |info| info.with(IFLA_INFO_KIND, b"bridge"));
+    Netlink::open(SockProtocol::NetlinkRoute)?
+        .request(&message)
+        .map(drop)
+        .doing(|| format!("making the bridge {link}"))
+        .or_advise(|| "EOPNOTSUPP: this kernel has no bridges (modprobe bridge)")
+}
+
+/// Makes a device a port of a bridge.
+///
+/// # Errors
+/// One of them does not exist.
+pub(super) fn plug(link: &str, bridge: &str) -> Result<()> {
+    let master = index(bridge)?.to_ne_bytes();
+    let message = Message::new(RTM_NEWLINK, 0, &device(index(link)?, 0)).with(IFLA_MASTER, &master);
+    Netlink::open(SockProtocol::NetlinkRoute)?
+        .request(&message)
+        .map(drop)
+        .doing(|| format!("making {link} a port of {bridge}"))
+}
+
+/// Removes a device, if it is still there.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn remove(link: &str) -> Result<()> {
+    let Ok(number) = index(link) else { return Ok(()) };
+    match Netlink::open(SockProtocol::NetlinkRoute)?.request(&Message::new(RTM_DELLINK, 0, &device(number, 0))) {
+        Err(Errno::ENODEV) => Ok(()),
+        removed => removed.map(drop).doing(|| format!("removing {link}")),
+    }
+}
+
+/// Sends whatever has no other way to a gateway.
+///
+/// # Errors
+/// The gateway cannot be reached from here.
+pub(super) fn default_route(gateway: Ipv4Addr) -> Result<()> {
+    const MAIN_TABLE: u8 = 254;
+    const MADE_AT_BOOT: u8 = 3;
+    const UNICAST: u8 = 1;
+    const GATEWAY: u16 = 5;
+    let family = u8::try_from(libc::AF_INET).expect("a small number");
+    // struct rtmsg: family, lengths of destination and source, tos, table, protocol, scope, type, flags.
+    let fixed = [family, 0, 0, 0, MAIN_TABLE, MADE_AT_BOOT, 0, UNICAST, 0, 0, 0, 0];
+    let message =
+        Message::new(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &fixed).with(GATEWAY, &gateway.octets());
+    Netlink::open(SockProtocol::NetlinkRoute)?
+        .request(&message)
+        .map(drop)
+        .doing(|| format!("setting the default route to {gateway}"))
+}
+
+/// Drops what comes in through a device and is meant for a range of addresses elsewhere, whether or not this machine
+/// forwards. The machine's own addresses stay reachable. Source: ip-rule(8), type blackhole.
+///
+/// # Errors
+/// The kernel has no routing rules.
+pub(super) fn forbid(link: &str, range: Ipv4Addr, prefix: u8) -> Result<()> {
+    match rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, link, range, prefix) {
+        Err(Errno::EEXIST) => Ok(()),
+        made => made.doing(|| format!("keeping {link} apart from other networks")),
+    }
+}
+
+/// Takes [`forbid`] back.
+///
+/// # Errors
+/// The kernel refuses.
+pub(super) fn allow(link: &str, range: Ipv4Addr, prefix: u8) -> Result<()> {
+    match rule(RTM_DELRULE, 0, link, range, prefix) {
+        Err(Errno::ENOENT) => Ok(()),
+        removed => removed.doing(|| format!("removing the rule of {link}")),
+    }
+}
+
+fn rule(kind: u16, flags: u16, link: &str, range: Ipv4Addr, prefix: u8) -> std::result::Result<(), Errno> {
+    const BLACKHOLE: u8 = 6;
+    const DESTINATION: u16 = 1;
+    const INPUT: u16 = 3;
+    const PRIORITY: u16 = 6;
+    let family = u8::try_from(libc::AF_INET).expect("a small number");
+    // struct fib_rule_hdr: family, lengths of destination and source, tos, table, two reserved, action, flags.
+    let fixed = [family, prefix, 0, 0, 0, 0, 0, BLACKHOLE, 0, 0, 0, 0];
+    let message = Message::new(kind, flags, &fixed)
+        .with(DESTINATION, &range.octets())
+        .with(INPUT, &name(link))
+        .with(PRIORITY, &1000_u32.to_ne_bytes());
+    let netlink = Netlink::open(SockProtocol::NetlinkRoute).map_err(|_| Errno::EAFNOSUPPORT)?;
+    netlink.request(&message).map(drop)
 }
 
 /// Limits what leaves through a device, by a token bucket: bytes in a second, and the bytes that may pass at once.

@@ -36,8 +36,12 @@ pub fn prepare(rootfs: &Path, wanted: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// The parent of a directory's mount is the mount with the longest mount point at or above it.
-fn make_parent_private(rootfs: &Path) -> Result<()> {
+/// Keeps what is mounted below a directory from spreading. The parent of a directory's mount is the mount with the longest
+/// mount point at or above it.
+///
+/// # Errors
+/// The mounts cannot be read, or the kernel refuses.
+pub(crate) fn make_parent_private(rootfs: &Path) -> Result<()> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").doing(|| "reading /proc/self/mountinfo")?;
     let parent = text
         .lines()
