@@ -4,6 +4,7 @@
 //! [`cgroup`] made, a [`process`] cloned into its [`namespace`]s; that process builds the [`rootfs`], switches
 //! to it, gives up what it may not keep, and executes the application.
 
+pub mod build;
 pub mod cgroup;
 pub mod cli;
 pub mod container;
@@ -14,6 +15,7 @@ pub mod layer;
 pub mod namespace;
 pub mod network;
 pub mod overlay;
+pub mod plim;
 pub mod process;
 pub mod progress;
 pub mod rootfs;

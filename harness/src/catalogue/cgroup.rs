@@ -80,6 +80,8 @@ fn hierarchy_detected(scene: &mut Scene) -> Checked {
             scene.seen.expect_eq(&format!("{controller}: the kernel names the group"), &named, &true);
         }
     }
+    let has_v2 = cgroup2_is_mounted()?;
+    scene.seen.expect_eq("v2 is mounted", &layout.v2().is_some(), &has_v2);
     if let Some(v2) = layout.v2() {
         let named = account.lines().any(|line| line == format!("0::{path}"));
         scene.seen.expect_eq("v2: the kernel names the group", &named, &true);
@@ -90,6 +92,14 @@ fn hierarchy_detected(scene: &mut Scene) -> Checked {
 }
 
 /// A table in which two controllers have changed places, or v2 is called v1.
+/// As the file systems themselves say, whatever the table calls them: CGROUP2_SUPER_MAGIC, statfs(2).
+fn cgroup2_is_mounted() -> Result<bool, Trouble> {
+    const MAGIC: i64 = 0x6367_7270;
+    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mut points = text.lines().filter_map(|line| line.split(' ').nth(4));
+    Ok(points.any(|point| rustix::fs::statfs(point).is_ok_and(|found| i64::from(found.f_type) == MAGIC)))
+}
+
 fn detect_from_doctored_table() -> Result<Layout, runtime::Error> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let doctored: Vec<String> = text

@@ -68,6 +68,7 @@ fn errand() -> Result<u8, String> {
         ("tmpfs", "/dev/shm", "mode=1777"),
         ("tmpfs", "/tmp", "mode=1777"),
         ("tmpfs", "/run", "mode=0755"),
+        ("tmpfs", "/var/tmp", "mode=1777"),
     ] {
         told(point, fs::create_dir_all(point))?;
         mount_at(kind, point, options)?;

@@ -184,7 +184,7 @@ pub(super) fn arguments(config: &Execution) -> Vec<String> {
     config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect()
 }
 
-fn checked(name: &str, names: &[String]) -> Result<String> {
+pub(super) fn checked(name: &str, names: &[String]) -> Result<String> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if name.len() < 2 || !name.as_bytes()[0].is_ascii_alphanumeric() || !name.bytes().all(is_name) {
         return Err(Error::new(format!("'{name}' cannot name a container"))

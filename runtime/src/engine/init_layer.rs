@@ -47,12 +47,13 @@ pub(super) fn make(init: &Path, layers: &[PathBuf]) -> Result<()> {
     make_dir(&dir, etc.as_ref()).doing(doing)
 }
 
-/// A directory at the top of the stack shows its own attributes: they must be the image's.
+/// A directory at the top of the stack shows its own attributes: they must be the image's. Those of its root stand in its lowest
+/// layer; archives of changes do not have the root.
 ///
 /// # Errors
 /// They cannot be set.
 pub(super) fn take_root_attributes(top: &Path, layers: &[PathBuf]) -> Result<()> {
-    let root = layers.last().and_then(|layer| fs::symlink_metadata(layer).ok());
+    let root = layers.first().and_then(|layer| fs::symlink_metadata(layer).ok());
     make_dir(top, root.as_ref()).doing(|| format!("setting the attributes of {}", top.display()))
 }
 

@@ -281,6 +281,45 @@ impl Engine {
         Ok(())
     }
 
+    /// Removes a container that nobody but the caller knows of.
+    ///
+    /// # Errors
+    /// Something cannot be removed.
+    pub(crate) fn discard(&self, record: &Record) -> Result<()> {
+        let _lock = self.lock()?;
+        self.erase(record, true)
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// It is taken, or no name.
+    pub fn rename(&self, record: &Record, name: &str) -> Result<()> {
+        let _lock = self.lock()?;
+        let names: Vec<String> = self.containers()?.into_iter().map(|record| record.name).collect();
+        let renamed = Record { name: create::checked(name, &names)?, ..record.clone() };
+        let text = serde_json::to_vec(&renamed).map_err(|error| Error::new(error.to_string()))?;
+        self.store.replace(&self.dir(&record.id).join("record.json"), &text)
+    }
+
+    /// Removes an image's name, or the image; containers that use it are asked for while none can be made.
+    ///
+    /// # Errors
+    /// As of [`crate::image::remove`].
+    pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<String>> {
+        let _lock = self.lock()?;
+        crate::image::remove(&self.store, name, force, |id| self.user_of_image(id)).map(|(said, _)| said)
+    }
+
+    /// Removes a volume that no container uses, while none can be made.
+    ///
+    /// # Errors
+    /// As of [`Volumes::remove`].
+    pub fn remove_volume(&self, name: &str) -> Result<()> {
+        let _lock = self.lock()?;
+        self.volumes.remove(name, &self.users_of_volume(name)?)
+    }
+
     /// Names of the containers that use a volume.
     ///
     /// # Errors

@@ -163,7 +163,7 @@ pub fn inspect(engine: &Engine, record: &Record) -> Result<Value> {
 
 fn config(record: &Record) -> Result<Value> {
     let mut config = serde_json::to_value(&record.config)
-        .map_err(|error| crate::error::Error::new(format!("writing JSON: {error}")))?;
+        .map_err(|error| Error::new(format!("writing JSON: {error}")))?;
     config["Hostname"] = record.hostname().into();
     config["Tty"] = record.host.tty.into();
     config["OpenStdin"] = record.host.interactive.into();

@@ -95,6 +95,8 @@ fn header(size: u64) -> tar::Header {
     let mut header = tar::Header::new_ustar();
     header.set_mode(0o644);
     header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
     header.set_mtime(0);
     header
 }
@@ -103,7 +105,7 @@ fn header(size: u64) -> tar::Header {
 ///
 /// # Errors
 /// It is of no known kind, damaged, or hostile; then nothing of it is kept but blobs that are whole.
-pub fn load(store: &Store, from: impl Read) -> Result<Vec<Loaded>> {
+pub fn load(store: &Store, from: impl Read + Send) -> Result<Vec<Loaded>> {
     let _use = store.using()?;
     let dir = store.temporary("load");
     fs::create_dir(&dir).doing(|| format!("making {}", dir.display()))?;
@@ -112,7 +114,7 @@ pub fn load(store: &Store, from: impl Read) -> Result<Vec<Loaded>> {
     loaded
 }
 
-fn load_through(store: &Store, from: impl Read, dir: &Path) -> Result<Vec<Loaded>> {
+fn load_through(store: &Store, from: impl Read + Send, dir: &Path) -> Result<Vec<Loaded>> {
     let contents = Contents { devices: false, whiteouts: false };
     layer::extract(decompress(from)?, dir, contents, Limits::of_space_at(dir)?)?;
     let unpacked = Unpacked { root: Root::open(dir)? };
@@ -245,7 +247,7 @@ fn load_docker(store: &Store, unpacked: &Unpacked) -> Result<Vec<Loaded>> {
 /// The archive is damaged or refused; devices are refused unless asked for.
 pub fn import(
     store: &Store,
-    from: impl Read,
+    from: impl Read + Send,
     name: Option<&Reference>,
     devices: bool,
     change: impl FnOnce(&mut Config) -> Result<()>,

@@ -57,7 +57,7 @@ impl Compression {
 ///
 /// # Errors
 /// Its first bytes cannot be read.
-pub fn decompress<'a>(from: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+pub fn decompress<'a>(from: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>> {
     let mut from = BufReader::with_capacity(256 * 1024, from);
     let mut first = Vec::new();
     let doing = || "reading the first bytes of an archive";

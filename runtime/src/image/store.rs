@@ -255,10 +255,20 @@ impl Store {
     /// # Errors
     /// They cannot be written.
     pub fn put_image(&self, config: &Config, layers: Vec<Descriptor>, names: &[Reference]) -> Result<Image> {
+        let image = self.put_unlisted(config, layers)?;
+        self.list(&image.entry, names)
+    }
+
+    /// Stores an image without listing it: whoever does so keeps the store in use until it is listed or cached.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn put_unlisted(&self, config: &Config, layers: Vec<Descriptor>) -> Result<Image> {
         let (digest, size) = self.put_json(config)?;
         let manifest = Manifest::new(Descriptor::new(media::CONFIG, digest, size), layers);
         let (digest, size) = self.put_json(&manifest)?;
-        self.list(&Descriptor::new(media::MANIFEST, digest, size), names)
+        let entry = Descriptor::new(media::MANIFEST, digest, size);
+        Ok(Image { entry, manifest, config: config.clone(), names: Vec::new() })
     }
 
     /// Lists a stored manifest under names.
@@ -278,7 +288,8 @@ impl Store {
         self.load(manifest)
     }
 
-    fn load(&self, entry: &Descriptor) -> Result<Image> {
+    /// Reads the image of a manifest.
+    pub(crate) fn load(&self, entry: &Descriptor) -> Result<Image> {
         let manifest: Manifest = self.get_json(&entry.digest)?;
         let config = self.get_json(&manifest.config.digest)?;
         let names = self.index()?.manifests;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
 use super::{Change, What, visit};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 
 /// Writes the layer that `upper` holds.
 ///
@@ -18,9 +18,9 @@ use crate::error::{Doing, Result};
 /// A file that cannot be read, by path; or the writer's own.
 pub fn write(upper: &Path, to: impl Write) -> Result<()> {
     let mut archive = Builder::new(to);
-    let mut links = HashMap::new();
+    let (plain, mut links) = (Style::default(), HashMap::new());
     visit(upper, &mut |change, metadata| {
-        entry(&mut archive, upper, &change, metadata, &mut links)
+        entry(&mut archive, upper, &change, metadata, &plain, &mut links)
             .doing(|| format!("storing {} in the layer", change.path.display()))
     })?;
     archive.finish().doing(|| "finishing the layer")
@@ -31,19 +31,82 @@ pub fn write(upper: &Path, to: impl Write) -> Result<()> {
 /// # Errors
 /// As of [`write`].
 pub fn write_tree(root: &Path, to: impl Write) -> Result<()> {
+    write_some(root, &Style::default(), to)
+}
+
+/// What of a tree is written, and how.
+#[derive(Default)]
+pub struct Style<'a> {
+    /// Owner and group of all, instead of their own.
+    pub owner: Option<(u32, u32)>,
+    /// Mode of all that are no links, instead of their own.
+    pub mode: Option<u32>,
+    /// Without an entry for the root: its target keeps its own attributes.
+    pub rootless: bool,
+    /// No times: what differs in them alone gives the same bytes.
+    pub timeless: bool,
+    /// Which paths are written, told whether they are directories; all if absent.
+    pub keep: Option<&'a (dyn Fn(&Path, bool) -> bool + Sync)>,
+}
+
+impl std::fmt::Debug for Style<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Style").field("owner", &self.owner).field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl Style<'_> {
+    fn header(&self, metadata: &Metadata) -> Header {
+        let mut header = header(metadata);
+        if let Some((owner, group)) = self.owner {
+            header.set_uid(owner.into());
+            header.set_gid(group.into());
+        }
+        if let Some(mode) = self.mode.filter(|_| !metadata.is_symlink()) {
+            header.set_mode(mode);
+        }
+        if self.timeless {
+            header.set_mtime(0);
+        }
+        header
+    }
+}
+
+/// Writes a tree, or a part of it, with the attributes of its root.
+///
+/// # Errors
+/// As of [`write`].
+pub fn write_some(root: &Path, style: &Style<'_>, to: impl Write) -> Result<()> {
     let mut archive = Builder::new(to);
-    let metadata = fs::metadata(root).doing(|| format!("reading {}", root.display()))?;
-    let mut top = header(&metadata);
-    top.set_entry_type(EntryType::Directory);
-    attributes(&mut archive, root, &metadata)
-        .and_then(|()| archive.append_data(&mut top, "./", std::io::empty()))
-        .doing(|| "storing the root")?;
+    if !style.rootless {
+        let metadata = fs::metadata(root).doing(|| format!("reading {}", root.display()))?;
+        let mut top = style.header(&metadata);
+        top.set_entry_type(EntryType::Directory);
+        attributes(&mut archive, root, &metadata)
+            .and_then(|()| archive.append_data(&mut top, "./", std::io::empty()))
+            .doing(|| "storing the root")?;
+    }
     let mut links = HashMap::new();
     visit(root, &mut |change, metadata| {
         let change = Change { what: What::Set, ..change };
-        entry(&mut archive, root, &change, metadata, &mut links)
+        if style.keep.is_some_and(|keep| !keep(&change.path, metadata.is_dir())) {
+            return Ok(());
+        }
+        entry(&mut archive, root, &change, metadata, style, &mut links)
             .doing(|| format!("storing {}", change.path.display()))
     })?;
+    archive.finish().doing(|| "finishing the archive")
+}
+
+/// Writes one file, link or device under a name.
+///
+/// # Errors
+/// It cannot be read.
+pub fn write_one(path: &Path, name: &Path, style: &Style<'_>, to: impl Write) -> Result<()> {
+    let mut archive = Builder::new(to);
+    let doing = || format!("storing {}", name.display());
+    let metadata = fs::symlink_metadata(path).doing(doing)?;
+    store(&mut archive, path, name, &metadata, style).doing(doing)?;
     archive.finish().doing(|| "finishing the archive")
 }
 
@@ -53,15 +116,35 @@ pub fn write_tree(root: &Path, to: impl Write) -> Result<()> {
 /// # Errors
 /// A file cannot be read or made.
 pub fn copy_tree(from: &Path, into: &Path) -> Result<()> {
+    through_pipe(into, |to| write_tree(from, to))
+}
+
+/// Unpacks into a directory what the caller writes, while it is written.
+///
+/// # Errors
+/// The writer's, or what cannot be made.
+pub fn through_pipe(into: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()> + Send) -> Result<()> {
     let (reader, writer) = std::io::pipe().doing(|| "making a pipe")?;
     std::thread::scope(|scope| {
-        let writing = scope.spawn(move || write_tree(from, std::io::BufWriter::new(writer)));
+        let writing = scope.spawn(move || {
+            // A reader that gave up must end this thread by an error, not the process by a signal.
+            let mut broken_pipe = nix::sys::signal::SigSet::empty();
+            broken_pipe.add(nix::sys::signal::Signal::SIGPIPE);
+            broken_pipe.thread_block().doing(|| "blocking a signal")?;
+            let mut to = std::io::BufWriter::with_capacity(64 * 1024, writer);
+            write(&mut to)?;
+            to.flush().doing(|| "writing to the pipe")
+        });
         let contents = super::Contents { devices: true, whiteouts: false };
         let limits = super::Limits { bytes: u64::MAX, entries: u64::MAX };
         let extracted = super::extract(reader, into, contents, limits);
-        let written = writing.join().unwrap_or_else(|_| Err(crate::error::Error::new("the copying thread panicked")));
-        // A reader that gave up breaks the writer's pipe, so its error is the one that counts.
-        extracted.map(drop).and(written)
+        let written = writing.join().unwrap_or_else(|_| Err(Error::new("the copying thread panicked")));
+        match (extracted, written) {
+            (Ok(_), written) => written,
+            // The reader ends where the writer failed, and the writer where the reader did: the cause comes first.
+            (Err(read), Err(written)) if written.errno() != Some(libc::EPIPE) => Err(Error::new(format!("{written} ({read})"))),
+            (Err(read), _) => Err(read),
+        }
     })
 }
 
@@ -70,6 +153,7 @@ fn entry(
     upper: &Path,
     change: &Change,
     metadata: &Metadata,
+    style: &Style<'_>,
     links: &mut HashMap<u64, PathBuf>,
 ) -> std::io::Result<()> {
     if change.what == What::Deleted {
@@ -78,10 +162,9 @@ fn entry(
         return marker(archive, &change.path.with_file_name(std::ffi::OsStr::from_bytes(&name)));
     }
     let full = upper.join(&change.path);
-    attributes(archive, &full, metadata)?;
-    let mut header = header(metadata);
-    let kind = metadata.file_type();
-    if kind.is_dir() {
+    let mut header = style.header(metadata);
+    if metadata.is_dir() {
+        attributes(archive, &full, metadata)?;
         header.set_entry_type(EntryType::Directory);
         archive.append_data(&mut header, &change.path, std::io::empty())?;
         if change.what == What::SetOpaque {
@@ -96,29 +179,44 @@ fn entry(
         }
         links.insert(metadata.ino(), change.path.clone());
     }
+    store(archive, &full, &change.path, metadata, style)
+}
+
+/// What is no directory and no further name of something stored before.
+fn store(
+    archive: &mut Builder<impl Write>,
+    full: &Path,
+    name: &Path,
+    metadata: &Metadata,
+    style: &Style<'_>,
+) -> std::io::Result<()> {
+    let mut header = style.header(metadata);
+    let kind = metadata.file_type();
     if kind.is_symlink() {
         header.set_entry_type(EntryType::Symlink);
-        return archive.append_link(&mut header, &change.path, fs::read_link(&full)?);
+        return archive.append_link(&mut header, name, fs::read_link(full)?);
     }
+    if kind.is_socket() {
+        // It means nothing without the process that listens on it.
+        return Ok(());
+    }
+    attributes(archive, full, metadata)?;
     if kind.is_file() {
         header.set_entry_type(EntryType::Regular);
         header.set_size(metadata.size());
         // A file that shrinks meanwhile must not shift all that follows it.
-        let content = File::open(&full)?.take(metadata.size()).chain(std::io::repeat(0)).take(metadata.size());
-        return archive.append_data(&mut header, &change.path, content);
+        let content = File::open(full)?.take(metadata.size()).chain(std::io::repeat(0)).take(metadata.size());
+        return archive.append_data(&mut header, name, content);
     }
     if kind.is_char_device() || kind.is_block_device() {
         let device = metadata.rdev();
         header.set_entry_type(if kind.is_char_device() { EntryType::Char } else { EntryType::Block });
         header.set_device_major(rustix::fs::major(device))?;
         header.set_device_minor(rustix::fs::minor(device))?;
-    } else if kind.is_fifo() {
-        header.set_entry_type(EntryType::Fifo);
     } else {
-        // A socket means nothing without the process that listens on it.
-        return Ok(());
+        header.set_entry_type(EntryType::Fifo);
     }
-    archive.append_data(&mut header, &change.path, std::io::empty())
+    archive.append_data(&mut header, name, std::io::empty())
 }
 
 fn header(metadata: &Metadata) -> Header {

@@ -348,19 +348,23 @@ impl Metadata {
             }
         }
         let header = entry.header();
-        let id = |value: io::Result<u64>, what: &str| {
-            let value = value.doing(doing)?;
+        // Archivers leave out what is 0.
+        let is_blank = |field: &[u8]| field.iter().all(|byte| matches!(byte, 0 | b' '));
+        let number = |field: &[u8], value: io::Result<u64>| if is_blank(field) { Ok(0) } else { value.doing(doing) };
+        let raw = header.as_old();
+        let id = |value: Result<u64>, what: &str| {
+            let value = value?;
             // The last number means "no change" to chown(2).
             u32::try_from(value)
                 .ok()
                 .filter(|id| *id != u32::MAX)
                 .ok_or_else(|| refused(path, &format!("its {what} {value} is out of range")))
         };
-        let seconds = i64::try_from(header.mtime().doing(doing)?).unwrap_or(0);
+        let seconds = i64::try_from(number(&raw.mtime, header.mtime())?).unwrap_or(0);
         Ok(Self {
             mode: header.mode().doing(doing)? & 0o7777,
-            owner: Uid::from_raw(id(header.uid(), "owner")?),
-            group: Gid::from_raw(id(header.gid(), "group")?),
+            owner: Uid::from_raw(id(number(&raw.uid, header.uid()), "owner")?),
+            group: Gid::from_raw(id(number(&raw.gid, header.gid()), "group")?),
             time: time.unwrap_or(Timespec { tv_sec: seconds, tv_nsec: 0 }),
             attributes,
         })

@@ -33,6 +33,20 @@ impl Signals {
             .doing(|| "opening a signal descriptor")?;
         Ok(Self(fd))
     }
+
+    /// Readable while a signal waits.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// The signals that wait.
+    pub fn take(&self) -> Vec<Signal> {
+        let mut all = Vec::new();
+        while let Ok(Some(info)) = self.0.read_signal() {
+            all.extend(Signal::try_from(info.ssi_signo.cast_signed()));
+        }
+        all
+    }
 }
 
 /// Waits for a child, forwarding signals to it and, if there is a terminal, everything that is typed and shown.
@@ -82,8 +96,7 @@ pub fn watch(child: &OwnedFd, signals: &Signals, master: Option<&OwnedFd>) -> Re
 }
 
 fn forward_signals(child: &OwnedFd, signals: &Signals, master: Option<&OwnedFd>) {
-    while let Ok(Some(info)) = signals.0.read_signal() {
-        let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed()) else { continue };
+    for signal in signals.take() {
         match (signal, master) {
             (Signal::SIGCHLD | Signal::SIGURG, _) => {}
             (Signal::SIGWINCH, Some(master)) => follow_size(master),

@@ -24,7 +24,8 @@ pub fn prepare(rootfs: &Path, wanted: Option<&str>) -> Result<()> {
     mount(None::<&str>, "/", None::<&str>, kind, None::<&str>).doing(|| "setting the propagation of /")?;
     // Before anything is mounted there: on a shared mount even the next step would spread to the host. pivot_root,
     // too, refuses a new root whose parent is shared.
-    if kind.contains(MsFlags::MS_SHARED) {
+    let cuts_all_off = kind.contains(MsFlags::MS_REC) && !kind.contains(MsFlags::MS_SHARED);
+    if !cuts_all_off {
         make_parent_private(rootfs)?;
     }
     let recursive_bind = MsFlags::MS_BIND | MsFlags::MS_REC;
