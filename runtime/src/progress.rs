@@ -28,13 +28,19 @@ impl Progress {
 
     /// Begins something of a known number of bytes.
     pub fn bytes(&self, label: &str, length: u64) -> Bar {
-        let style = ProgressStyle::with_template("{prefix:12} {msg:12} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}");
+        let style = ProgressStyle::with_template(
+            "{prefix:12} {msg:12} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}",
+        );
         self.begin(label, ProgressBar::new(length), style)
     }
 
     /// Begins something of unknown length.
     pub fn task(&self, label: &str) -> Bar {
-        self.begin(label, ProgressBar::new_spinner(), ProgressStyle::with_template("{prefix:12} {spinner} {msg}"))
+        self.begin(
+            label,
+            ProgressBar::new_spinner(),
+            ProgressStyle::with_template("{prefix:12} {spinner} {msg}"),
+        )
     }
 
     fn begin(

@@ -59,7 +59,9 @@ impl Volumes {
         let note = self.dir.join(name).join("volume.json");
         let text = match fs::read(&note) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::new(format!("there is no volume '{name}'")).remedy("`plim volume ls` lists them"));
+                return Err(
+                    Error::new(format!("there is no volume '{name}'")).remedy("`plim volume ls` lists them")
+                );
             }
             text => text.doing(|| format!("reading {}", note.display()))?,
         };

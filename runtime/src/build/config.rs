@@ -18,8 +18,12 @@ pub fn change(config: &mut Execution, instructions: &[String]) -> Result<()> {
             let env = config.env.clone();
             let lookup = |name: &str| variable(&env, name);
             if !apply(config, &step.op, file.escape, &lookup)? {
-                return Err(Error::new(format!("--change '{instruction}' changes more than the configuration"))
-                    .remedy("CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR do not"));
+                return Err(Error::new(format!(
+                    "--change '{instruction}' changes more than the configuration"
+                ))
+                .remedy(
+                    "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR do not",
+                ));
             }
         }
     }
@@ -133,10 +137,9 @@ pub(super) fn pairs(text: &str, escape: char, lookup: Lookup<'_>) -> Result<Vec<
     words
         .iter()
         .map(|word| {
-            let (key, value) = word
-                .split_once('=')
-                .filter(|(key, _)| !key.is_empty())
-                .ok_or_else(|| Error::new(format!("'{word}' has no value")).remedy("write KEY=VALUE, or quote spaces"))?;
+            let (key, value) = word.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+                Error::new(format!("'{word}' has no value")).remedy("write KEY=VALUE, or quote spaces")
+            })?;
             Ok((expand(key, escape, lookup)?, expand(value, escape, lookup)?))
         })
         .collect()
@@ -147,7 +150,8 @@ fn checked_port(text: &str) -> Result<String> {
     let ends: Vec<&str> = range.split('-').collect();
     let fits = ends.len() <= 2 && ends.iter().all(|end| end.parse::<u16>().is_ok_and(|port| port > 0));
     if !fits || !matches!(protocol, "tcp" | "udp" | "sctp") {
-        return Err(Error::new(format!("EXPOSE {text}: it is no port")).remedy("ports look like 80, 80/udp, 8000-8010"));
+        return Err(Error::new(format!("EXPOSE {text}: it is no port"))
+            .remedy("ports look like 80, 80/udp, 8000-8010"));
     }
     Ok(format!("{range}/{protocol}"))
 }

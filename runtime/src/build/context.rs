@@ -63,8 +63,9 @@ impl Tree {
                 "" | "." => {}
                 ".." => {
                     if clean.pop().is_none() {
-                        return Err(Error::new(format!("'{source}' lies outside of {}", self.shown))
-                            .remedy("only what is in it can be copied: choose a directory further up as context"));
+                        return Err(Error::new(format!("'{source}' lies outside of {}", self.shown)).remedy(
+                            "only what is in it can be copied: choose a directory further up as context",
+                        ));
                     }
                 }
                 part => clean.push(part),
@@ -73,9 +74,11 @@ impl Tree {
         let path = clean.join("/");
         if !is_pattern(&path) {
             let found = PathBuf::from(&path);
-            let is_there = !self.ignore.leaves_out(&found) && self.root.find(&Path::new("/").join(&found)).is_ok();
+            let is_there =
+                !self.ignore.leaves_out(&found) && self.root.find(&Path::new("/").join(&found)).is_ok();
             if !is_there {
-                let left_out = self.ignore.leaves_out(&found) && self.root.find(&Path::new("/").join(&found)).is_ok();
+                let left_out =
+                    self.ignore.leaves_out(&found) && self.root.find(&Path::new("/").join(&found)).is_ok();
                 let error = Error::new(format!("'{source}' is not in {}", self.shown));
                 return Err(if left_out { error.remedy(".dockerignore leaves it out") } else { error });
             }

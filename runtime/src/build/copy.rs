@@ -1,5 +1,6 @@
 //! `COPY` and `ADD`: files become a layer, made upon the image so far, whose own links decide where a path leads.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
@@ -96,7 +97,7 @@ impl Copying<'_> {
 
     fn style<'s>(&self, owner: Option<(u32, u32)>, keep: Keep<'s>, timeless: bool) -> Style<'s> {
         let owner = owner.or((!self.keeps_owner).then_some((0, 0)));
-        Style { owner, mode: self.mode, rootless: true, timeless, keep: Some(keep) }
+        Style { owner, mode: self.mode, rootless: true, through: true, timeless, keep: Some(keep) }
     }
 
     /// Which paths below a source are copied.
@@ -124,7 +125,7 @@ impl Copying<'_> {
                     if place.is_dir() {
                         layer::write_some(&place, &style, &mut hashing)?;
                     } else {
-                        layer::write_one(&real(&place)?, &file_name(&path), &style, &mut hashing)?;
+                        layer::write_one(&place, &file_name(&path), &style, &mut hashing)?;
                     }
                 }
                 Item::File(path, name) => {
@@ -151,13 +152,14 @@ impl Copying<'_> {
         let excluded = self.excluded();
         let target = Path::new(&self.target);
         for item in self.items()? {
-            let (place, name, source) = match &item {
+            let (opened, name, source) = match &item {
                 Item::Path(path) => {
                     let found = self.tree.root.find(&Path::new("/").join(path))?;
-                    (real(&by_descriptor(&found))?, file_name(path), path.clone())
+                    (Place::Opened(found), file_name(path), path.clone())
                 }
-                Item::File(path, name) => (path.clone(), PathBuf::from(name), PathBuf::new()),
+                Item::File(path, name) => (Place::Here(path.clone()), PathBuf::from(name), PathBuf::new()),
             };
+            let place = opened.path();
             let keep = self.keep(&source, &excluded);
             let style = self.style(owner, &keep, false);
             if place.is_dir() {
@@ -175,7 +177,8 @@ impl Copying<'_> {
                 layer::extract(from, &dir, contents, Limits::of_space_at(&dir)?)?;
                 continue;
             }
-            let is_dir = self.is_dir_target() || root.find(target).is_ok_and(|found| by_descriptor(&found).is_dir());
+            let is_dir =
+                self.is_dir_target() || root.find(target).is_ok_and(|found| by_descriptor(&found).is_dir());
             let (parent, name) = if is_dir {
                 (root.ensure_dir(target, 0o755)?, name)
             } else {
@@ -184,10 +187,8 @@ impl Copying<'_> {
             };
             let fetched = matches!(&item, Item::File(..)) && self.adds && self.mode.is_none();
             let mode = if fetched { Some(0o600) } else { style.mode };
-            let style = Style { owner: style.owner, mode, rootless: true, timeless: false, keep: None };
-            layer::through_pipe(&by_descriptor(&parent), |to| {
-                layer::write_one(&place, &name, &Style { owner: style.owner, mode: style.mode, ..Style::default() }, to)
-            })?;
+            let style = Style { owner: style.owner, mode, through: true, ..Style::default() };
+            layer::through_pipe(&by_descriptor(&parent), |to| layer::write_one(&place, &name, &style, to))?;
         }
         Ok(())
     }
@@ -197,9 +198,19 @@ fn file_name(path: &Path) -> PathBuf {
     path.file_name().map_or_else(|| PathBuf::from("file"), PathBuf::from)
 }
 
-/// What a descriptor's path leads to, as a path whose last part is no link.
-fn real(place: &Path) -> Result<PathBuf> {
-    std::fs::read_link(place).or_else(|_| Ok(place.to_owned()))
+/// Something to copy, found: by descriptor, because it may lie in a mount that no path leads to any more.
+enum Place {
+    Opened(OwnedFd),
+    Here(PathBuf),
+}
+
+impl Place {
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Opened(fd) => by_descriptor(fd),
+            Self::Here(path) => path.clone(),
+        }
+    }
 }
 
 /// Makes the layer of a copy upon an image.
@@ -225,7 +236,8 @@ pub(super) fn bench(engine: &Engine, image: &Image) -> Result<Record> {
     let mut image = image.clone();
     image.config.config.volumes.clear();
     let host = Host { network: "none".into(), ..Host::default() };
-    let wanted = Create { image: "build".into(), command: vec!["/".into()], host, build: true, ..Create::default() };
+    let wanted =
+        Create { image: "build".into(), command: vec!["/".into()], host, build: true, ..Create::default() };
     engine.create_from(&image, wanted)
 }
 

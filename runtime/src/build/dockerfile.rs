@@ -6,7 +6,7 @@ use parse_dockerfile::{
     Command, Flag, HealthcheckArguments, Instruction, JsonOrStringArray, Source, UnescapedString, parse,
 };
 
-use super::heredoc::normalise;
+use super::heredoc::{as_written, normalise};
 use crate::error::{Error, Result};
 
 /// A command in one of its two forms.
@@ -95,12 +95,14 @@ impl File {
         let normal = normalise(original);
         let text = normal.text.as_str();
         let parsed = parse(text).map_err(|error| {
-            let line = normal.lines.get(error.line().saturating_sub(1)).copied().unwrap_or_else(|| error.line());
+            let line =
+                normal.lines.get(error.line().saturating_sub(1)).copied().unwrap_or_else(|| error.line());
             let place = format!("{shown}:{line}:{}", error.column());
             let what = error.to_string();
             let what = what.split(" at line").next().unwrap_or_default().to_owned();
             let word = word_at(text, error.line(), error.column());
-            Error::new(format!("{place}: {what}{word}")).remedy("the Dockerfile reference lists the instructions")
+            Error::new(format!("{place}: {what}{word}"))
+                .remedy("the Dockerfile reference lists the instructions")
         })?;
         let escape = parsed.parser_directives.escape.as_ref().map_or('\\', |directive| directive.value.value);
         let reader = Reader { text, escape, lines: &normal.lines };
@@ -110,7 +112,10 @@ impl File {
                 let platform = from.options.iter().find(|flag| flag.name.value == "platform");
                 if let Some(flag) = from.options.iter().find(|flag| flag.name.value != "platform") {
                     let line = reader.line(from.from.span.start);
-                    return Err(Error::new(format!("{shown}:{line}: FROM: --{} is unknown", flag.name.value)));
+                    return Err(Error::new(format!(
+                        "{shown}:{line}: FROM: --{} is unknown",
+                        flag.name.value
+                    )));
                 }
                 file.stages.push(Stage {
                     line: reader.line(from.from.span.start),
@@ -121,7 +126,9 @@ impl File {
                 });
                 continue;
             }
-            let step = reader.step(instruction).map_err(|(line, error)| Error::new(format!("{shown}:{line}: {error}")))?;
+            let step = reader
+                .step(instruction)
+                .map_err(|(line, error)| Error::new(format!("{shown}:{line}: {error}")))?;
             match file.stages.last_mut() {
                 Some(stage) => stage.steps.push(step),
                 None => file.args.push(step),
@@ -134,7 +141,8 @@ impl File {
 /// The word that an error points at, for those who do not count columns.
 fn word_at(text: &str, line: usize, column: usize) -> String {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    let word: String = line.chars().skip(column.saturating_sub(1)).take_while(|c| !c.is_whitespace()).collect();
+    let word: String =
+        line.chars().skip(column.saturating_sub(1)).take_while(|c| !c.is_whitespace()).collect();
     if word.is_empty() { String::new() } else { format!(" at '{word}'") }
 }
 
@@ -155,7 +163,10 @@ impl Reader<'_> {
         let line = self.line(start);
         let op = op.map_err(|error| (line, error))?;
         let end = self.text[start..].len();
-        let written = self.joined(&self.text[start..start + end], true);
+        let mut written = self.joined(&self.text[start..start + end], true);
+        if let Op::Run { script: Some(script), .. } = &op {
+            written = as_written(&written, script);
+        }
         Ok(Step { text: written, line, op })
     }
 
@@ -196,7 +207,9 @@ impl Reader<'_> {
                 (check.healthcheck.span.start, Ok(Op::Healthcheck { flags: flags(&check.options), test }))
             }
             Instruction::Label(label) => (label.label.span.start, Ok(Op::Label(text_of(&label.arguments)))),
-            Instruction::Maintainer(who) => (who.maintainer.span.start, Ok(Op::Maintainer(text_of(&who.name)))),
+            Instruction::Maintainer(who) => {
+                (who.maintainer.span.start, Ok(Op::Maintainer(text_of(&who.name))))
+            }
             Instruction::Onbuild(on) => {
                 let start = on.onbuild.span.start;
                 let (inner, _) = self.op(&on.instruction);
@@ -216,7 +229,9 @@ impl Reader<'_> {
             Instruction::Shell(shell) => {
                 (shell.shell.span.start, Ok(Op::Shell(shell.arguments.iter().map(text_of).collect())))
             }
-            Instruction::Stopsignal(stop) => (stop.stopsignal.span.start, Ok(Op::Stopsignal(text_of(&stop.arguments)))),
+            Instruction::Stopsignal(stop) => {
+                (stop.stopsignal.span.start, Ok(Op::Stopsignal(text_of(&stop.arguments))))
+            }
             Instruction::User(user) => (user.user.span.start, Ok(Op::User(text_of(&user.arguments)))),
             Instruction::Volume(volume) => {
                 let paths = match &volume.arguments {
@@ -237,8 +252,11 @@ impl Reader<'_> {
                 // Its delimiter is its name where the target is a directory.
                 let before = &self.text[..doc.span.start.min(self.text.len())];
                 let name = before.rsplit("<<").next().unwrap_or_default();
-                let name: String =
-                    name.trim_start_matches('-').chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                let name: String = name
+                    .trim_start_matches('-')
+                    .chars()
+                    .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
+                    .collect();
                 From::Text { name, text: doc.value.to_string(), expands: doc.expand }
             }
             // Nothing is found under this name, which says so.
@@ -306,19 +324,27 @@ mod tests {
     #[test]
     fn lines_go_on_and_comments_between_them_go() {
         let ops = steps("RUN one && \\\n  # a comment\n  two\nCMD [\"a\", \"b c\"]\nCMD a b\n");
-        assert!(matches!(&ops[0], Op::Run { form: Form::Shell(text), .. } if text == "one &&   two"), "{ops:?}");
+        assert!(
+            matches!(&ops[0], Op::Run { form: Form::Shell(text), .. } if text == "one &&   two"),
+            "{ops:?}"
+        );
         assert_eq!(ops[1], Op::Cmd(Form::Exec(vec!["a".into(), "b c".into()])));
         assert_eq!(ops[2], Op::Cmd(Form::Shell("a b".into())));
     }
 
     #[test]
     fn texts_that_follow_are_read_whole() {
-        let ops = steps("COPY <<EOF /etc/motd\nhello $x\nEOF\nRUN <<EOF\nset -e\necho hi\nEOF\nRUN cat <<E > /f\nx\nE\n");
+        let ops = steps(
+            "COPY <<EOF /etc/motd\nhello $x\nEOF\nRUN <<EOF\nset -e\necho hi\nEOF\nRUN cat <<E > /f\nx\nE\n",
+        );
         assert!(
             matches!(&ops[0], Op::Copy(copy) if matches!(&copy.sources[0], From::Text { text, expands: true, .. } if text == "hello $x\n")),
             "{ops:?}"
         );
-        assert!(matches!(&ops[1], Op::Run { script: Some(text), .. } if text == "set -e\necho hi\n"), "{ops:?}");
+        assert!(
+            matches!(&ops[1], Op::Run { script: Some(text), .. } if text == "set -e\necho hi\n"),
+            "{ops:?}"
+        );
         assert!(
             matches!(&ops[2], Op::Run { script: Some(text), .. } if text == "cat <<E > /f\nx\nE\n"),
             "{ops:?}"

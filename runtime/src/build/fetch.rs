@@ -17,7 +17,8 @@ pub(super) fn name_of(address: &str) -> Result<String> {
     let path = address.split(['?', '#']).next().unwrap_or_default();
     let name = path.splitn(4, '/').nth(3).and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     if name.is_empty() {
-        return Err(Error::new(format!("ADD {address}: it ends in no file name")).remedy("name the file in the target"));
+        return Err(Error::new(format!("ADD {address}: it ends in no file name"))
+            .remedy("name the file in the target"));
     }
     Ok(name.to_owned())
 }
@@ -37,7 +38,9 @@ pub(super) fn fetch(address: &str, to: &Path) -> Result<()> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Error::new(format!("ADD {address}: curl ended with {status}"))),
-        Err(error) => Err(Error::new(format!("ADD {address}: curl cannot be started: {error}")).remedy("install curl")),
+        Err(error) => {
+            Err(Error::new(format!("ADD {address}: curl cannot be started: {error}")).remedy("install curl"))
+        }
     }
 }
 
@@ -66,7 +69,10 @@ pub(super) fn archive(file: &Path) -> Result<Option<Box<dyn Read + Send>>> {
                     .stdout(Stdio::piped())
                     .spawn()
                     .doing(|| format!("starting {program}, which unpacks such archives"))?;
-                child.stdout.map(|stdout| Box::new(stdout) as Box<dyn Read + Send>).ok_or_else(|| Error::new("no pipe"))
+                child
+                    .stdout
+                    .map(|stdout| Box::new(stdout) as Box<dyn Read + Send>)
+                    .ok_or_else(|| Error::new("no pipe"))
             }
         }
     };

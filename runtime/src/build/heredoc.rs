@@ -15,10 +15,14 @@ pub(super) fn normalise(text: &str) -> Normal {
     let mut normal = Normal { text: String::new(), lines: Vec::new() };
     let mut at = 0;
     while at < all.len() {
-        let end = all[at..].iter().position(|line| !line.trim_end().ends_with('\\')).map_or(all.len(), |more| at + more + 1);
+        let end = all[at..]
+            .iter()
+            .position(|line| !line.trim_end().ends_with('\\'))
+            .map_or(all.len(), |more| at + more + 1);
         let command = &all[at..end];
         let words = command_of(command);
-        match words.and_then(|start| script_end(command, start, &all[end..]).map(|more| (start, end + more))) {
+        match words.and_then(|start| script_end(command, start, &all[end..]).map(|more| (start, end + more)))
+        {
             Some((start, script_end)) => {
                 let (flags, first) = command[0].split_at(start);
                 normal.push(&format!("{flags}<<\"{DELIMITER}\""), at);
@@ -38,6 +42,11 @@ pub(super) fn normalise(text: &str) -> Normal {
         }
     }
     normal
+}
+
+/// The instruction as it was before [`normalise`].
+pub(super) fn as_written(text: &str, script: &str) -> String {
+    text.replace(&format!("<<\"{DELIMITER}\""), script.lines().next().unwrap_or_default())
 }
 
 impl Normal {
@@ -78,7 +87,8 @@ fn script_end(command: &[&str], start: usize, after: &[&str]) -> Option<usize> {
     }
     let mut at = 0;
     for (word, strips_tabs) in delimiters {
-        let is_end = |line: &&str| if strips_tabs { line.trim_start_matches('\t') == word } else { **line == *word };
+        let is_end =
+            |line: &&str| if strips_tabs { line.trim_start_matches('\t') == word } else { **line == *word };
         at += after[at..].iter().position(|line| is_end(&line)).map(|position| position + 1)?;
     }
     Some(at)
@@ -90,7 +100,10 @@ fn delimiters_of(line: &str) -> Vec<(String, bool)> {
         let before = line[..at].chars().last();
         let rest = &line[at + 2..];
         // `<<<` is another thing, and a shift stands between numbers.
-        if rest.starts_with('<') || before == Some('<') || before.is_some_and(|c| !(c.is_whitespace() || c.is_ascii_digit())) {
+        if rest.starts_with('<')
+            || before == Some('<')
+            || before.is_some_and(|c| !(c.is_whitespace() || c.is_ascii_digit()))
+        {
             continue;
         }
         let (strips, rest) = rest.strip_prefix('-').map_or((false, rest), |rest| (true, rest));
@@ -119,7 +132,13 @@ mod tests {
 
     #[test]
     fn what_is_none_stays_as_it_is() {
-        for text in ["RUN echo $((1<<2))\n", "RUN <<E\nx\nE\n", "RUN cat <<E\nno end\n", "RUN [\"a\", \"<<E\"]\nE\n", "# RUN cat <<E\n"] {
+        for text in [
+            "RUN echo $((1<<2))\n",
+            "RUN <<E\nx\nE\n",
+            "RUN cat <<E\nno end\n",
+            "RUN [\"a\", \"<<E\"]\nE\n",
+            "# RUN cat <<E\n",
+        ] {
             assert_eq!(normalise(text).text, text);
         }
     }

@@ -27,7 +27,9 @@ fn name_matches(pattern: &[char], name: &[char]) -> bool {
         None => name.is_empty(),
         Some(('*', rest)) => (0..=name.len()).any(|skip| name_matches(rest, &name[skip..])),
         Some(('?', rest)) => !name.is_empty() && name_matches(rest, &name[1..]),
-        Some(('\\', rest)) if !rest.is_empty() => name.first() == Some(&rest[0]) && name_matches(&rest[1..], &name[1..]),
+        Some(('\\', rest)) if !rest.is_empty() => {
+            name.first() == Some(&rest[0]) && name_matches(&rest[1..], &name[1..])
+        }
         Some(('[', rest)) => {
             let Some(end) = rest.iter().skip(1).position(|c| *c == ']').map(|end| end + 1) else {
                 return name.first() == Some(&'[') && name_matches(rest, &name[1..]);
@@ -135,7 +137,9 @@ mod tests {
 
     #[test]
     fn the_last_rule_that_matches_decides_and_directories_count_whole() {
-        let ignore = Ignore::parse("# comment\n*.md\n!README*.md\nREADME-secret.md\nnode_modules\n\n/dist\n!dist/keep\n");
+        let ignore = Ignore::parse(
+            "# comment\n*.md\n!README*.md\nREADME-secret.md\nnode_modules\n\n/dist\n!dist/keep\n",
+        );
         let out = |path: &str| ignore.leaves_out(Path::new(path));
         assert!(out("notes.md") && !out("README.md") && out("README-secret.md"));
         assert!(out("node_modules/a/b") && out("dist/x") && !out("dist/keep/y"));

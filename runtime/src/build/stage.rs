@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::Build;
 use super::config::{apply, command, joined, set_variable, shell, variable};
 use super::context::{Context, Tree};
 use super::copy::{Copying, bench, keep_upper, layer_of, release};
 use super::dockerfile::{Copy, File, Form, From, Op, Stage, Step};
 use super::patterns::Ignore;
 use super::words::{expand, fill};
-use super::Build;
 use crate::engine::{Attach, Create, Engine, Host, Wanted, now};
 use crate::error::{Doing, Error, Result};
 use crate::image::{Config, Descriptor, Digest, Image, Reference, Step as Past, architecture};
@@ -53,7 +53,12 @@ struct Work {
 }
 
 impl<'a> Stages<'a> {
-    pub(super) fn new(engine: &'a Engine, context: &'a Context, build: &'a Build, file: &'a File) -> Result<Self> {
+    pub(super) fn new(
+        engine: &'a Engine,
+        context: &'a Context,
+        build: &'a Build,
+        file: &'a File,
+    ) -> Result<Self> {
         let mut stages = Self {
             engine,
             context,
@@ -100,7 +105,8 @@ impl<'a> Stages<'a> {
         }
         let listed = self.engine.store.list(&image.entry, &self.build.tags)?;
         if let Some(path) = &self.build.iidfile {
-            std::fs::write(path, listed.id().as_str()).doing(|| format!("--iidfile: writing {}", path.display()))?;
+            std::fs::write(path, listed.id().as_str())
+                .doing(|| format!("--iidfile: writing {}", path.display()))?;
         }
         Ok(listed)
     }
@@ -121,13 +127,16 @@ impl<'a> Stages<'a> {
         let Some(wanted) = &self.build.target else { return Ok(stages.len() - 1) };
         self.stage_called(wanted, stages.len()).ok_or_else(|| {
             let names: Vec<_> = stages.iter().filter_map(|stage| stage.name.clone()).collect();
-            Error::new(format!("--target {wanted}: there is no such stage")).remedy(format!("there are {}", names.join(", ")))
+            Error::new(format!("--target {wanted}: there is no such stage"))
+                .remedy(format!("there are {}", names.join(", ")))
         })
     }
 
     /// The number of a stage before another one, by name or number.
     fn stage_called(&self, wanted: &str, before: usize) -> Option<usize> {
-        let by_name = self.file.stages[..before].iter().rposition(|stage| stage.name.as_deref() == Some(&*wanted.to_lowercase()));
+        let by_name = self.file.stages[..before]
+            .iter()
+            .rposition(|stage| stage.name.as_deref() == Some(&*wanted.to_lowercase()));
         by_name.or_else(|| wanted.parse().ok().filter(|number| *number < before))
     }
 
@@ -141,7 +150,9 @@ impl<'a> Stages<'a> {
             let stage = &self.file.stages[number];
             let base = self.base_of(stage)?;
             // The base is meant by name alone; a number would be an image's name.
-            let by_name = self.file.stages[..number].iter().rposition(|other| other.name.as_deref() == Some(&*base.to_lowercase()));
+            let by_name = self.file.stages[..number]
+                .iter()
+                .rposition(|other| other.name.as_deref() == Some(&*base.to_lowercase()));
             needed.extend(by_name);
             for step in &stage.steps {
                 if let Op::Copy(copy) = &step.op
@@ -159,8 +170,11 @@ impl<'a> Stages<'a> {
         let base = expand(&stage.base, self.file.escape, &lookup)
             .map_err(|error| Error::new(format!("{}:{}: FROM: {error}", self.file.shown, stage.line)))?;
         if base.is_empty() {
-            return Err(Error::new(format!("{}:{}: FROM {}: it names no image", self.file.shown, stage.line, stage.base))
-                .remedy("an ARG before FROM, or --build-arg, must give the variable a value"));
+            return Err(Error::new(format!(
+                "{}:{}: FROM {}: it names no image",
+                self.file.shown, stage.line, stage.base
+            ))
+            .remedy("an ARG before FROM, or --build-arg, must give the variable a value"));
         }
         Ok(base)
     }
@@ -172,7 +186,12 @@ impl<'a> Stages<'a> {
         if let Some(platform) = &stage.platform {
             let platform = expand(platform, self.file.escape, &|name| self.globals.get(name).cloned())?;
             if platform != format!("linux/{}", architecture()) {
-                return Err(Error::new(format!("{}:{}: FROM --platform={platform}: this machine is linux/{}", self.file.shown, stage.line, architecture())));
+                return Err(Error::new(format!(
+                    "{}:{}: FROM --platform={platform}: this machine is linux/{}",
+                    self.file.shown,
+                    stage.line,
+                    architecture()
+                )));
             }
         }
         let mut work = self.base(&base, number)?;
@@ -203,9 +222,16 @@ impl<'a> Stages<'a> {
     fn base(&self, base: &str, number: usize) -> Result<Work> {
         let args = BTreeMap::new();
         if base == "scratch" {
-            return Ok(Work { config: Config::empty(), layers: Vec::new(), key: Digest::of(b"scratch"), args });
+            return Ok(Work {
+                config: Config::empty(),
+                layers: Vec::new(),
+                key: Digest::of(b"scratch"),
+                args,
+            });
         }
-        let by_name = self.file.stages[..number].iter().rposition(|other| other.name.as_deref() == Some(&*base.to_lowercase()));
+        let by_name = self.file.stages[..number]
+            .iter()
+            .rposition(|other| other.name.as_deref() == Some(&*base.to_lowercase()));
         let image = match by_name.and_then(|number| self.done.get(&number)) {
             Some(image) => image.clone(),
             None => self.image(base)?,
@@ -262,12 +288,18 @@ impl<'a> Stages<'a> {
                 if let Op::Maintainer(name) = op {
                     work.config.author = Some(name.clone());
                 }
-                apply(&mut work.config.config, op, self.file.escape, &lookup)?;
+                let mut config = work.config.clone();
+                apply(&mut config.config, op, self.file.escape, &lookup)?;
+                let text =
+                    serde_json::to_string(&config.config).map_err(|error| Error::new(error.to_string()))?;
+                let key = chain(&work.key, &[&step.text, &text]);
+                // Even these are taken over, with their time: a build in which nothing changed gives the very same image.
+                if self.reuse(work, &key)? {
+                    return Ok(());
+                }
+                work.config = config;
                 past(&mut work.config, &step.text, true);
-                let text = serde_json::to_string(&work.config.config).map_err(|error| Error::new(error.to_string()))?;
-                work.key = chain(&work.key, &[&step.text, &text]);
-                self.say(&format!(" ---> {}", work.key.short()));
-                Ok(())
+                self.keep(work, &key)
             }
         }
     }
@@ -325,7 +357,10 @@ impl<'a> Stages<'a> {
                 set_variable(&mut env, name, value);
             }
         }
-        let visible: Vec<&String> = env.iter().filter(|entry| !PREDEFINED.iter().any(|name| entry.starts_with(&format!("{name}=")))).collect();
+        let visible: Vec<&String> = env
+            .iter()
+            .filter(|entry| !PREDEFINED.iter().any(|name| entry.starts_with(&format!("{name}="))))
+            .collect();
         let key = chain(&work.key, &["RUN", &format!("{words:?} {visible:?} {flags:?}")]);
         if self.reuse(work, &key)? {
             return Ok(());
@@ -387,12 +422,19 @@ impl<'a> Stages<'a> {
             text.extend(line.bytes);
             true
         });
-        if text.is_empty() { String::new() } else { format!(":\n{}", String::from_utf8_lossy(&text).trim_end()) }
+        if text.is_empty() {
+            String::new()
+        } else {
+            format!(":\n{}", String::from_utf8_lossy(&text).trim_end())
+        }
     }
 
     fn run_mount(&self, text: &str) -> Result<Wanted> {
         let field = |name: &[&str]| {
-            text.split(',').filter_map(|field| field.split_once('=')).find(|(key, _)| name.contains(key)).map(|(_, value)| value)
+            text.split(',')
+                .filter_map(|field| field.split_once('='))
+                .find(|(key, _)| name.contains(key))
+                .map(|(_, value)| value)
         };
         let target = field(&["target", "dst", "destination"]);
         match field(&["type"]).unwrap_or("bind") {
@@ -450,7 +492,8 @@ impl<'a> Stages<'a> {
         let mode = match flag(&copy.flags, "chmod") {
             None => None,
             Some(text) => Some(u32::from_str_radix(&filled(&text)?, 8).map_err(|_| {
-                Error::new(format!("--chmod={text} is no mode")).remedy("modes are octal numbers, such as 755")
+                Error::new(format!("--chmod={text} is no mode"))
+                    .remedy("modes are octal numbers, such as 755")
             })?),
         };
         let chown = flag(&copy.flags, "chown").map(|text| filled(&text)).transpose()?;
@@ -468,15 +511,20 @@ impl<'a> Stages<'a> {
                     shown: "the context".into(),
                 },
                 Some(name) => {
-                    let image = match self.stage_called(name, number).and_then(|number| self.done.get(&number)) {
-                        Some(image) => image.clone(),
-                        None => self.image(name)?,
-                    };
+                    let image =
+                        match self.stage_called(name, number).and_then(|number| self.done.get(&number)) {
+                            Some(image) => image.clone(),
+                            None => self.image(name)?,
+                        };
                     let record = bench(self.engine, &image)?;
                     let rooted = self.engine.rooted(&record);
                     let (_, rooted) = other.insert((record, rooted));
                     let rooted = rooted.as_ref().map_err(|error| Error::new(error.to_string()))?;
-                    Tree { root: Root::open(&rooted.path)?, ignore: Ignore::default(), shown: format!("'{name}'") }
+                    Tree {
+                        root: Root::open(&rooted.path)?,
+                        ignore: Ignore::default(),
+                        shown: format!("'{name}'"),
+                    }
                 }
             };
             let copying = Copying {
@@ -492,7 +540,8 @@ impl<'a> Stages<'a> {
                 scratch: scratch.clone(),
             };
             let content = copying.digest()?;
-            let how = format!("{} {target} {chown:?} {mode:?} {from:?}", if copy.adds { "ADD" } else { "COPY" });
+            let how =
+                format!("{} {target} {chown:?} {mode:?} {from:?}", if copy.adds { "ADD" } else { "COPY" });
             let key = chain(&work.key, &[&how, content.as_str()]);
             if self.reuse(work, &key)? {
                 return Ok(());
@@ -534,6 +583,11 @@ impl<'a> Stages<'a> {
         work.config.rootfs.diff_ids.push(layer.digest.clone());
         work.layers.push(layer);
         past(&mut work.config, &step.text, false);
+        self.keep(work, key)
+    }
+
+    /// Keeps what a step led to, for the next build.
+    fn keep(&self, work: &mut Work, key: &Digest) -> Result<()> {
         work.key = key.clone();
         let image = self.engine.store.put_unlisted(&work.config, work.layers.clone())?;
         self.engine.store.cache_step(key, &image.entry)?;

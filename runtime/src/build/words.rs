@@ -146,7 +146,9 @@ impl<'a> Reader<'a> {
                     self.at += 1;
                     // Only these mean something else there; before others the escape is itself.
                     match self.next() {
-                        Some(special) if special == '"' || special == '$' || special == self.escape => word.push(special),
+                        Some(special) if special == '"' || special == '$' || special == self.escape => {
+                            word.push(special)
+                        }
                         Some(other) => word.extend([self.escape, other]),
                         None => return Err(Error::new("a double quote is not closed")),
                     }

@@ -73,7 +73,8 @@ impl Engine {
     /// # Errors
     /// Its writable layer cannot be read.
     pub fn changes(&self, record: &Record) -> Result<Vec<Differs>> {
-        let mut layers: Vec<PathBuf> = record.layers.iter().map(|layer| self.store.layer_dir(layer)).collect();
+        let mut layers: Vec<PathBuf> =
+            record.layers.iter().map(|layer| self.store.layer_dir(layer)).collect();
         layers.push(self.dir(&record.id).join("init"));
         let mut all = Vec::new();
         visit(&self.upper(record), &mut |change, _| {

@@ -60,7 +60,9 @@ impl Engine {
         if let Some(signal) = &config.stop_signal {
             super::parse_signal(signal)?;
         }
-        if !matches!(wanted.host.network.as_str(), "none" | "host") && !wanted.host.network.starts_with("container:") {
+        if !matches!(wanted.host.network.as_str(), "none" | "host")
+            && !wanted.host.network.starts_with("container:")
+        {
             self.networks.find(&wanted.host.network)?;
         }
         let id = new_id();
@@ -227,7 +229,8 @@ mod tests {
 
     #[test]
     fn variables_are_replaced_added_and_taken_away() {
-        let wanted = Create { env: strings(&["A=9", "C=3", "PLIM_SURELY_NOT_SET", "B"]), ..Create::default() };
+        let wanted =
+            Create { env: strings(&["A=9", "C=3", "PLIM_SURELY_NOT_SET", "B"]), ..Create::default() };
         let config = execution(&image(), &wanted).unwrap();
         assert_eq!(config.env, ["A=9", "C=3"]);
     }

@@ -25,12 +25,12 @@ pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 pub(super) const GRACE: u64 = 10;
 
 const KINDS: &[&str] = &[
-    "brisk", "calm", "steady", "salty", "swift", "quiet", "sturdy", "trim", "bold", "bright", "eager", "gentle", "keen",
-    "lucky", "proud", "ready",
+    "brisk", "calm", "steady", "salty", "swift", "quiet", "sturdy", "trim", "bold", "bright", "eager",
+    "gentle", "keen", "lucky", "proud", "ready",
 ];
 const THINGS: &[&str] = &[
-    "anchor", "barge", "buoy", "cutter", "ferry", "frigate", "galley", "harbour", "ketch", "lugger", "packet", "pilot",
-    "schooner", "sloop", "tender", "yawl",
+    "anchor", "barge", "buoy", "cutter", "ferry", "frigate", "galley", "harbour", "ketch", "lugger",
+    "packet", "pilot", "schooner", "sloop", "tender", "yawl",
 ];
 
 /// A name that no container has.

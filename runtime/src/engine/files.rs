@@ -5,8 +5,8 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use super::record::{Record, State};
 use super::Engine;
+use super::record::{Record, State};
 use crate::error::{Doing, Error, Result};
 use crate::network::Attached;
 use crate::process::pidfd;

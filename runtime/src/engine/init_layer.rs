@@ -30,7 +30,8 @@ pub(super) fn make(init: &Path, layers: &[PathBuf]) -> Result<()> {
         // Whatever such an image wants, the mount points are then made when they are needed.
         return Ok(());
     }
-    let missing: Vec<_> = FILES.iter().filter(|file| look(layers, &Path::new("etc").join(file)).is_none()).collect();
+    let missing: Vec<_> =
+        FILES.iter().filter(|file| look(layers, &Path::new("etc").join(file)).is_none()).collect();
     let has_mtab = look(layers, Path::new("etc/mtab")).is_some();
     if missing.is_empty() && has_mtab {
         return Ok(());

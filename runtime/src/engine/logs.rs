@@ -58,7 +58,11 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = File::options().create(true).append(true).open(path).doing(|| format!("opening {}", path.display()))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .doing(|| format!("opening {}", path.display()))?;
         Ok(Self { file, partial: Default::default() })
     }
 
@@ -127,7 +131,10 @@ pub fn read(engine: &Engine, record: &Record, how: Follow, mut sink: impl FnMut(
     // The watch comes before the first look, so that nothing falls between.
     let watch = if how.follow {
         let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).doing(doing)?;
-        let what = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVE_SELF;
+        let what = AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MOVE_SELF;
         watch.add_watch(&dir, what).doing(doing)?;
         Some(watch)
     } else {

@@ -85,8 +85,10 @@ impl Engine {
     /// It cannot be made, or one may not.
     pub fn open(data: &Path, run: &Path) -> Result<Self> {
         if !nix::unistd::geteuid().is_root() {
-            return Err(Error::new("plim needs root: it mounts layers and makes devices, networks and control groups")
-                .remedy("use sudo; `plim-runtime` runs containers without root"));
+            return Err(Error::new(
+                "plim needs root: it mounts layers and makes devices, networks and control groups",
+            )
+            .remedy("use sudo; `plim-runtime` runs containers without root"));
         }
         let store = Store::open(data)?;
         let data = data.canonicalize().doing(|| format!("opening {}", data.display()))?;
@@ -153,9 +155,14 @@ impl Engine {
         }
         match all.len() {
             1 => Ok(all.remove(0)),
-            0 => Err(Error::new(format!("there is no container '{wanted}'")).remedy("`plim ps -a` lists them all")),
-            several => Err(Error::new(format!("{several} containers have an id that begins with '{wanted}'"))
-                .remedy("give more digits")),
+            0 => {
+                Err(Error::new(format!("there is no container '{wanted}'"))
+                    .remedy("`plim ps -a` lists them all"))
+            }
+            several => {
+                Err(Error::new(format!("{several} containers have an id that begins with '{wanted}'"))
+                    .remedy("give more digits"))
+            }
         }
     }
 
@@ -171,7 +178,9 @@ impl Engine {
 
     /// Whether a process watches it.
     pub fn is_watched(&self, id: &str) -> bool {
-        watch_lock::open(&self.dir(id).join("lock")).and_then(|file| watch_lock::is_held(&file)).unwrap_or(false)
+        watch_lock::open(&self.dir(id).join("lock"))
+            .and_then(|file| watch_lock::is_held(&file))
+            .unwrap_or(false)
     }
 
     /// Where it stands, in a word.
@@ -334,7 +343,12 @@ impl Engine {
     /// # Errors
     /// The containers cannot be listed.
     pub fn users_of_network(&self, name: &str) -> Result<Vec<String>> {
-        Ok(self.containers()?.into_iter().filter(|record| record.host.network == name).map(|record| record.name).collect())
+        Ok(self
+            .containers()?
+            .into_iter()
+            .filter(|record| record.host.network == name)
+            .map(|record| record.name)
+            .collect())
     }
 
     /// Addresses of running containers.

@@ -75,19 +75,28 @@ impl Engine {
     /// It cannot be started; the reason is the watcher's, and so is the exit status.
     pub fn start(&self, record: &Record, attach: Attach) -> Result<Started, (Error, u8)> {
         let own = |error: Error| (error, 125);
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .doing(|| "making a socket pair")
-            .map_err(own)?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .doing(|| "making a socket pair")
+                .map_err(own)?;
         fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).doing(|| "passing a socket on").map_err(own)?;
         let null = || if attach.output { Stdio::inherit() } else { Stdio::null() };
-        let attach_text = serde_json::to_string(&attach).map_err(|error| own(Error::new(error.to_string())))?;
+        let attach_text =
+            serde_json::to_string(&attach).map_err(|error| own(Error::new(error.to_string())))?;
         Command::new("/proc/self/exe")
             .arg0("plim")
             .arg("--data-root")
             .arg(&self.data)
             .arg("--run-root")
             .arg(&self.run)
-            .args(["monitor", "--control", &theirs.as_raw_fd().to_string(), "--attach", &attach_text, &record.id])
+            .args([
+                "monitor",
+                "--control",
+                &theirs.as_raw_fd().to_string(),
+                "--attach",
+                &attach_text,
+                &record.id,
+            ])
             .stdin(if attach.input { Stdio::inherit() } else { Stdio::null() })
             .stdout(null())
             .stderr(null())
@@ -98,7 +107,9 @@ impl Engine {
         match receive(&ours).map_err(own)? {
             Some(Report::Started { pid }) => Ok(Started { pid, control: ours }),
             Some(Report::Failed { status, reason }) => Err((Error::new(reason), status)),
-            other => Err(own(Error::new(format!("the watcher of container '{}' died: {other:?}", record.name)))),
+            other => {
+                Err(own(Error::new(format!("the watcher of container '{}' died: {other:?}", record.name))))
+            }
         }
     }
 }
@@ -248,7 +259,8 @@ impl Watch<'_> {
         };
         let now = spec::Now { rootfs: &rootfs, identity: &identity, network, console_size: attach.size };
         let spec = engine.spec(record, &now)?;
-        let bundle = Bundle { dir: engine.dir(&record.id), spec, rootfs: rootfs.clone(), warnings: Vec::new() };
+        let bundle =
+            Bundle { dir: engine.dir(&record.id), spec, rootfs: rootfs.clone(), warnings: Vec::new() };
         let (created, pump) = self.create(&bundle, attach)?;
         self.state.pid = created.init.pid;
         engine.write_state(&record.id, &self.state)?;
@@ -276,7 +288,8 @@ impl Watch<'_> {
         if self.record.own_network().is_none() {
             return Ok(Vec::new());
         }
-        let sockets: Vec<Listening> = self.record.host.ports.iter().map(publish::listen).collect::<Result<_>>()?;
+        let sockets: Vec<Listening> =
+            self.record.host.ports.iter().map(publish::listen).collect::<Result<_>>()?;
         self.state.ports = sockets.iter().map(|listening| listening.port.clone()).collect();
         Ok(sockets)
     }
@@ -308,7 +321,8 @@ impl Watch<'_> {
             Ok(copy)
         };
         let typist = attach.input.then(|| theirs(0)).transpose()?;
-        let lookers = (attach.output.then(|| theirs(1)).transpose()?, attach.output.then(|| theirs(2)).transpose()?);
+        let lookers =
+            (attach.output.then(|| theirs(1)).transpose()?, attach.output.then(|| theirs(2)).transpose()?);
         let log = Writer::open(&self.engine.dir(&self.record.id).join("log"))?;
         let options = |console| Options {
             root: &self.engine.run,

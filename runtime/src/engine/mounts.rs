@@ -27,7 +27,8 @@ impl Wanted {
     /// Names what is wrong with it.
     pub fn from_volume(text: &str) -> Result<Self> {
         let bad = |why: &str| {
-            Error::new(format!("-v {text}: {why}")).remedy("volumes look like [NAME|/HOST/PATH:]/PATH[:ro|rw|...]")
+            Error::new(format!("-v {text}: {why}"))
+                .remedy("volumes look like [NAME|/HOST/PATH:]/PATH[:ro|rw|...]")
         };
         let parts: Vec<&str> = text.split(':').collect();
         let (source, target, options) = match parts[..] {
@@ -36,14 +37,19 @@ impl Wanted {
             [source, target, options] => (Some(source), target, options),
             _ => return Err(bad("it has too many colons; use --mount for paths that have them")),
         };
-        let kind = if source.is_some_and(|source| source.starts_with('/')) { MountKind::Bind } else { MountKind::Volume };
+        let kind = if source.is_some_and(|source| source.starts_with('/')) {
+            MountKind::Bind
+        } else {
+            MountKind::Volume
+        };
         if source == Some("") {
             return Err(bad("its source is empty"));
         }
         let mut wanted = Self {
             kind,
             source: source.map(str::to_owned),
-            target: absolute(target).ok_or_else(|| bad(&format!("'{target}' is no absolute path below /")))?,
+            target: absolute(target)
+                .ok_or_else(|| bad(&format!("'{target}' is no absolute path below /")))?,
             writable: true,
             options: Vec::new(),
             no_copy: false,
@@ -57,7 +63,9 @@ impl Wanted {
                 "nocopy" => wanted.no_copy = true,
                 // Labels for SELinux, which this engine does not set.
                 "z" | "Z" => {}
-                "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => wanted.options.push(option.into()),
+                "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => {
+                    wanted.options.push(option.into())
+                }
                 other => return Err(bad(&format!("option '{other}' is unknown"))),
             }
         }
@@ -111,7 +119,9 @@ impl Wanted {
             Some("bind") => MountKind::Bind,
             Some("tmpfs") => MountKind::Tmpfs,
             Some(other) => {
-                return Err(bad(format!("type '{other}' is unknown")).remedy("bind, volume and tmpfs are known"));
+                return Err(
+                    bad(format!("type '{other}' is unknown")).remedy("bind, volume and tmpfs are known")
+                );
             }
         };
         let target = take(&["target", "destination", "dst"])

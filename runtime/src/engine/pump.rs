@@ -117,7 +117,12 @@ impl Pump {
             Err(Errno::EINTR) => return Ok(Vec::new()),
             polled => drop(polled.doing(|| "waiting for the container")?),
         }
-        Ok(sources.into_iter().zip(&fds).filter(|(_, fd)| fd.any() == Some(true)).map(|(source, _)| source).collect())
+        Ok(sources
+            .into_iter()
+            .zip(&fds)
+            .filter(|(_, fd)| fd.any() == Some(true))
+            .map(|(source, _)| source)
+            .collect())
     }
 
     fn carry(&mut self, number: usize) -> Result<()> {

@@ -4,8 +4,8 @@ use std::fs;
 
 use nix::net::if_::if_nameindex;
 
-use super::record::Phase;
 use super::Engine;
+use super::record::Phase;
 use crate::container::Container;
 use crate::error::{Doing, Result};
 use crate::image::{self, Problem};
@@ -20,21 +20,27 @@ pub fn check(engine: &Engine, repair: bool) -> Result<Vec<Problem>> {
     for record in &records {
         if engine.phase(&record.id) == Phase::Dead {
             let mended = repair && engine.bury(record).is_ok();
-            problems.push(Problem { what: format!("container {}: its watcher was killed", record.name), mended });
+            problems
+                .push(Problem { what: format!("container {}: its watcher was killed", record.name), mended });
         } else if !engine.is_watched(&record.id) && engine.state(&record.id).device.is_some() {
             let mended = repair && engine.bury(record).is_ok();
-            problems.push(Problem { what: format!("container {}: its network was left", record.name), mended });
+            problems
+                .push(Problem { what: format!("container {}: its network was left", record.name), mended });
         }
         if record.build && !engine.is_watched(&record.id) {
             let mended = repair && engine.lock().and_then(|_lock| engine.erase(record, true)).is_ok();
-            problems.push(Problem { what: format!("step {} of a build was not finished", record.name), mended });
+            problems
+                .push(Problem { what: format!("step {} of a build was not finished", record.name), mended });
         }
     }
     let dir = engine.data.join("containers");
     for entry in fs::read_dir(&dir).doing(|| format!("reading {}", dir.display()))?.flatten() {
         if !entry.path().join("record.json").exists() {
             let mended = repair && fs::remove_dir_all(entry.path()).is_ok();
-            problems.push(Problem { what: format!("{} belongs to no container", entry.path().display()), mended });
+            problems.push(Problem {
+                what: format!("{} belongs to no container", entry.path().display()),
+                mended,
+            });
         }
     }
     for id in Container::ids(&engine.run)? {

@@ -83,9 +83,8 @@ pub(super) fn default_profile(capabilities: &[String]) -> Seccomp {
             // These were parts of it before they had names of their own.
             || (matches!(wanted, "CAP_BPF" | "CAP_PERFMON") && capabilities.iter().any(|c| c == "CAP_SYS_ADMIN"))
     };
-    let is_denied = |name: &str| {
-        DENIED.iter().any(|(unless, names)| names.contains(&name) && !unless.is_some_and(has))
-    };
+    let is_denied =
+        |name: &str| DENIED.iter().any(|(unless, names)| names.contains(&name) && !unless.is_some_and(has));
     let names: Vec<String> = syscalls::Sysno::iter()
         .map(|number| number.name())
         .filter(|name| !is_denied(name) && !PARTLY.contains(name))
@@ -105,9 +104,7 @@ pub(super) fn default_profile(capabilities: &[String]) -> Seccomp {
     };
     let mut syscalls = vec![allow(&[], Vec::new())];
     syscalls[0].names = names;
-    let equal = |value| {
-        vec![SeccompArg { index: 0, value, value_two: 0, op: "SCMP_CMP_EQ".into() }]
-    };
+    let equal = |value| vec![SeccompArg { index: 0, value, value_two: 0, op: "SCMP_CMP_EQ".into() }];
     // Personalities that change no more than what uname(2) says.
     for persona in [0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff] {
         syscalls.push(allow(&["personality"], equal(persona)));
@@ -115,7 +112,8 @@ pub(super) fn default_profile(capabilities: &[String]) -> Seccomp {
     if has("CAP_SYS_ADMIN") {
         syscalls.push(allow(&["clone", "clone3"], Vec::new()));
     } else {
-        let none = SeccompArg { index: 0, value: NEW_NAMESPACES, value_two: 0, op: "SCMP_CMP_MASKED_EQ".into() };
+        let none =
+            SeccompArg { index: 0, value: NEW_NAMESPACES, value_two: 0, op: "SCMP_CMP_MASKED_EQ".into() };
         syscalls.push(allow(&["clone"], vec![none]));
         // Its flags lie in memory, where no filter can look; C libraries fall back to clone(2) on ENOSYS.
         syscalls.push(errno(&["clone3"], libc::ENOSYS));

@@ -10,7 +10,8 @@ use super::{Engine, Identity, init_layer};
 use crate::error::{Doing, Error, Result};
 use crate::namespace::Kind;
 use crate::spec::{
-    Capabilities, ConsoleSize, DeviceRule, Linux, Mount, Namespace, Process, Root, Seccomp, Spec, User, example,
+    Capabilities, ConsoleSize, DeviceRule, Linux, Mount, Namespace, Process, Root, Seccomp, Spec, User,
+    example,
 };
 
 /// What is known only when the container starts.
@@ -58,8 +59,10 @@ impl Engine {
             // A container's ports are its own: below 1024 they need no right.
             sysctl.entry("net.ipv4.ip_unprivileged_port_start".into()).or_insert_with(|| "0".into());
         }
-        let shared = record.mounts.iter().any(|mount| mount.options.iter().any(|option| option.ends_with("shared")));
-        let slave = record.mounts.iter().any(|mount| mount.options.iter().any(|option| option.ends_with("slave")));
+        let shared =
+            record.mounts.iter().any(|mount| mount.options.iter().any(|option| option.ends_with("shared")));
+        let slave =
+            record.mounts.iter().any(|mount| mount.options.iter().any(|option| option.ends_with("slave")));
         spec.linux = Some(Linux {
             namespaces,
             resources: Some(resources),
@@ -129,7 +132,10 @@ fn mount(point: &MountPoint) -> Mount {
             if !point.writable && !options.iter().any(|option| option == "rro") {
                 options.push("ro".into());
             }
-            if !options.iter().any(|option| ["private", "slave", "shared"].iter().any(|kind| option.ends_with(kind))) {
+            if !options
+                .iter()
+                .any(|option| ["private", "slave", "shared"].iter().any(|kind| option.ends_with(kind)))
+            {
                 options.push("rprivate".into());
             }
             Mount {
@@ -200,8 +206,11 @@ pub(super) fn capabilities(record: &Record) -> Result<Vec<String>> {
     let all = || -> Vec<String> {
         let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok();
         let last: usize = last.and_then(|text| text.trim().parse().ok()).unwrap_or(40);
-        let mut names: Vec<String> =
-            caps::all().into_iter().filter(|cap| usize::from(cap.index()) <= last).map(|cap| cap.to_string()).collect();
+        let mut names: Vec<String> = caps::all()
+            .into_iter()
+            .filter(|cap| usize::from(cap.index()) <= last)
+            .map(|cap| cap.to_string())
+            .collect();
         names.sort_unstable();
         names
     };

@@ -66,12 +66,19 @@ impl Identity {
         } else {
             groups
                 .iter()
-                .filter(|group| group.get(3).is_some_and(|members| members.split(',').any(|one| Some(one) == name)))
+                .filter(|group| {
+                    group.get(3).is_some_and(|members| members.split(',').any(|one| Some(one) == name))
+                })
                 .filter_map(|group| group[2].parse().ok())
                 .collect()
         };
         let home = entry.map(|entry| entry[5]).filter(|home| !home.is_empty());
-        Ok(Self { uid, gid, groups: further, home: home.unwrap_or(if uid == 0 { "/root" } else { "/" }).to_owned() })
+        Ok(Self {
+            uid,
+            gid,
+            groups: further,
+            home: home.unwrap_or(if uid == 0 { "/root" } else { "/" }).to_owned(),
+        })
     }
 }
 
@@ -87,7 +94,8 @@ fn group_id(wanted: &str, groups: &[Vec<&str>]) -> Result<u32> {
 }
 
 fn parse(text: &str, file: &str) -> Result<u32> {
-    text.parse().map_err(|_| Error::new(format!("the container's /etc/{file} has '{text}' where a number should be")))
+    text.parse()
+        .map_err(|_| Error::new(format!("the container's /etc/{file} has '{text}' where a number should be")))
 }
 
 /// An image may have no such file.

@@ -98,7 +98,8 @@ pub fn inspect(engine: &Engine, record: &Record) -> Result<Value> {
         })
         .collect();
     let resources = &record.host.resources;
-    let (cpu, memory) = (resources.cpu.clone().unwrap_or_default(), resources.memory.clone().unwrap_or_default());
+    let (cpu, memory) =
+        (resources.cpu.clone().unwrap_or_default(), resources.memory.clone().unwrap_or_default());
     let address = state.address.filter(|_| is_up).map(|address| address.to_string()).unwrap_or_default();
     Ok(json!({
         "Id": record.id,
@@ -162,8 +163,8 @@ pub fn inspect(engine: &Engine, record: &Record) -> Result<Value> {
 }
 
 fn config(record: &Record) -> Result<Value> {
-    let mut config = serde_json::to_value(&record.config)
-        .map_err(|error| Error::new(format!("writing JSON: {error}")))?;
+    let mut config =
+        serde_json::to_value(&record.config).map_err(|error| Error::new(format!("writing JSON: {error}")))?;
     config["Hostname"] = record.hostname().into();
     config["Tty"] = record.host.tty.into();
     config["OpenStdin"] = record.host.interactive.into();

@@ -124,8 +124,10 @@ fn load_through(store: &Store, from: impl Read + Send, dir: &Path) -> Result<Vec
     if unpacked.has("manifest.json") {
         return load_docker(store, &unpacked);
     }
-    Err(Error::new("the archive holds no image: neither oci-layout and index.json nor manifest.json is in it")
-        .remedy("`plim import` makes an image from the archive of a file system"))
+    Err(Error::new(
+        "the archive holds no image: neither oci-layout and index.json nor manifest.json is in it",
+    )
+    .remedy("`plim import` makes an image from the archive of a file system"))
 }
 
 /// An archive unpacked, whose links cannot lead out of it.
@@ -139,14 +141,19 @@ impl Unpacked {
     }
 
     fn open(&self, name: &str) -> Result<File> {
-        let found: OwnedFd =
-            self.root.find(Path::new(name)).map_err(|_| Error::new(format!("the archive has no '{name}'")))?;
+        let found: OwnedFd = self
+            .root
+            .find(Path::new(name))
+            .map_err(|_| Error::new(format!("the archive has no '{name}'")))?;
         reopen(&found)
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
         let mut text = Vec::new();
-        self.open(name)?.take(8 << 20).read_to_end(&mut text).doing(|| format!("reading {name} of the archive"))?;
+        self.open(name)?
+            .take(8 << 20)
+            .read_to_end(&mut text)
+            .doing(|| format!("reading {name} of the archive"))?;
         serde_json::from_slice(&text).map_err(|error| Error::new(format!("{name} of the archive: {error}")))
     }
 
@@ -256,17 +263,13 @@ pub fn import(
     let mut plain = Hashing::new(decompress(from)?);
     let (digest, size) = store.ingest(&mut plain, None)?;
     let layer = Descriptor::new(media::LAYER, digest.clone(), size);
-    store
-        .unpack_layer(&layer, &digest, devices)
-        .or_advise(|| "devices are made only with --allow-devices; mmdebstrap leaves them out with --skip=output/mknod")?;
+    store.unpack_layer(&layer, &digest, devices).or_advise(
+        || "devices are made only with --allow-devices; mmdebstrap leaves them out with --skip=output/mknod",
+    )?;
     let now = crate::engine::now();
     let mut config = Config { created: Some(now.clone()), ..Config::empty() };
     config.rootfs.diff_ids.push(digest);
-    config.history.push(Step {
-        created: Some(now),
-        comment: Some("imported".into()),
-        ..Step::default()
-    });
+    config.history.push(Step { created: Some(now), comment: Some("imported".into()), ..Step::default() });
     change(&mut config)?;
     store.put_image(&config, vec![layer], &name.cloned().into_iter().collect::<Vec<_>>())
 }
@@ -308,7 +311,9 @@ mod tests {
             }
         }
         let mut packed = Vec::new();
-        super::super::Compression::Gzip.compress(docker.into_inner().unwrap().as_slice(), &mut packed).unwrap();
+        super::super::Compression::Gzip
+            .compress(docker.into_inner().unwrap().as_slice(), &mut packed)
+            .unwrap();
         let third = Store::open(other.path()).unwrap();
         assert_eq!(load(&third, packed.as_slice()).unwrap()[0].image.id(), image.id());
         assert_eq!(third.find("a/b:1").unwrap().id(), image.id());

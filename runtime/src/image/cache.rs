@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Digest;
 use super::compress::Compression;
 use super::store::Store;
 use super::types::{Descriptor, media};
-use super::Digest;
 use crate::error::{Doing, Error, Result};
 
 /// What a build step led to.
@@ -49,7 +49,8 @@ impl Store {
             return Ok(packed);
         }
         let plain = self.open_blob(&layer.digest)?;
-        let stored = self.put_archive(|to| how.compress(plain, to).doing(|| format!("packing layer {}", layer.digest)))?;
+        let stored = self
+            .put_archive(|to| how.compress(plain, to).doing(|| format!("packing layer {}", layer.digest)))?;
         let packed = Descriptor::new(how.media_type(), stored.digest, stored.size);
         self.note("packed", &name, &packed)?;
         Ok(packed)

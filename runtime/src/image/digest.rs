@@ -58,7 +58,9 @@ impl FromStr for Digest {
         })?;
         let is_lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if digits.len() != 64 || !digits.bytes().all(is_lower_hex) {
-            return Err(Error::new(format!("'{text}' is no digest: it needs 64 lower-case hexadecimal digits")));
+            return Err(Error::new(format!(
+                "'{text}' is no digest: it needs 64 lower-case hexadecimal digits"
+            )));
         }
         Ok(Self(text.to_owned()))
     }

@@ -42,7 +42,10 @@ pub fn remove(
 ) -> Result<(Vec<String>, Freed)> {
     let image = store.find(wanted)?;
     let by_name: Option<Reference> = wanted.parse().ok().filter(|name: &Reference| {
-        image.names.iter().any(|other| other.to_string() == Reference { digest: None, ..name.clone() }.to_string())
+        image
+            .names
+            .iter()
+            .any(|other| other.to_string() == Reference { digest: None, ..name.clone() }.to_string())
     });
     let is_last = by_name.is_none() || image.names.len() <= 1;
     if is_last && let Some(container) = in_use(image.id()) {
@@ -173,7 +176,10 @@ pub fn check(store: &Store, repair: bool) -> Result<Vec<Problem>> {
         };
         for part in std::iter::once(&manifest.config).chain(&manifest.layers) {
             if !store.has(&part.digest) {
-                found(format!("image {name}: blob {} is missing; pull or load it again", part.digest), &mut || false);
+                found(
+                    format!("image {name}: blob {} is missing; pull or load it again", part.digest),
+                    &mut || false,
+                );
             }
         }
     }
@@ -215,7 +221,8 @@ mod tests {
         let one = image(&store, "one", &["base", "one"]);
         let two = image(&store, "two", &["base", "two"]);
         assert_eq!(one.manifest.layers[0], two.manifest.layers[0]);
-        let unpacked = || fs::read_dir(store.layers_dir()).unwrap().flatten().filter(|e| e.path().is_dir()).count();
+        let unpacked =
+            || fs::read_dir(store.layers_dir()).unwrap().flatten().filter(|e| e.path().is_dir()).count();
         assert_eq!(unpacked(), 3);
         let (said, freed) = remove(&store, "one", false, |_| None).unwrap();
         assert_eq!(said, ["Untagged: one:latest".to_owned(), format!("Deleted: {}", one.id())]);
@@ -230,7 +237,8 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         let one = image(&store, "one", &["base"]);
         for force in [false, true] {
-            let error = remove(&store, one.id().short(), force, |_| Some("busy".into())).unwrap_err().to_string();
+            let error =
+                remove(&store, one.id().short(), force, |_| Some("busy".into())).unwrap_err().to_string();
             assert!(error.contains("container busy"), "{error}");
         }
         assert!(store.find("one").is_ok());

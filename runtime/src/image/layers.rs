@@ -81,7 +81,13 @@ impl Store {
         }
     }
 
-    fn unpack_into(&self, into: &Path, layer: &Descriptor, diff_id: &Digest, devices: bool) -> Result<Extracted> {
+    fn unpack_into(
+        &self,
+        into: &Path,
+        layer: &Descriptor,
+        diff_id: &Digest,
+        devices: bool,
+    ) -> Result<Extracted> {
         let mut packed = Hashing::new(self.open_blob(&layer.digest)?);
         let mut plain = Hashing::new(decompress(&mut packed)?);
         let contents = Contents { devices, whiteouts: true };

@@ -49,7 +49,9 @@ impl FromStr for Reference {
             None => (text, None),
         };
         let (registry, path) = match rest.split_once('/') {
-            Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => (first, path.to_owned()),
+            Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => {
+                (first, path.to_owned())
+            }
             Some(_) => (DEFAULT_REGISTRY, rest.to_owned()),
             None => (DEFAULT_REGISTRY, format!("library/{rest}")),
         };
@@ -59,7 +61,9 @@ impl FromStr for Reference {
         };
         let is_word = |word: &str| {
             !word.is_empty()
-                && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte))
+                && word
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte))
                 && word.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
         };
         if repository.strip_prefix("library/") == Some("") {

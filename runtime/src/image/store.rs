@@ -244,7 +244,8 @@ impl Store {
         let _lock = self.lock("index.lock", FlockArg::LockExclusive)?;
         let mut index = self.index()?;
         let outcome = change(&mut index)?;
-        let text = serde_json::to_vec_pretty(&index).map_err(|error| Error::new(format!("writing JSON: {error}")))?;
+        let text = serde_json::to_vec_pretty(&index)
+            .map_err(|error| Error::new(format!("writing JSON: {error}")))?;
         self.replace(&self.root.join("index.json"), &text)?;
         Ok(outcome)
     }
@@ -332,7 +333,9 @@ impl Store {
         let mut found: Vec<Image> = Vec::new();
         if digits.len() >= 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             found = self.images()?;
-            found.retain(|image| image.id().hex().starts_with(digits) || image.entry.digest.hex().starts_with(digits));
+            found.retain(|image| {
+                image.id().hex().starts_with(digits) || image.entry.digest.hex().starts_with(digits)
+            });
             found.dedup_by(|one, other| one.id() == other.id());
         }
         match found.len() {
@@ -358,7 +361,9 @@ pub(super) fn set_name(index: &mut Index, manifest: &Descriptor, name: &Referenc
 
 /// Takes a name away; says whether there was one.
 pub(super) fn drop_name(index: &mut Index, text: &str) -> bool {
-    let Some(position) = index.manifests.iter().position(|entry| entry.name() == Some(text)) else { return false };
+    let Some(position) = index.manifests.iter().position(|entry| entry.name() == Some(text)) else {
+        return false;
+    };
     let digest = index.manifests[position].digest.clone();
     if index.manifests.iter().filter(|entry| entry.digest == digest).count() > 1 {
         index.manifests.remove(position);

@@ -137,7 +137,9 @@ impl Index {
     pub fn for_this_machine(&self) -> Result<&Descriptor> {
         let fits = |platform: &Platform| platform.os == "linux" && platform.architecture == architecture();
         let found = self.manifests.iter().find(|entry| entry.platform.as_ref().is_some_and(fits));
-        let only = || (self.manifests.len() == 1 && self.manifests[0].platform.is_none()).then(|| &self.manifests[0]);
+        let only = || {
+            (self.manifests.len() == 1 && self.manifests[0].platform.is_none()).then(|| &self.manifests[0])
+        };
         found.or_else(only).ok_or_else(|| {
             let there: Vec<_> = self
                 .manifests
@@ -145,8 +147,10 @@ impl Index {
                 .filter_map(|entry| entry.platform.as_ref())
                 .map(|platform| format!("{}/{}", platform.os, platform.architecture))
                 .collect();
-            Error::new(format!("the image has nothing for linux/{}", architecture()))
-                .remedy(format!("it has {}", if there.is_empty() { "no platform at all".into() } else { there.join(", ") }))
+            Error::new(format!("the image has nothing for linux/{}", architecture())).remedy(format!(
+                "it has {}",
+                if there.is_empty() { "no platform at all".into() } else { there.join(", ") }
+            ))
         })
     }
 }

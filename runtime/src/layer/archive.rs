@@ -43,6 +43,8 @@ pub struct Style<'a> {
     pub mode: Option<u32>,
     /// Without an entry for the root: its target keeps its own attributes.
     pub rootless: bool,
+    /// The path of a single file is a descriptor's, and means what that refers to.
+    pub through: bool,
     /// No times: what differs in them alone gives the same bytes.
     pub timeless: bool,
     /// Which paths are written, told whether they are directories; all if absent.
@@ -82,7 +84,7 @@ pub fn write_some(root: &Path, style: &Style<'_>, to: impl Write) -> Result<()> 
         let metadata = fs::metadata(root).doing(|| format!("reading {}", root.display()))?;
         let mut top = style.header(&metadata);
         top.set_entry_type(EntryType::Directory);
-        attributes(&mut archive, root, &metadata)
+        attributes(&mut archive, root, &metadata, true)
             .and_then(|()| archive.append_data(&mut top, "./", std::io::empty()))
             .doing(|| "storing the root")?;
     }
@@ -105,7 +107,8 @@ pub fn write_some(root: &Path, style: &Style<'_>, to: impl Write) -> Result<()> 
 pub fn write_one(path: &Path, name: &Path, style: &Style<'_>, to: impl Write) -> Result<()> {
     let mut archive = Builder::new(to);
     let doing = || format!("storing {}", name.display());
-    let metadata = fs::symlink_metadata(path).doing(doing)?;
+    let metadata =
+        if style.through { fs::metadata(path) } else { fs::symlink_metadata(path) }.doing(doing)?;
     store(&mut archive, path, name, &metadata, style).doing(doing)?;
     archive.finish().doing(|| "finishing the archive")
 }
@@ -142,7 +145,9 @@ pub fn through_pipe(into: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()
         match (extracted, written) {
             (Ok(_), written) => written,
             // The reader ends where the writer failed, and the writer where the reader did: the cause comes first.
-            (Err(read), Err(written)) if written.errno() != Some(libc::EPIPE) => Err(Error::new(format!("{written} ({read})"))),
+            (Err(read), Err(written)) if written.errno() != Some(libc::EPIPE) => {
+                Err(Error::new(format!("{written} ({read})")))
+            }
             (Err(read), _) => Err(read),
         }
     })
@@ -164,7 +169,7 @@ fn entry(
     let full = upper.join(&change.path);
     let mut header = style.header(metadata);
     if metadata.is_dir() {
-        attributes(archive, &full, metadata)?;
+        attributes(archive, &full, metadata, false)?;
         header.set_entry_type(EntryType::Directory);
         archive.append_data(&mut header, &change.path, std::io::empty())?;
         if change.what == What::SetOpaque {
@@ -200,7 +205,7 @@ fn store(
         // It means nothing without the process that listens on it.
         return Ok(());
     }
-    attributes(archive, full, metadata)?;
+    attributes(archive, full, metadata, style.through)?;
     if kind.is_file() {
         header.set_entry_type(EntryType::Regular);
         header.set_size(metadata.size());
@@ -230,11 +235,17 @@ fn header(metadata: &Metadata) -> Header {
 }
 
 /// Extended attributes, but not those by which the overlay itself keeps its books.
-fn attributes(archive: &mut Builder<impl Write>, full: &Path, metadata: &Metadata) -> std::io::Result<()> {
+fn attributes(
+    archive: &mut Builder<impl Write>,
+    full: &Path,
+    metadata: &Metadata,
+    through: bool,
+) -> std::io::Result<()> {
     if metadata.file_type().is_symlink() {
         return Ok(());
     }
-    let mut names: Vec<_> = match xattr::list(full) {
+    let listed = if through { xattr::list_deref(full) } else { xattr::list(full) };
+    let mut names: Vec<_> = match listed {
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(()),
         names => names?.collect(),
     };
@@ -245,7 +256,8 @@ fn attributes(archive: &mut Builder<impl Write>, full: &Path, metadata: &Metadat
         if text.starts_with("trusted.overlay.") || text.starts_with("user.overlay.") {
             continue;
         }
-        if let Some(value) = xattr::get(full, &name)? {
+        let value = if through { xattr::get_deref(full, &name) } else { xattr::get(full, &name) };
+        if let Some(value) = value? {
             found.push((format!("SCHILY.xattr.{text}"), value));
         }
     }

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr,
-    linkat, makedev, mkdirat, mknodat, openat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
+    fsetxattr, linkat, makedev, mkdirat, mknodat, openat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
@@ -65,7 +65,8 @@ pub struct Extracted {
 /// than the limits. What was unpacked before it stays, for the caller to remove with the directory.
 pub fn extract(archive: impl Read, into: &Path, contents: Contents, limits: Limits) -> Result<Extracted> {
     let mut archive = Archive::new(Guard::new(archive, limits.bytes));
-    let mut unpack = Unpack { tree: Tree::open(into)?, contents, limits, done: Extracted::default(), dirs: Vec::new() };
+    let mut unpack =
+        Unpack { tree: Tree::open(into)?, contents, limits, done: Extracted::default(), dirs: Vec::new() };
     let doing = || format!("reading the archive for {}", into.display());
     let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     let mut all = || {
@@ -107,7 +108,11 @@ impl Unpack {
             return Err(refused(&path, &format!("with it {} bytes would be unpacked", self.done.bytes)));
         }
         if path.as_os_str().is_empty() {
-            return if kind.is_dir() { self.root(entry) } else { Err(refused(&path, "the root must be a directory")) };
+            return if kind.is_dir() {
+                self.root(entry)
+            } else {
+                Err(refused(&path, "the root must be a directory"))
+            };
         }
         if self.contents.whiteouts && self.whiteout(&path)? {
             return Ok(());
@@ -122,7 +127,8 @@ impl Unpack {
         let doing = || format!("marking {} as deleted", path.display());
         if hidden == b".wh..opq" {
             let parent = self.tree.parent_of(path)?.0;
-            let opened = openat(parent, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+            let opened =
+                openat(parent, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
             let opened = opened.doing(doing)?;
             fsetxattr(&opened, OPAQUE, b"y", XattrFlags::empty())
                 .doing(|| format!("marking the directory of {} as opaque", path.display()))
@@ -164,7 +170,8 @@ impl Unpack {
         }
         if kind.is_character_special() || kind.is_block_special() || kind.is_fifo() {
             let number = |field: io::Result<Option<u32>>| field.ok().flatten().unwrap_or(0);
-            let device = makedev(number(entry.header().device_major()), number(entry.header().device_minor()));
+            let device =
+                makedev(number(entry.header().device_major()), number(entry.header().device_minor()));
             let kind = match kind {
                 EntryType::Fifo => FileType::Fifo,
                 _ if !devices => {
@@ -186,8 +193,7 @@ impl Unpack {
             return Err(refused(path, &format!("its type '{}' is unknown", char::from(kind.as_byte()))));
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file =
-            File::from(openat(parent, &name, flags, Mode::from_raw_mode(0o600)).doing(doing)?);
+        let mut file = File::from(openat(parent, &name, flags, Mode::from_raw_mode(0o600)).doing(doing)?);
         fill(entry, &mut file).doing(doing)?;
         metadata.apply(&file, path)
     }
@@ -215,8 +221,13 @@ impl Unpack {
 
     fn root<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<()> {
         let metadata = Metadata::of(entry, Path::new("/"))?;
-        let opened = openat(self.tree.root(), ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .doing(|| "opening the tree's root")?;
+        let opened = openat(
+            self.tree.root(),
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .doing(|| "opening the tree's root")?;
         metadata.apply(&opened, Path::new("/"))?;
         self.dirs.push((PathBuf::new(), metadata.time));
         Ok(())
@@ -263,7 +274,8 @@ impl Unpack {
             let doing = || format!("setting the time of {}", path.display());
             let times = Timestamps { last_access: time, last_modification: time };
             if path.as_os_str().is_empty() {
-                let opened = openat(self.tree.root(), ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).doing(doing)?;
+                let opened = openat(self.tree.root(), ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                    .doing(doing)?;
                 rustix::fs::futimens(&opened, &times).doing(doing)?;
                 continue;
             }
@@ -343,14 +355,18 @@ impl Metadata {
             }
         }
         for (name, _) in &attributes {
-            if name.starts_with("trusted.overlay.") || name.starts_with("user.overlay.") || name.contains('\0') {
+            if name.starts_with("trusted.overlay.")
+                || name.starts_with("user.overlay.")
+                || name.contains('\0')
+            {
                 return Err(refused(path, &format!("its attribute {name} would steer the overlay")));
             }
         }
         let header = entry.header();
         // Archivers leave out what is 0.
         let is_blank = |field: &[u8]| field.iter().all(|byte| matches!(byte, 0 | b' '));
-        let number = |field: &[u8], value: io::Result<u64>| if is_blank(field) { Ok(0) } else { value.doing(doing) };
+        let number =
+            |field: &[u8], value: io::Result<u64>| if is_blank(field) { Ok(0) } else { value.doing(doing) };
         let raw = header.as_old();
         let id = |value: Result<u64>, what: &str| {
             let value = value?;
@@ -435,7 +451,8 @@ mod tests {
         std::fs::create_dir(&tree).unwrap();
         std::fs::write(around.path().join("outside"), "untouched").unwrap();
         let error = extract(archive(entries).as_slice(), &tree, PLAIN, ALL).unwrap_err().to_string();
-        let left: Vec<_> = std::fs::read_dir(around.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(around.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
         assert_eq!(std::fs::read_to_string(around.path().join("outside")).unwrap(), "untouched");
         error
@@ -478,7 +495,9 @@ mod tests {
         let small = Limits { bytes: 4000, entries: 10 };
         assert!(extract(bytes.as_slice(), dir.path(), PLAIN, small).is_err());
         let few = Limits { bytes: 1 << 20, entries: 0 };
-        assert!(extract(bytes.as_slice(), dir.path(), PLAIN, few).unwrap_err().to_string().contains("number 1"));
+        assert!(
+            extract(bytes.as_slice(), dir.path(), PLAIN, few).unwrap_err().to_string().contains("number 1")
+        );
     }
 
     #[test]

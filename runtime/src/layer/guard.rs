@@ -109,11 +109,15 @@ impl<R: Read> Guard<R> {
             None => stated?,
         };
         if describes && size > LARGEST_EXTENSION {
-            return Err(refused(format!("an extended header of {size} bytes; at most {LARGEST_EXTENSION} are read")));
+            return Err(refused(format!(
+                "an extended header of {size} bytes; at most {LARGEST_EXTENSION} are read"
+            )));
         }
         // Only these can change where the next entry ends.
         let keeps = kind.is_some_and(|kind| kind.is_pax_local_extensions());
-        let left = size.checked_next_multiple_of(BLOCK as u64).ok_or_else(|| refused("a size beyond all disks".into()))?;
+        let left = size
+            .checked_next_multiple_of(BLOCK as u64)
+            .ok_or_else(|| refused("a size beyond all disks".into()))?;
         self.at = if left == 0 { At::Header } else { At::Body { left, size, kept: keeps.then(Vec::new) } };
         Ok(())
     }

@@ -97,12 +97,16 @@ impl Tree {
                     let dir = if above.as_os_str().is_empty() {
                         mkdirat(&self.root, part.as_os_str(), Mode::from_raw_mode(0o755))
                     } else {
-                        self.beneath(&above).and_then(|dir| mkdirat(dir, part.as_os_str(), Mode::from_raw_mode(0o755)))
+                        self.beneath(&above)
+                            .and_then(|dir| mkdirat(dir, part.as_os_str(), Mode::from_raw_mode(0o755)))
                     };
                     dir.doing(|| format!("making {}", below.display()))?;
                 }
                 Err(Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => {
-                    return Err(refused(path, "its way leads through something that is no directory of the archive"));
+                    return Err(refused(
+                        path,
+                        "its way leads through something that is no directory of the archive",
+                    ));
                 }
                 opened => drop(opened.doing(|| format!("opening {}", below.display()))?),
             }

@@ -129,8 +129,9 @@ impl Networks {
     /// There is none of that name.
     pub fn find(&self, name: &str) -> Result<Network> {
         self.list()?.into_iter().find(|network| network.name == name).ok_or_else(|| {
-            Error::new(format!("there is no network '{name}'"))
-                .remedy(format!("`plim network create {name}` makes one; none, host and container:NAME are others"))
+            Error::new(format!("there is no network '{name}'")).remedy(format!(
+                "`plim network create {name}` makes one; none, host and container:NAME are others"
+            ))
         })
     }
 
@@ -208,9 +209,11 @@ impl Networks {
         let device = format!("plv{}", &id[..11.min(id.len())]);
         link::make_pair_into(&device, "eth0", &namespace)?;
         let attached = Attached { namespace, address, device };
-        let wired = link::plug(&attached.device, &network.bridge()).and_then(|()| link::set_up(&attached.device));
+        let wired =
+            link::plug(&attached.device, &network.bridge()).and_then(|()| link::set_up(&attached.device));
         let inside = wired.and_then(|()| {
-            setns(&attached.namespace, CloneFlags::CLONE_NEWNET).doing(|| "entering the network namespace")?;
+            setns(&attached.namespace, CloneFlags::CLONE_NEWNET)
+                .doing(|| "entering the network namespace")?;
             let configured =
                 link::bring_up("eth0", address, PREFIX).and_then(|()| link::default_route(network.gateway()));
             back()?;
@@ -234,7 +237,9 @@ impl Networks {
 
     fn assemble(&self, network: &Network) -> Result<()> {
         let bridge = network.bridge();
-        if Path::new("/sys/class/net").join(&bridge).exists() || nix::net::if_::if_nametoindex(bridge.as_str()).is_ok() {
+        if Path::new("/sys/class/net").join(&bridge).exists()
+            || nix::net::if_::if_nametoindex(bridge.as_str()).is_ok()
+        {
             return Ok(());
         }
         link::make_bridge(&bridge)?;

@@ -151,7 +151,11 @@ pub(super) fn plug(link: &str, bridge: &str) -> Result<()> {
 /// The kernel refuses.
 pub fn remove(link: &str) -> Result<()> {
     let Ok(number) = index(link) else { return Ok(()) };
-    match Netlink::open(SockProtocol::NetlinkRoute)?.request(&Message::new(RTM_DELLINK, 0, &device(number, 0))) {
+    match Netlink::open(SockProtocol::NetlinkRoute)?.request(&Message::new(
+        RTM_DELLINK,
+        0,
+        &device(number, 0),
+    )) {
         Err(Errno::ENODEV) => Ok(()),
         removed => removed.map(drop).doing(|| format!("removing {link}")),
     }

@@ -50,7 +50,8 @@ impl FromStr for Port {
 
     fn from_str(text: &str) -> Result<Self> {
         let bad = |why: String| {
-            Error::new(format!("-p {text}: {why}")).remedy("ports look like [ADDRESS:][HOST-PORT:]PORT[/tcp|/udp]")
+            Error::new(format!("-p {text}: {why}"))
+                .remedy("ports look like [ADDRESS:][HOST-PORT:]PORT[/tcp|/udp]")
         };
         let (rest, protocol) = match text.rsplit_once('/') {
             None => (text, Protocol::Tcp),

@@ -117,9 +117,9 @@ impl Build {
                 both.iter().find(|path| path.exists()).unwrap_or(&both[0]).clone()
             }
         };
-        let text = std::fs::read_to_string(&path)
-            .doing(|| format!("reading {}", path.display()))
-            .or_advise(|| "name the Dockerfile with -f, and the directory with its files as the last argument")?;
+        let text = std::fs::read_to_string(&path).doing(|| format!("reading {}", path.display())).or_advise(
+            || "name the Dockerfile with -f, and the directory with its files as the last argument",
+        )?;
         let shown = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok((text, shown, Some(path)))
     }

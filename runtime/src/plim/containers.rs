@@ -98,9 +98,14 @@ impl Ps {
         let state = engine.state(&record.id);
         let status = match phase {
             Phase::Created => "Created".to_owned(),
-            Phase::Running => format!("Up {}", show_age(state.started.as_deref().unwrap_or("")).replace(" ago", "")),
+            Phase::Running => {
+                format!("Up {}", show_age(state.started.as_deref().unwrap_or("")).replace(" ago", ""))
+            }
             Phase::Paused => {
-                format!("Up {} (Paused)", show_age(state.started.as_deref().unwrap_or("")).replace(" ago", ""))
+                format!(
+                    "Up {} (Paused)",
+                    show_age(state.started.as_deref().unwrap_or("")).replace(" ago", "")
+                )
             }
             Phase::Exited => format!(
                 "Exited ({}) {}",
@@ -145,8 +150,13 @@ impl Ps {
                 "status" => phase.to_string() == value,
                 "ancestor" => record.image == value || record.image_id.hex().starts_with(value),
                 "label" => {
-                    let (key, wanted) = value.split_once('=').map_or((value, None), |(key, value)| (key, Some(value)));
-                    record.config.labels.get(key).is_some_and(|found| wanted.is_none_or(|wanted| found == wanted))
+                    let (key, wanted) =
+                        value.split_once('=').map_or((value, None), |(key, value)| (key, Some(value)));
+                    record
+                        .config
+                        .labels
+                        .get(key)
+                        .is_some_and(|found| wanted.is_none_or(|wanted| found == wanted))
                 }
                 other => {
                     return Err(Error::new(format!("--filter {other} is unknown"))
@@ -181,14 +191,19 @@ impl Logs {
         let record = engine.find(&self.container)?;
         let tail = match self.tail.as_str() {
             "all" => None,
-            number => Some(number.parse().map_err(|_| Error::new(format!("--tail {number}: it is a number, or all")))?),
+            number => Some(
+                number.parse().map_err(|_| Error::new(format!("--tail {number}: it is a number, or all")))?,
+            ),
         };
         let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
         let mut written = Ok(());
         read_log(engine, &record, Follow { follow: self.follow, tail }, |line| {
             let to: &mut dyn Write = if line.stream == Stream::Stdout { &mut out } else { &mut err };
             let time = if self.timestamps { format!("{} ", line.time) } else { String::new() };
-            written = to.write_all(time.as_bytes()).and_then(|()| to.write_all(&line.bytes)).and_then(|()| to.flush());
+            written = to
+                .write_all(time.as_bytes())
+                .and_then(|()| to.write_all(&line.bytes))
+                .and_then(|()| to.flush());
             written.is_ok()
         })?;
         written.doing(|| "writing the log")
@@ -358,7 +373,9 @@ impl Stats {
     fn measure(&self, engine: &Engine) -> Result<Vec<Vec<String>>> {
         let mut chosen = Vec::new();
         if self.names.is_empty() {
-            chosen.extend(engine.containers()?.into_iter().filter(|record| engine.phase(&record.id) == Phase::Running));
+            chosen.extend(
+                engine.containers()?.into_iter().filter(|record| engine.phase(&record.id) == Phase::Running),
+            );
         }
         for name in &self.names {
             chosen.push(engine.find(name)?);
@@ -377,7 +394,10 @@ impl Stats {
         let mut rows = Vec::new();
         for (record, container, before) in live {
             let (after, wall) = (container.stats(), start.elapsed());
-            let used = after.cpu_usage_ns.zip(before.cpu_usage_ns).map(|(after, before)| after.saturating_sub(before));
+            let used = after
+                .cpu_usage_ns
+                .zip(before.cpu_usage_ns)
+                .map(|(after, before)| after.saturating_sub(before));
             let shown = |value: Option<u64>| value.map_or("-".to_owned(), show_bytes);
             #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a second or so")]
             let cpu = used.map_or("-".to_owned(), |used| {

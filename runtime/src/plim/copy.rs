@@ -54,7 +54,9 @@ fn end(text: &str) -> End {
     }
     match text.split_once(':') {
         // A path may hold a colon too, but then it begins with a dot or a slash.
-        Some((name, path)) if !text.starts_with(['/', '.']) => End::Container(name.to_owned(), PathBuf::from(path)),
+        Some((name, path)) if !text.starts_with(['/', '.']) => {
+            End::Container(name.to_owned(), PathBuf::from(path))
+        }
         _ => End::Here(PathBuf::from(text)),
     }
 }
@@ -70,14 +72,17 @@ impl Cp {
                     End::Here(to) => from.copy_to(&Target::here(&to, &from)?),
                     End::Stream => from.write(&mut std::io::stdout().lock()),
                     End::Container(..) => {
-                        Err(Error::new("both ends are in containers").remedy("copy to this machine in between"))
+                        Err(Error::new("both ends are in containers")
+                            .remedy("copy to this machine in between"))
                     }
                 }
             }
             (from, End::Container(name, path)) => {
                 let record = engine.find(&name)?;
                 if record.host.read_only {
-                    return Err(Error::new(format!("the root file system of container '{name}' is read-only")));
+                    return Err(Error::new(format!(
+                        "the root file system of container '{name}' is read-only"
+                    )));
                 }
                 // A path of this machine is meant as seen from here, not from where the container's layers are mounted.
                 let from = match from {
@@ -94,7 +99,8 @@ impl Cp {
                     }
                 }
             }
-            _ => Err(Error::new("neither end is in a container").remedy("plim cp CONTAINER:PATH PATH, or the other way")),
+            _ => Err(Error::new("neither end is in a container")
+                .remedy("plim cp CONTAINER:PATH PATH, or the other way")),
         }
     }
 }
@@ -124,13 +130,18 @@ impl Source {
             let shown = path.file_name().map(PathBuf::from).unwrap_or_default();
             return Ok(Self { dir, name: shown, is_dir: metadata.is_dir(), contents: metadata.is_dir() });
         }
-        let metadata = fs::symlink_metadata(place.join(&name)).doing(|| format!("looking at {}", path.display()))?;
+        let metadata =
+            fs::symlink_metadata(place.join(&name)).doing(|| format!("looking at {}", path.display()))?;
         Ok(Self { dir: File::from(opened), name, is_dir: metadata.is_dir(), contents })
     }
 
     fn here(path: &Path, follow: bool) -> Result<Self> {
         let contents = path.as_os_str().as_encoded_bytes().ends_with(b"/.");
-        let real = if follow { path.canonicalize().doing(|| format!("opening {}", path.display()))? } else { path.to_owned() };
+        let real = if follow {
+            path.canonicalize().doing(|| format!("opening {}", path.display()))?
+        } else {
+            path.to_owned()
+        };
         let metadata = fs::symlink_metadata(&real).doing(|| format!("opening {}", path.display()))?;
         let name = real.file_name().map(PathBuf::from);
         let (parent, name) = match name {
@@ -186,7 +197,8 @@ impl Target {
         } else if wants_dir && !from.is_dir {
             return Err(Error::new(format!("there is no directory {} in the container", path.display())));
         }
-        let name = path.file_name().ok_or_else(|| Error::new(format!("'{}' ends in no name", path.display())))?;
+        let name =
+            path.file_name().ok_or_else(|| Error::new(format!("'{}' ends in no name", path.display())))?;
         let parent = root.find(path.parent().unwrap_or(Path::new("/")))?;
         Self::new_in(File::from(parent), Path::new(name), from, path)
     }
@@ -196,7 +208,8 @@ impl Target {
             let dir = File::open(path).doing(|| format!("opening {}", path.display()))?;
             return Self::in_dir(dir, from, path);
         }
-        let name = path.file_name().ok_or_else(|| Error::new(format!("'{}' ends in no name", path.display())))?;
+        let name =
+            path.file_name().ok_or_else(|| Error::new(format!("'{}' ends in no name", path.display())))?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let dir = File::open(parent).doing(|| format!("opening {}", parent.display()))?;
         Self::new_in(dir, Path::new(name), from, path)
@@ -244,7 +257,9 @@ mod tests {
 
     #[test]
     fn ends_are_told_apart() {
-        assert!(matches!(end("web:/etc"), End::Container(name, path) if name == "web" && path == Path::new("/etc")));
+        assert!(
+            matches!(end("web:/etc"), End::Container(name, path) if name == "web" && path == Path::new("/etc"))
+        );
         assert!(matches!(end("./a:b"), End::Here(_)));
         assert!(matches!(end("/a:b"), End::Here(_)));
         assert!(matches!(end("-"), End::Stream));

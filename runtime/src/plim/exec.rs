@@ -92,22 +92,32 @@ impl Exec {
             let name = variable.split('=').next().unwrap_or_default();
             process.env.retain(|entry| entry.split('=').next() != Some(name));
             let value = variable.contains('=').then(|| variable.clone());
-            process.env.extend(value.or_else(|| std::env::var(name).ok().map(|value| format!("{name}={value}"))));
+            process
+                .env
+                .extend(value.or_else(|| std::env::var(name).ok().map(|value| format!("{name}={value}"))));
         }
         if let Some(dir) = &self.workdir {
             process.cwd = dir.into();
         }
         let root = Root::open(std::path::Path::new(&format!("/proc/{}/root", container.state().pid)))?;
         let identity = Identity::find(&root, self.user.as_deref().unwrap_or(default_user))?;
-        process.user =
-            User { uid: identity.uid, gid: identity.gid, umask: None, additional_gids: identity.groups.clone() };
+        process.user = User {
+            uid: identity.uid,
+            gid: identity.gid,
+            umask: None,
+            additional_gids: identity.groups.clone(),
+        };
         let mut bounding = process.capabilities.take().unwrap_or_default().bounding;
         if self.privileged {
             bounding = caps::all().into_iter().map(|capability| capability.to_string()).collect();
         }
         let own = if identity.uid == 0 { bounding.clone() } else { Vec::new() };
-        process.capabilities =
-            Some(Capabilities { bounding, effective: own.clone(), permitted: own, ..Capabilities::default() });
+        process.capabilities = Some(Capabilities {
+            bounding,
+            effective: own.clone(),
+            permitted: own,
+            ..Capabilities::default()
+        });
         if !process.env.iter().any(|entry| entry.starts_with("HOME=")) || self.user.is_some() {
             process.env.retain(|entry| !entry.starts_with("HOME="));
             process.env.push(format!("HOME={}", identity.home));

@@ -177,7 +177,10 @@ impl Save {
 }
 
 /// Writes to a file, which appears only when it is whole, or to standard output if that is no terminal.
-pub(super) fn write_out(file: Option<&PathBuf>, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub(super) fn write_out(
+    file: Option<&PathBuf>,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
     let Some(path) = file else {
         if std::io::stdout().is_terminal() {
             return Err(Error::new("an archive is nothing for a terminal").remedy("name a file with -o"));
@@ -217,7 +220,8 @@ fn read_in(file: Option<&str>) -> Result<Box<dyn Read + Send>> {
             Ok(Box::new(std::io::stdin()))
         }
         Some(path) => {
-            let file = File::open(path).doing(|| format!("opening {path}")).or_advise(|| "is the name right?")?;
+            let file =
+                File::open(path).doing(|| format!("opening {path}")).or_advise(|| "is the name right?")?;
             Ok(Box::new(file))
         }
     }

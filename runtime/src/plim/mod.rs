@@ -154,7 +154,13 @@ pub fn main() -> ExitCode {
             let _ = error.print();
             // For `run` Docker documents 125 for whatever goes wrong before the container.
             let is_run = std::env::args().any(|argument| argument == "run");
-            return ExitCode::from(if !error.use_stderr() { 0 } else if is_run { 125 } else { 1 });
+            return ExitCode::from(if !error.use_stderr() {
+                0
+            } else if is_run {
+                125
+            } else {
+                1
+            });
         }
     };
     match dispatch(arguments) {
@@ -229,7 +235,8 @@ fn dispatch(arguments: Arguments) -> Outcome {
 /// A number of bytes, as `--memory` takes it: a number and one of b, k, m, g.
 fn parse_bytes(text: &str) -> Result<u64> {
     let bad = || {
-        Error::new(format!("'{text}' is no size")).remedy("sizes are a number and one of b, k, m, g, such as 64m")
+        Error::new(format!("'{text}' is no size"))
+            .remedy("sizes are a number and one of b, k, m, g, such as 64m")
     };
     let lower = text.to_lowercase();
     let digits = lower.trim_end_matches("ib").trim_end_matches('b');

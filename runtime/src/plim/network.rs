@@ -53,9 +53,14 @@ impl Network {
                 }
             }
             Self::Inspect { names } => {
-                let all =
-                    names.iter().map(|name| network_value(engine, &networks.find(name)?)).collect::<Result<Vec<_>>>()?;
-                println!("{}", serde_json::to_string_pretty(&all).map_err(|error| Error::new(error.to_string()))?);
+                let all = names
+                    .iter()
+                    .map(|name| network_value(engine, &networks.find(name)?))
+                    .collect::<Result<Vec<_>>>()?;
+                println!(
+                    "{}",
+                    serde_json::to_string_pretty(&all).map_err(|error| Error::new(error.to_string()))?
+                );
             }
             Self::Rm { names } => each(names, |name| {
                 networks.remove(name, &engine.users_of_network(name)?)?;

@@ -176,7 +176,10 @@ impl Push {
         if self.quiet {
             println!("{}", pushed.digest);
         } else {
-            println!("{tag}: digest: {} ({} sent, {} there already)", pushed.digest, pushed.sent, pushed.skipped);
+            println!(
+                "{tag}: digest: {} ({} sent, {} there already)",
+                pushed.digest, pushed.sent, pushed.skipped
+            );
         }
         Ok(())
     }

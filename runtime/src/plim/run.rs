@@ -256,7 +256,9 @@ fn attached(engine: &Engine, record: &Record, input: bool) -> Outcome {
     let own = |error| (error, 125);
     let size = record.host.tty.then(|| terminal::size(std::io::stdin())).flatten();
     if record.host.tty && record.host.interactive && !std::io::stdin().is_terminal() {
-        return Err(own(Error::new("-t needs a terminal, and standard input is none").remedy("leave -t out")));
+        return Err(
+            own(Error::new("-t needs a terminal, and standard input is none").remedy("leave -t out")),
+        );
     }
     let signals = Signals::block().map_err(own)?;
     let attach = Attach { input: record.host.interactive && input, output: true, size };
@@ -347,15 +349,19 @@ impl Options {
         }
         let mut env = Vec::new();
         for path in &self.env_file {
-            let text = std::fs::read_to_string(path).doing(|| format!("--env-file: reading {}", path.display()))?;
-            let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+            let text =
+                std::fs::read_to_string(path).doing(|| format!("--env-file: reading {}", path.display()))?;
+            let lines =
+                text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
             env.extend(lines.map(str::to_owned));
         }
         env.extend(self.env);
         Ok(engine::Create {
             image: self.image,
             command: self.command,
-            entrypoint: self.entrypoint.map(|program| if program.is_empty() { Vec::new() } else { vec![program] }),
+            entrypoint: self
+                .entrypoint
+                .map(|program| if program.is_empty() { Vec::new() } else { vec![program] }),
             name: self.name,
             env,
             user: self.user,
@@ -387,12 +393,18 @@ impl Options {
         let pid_host = match self.pid.as_deref() {
             None | Some("" | "private") => false,
             Some("host") => true,
-            Some(other) => return Err(Error::new(format!("--pid {other} is unknown")).remedy("host is known")),
+            Some(other) => {
+                return Err(Error::new(format!("--pid {other} is unknown")).remedy("host is known"));
+            }
         };
         let ports = self.publish.iter().map(|text| text.parse()).collect::<Result<Vec<_>>>()?;
-        let own_network = !matches!(self.network.as_str(), "none" | "host") && !self.network.starts_with("container:");
+        let own_network =
+            !matches!(self.network.as_str(), "none" | "host") && !self.network.starts_with("container:");
         if !ports.is_empty() && !own_network {
-            return Err(Error::new(format!("-p needs a network of the container's own, and --network is {}", self.network)));
+            return Err(Error::new(format!(
+                "-p needs a network of the container's own, and --network is {}",
+                self.network
+            )));
         }
         let sysctls: BTreeMap<String, String> =
             self.sysctl.iter().map(|text| parse_sysctl(text)).collect::<Result<_>>()?;
@@ -493,7 +505,8 @@ impl Options {
 
 /// Whether limits of swap can be set: cgroup v1 needs a boot parameter for it on some kernels.
 fn swap_is_counted() -> bool {
-    let files = ["/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", "/sys/fs/cgroup/memory.memsw.limit_in_bytes"];
+    let files =
+        ["/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", "/sys/fs/cgroup/memory.memsw.limit_in_bytes"];
     std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
         || files.iter().any(|file| std::path::Path::new(file).exists())
 }
@@ -501,7 +514,8 @@ fn swap_is_counted() -> bool {
 #[cfg(feature = "registry")]
 fn pull(store: &Store, image: &str) -> Result<()> {
     let name: crate::image::Reference = image.parse()?;
-    let registry = crate::image::registry::Registry::open(&name.registry, &crate::image::registry::Access::default())?;
+    let registry =
+        crate::image::registry::Registry::open(&name.registry, &crate::image::registry::Access::default())?;
     registry.pull(store, &name, &crate::progress::Progress::new(false)).map(drop)
 }
 
@@ -512,12 +526,14 @@ fn pull(store: &Store, image: &str) -> Result<()> {
 
 fn parse_sysctl(text: &str) -> Result<(String, String)> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
-    let (name, value) = pair.ok_or_else(|| Error::new(format!("--sysctl {text}: it looks like NAME=VALUE")))?;
+    let (name, value) =
+        pair.ok_or_else(|| Error::new(format!("--sysctl {text}: it looks like NAME=VALUE")))?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
 fn parse_ulimit(text: &str) -> Result<Rlimit> {
-    let bad = || Error::new(format!("--ulimit {text}: it looks like NAME=SOFT[:HARD], such as nofile=1024:2048"));
+    let bad =
+        || Error::new(format!("--ulimit {text}: it looks like NAME=SOFT[:HARD], such as nofile=1024:2048"));
     let (name, values) = text.split_once('=').ok_or_else(bad)?;
     let number = |value: &str| match value {
         "-1" | "unlimited" => Ok(u64::MAX),
@@ -531,8 +547,9 @@ fn parse_ulimit(text: &str) -> Result<Rlimit> {
 
 fn parse_rate(text: &str, name: &str) -> Result<ThrottleDevice> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    let (device, rate) =
-        text.rsplit_once(':').ok_or_else(|| Error::new(format!("--{name} {text}: it looks like /dev/DISK:RATE")))?;
+    let (device, rate) = text
+        .rsplit_once(':')
+        .ok_or_else(|| Error::new(format!("--{name} {text}: it looks like /dev/DISK:RATE")))?;
     let metadata = std::fs::metadata(device).doing(|| format!("--{name}: looking at {device}"))?;
     if !metadata.file_type().is_block_device() {
         return Err(Error::new(format!("--{name}: {device} is no block device")));
@@ -558,7 +575,12 @@ mod tests {
         for wrong in ["nofile", "nofile=x", "flights=1"] {
             assert!(parse_ulimit(wrong).is_err(), "{wrong}");
         }
-        assert!(parse_rate("/dev/null:1m", "device-read-bps").unwrap_err().to_string().contains("no block device"));
+        assert!(
+            parse_rate("/dev/null:1m", "device-read-bps")
+                .unwrap_err()
+                .to_string()
+                .contains("no block device")
+        );
         assert!(parse_sysctl("=1").is_err());
     }
 }

@@ -89,7 +89,8 @@ fn df(engine: &Engine) -> Result<()> {
     let images = engine.store.images()?;
     let containers = engine.containers()?;
     let volumes = engine.volumes.list()?;
-    let used = images.iter().filter(|image| containers.iter().any(|record| &record.image_id == image.id())).count();
+    let used =
+        images.iter().filter(|image| containers.iter().any(|record| &record.image_id == image.id())).count();
     let running = containers.iter().filter(|record| engine.phase(&record.id) == Phase::Running).count();
     let mut busy = 0;
     for volume in &volumes {

@@ -13,16 +13,18 @@ pub(super) fn fill(template: &str, from: &Value) -> Result<String> {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
         text.push_str(before);
-        let (inside, after) =
-            after.split_once("}}").ok_or_else(|| Error::new(format!("--format {template}: '{{{{' is not closed")))?;
+        let (inside, after) = after
+            .split_once("}}")
+            .ok_or_else(|| Error::new(format!("--format {template}: '{{{{' is not closed")))?;
         let inside = inside.trim();
         let (is_json, path) = match inside.strip_prefix("json ") {
             Some(path) => (true, path.trim()),
             None => (false, inside),
         };
         let value = look(path, from).ok_or_else(|| {
-            Error::new(format!("--format {template}: there is no '{path}'"))
-                .remedy("{{.Field.Field}} and {{json .Field}} are known; without --format all fields are printed")
+            Error::new(format!("--format {template}: there is no '{path}'")).remedy(
+                "{{.Field.Field}} and {{json .Field}} are known; without --format all fields are printed",
+            )
         })?;
         match value {
             Value::String(string) if !is_json => text.push_str(string),

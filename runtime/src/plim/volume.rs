@@ -67,8 +67,14 @@ impl Volume {
                 }
             }
             Self::Inspect { names } => {
-                let all = names.iter().map(|name| volume_value(engine, &volumes.find(name)?)).collect::<Result<Vec<_>>>()?;
-                println!("{}", serde_json::to_string_pretty(&all).map_err(|error| Error::new(error.to_string()))?);
+                let all = names
+                    .iter()
+                    .map(|name| volume_value(engine, &volumes.find(name)?))
+                    .collect::<Result<Vec<_>>>()?;
+                println!(
+                    "{}",
+                    serde_json::to_string_pretty(&all).map_err(|error| Error::new(error.to_string()))?
+                );
             }
             Self::Rm { force, names } => each(names, |name| {
                 if *force && volumes.find(name).is_err() {

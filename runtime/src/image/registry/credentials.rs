@@ -41,7 +41,8 @@ impl Credentials {
         let named = std::env::var_os("PLIM_AUTH_FILE").map(PathBuf::from);
         let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
         let home = || std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
-        let path = named.unwrap_or_else(|| config.unwrap_or_else(|| home().join(".config")).join("plim/auth.json"));
+        let path =
+            named.unwrap_or_else(|| config.unwrap_or_else(|| home().join(".config")).join("plim/auth.json"));
         Self { path }
     }
 
@@ -107,7 +108,8 @@ impl Credentials {
         let temporary = dir.join(format!(".auth-{}", std::process::id()));
         let text = serde_json::to_string_pretty(content).map_err(|error| Error::new(error.to_string()))?;
         let _ = fs::remove_file(&temporary);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).doing(doing)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).doing(doing)?;
         // The mode above is cut by the caller's mask, never widened; this one is exact.
         file.set_permissions(fs::Permissions::from_mode(0o600)).doing(doing)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).doing(doing)?;

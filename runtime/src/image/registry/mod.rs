@@ -70,8 +70,10 @@ impl Registry {
             Some(login) => Some(login.clone()),
             None => Credentials::of_user().find(host)?,
         };
-        let auth = login.map_or(RegistryAuth::Anonymous, |(user, password)| RegistryAuth::Basic(user, password));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting")?;
+        let auth =
+            login.map_or(RegistryAuth::Anonymous, |(user, password)| RegistryAuth::Basic(user, password));
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting")?;
         // Somebody else in this process may have chosen it before, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let certificates = certificates(host)?;
@@ -88,7 +90,8 @@ impl Registry {
                 ..ClientConfig::default()
             })
         };
-        let mut registry = Self { client: client(ClientProtocol::Https), auth, runtime, host: host.to_owned() };
+        let mut registry =
+            Self { client: client(ClientProtocol::Https), auth, runtime, host: host.to_owned() };
         if (is_loopback(host) || access.insecure) && !registry.speaks_tls() {
             registry.client = client(ClientProtocol::HttpsExcept(vec![host.to_owned()]));
         }
@@ -162,9 +165,11 @@ impl Registry {
     ) -> Result<Descriptor> {
         let accepted = [media::MANIFEST, media::DOCKER_MANIFEST, media::INDEX, media::DOCKER_LIST];
         let fetched = self.runtime.block_on(self.client.pull_manifest_raw(remote, &self.auth, &accepted));
-        let (bytes, _) = fetched.map_err(|error| self.explain(&error, &format!("pulling {}", name.familiar())))?;
+        let (bytes, _) =
+            fetched.map_err(|error| self.explain(&error, &format!("pulling {}", name.familiar())))?;
         let (digest, size) = store.ingest(&bytes[..], name.digest.as_ref().filter(|_| depth == 0))?;
-        let index: Option<Index> = serde_json::from_slice(&bytes).ok().filter(|index: &Index| !index.manifests.is_empty());
+        let index: Option<Index> =
+            serde_json::from_slice(&bytes).ok().filter(|index: &Index| !index.manifests.is_empty());
         let Some(index) = index else {
             return Ok(Descriptor::new(media::MANIFEST, digest, size));
         };
@@ -181,7 +186,13 @@ impl Registry {
     }
 
     /// What came before the connection broke, or the command was killed, is kept and not fetched again.
-    fn pull_blob(&self, store: &Store, remote: &oci_client::Reference, blob: &Descriptor, bar: &Bar) -> Result<()> {
+    fn pull_blob(
+        &self,
+        store: &Store,
+        remote: &oci_client::Reference,
+        blob: &Descriptor,
+        bar: &Bar,
+    ) -> Result<()> {
         let dir = store.root().join("partial");
         fs::create_dir_all(&dir).doing(|| format!("making {}", dir.display()))?;
         let path = dir.join(blob.digest.hex());
@@ -193,7 +204,12 @@ impl Registry {
                 Err(Broken::Disk(error)) => return Err(error),
                 Err(Broken::Net(error)) => {
                     tries += 1;
-                    if tries >= TRIES || !matches!(*error, OciDistributionError::RequestError(_) | OciDistributionError::IoError(_)) {
+                    if tries >= TRIES
+                        || !matches!(
+                            *error,
+                            OciDistributionError::RequestError(_) | OciDistributionError::IoError(_)
+                        )
+                    {
                         return Err(self.explain(&error, &what));
                     }
                     bar.doing("again");
@@ -244,7 +260,10 @@ impl Registry {
         while let Some(bytes) = stream.try_next().await.map_err(OciDistributionError::from)? {
             have += bytes.len() as u64;
             if have > blob.size {
-                let error = Error::new(format!("the registry sends more than the {} bytes of {}", blob.size, blob.digest));
+                let error = Error::new(format!(
+                    "the registry sends more than the {} bytes of {}",
+                    blob.size, blob.digest
+                ));
                 let _ = fs::remove_file(path);
                 return Err(Broken::Disk(error));
             }
@@ -269,6 +288,8 @@ impl Registry {
         let _use = store.using()?;
         let remote = remote(name);
         let what = format!("pushing {}", name.familiar());
+        // To see what is there is one right, to add to it another.
+        self.sign_in(&remote, RegistryOperation::Pull, &what)?;
         self.sign_in(&remote, RegistryOperation::Push, &what)?;
         let mut manifest = image.manifest.clone();
         let (mut sent, mut skipped) = (0, 0);
@@ -315,7 +336,9 @@ impl Registry {
         bar: &Bar,
     ) -> std::result::Result<(), OciDistributionError> {
         const BLOCK: usize = 256 * 1024;
-        let file = store.open_blob(&blob.digest).map_err(|error| OciDistributionError::GenericError(Some(error.to_string())))?;
+        let file = store
+            .open_blob(&blob.digest)
+            .map_err(|error| OciDistributionError::GenericError(Some(error.to_string())))?;
         let sent = Arc::new(std::sync::atomic::AtomicU64::new(0));
         let counter = Arc::clone(&sent);
         let blocks = futures_util::stream::unfold(file, move |mut file| {
@@ -334,7 +357,8 @@ impl Registry {
             }
         });
         self.runtime.block_on(async {
-            let pushing = self.client.push_blob_stream(remote, blocks.boxed(), blob.digest.as_str(), Some(blob.size));
+            let pushing =
+                self.client.push_blob_stream(remote, blocks.boxed(), blob.digest.as_str(), Some(blob.size));
             tokio::pin!(pushing);
             let mut tick = tokio::time::interval(Duration::from_millis(100));
             loop {
@@ -346,7 +370,12 @@ impl Registry {
         })
     }
 
-    fn sign_in(&self, remote: &oci_client::Reference, operation: RegistryOperation, what: &str) -> Result<()> {
+    fn sign_in(
+        &self,
+        remote: &oci_client::Reference,
+        operation: RegistryOperation,
+        what: &str,
+    ) -> Result<()> {
         let signed = self.runtime.block_on(self.client.auth(remote, &self.auth, operation));
         signed.map(drop).map_err(|error| self.explain(&error, what))
     }
@@ -355,17 +384,20 @@ impl Registry {
     fn explain(&self, error: &OciDistributionError, what: &str) -> Error {
         let host = &self.host;
         match error {
-            OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
-                self.unauthorized(what)
-            }
+            OciDistributionError::UnauthorizedError { .. }
+            | OciDistributionError::AuthenticationFailure(_) => self.unauthorized(what),
             OciDistributionError::RegistryError { envelope, .. } => {
-                let said: Vec<_> =
-                    envelope.errors.iter().map(|error| format!("{:?} {}", error.code, error.message)).collect();
+                let said: Vec<_> = envelope
+                    .errors
+                    .iter()
+                    .map(|error| format!("{:?} {}", error.code, error.message))
+                    .collect();
                 let said = said.join("; ");
                 if said.starts_with("Unauthorized") || said.starts_with("Denied") {
                     return self.unauthorized(what);
                 }
-                Error::new(format!("{what}: {host} says: {said}")).remedy("is the name right, and is it there?")
+                Error::new(format!("{what}: {host} says: {said}"))
+                    .remedy("is the name right, and is it there?")
             }
             OciDistributionError::ImageManifestNotFoundError(_) => {
                 Error::new(format!("{what}: {host} does not have it")).remedy("is the name right?")
@@ -375,8 +407,12 @@ impl Registry {
                     return self.unauthorized(what);
                 }
                 let text = chain(error);
-                let remedy = if text.contains("certificate") || text.contains("UnknownIssuer") {
-                    format!("put its authority's certificate into /etc/plim/certs.d/{host}/ca.crt, or use --tls-verify=false")
+                let remedy = if text.contains("CaUsedAsEndEntity") {
+                    "its certificate is an authority's own; give the registry one with basicConstraints=CA:FALSE".to_owned()
+                } else if text.contains("certificate") || text.contains("UnknownIssuer") {
+                    format!(
+                        "put its authority's certificate into /etc/plim/certs.d/{host}/ca.crt, or use --tls-verify=false"
+                    )
                 } else {
                     "is the address right, and the registry running?".to_owned()
                 };
