@@ -2,6 +2,7 @@
 
 use reports::Scope;
 
+use crate::dock::Dock;
 use crate::fault::Fault;
 use crate::lab::Scene;
 use crate::need::Need;
@@ -36,6 +37,8 @@ pub enum Body {
     Kernel(fn(&mut Scene) -> Checked),
     /// Observed from inside and outside the containers of a subject.
     Subject(fn(&mut Trial) -> Checked),
+    /// Observed by the commands of an engine, and from inside and outside its containers.
+    Engine(fn(&mut Dock) -> Checked),
 }
 
 /// One check of the catalogue.
@@ -70,6 +73,17 @@ impl Check {
         body: fn(&mut Trial) -> Checked,
     ) -> Self {
         Self::new(id, Scope::Runtime, claim, source, Body::Subject(body))
+    }
+
+    /// A check of an engine.
+    pub const fn of_engine(
+        id: &'static str,
+        claim: &'static str,
+        source: &'static str,
+        body: fn(&mut Dock) -> Checked,
+    ) -> Self {
+        Self::new(id, Scope::Engine, claim, source, Body::Engine(body))
+            .needs(&[Need::Root, Need::Filesystem("overlay")])
     }
 
     /// A check of the kernel alone.

@@ -31,6 +31,10 @@ pub fn clean() -> Result<(Vec<String>, Vec<String>), String> {
             note(removed, format!("cgroup {}", group.display()), &mut done, &mut failed);
         }
         let dir = base().join(&run);
+        for group in groups_of_engines(&dir) {
+            let removed = Group::at(&layout, &Directories(vec![group.clone()])).remove();
+            note(removed, format!("cgroup {}", group.display()), &mut done, &mut failed);
+        }
         for point in audit::mounts(&format!("{}/", dir.display())) {
             let removed = umount2(&point, MntFlags::MNT_DETACH);
             note(removed, format!("mount {}", point.display()), &mut done, &mut failed);
@@ -40,6 +44,26 @@ pub fn clean() -> Result<(Vec<String>, Vec<String>), String> {
         }
     }
     Ok((done, failed))
+}
+
+/// Control groups of an engine's containers, as the engine has written them down in the run's directory.
+fn groups_of_engines(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries =
+        |dir: &std::path::Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut groups = Vec::new();
+    for state in entries(dir).flat_map(|attempt| entries(&attempt.join("data/run"))) {
+        let text = fs::read(state.join("state.json")).unwrap_or_default();
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        let known = value["cgroups"].as_array().cloned().unwrap_or_default();
+        groups.extend(
+            known
+                .iter()
+                .filter_map(|group| group.as_str())
+                .map(std::path::PathBuf::from)
+                .filter(|dir| dir.exists()),
+        );
+    }
+    groups
 }
 
 fn note<E: std::fmt::Display>(

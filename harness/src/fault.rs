@@ -4,6 +4,9 @@
 use runtime::namespace::Kind;
 use runtime::spec::{Mount, Spec};
 
+use crate::check::Trouble;
+use crate::dock::Dock;
+
 /// One way to break things.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
@@ -12,6 +15,9 @@ pub struct Fault {
     /// What it does.
     pub how: How,
 }
+
+/// Does something before a command of an engine, and may return another one, or an empty one for none.
+pub type Tamper = fn(&Dock<'_>, &[String]) -> Result<Option<Vec<String>>, Trouble>;
 
 /// What a fault does.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +44,10 @@ pub enum How {
     RunFlag(&'static str),
     /// The subject leaves the application out of this controller's group.
     SkipsController(&'static str),
+    /// Before each command of an engine something is done, and perhaps the command is another, or none.
+    Before(Tamper),
+    /// After each command of an engine something is done.
+    After(fn(&Dock<'_>, &[String]) -> Result<(), Trouble>),
     /// The scene is set up wrongly; the scene itself says how, by the fault's name.
     Scene,
 }
@@ -127,6 +137,16 @@ pub const VOLUME_COPIED_IN: Fault = config("volume copied in", |spec| {
 /// A fault in what the subject is asked for.
 pub const fn config(name: &'static str, edit: fn(&mut Spec)) -> Fault {
     Fault { name, how: How::Config(edit) }
+}
+
+/// A fault before the commands of an engine.
+pub const fn before(name: &'static str, tamper: Tamper) -> Fault {
+    Fault { name, how: How::Before(tamper) }
+}
+
+/// A fault after the commands of an engine.
+pub const fn after(name: &'static str, tamper: fn(&Dock<'_>, &[String]) -> Result<(), Trouble>) -> Fault {
+    Fault { name, how: How::After(tamper) }
 }
 
 /// A fault that the scene of a kernel check sets up.

@@ -12,6 +12,11 @@ pub const LAB: &str = "plimsoll-lab";
 /// Name of our own OCI runtime.
 pub const CORE: &str = "plim-runtime";
 
+/// Name of our own engine.
+pub const ENGINE: &str = "plim";
+/// The probe as a shell of containers.
+const SHELL: &str = "sh";
+
 /// Name of the first process of a guest.
 pub const GUEST: &str = "init";
 
@@ -24,6 +29,8 @@ pub fn dispatch() -> Option<ExitCode> {
         LAB => Some(crate::lab::main()),
         GUEST => Some(crate::matrix::guest::main()),
         CORE => Some(runtime::cli::main()),
+        ENGINE => Some(runtime::plim::main()),
+        SHELL => Some(crate::probe::main()),
         _ => None,
     }
 }

@@ -49,6 +49,8 @@ pub enum Need {
     HugePages,
     /// The system call is there: asked by calling it.
     Seccomp,
+    /// A program in PATH.
+    Tool(&'static str),
 }
 
 impl Need {
@@ -117,6 +119,12 @@ impl Need {
             }
             Need::Seccomp => (!Path::new("/proc/sys/kernel/seccomp/actions_avail").exists())
                 .then(|| "this kernel has no system call filters (CONFIG_SECCOMP_FILTER)".to_owned()),
+            Need::Tool(name) => {
+                let dirs = std::env::var_os("PATH").unwrap_or_default();
+                let found = std::env::split_paths(&dirs).any(|dir| dir.join(name).is_file());
+                let package = if name == "htpasswd" { "apache2-utils" } else { name };
+                (!found).then(|| format!("there is no program {name}: apt-get install {package}"))
+            }
         }
     }
 
@@ -145,6 +153,7 @@ impl Need {
             Need::Swap => "swap space".into(),
             Need::HugePages => "free huge pages".into(),
             Need::Seccomp => "system call filters".into(),
+            Need::Tool(name) => format!("program {name}"),
         }
     }
 }

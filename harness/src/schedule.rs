@@ -14,6 +14,7 @@ use runtime::process::pidfd;
 
 use crate::audit;
 use crate::check::{Body, Check, Checked, Trouble};
+use crate::dock::Dock;
 use crate::fault::Fault;
 use crate::lab::Report;
 use crate::multicall::LAB;
@@ -51,11 +52,18 @@ pub fn jobs(checks: &[&'static Check], subjects: &[Subject]) -> Vec<Job> {
     for check in checks {
         match check.body {
             Body::Kernel(_) => jobs.push(Job { check, subject: None, fault: None }),
-            Body::Subject(_) => jobs.extend(subjects.iter().map(|subject| Job {
-                check,
-                subject: Some(subject.clone()),
-                fault: None,
-            })),
+            // An OCI runtime knows no images, and an engine takes no bundles: what a subject cannot be asked is not its lack.
+            Body::Subject(_) | Body::Engine(_) => {
+                let is_engine = matches!(check.body, Body::Engine(_));
+                let fits = |subject: &&Subject| {
+                    if is_engine { subject.is_engine() } else { !subject.is_engine_alone() }
+                };
+                jobs.extend(subjects.iter().filter(fits).map(|subject| Job {
+                    check,
+                    subject: Some(subject.clone()),
+                    fault: None,
+                }));
+            }
         }
     }
     jobs
@@ -144,7 +152,17 @@ fn attempt(run: &Run, job: &Job, tag: &str) -> (Checked, Evidence) {
             }
             Err(trouble) => (Err(trouble), Evidence::default()),
         },
-        (Body::Subject(_), None) => (Err(Trouble::Harness("no subject".into())), Evidence::default()),
+        (Body::Engine(body), Some(subject)) => match Dock::new(run, subject, job.fault, tag) {
+            Ok(mut dock) => {
+                let checked = body(&mut dock);
+                let evidence = std::mem::take(&mut dock.seen.0);
+                (checked, evidence)
+            }
+            Err(trouble) => (Err(trouble), Evidence::default()),
+        },
+        (Body::Subject(_) | Body::Engine(_), None) => {
+            (Err(Trouble::Harness("no subject".into())), Evidence::default())
+        }
     }
 }
 

@@ -25,6 +25,16 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Whether it is an engine: what `docker` does, and not what `runc` does. Our own core is both.
+    pub fn is_engine(&self) -> bool {
+        self.called.is_some() || self.is_engine_alone()
+    }
+
+    /// Whether it is an engine and no runtime.
+    pub fn is_engine_alone(&self) -> bool {
+        matches!(self.name.as_str(), "podman" | "docker")
+    }
+
     /// Our own runtime core: this very program file, under its other name.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use runtime::cgroup::{Group, Layout, Version};
 use runtime::spec::Resources;
 
 use crate::audit;
-use crate::check::{Body, Check, Checked};
+use crate::check::{Body, Check, Checked, Trouble};
 use crate::fault::{Fault, How, scene};
 use crate::lab::Scene;
 use crate::need::Need;
@@ -97,7 +97,7 @@ fn cgroup2_is_mounted() -> Result<bool, Trouble> {
     const MAGIC: i64 = 0x6367_7270;
     let text = std::fs::read_to_string("/proc/self/mountinfo")?;
     let mut points = text.lines().filter_map(|line| line.split(' ').nth(4));
-    Ok(points.any(|point| rustix::fs::statfs(point).is_ok_and(|found| i64::from(found.f_type) == MAGIC)))
+    Ok(points.any(|point| rustix::fs::statfs(point).is_ok_and(|found| found.f_type == MAGIC)))
 }
 
 fn detect_from_doctored_table() -> Result<Layout, runtime::Error> {

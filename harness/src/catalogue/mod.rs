@@ -9,6 +9,13 @@ mod cpu_quota;
 mod cpu_shape;
 mod devices;
 pub mod document;
+mod engine_build;
+mod engine_commit;
+mod engine_image;
+mod engine_life;
+mod engine_net;
+mod engine_property;
+mod engine_volumes;
 mod escapes;
 mod exec;
 mod io;
@@ -67,10 +74,17 @@ pub fn all() -> Vec<&'static Check> {
         overlay_copyup::CHECKS,
         overlay_model::CHECKS,
         commit::CHECKS,
+        engine_commit::CHECKS,
+        engine_property::CHECKS,
+        engine_image::CHECKS,
+        engine_build::CHECKS,
         volumes::CHECKS,
+        engine_volumes::CHECKS,
         life::CHECKS,
+        engine_life::CHECKS,
         security::CHECKS,
         escapes::CHECKS,
+        engine_net::CHECKS,
     ]
     .into_iter()
     .flatten()

@@ -42,6 +42,7 @@ impl Explain {
             match check.body {
                 Body::Kernel(_) => "the kernel, in namespaces of its own",
                 Body::Subject(_) => "containers of each subject",
+                Body::Engine(_) => "containers and images of each engine",
             }
         );
         println!("needs      {}", needs.join(", "));

@@ -284,7 +284,7 @@ fn read_pid(path: &Path) -> Result<i32, Trouble> {
     }
 }
 
-fn wait_within(pid: i32, what: &str) -> Result<(), Trouble> {
+pub(crate) fn wait_within(pid: i32, what: &str) -> Result<(), Trouble> {
     use std::os::fd::AsFd;
     let process = pidfd::open(pid)?;
     if pidfd::wait_exit(process.as_fd(), PATIENCE)? {

@@ -37,10 +37,19 @@ fn act(words: &[&str]) -> Option<Result<(), i32>> {
         ["write", path, text] => {
             io(OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes())))
         }
+        ["write-new", path, text] => io(std::fs::write(path, text)),
+        ["append", path, text] => io(OpenOptions::new()
+            .append(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))),
+        ["call", name] => done(bare_call(name)),
         ["create", path] => io(File::create(path).map(drop)),
         ["mkdir", path] => io(std::fs::create_dir(path)),
         ["unlink", path] => io(std::fs::remove_file(path)),
         ["rename", from, to] => io(std::fs::rename(from, to)),
+        ["rmdir", path] => io(std::fs::remove_dir(path)),
+        ["link", from, to] => io(std::fs::hard_link(from, to)),
+        ["symlink", target, path] => io(std::os::unix::fs::symlink(target, path)),
         ["chmod", path, mode] => {
             use std::os::unix::fs::PermissionsExt;
             let mode = u32::from_str_radix(mode, 8).unwrap_or(0);
@@ -95,6 +104,23 @@ fn act(words: &[&str]) -> Option<Result<(), i32>> {
         }
         _ => return None,
     })
+}
+
+/// A system call with arguments that change nothing but a fresh process.
+fn bare_call(name: &str) -> nix::Result<()> {
+    let call = |number: libc::c_long, first: libc::c_long| {
+        // SAFETY: these calls take numbers, or pointers of which null is refused by the kernel.
+        Errno::result(unsafe { libc::syscall(number, first, 0, 0, 0) }).map(drop)
+    };
+    match name {
+        "getpid" => call(libc::SYS_getpid, 0),
+        "keyctl" => call(libc::SYS_keyctl, libc::c_long::from(libc::KEYCTL_GET_KEYRING_ID)),
+        "unshare-user" => call(libc::SYS_unshare, libc::c_long::from(libc::CLONE_NEWUSER)),
+        "io_uring_setup" => call(libc::SYS_io_uring_setup, 0),
+        "clone3" => call(libc::SYS_clone3, 0),
+        "mount" => call(libc::SYS_mount, 0),
+        _ => Err(Errno::ENOTSUP),
+    }
 }
 
 fn read_memory(target: Pid) -> nix::Result<()> {

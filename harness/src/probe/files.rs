@@ -121,3 +121,18 @@ pub(super) fn bind(from: &str, to: &str) -> Answer {
     let bound = mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>);
     told(&format!("binding {from} to {to}"), bound).map(|()| Value::Null)
 }
+
+/// Rewrites a file as a whole for ever, each time with another byte all over; says on standard output when it is there.
+pub(super) fn rewrite(path: &str, size: &str) -> Answer {
+    let size: usize = told("size", size.parse())?;
+    let file = told(path, std::fs::File::create(path))?;
+    let mut content = vec![0; size];
+    for byte in (0..=u8::MAX).cycle() {
+        content.fill(byte);
+        told(path, file.write_all_at(&content, 0))?;
+        if byte == 1 {
+            println!("writing");
+        }
+    }
+    Ok(Value::Null)
+}

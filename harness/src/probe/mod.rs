@@ -8,8 +8,10 @@ mod cpu;
 mod files;
 mod look;
 mod net;
+mod shell;
 mod state;
 mod tasks;
+mod tree;
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -22,6 +24,9 @@ type Answer = Result<Value, String>;
 /// Runs the program with its own arguments.
 pub fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if std::env::args().next().is_some_and(|name| name.ends_with("/sh") || name == "sh") {
+        return shell::main(&words);
+    }
     if words.first().is_some_and(|verb| verb == "serve") {
         serve();
         return ExitCode::SUCCESS;
@@ -93,6 +98,15 @@ fn verb(words: &[String]) -> Answer {
         ["write", path, text] => files::write(path, text),
         ["remove", path] => files::remove(path),
         ["mkdir", path] => files::mkdir(path),
+        ["env", name] => Ok(std::env::var(name).map_or(Value::Null, Value::from)),
+        ["arguments", words @ ..] => Ok(json!(words)),
+        ["loopback-up"] => told("loopback", runtime::network::loopback_up()).map(|()| Value::Null),
+        ["describe", path] => tree::describe(path),
+        ["make-specimens", path] => tree::make_specimens(path),
+        ["serve-http", port, text] => net::serve_http(port, text),
+        ["get", address] => net::get(address),
+        ["chatter", lines] => tasks::chatter(lines),
+        ["rewrite", path, size] => files::rewrite(path, size),
         ["mount", path] => files::mount_tmpfs(path),
         ["bind", from, to] => files::bind(from, to),
         ["overlay", lower, upper, work, merged] => files::mount_overlay(lower, upper, work, merged),

@@ -66,3 +66,29 @@ pub(super) fn send(host: &str, port: &str, bytes: &str) -> Answer {
     told("sending", stream.write_all(&vec![0x5a; bytes]))?;
     Ok(Value::Null)
 }
+
+/// Answers every connection with a text, for ever; says on standard output when it listens.
+pub(super) fn serve_http(port: &str, text: &str) -> Answer {
+    let listener = told("listening", TcpListener::bind(("0.0.0.0", told("port", port.parse::<u16>())?)))?;
+    println!("listening");
+    for stream in listener.incoming() {
+        let mut stream = told("accepting", stream)?;
+        // What was asked is read first: closing with it unread would reset the connection.
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+    }
+    Ok(Value::Null)
+}
+
+/// What a server answers; an error if nobody does.
+pub(super) fn get(address: &str) -> Answer {
+    let patience = Duration::from_secs(2);
+    let address = told("address", address.parse())?;
+    let mut stream = told("connecting", TcpStream::connect_timeout(&address, patience))?;
+    told("waiting", stream.set_read_timeout(Some(patience)))?;
+    told("asking", stream.write_all(b"GET / HTTP/1.0\r\n\r\n"))?;
+    let mut answer = String::new();
+    told("listening", stream.read_to_string(&mut answer))?;
+    Ok(json!(answer.rsplit("\r\n\r\n").next()))
+}

@@ -231,3 +231,13 @@ pub(super) fn leave_child() -> Answer {
         },
     }
 }
+
+/// Says so many numbered lines on each of its two outputs, by turns.
+pub(super) fn chatter(lines: &str) -> Answer {
+    let lines: u32 = told("lines", lines.parse())?;
+    for line in 0..lines {
+        println!("out {line}");
+        eprintln!("err {line}");
+    }
+    std::process::exit(0)
+}

@@ -12,7 +12,7 @@ use super::patterns::Ignore;
 use crate::engine::{Create, Engine, Host, Identity, Record, Rooted};
 use crate::error::{Doing, Error, Result};
 use crate::image::{Descriptor, Digest, Hashing, Image};
-use crate::layer::{self, Contents, Limits, Style};
+use crate::layer::{self, Contents, Keep, Limits, Style};
 use crate::rootfs::resolve::{Root, by_descriptor};
 
 /// What is copied, with everything looked up and replaced.
@@ -35,9 +35,6 @@ pub(super) struct Copying<'a> {
     /// Where fetched files lie in the meantime.
     pub(super) scratch: PathBuf,
 }
-
-/// Says which paths are copied.
-type Keep<'s> = &'s (dyn Fn(&Path, bool) -> bool + Sync);
 
 /// One thing to copy.
 enum Item {
@@ -95,7 +92,7 @@ impl Copying<'_> {
         Err(Error::new(format!("ADD {address}: it has the digest {found}, not {expected}")))
     }
 
-    fn style<'s>(&self, owner: Option<(u32, u32)>, keep: Keep<'s>, timeless: bool) -> Style<'s> {
+    fn style<'s>(&self, owner: Option<(u32, u32)>, keep: &'s Keep<'s>, timeless: bool) -> Style<'s> {
         let owner = owner.or((!self.keeps_owner).then_some((0, 0)));
         Style { owner, mode: self.mode, rootless: true, through: true, timeless, keep: Some(keep) }
     }
@@ -140,7 +137,7 @@ impl Copying<'_> {
     }
 
     /// Copies into a merged tree.
-    fn into_root(&self, root: &Root) -> Result<()> {
+    fn copy_to(&self, root: &Root) -> Result<()> {
         let owner = match &self.chown {
             None => None,
             Some(text) => {
@@ -221,7 +218,7 @@ pub(super) fn layer_of(engine: &Engine, image: &Image, copying: &Copying<'_>) ->
     let record = bench(engine, image)?;
     let rooted = engine.rooted(&record);
     let made = rooted.and_then(|rooted| {
-        let copied = Root::open(&rooted.path).and_then(|root| copying.into_root(&root));
+        let copied = Root::open(&rooted.path).and_then(|root| copying.copy_to(&root));
         release(&rooted)?;
         copied
     });

@@ -89,7 +89,7 @@ fn script_end(command: &[&str], start: usize, after: &[&str]) -> Option<usize> {
     for (word, strips_tabs) in delimiters {
         let is_end =
             |line: &&str| if strips_tabs { line.trim_start_matches('\t') == word } else { **line == *word };
-        at += after[at..].iter().position(|line| is_end(&line)).map(|position| position + 1)?;
+        at += after[at..].iter().position(is_end).map(|position| position + 1)?;
     }
     Some(at)
 }

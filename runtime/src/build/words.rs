@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
                     // Only these mean something else there; before others the escape is itself.
                     match self.next() {
                         Some(special) if special == '"' || special == '$' || special == self.escape => {
-                            word.push(special)
+                            word.push(special);
                         }
                         Some(other) => word.extend([self.escape, other]),
                         None => return Err(Error::new("a double quote is not closed")),

@@ -64,7 +64,7 @@ impl Wanted {
                 // Labels for SELinux, which this engine does not set.
                 "z" | "Z" => {}
                 "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => {
-                    wanted.options.push(option.into())
+                    wanted.options.push(option.into());
                 }
                 other => return Err(bad(&format!("option '{other}' is unknown"))),
             }

@@ -34,6 +34,9 @@ pub fn write_tree(root: &Path, to: impl Write) -> Result<()> {
     write_some(root, &Style::default(), to)
 }
 
+/// Says whether a path is written, told whether it is a directory.
+pub type Keep<'a> = dyn Fn(&Path, bool) -> bool + Sync + 'a;
+
 /// What of a tree is written, and how.
 #[derive(Default)]
 pub struct Style<'a> {
@@ -48,7 +51,7 @@ pub struct Style<'a> {
     /// No times: what differs in them alone gives the same bytes.
     pub timeless: bool,
     /// Which paths are written, told whether they are directories; all if absent.
-    pub keep: Option<&'a (dyn Fn(&Path, bool) -> bool + Sync)>,
+    pub keep: Option<&'a Keep<'a>>,
 }
 
 impl std::fmt::Debug for Style<'_> {

@@ -48,7 +48,8 @@ pub fn diff(upper: &Path) -> Result<Vec<Change>> {
 /// # Errors
 /// A directory cannot be read, by path; or the visitor's own.
 pub fn visit(upper: &Path, visitor: &mut dyn FnMut(Change, &Metadata) -> Result<()>) -> Result<()> {
-    let device = fs::symlink_metadata(upper).doing(|| format!("reading {}", upper.display()))?.dev();
+    // It may be a descriptor's path, which is a link of another file system.
+    let device = fs::metadata(upper).doing(|| format!("reading {}", upper.display()))?.dev();
     walk(upper, Path::new(""), device, visitor)
 }
 
@@ -100,6 +101,15 @@ mod tests {
         fs::write(upper.path().join("a"), "x").unwrap();
         let paths: Vec<_> = diff(upper.path()).unwrap().into_iter().map(|change| change.path).collect();
         assert_eq!(paths, ["B", "a", "b", "b/a", "b/z"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_directory_by_its_descriptor_is_walked_to_its_depths() {
+        let upper = tempfile::tempdir().unwrap();
+        fs::create_dir_all(upper.path().join("a/b")).unwrap();
+        let opened = fs::File::open(upper.path()).unwrap();
+        let path = crate::rootfs::resolve::by_descriptor(&opened);
+        assert_eq!(diff(&path).unwrap().len(), 2);
     }
 
     #[test]

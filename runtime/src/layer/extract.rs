@@ -160,7 +160,7 @@ impl Unpack {
         if kind.is_dir() {
             return self.directory(path, &metadata);
         }
-        let link = entry.link_name_bytes().map(|name| name.into_owned());
+        let link = entry.link_name_bytes().map(std::borrow::Cow::into_owned);
         let devices = self.contents.devices;
         let (parent, name) = self.clear(path)?;
         if kind.is_symlink() {

@@ -8,6 +8,6 @@ mod extract;
 mod guard;
 mod place;
 
-pub use archive::{Style, copy_tree, through_pipe, write, write_one, write_some, write_tree};
+pub use archive::{Keep, Style, copy_tree, through_pipe, write, write_one, write_some, write_tree};
 pub use diff::{Change, What, diff, visit};
 pub use extract::{Contents, Extracted, Limits, extract};

@@ -291,10 +291,10 @@ fn print_table(headings: &[&str], rows: &[Vec<String>]) {
 fn each<T: AsRef<str>>(names: &[T], mut act: impl FnMut(&str) -> Result<()>) -> Result<()> {
     let mut last = None;
     for name in names {
-        if let Err(error) = act(name.as_ref()) {
-            if let Some(earlier) = last.replace(error) {
-                eprintln!("plim: {earlier}");
-            }
+        if let Err(error) = act(name.as_ref())
+            && let Some(earlier) = last.replace(error)
+        {
+            eprintln!("plim: {earlier}");
         }
     }
     last.map_or(Ok(()), Err)
