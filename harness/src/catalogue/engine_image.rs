@@ -12,6 +12,8 @@ use crate::fault::{after, before, scene};
 use crate::need::Need;
 
 const NOT_FLIPPED: &str = "one bit flipped, and back";
+/// What is in no other file.
+const CARGO: &str = "cargo of the upper layer";
 const HONEST: &str = "an honest archive";
 
 pub(super) const CHECKS: &[Check] = &[
@@ -69,10 +71,7 @@ pub(super) const CHECKS: &[Check] = &[
     )
     .faults(&[before("forced", |dock, words| {
         when(words, "rmi", || {
-            let all = dock.plim(&["ps", "-aq"])?;
-            let mut words = vec!["rm", "-f"];
-            words.extend(all.lines());
-            dock.plim(&words).map(|_| None)
+            remove_all(dock).map(|()| None)
         })
     })]),
     Check::of_engine(
@@ -101,6 +100,17 @@ pub(super) const CHECKS: &[Check] = &[
     .faults(&[scene(HONEST)]),
 ];
 
+/// Removes all containers.
+pub(super) fn remove_all(dock: &Dock) -> Result<(), Trouble> {
+    let all = dock.plim(&["ps", "-aq"])?;
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut words = vec!["rm", "-f"];
+    words.extend(all.lines());
+    dock.plim(&words).map(drop)
+}
+
 /// Changes one file of an archive.
 fn edit_archive(dock: &Dock, archive: &Path, name: &str, edit: fn(String) -> String) -> Result<(), Trouble> {
     let dir = dock.directory("edited")?;
@@ -122,7 +132,7 @@ fn pack(dir: &Path, archive: &Path) -> Result<(), Trouble> {
 fn two_layers(dock: &Dock) -> Result<(), Trouble> {
     dock.base()?;
     let name = dock.up(&["--network", "none"], BASE)?;
-    dock.exec(&name, &["write", "/etc/new", "new"])?;
+    dock.exec(&name, &["write", "/etc/new", CARGO])?;
     dock.exec(&name, &["remove", "/etc/of-image"])?;
     dock.plim(&["commit", &name, "changed"])?;
     dock.plim(&["rm", "-f", &name])?;
@@ -137,7 +147,8 @@ fn digest_verified(dock: &mut Dock) -> Checked {
     dock.plim(&["rmi", "changed"])?;
     let mut bytes = std::fs::read(&file)?;
     // The bit lies in the content of the layer, which no archive's own checksum covers.
-    let place = find(&bytes, b"new\0").ok_or_else(|| Trouble::Harness("the content was not found".into()))?;
+    let place =
+        find(&bytes, CARGO.as_bytes()).ok_or_else(|| Trouble::Harness("the content was not found".into()))?;
     if !dock.has(NOT_FLIPPED) {
         bytes[place] ^= 1;
     }
@@ -186,7 +197,7 @@ fn oci_layout(dock: &mut Dock) -> Checked {
     );
     let root = dock.path("bundle/rootfs");
     let content = std::fs::read_to_string(root.join("etc/new")).unwrap_or_default();
-    dock.seen.expect_eq("an added file in umoci's tree", &content.as_str(), &"new");
+    dock.seen.expect_eq("an added file in umoci's tree", &content.as_str(), &CARGO);
     dock.seen.expect_eq("a deleted file in umoci's tree", &root.join("etc/of-image").exists(), &false);
     let theirs = dock.text("theirs.tar");
     let back =
@@ -195,7 +206,7 @@ fn oci_layout(dock: &mut Dock) -> Checked {
     let loaded = dock.plim(&["load", "-q", "-i", &theirs])?;
     let id = loaded.lines().last().unwrap_or_default().to_owned();
     let seen = dock.run(&["--network", "none"], &id, &["read", "/etc/new"])?;
-    dock.seen.expect_json("the added file in a container of skopeo's archive", &seen, &json!("new"));
+    dock.seen.expect_json("the added file in a container of skopeo's archive", &seen, &json!(CARGO));
     Ok(())
 }
 
@@ -226,7 +237,11 @@ fn docker_archive(dock: &mut Dock) -> Checked {
     dock.seen.expect_eq("exit status of loading it", &said.status, &0);
     let found =
         dock.said(&["run", "--rm", "--network", "none", "old/style:1", "/probe", "read", "/etc/new"])?;
-    dock.seen.expect_eq("the added file in a container of it", &found.out.as_str(), &r#"{"ok":"new"}"#);
+    dock.seen.expect_eq(
+        "the added file in a container of it",
+        &found.out,
+        &json!({ "ok": CARGO }).to_string(),
+    );
     Ok(())
 }
 
@@ -324,7 +339,7 @@ fn push_pull(dock: &mut Dock) -> Checked {
     dock.seen.expect_json("the image's id after pulling", &after.0, &before.0);
     dock.seen.expect_json("its diff ids", &after.1, &before.1);
     let seen = dock.said(&["run", "--rm", "--network", "none", &name, "/probe", "read", "/etc/new"])?;
-    dock.seen.expect_eq("a file of it", &seen.out.as_str(), &r#"{"ok":"new"}"#);
+    dock.seen.expect_eq("a file of it", &seen.out, &json!({ "ok": CARGO }).to_string());
     Ok(())
 }
 
@@ -351,7 +366,7 @@ fn rm_in_use(dock: &mut Dock) -> Checked {
         stopped.status != 0,
     );
     let seen = dock.said(&["run", "--rm", "--network", "none", "changed", "/probe", "read", "/etc/new"])?;
-    dock.seen.expect_eq("it still runs", &seen.out.as_str(), &r#"{"ok":"new"}"#);
+    dock.seen.expect_eq("it still runs", &seen.out, &json!({ "ok": CARGO }).to_string());
     Ok(())
 }
 

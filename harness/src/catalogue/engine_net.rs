@@ -86,7 +86,7 @@ pub(super) const CHECKS: &[Check] = &[
 const fn network_changed(name: &'static str) -> crate::fault::Fault {
     before(name, |dock, words| {
         when(words, "run", || {
-            let to = [("no veth", "none"), ("one bridge", "first"), ("one swapped", "host")];
+            let to = [("no veth", "none"), ("one bridge", "first"), ("one swapped", "none")];
             let to = to.into_iter().find(|(name, _)| dock.has(name)).map(|(_, to)| to).unwrap_or_default();
             let mut words = words.to_vec();
             match words.iter().position(|word| word == "--network") {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::engine_commit::when;
+use super::engine_image::remove_all;
 use crate::check::{Check, Checked, Trouble};
 use crate::dock::{BASE, Dock};
 use crate::fault::before;
@@ -85,10 +86,7 @@ pub(super) const CHECKS: &[Check] = &[
     .faults(&[before("removed", |dock, words| {
         when(words, "volume", || {
             if words[1] == "rm" {
-                let all = dock.plim(&["ps", "-aq"])?;
-                let mut words = vec!["rm", "-f"];
-                words.extend(all.lines());
-                dock.plim(&words)?;
+                remove_all(dock)?;
             }
             Ok(None)
         })
