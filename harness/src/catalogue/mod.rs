@@ -41,7 +41,7 @@ mod time;
 mod user;
 mod volumes;
 
-use crate::check::Check;
+pub use crate::check::Check;
 
 /// All checks, in the order of the catalogue.
 pub fn all() -> Vec<&'static Check> {

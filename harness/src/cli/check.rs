@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use reports::{Outcome, Verdict, json, record, terminal};
+use reports::{Outcome, Scope, Verdict, json, record, terminal};
 
 use crate::matrix::wire::{Event, Wire};
 use crate::schedule::{Job, jobs, run_all};
@@ -29,6 +29,9 @@ pub(super) struct Check {
     /// Write a line of JSON there for each verdict as it comes, and the record at the end
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
+    /// Only checks that look at this; may be given more than once [default: all three]
+    #[arg(long, value_name = "WHAT")]
+    scope: Vec<Kind>,
     /// Show the evidence of every check, not only of those that failed
     #[arg(long, short)]
     verbose: bool,
@@ -36,7 +39,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(&self) -> Result<u8, String> {
-        let checks = catalogue::select(&self.filter)?;
+        let checks = within(catalogue::select(&self.filter)?, &self.scope);
         let subjects = subjects(&self.subject)?;
         if let Some(seed) = self.seed {
             // SAFETY: this process has no other thread yet.
@@ -55,6 +58,51 @@ impl Check {
         }
         Ok(run.exit_status())
     }
+}
+
+/// What a check looks at, as a word of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    /// Primitives of the kernel
+    Kernel,
+    /// A low-level runtime, which takes a bundle
+    Runtime,
+    /// An engine, which has images and volumes
+    Engine,
+}
+
+impl Kind {
+    fn scope(self) -> Scope {
+        match self {
+            Self::Kernel => Scope::Kernel,
+            Self::Runtime => Scope::Runtime,
+            Self::Engine => Scope::Engine,
+        }
+    }
+
+    /// The word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Runtime => "runtime",
+            Self::Engine => "engine",
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Those checks that look at one of these; all if none is named.
+pub(super) fn within(
+    checks: Vec<&'static catalogue::Check>,
+    kinds: &[Kind],
+) -> Vec<&'static catalogue::Check> {
+    let wanted = |check: &&catalogue::Check| kinds.iter().any(|kind| kind.scope() == check.scope);
+    checks.into_iter().filter(|check| kinds.is_empty() || wanted(check)).collect()
 }
 
 /// The subjects that a user named, or those that every host can have.

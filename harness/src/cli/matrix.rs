@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use reports::{json, matrix};
 use serde_json::json;
 
+use super::check::Kind;
 use crate::catalogue;
 use crate::matrix::initramfs::Kernel;
 use crate::matrix::list::{List, Row};
@@ -44,6 +45,9 @@ pub(super) struct Matrix {
     /// Run each check against its faults instead
     #[arg(long)]
     prove: bool,
+    /// Only checks that look at this; those of engines look at the engine more than at the kernel, and take long in emulation
+    #[arg(long, value_name = "WHAT", default_values_t = [Kind::Kernel, Kind::Runtime])]
+    scope: Vec<Kind>,
     /// Another list of rows
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -115,6 +119,9 @@ impl Matrix {
         let accelerator = self.accelerator(&ready)?;
         let mut arguments = vec![if self.prove { "prove" } else { "check" }.to_owned()];
         arguments.extend(self.filter.iter().cloned());
+        for kind in &self.scope {
+            arguments.extend(["--scope".to_owned(), kind.word().to_owned()]);
+        }
         let plan = Plan { list: &list, arguments, append: self.append.clone(), accelerator };
         let jobs = self
             .jobs

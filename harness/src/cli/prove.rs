@@ -3,7 +3,7 @@
 use clap::Args;
 use reports::{Proof, Verdict, terminal};
 
-use super::check::{run_jobs, subjects};
+use super::check::{Kind, run_jobs, subjects, within};
 use crate::catalogue;
 use crate::schedule::{Job, jobs};
 
@@ -14,6 +14,9 @@ pub(super) struct Prove {
     /// What to break: core, the name of an OCI runtime in PATH, or a path
     #[arg(long, value_name = "NAME|PATH", default_value = "core")]
     subject: String,
+    /// Only checks that look at this; may be given more than once [default: all three]
+    #[arg(long, value_name = "WHAT")]
+    scope: Vec<Kind>,
     /// Write a line of JSON there for each verdict as it comes, and the record at the end
     #[arg(long, value_name = "FILE")]
     events: Option<std::path::PathBuf>,
@@ -24,7 +27,7 @@ pub(super) struct Prove {
 
 impl Prove {
     pub(super) fn run(&self) -> Result<u8, String> {
-        let checks = catalogue::select(&self.filter)?;
+        let checks = within(catalogue::select(&self.filter)?, &self.scope);
         let subjects = subjects(std::slice::from_ref(&self.subject))?;
         let broken: Vec<Job> = jobs(&checks, &subjects)
             .into_iter()

@@ -36,7 +36,8 @@ impl Engine {
         let layers = self.store.layers_dir();
         std::env::set_current_dir(&layers).doing(|| format!("entering {}", layers.display()))?;
         let mut lower = vec![dir.join("init")];
-        lower.extend(record.layers.iter().rev().map(|layer| PathBuf::from(Store::layer_name(layer))));
+        let layers = Store::stacked(&record.layers);
+        lower.extend(layers.into_iter().map(|layer| PathBuf::from(Store::layer_name(layer))));
         let stack = Stack {
             lower,
             upper: Some((dir.join("upper"), dir.join("work"))),

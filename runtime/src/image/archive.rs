@@ -264,7 +264,7 @@ pub fn import(
     let (digest, size) = store.ingest(&mut plain, None)?;
     let layer = Descriptor::new(media::LAYER, digest.clone(), size);
     store.unpack_layer(&layer, &digest, devices).or_advise(
-        || "devices are made only with --allow-devices; mmdebstrap leaves them out with --skip=output/mknod",
+        || "devices are made only with --allow-devices; mmdebstrap leaves them out with --skip=output/dev",
     )?;
     let now = crate::engine::now();
     let mut config = Config { created: Some(now.clone()), ..Config::empty() };

@@ -31,6 +31,13 @@ impl Store {
         self.layers_dir().join(Self::layer_name(diff_id))
     }
 
+    /// An image's layers as an overlay takes them: the topmost first, each once. A layer that comes again further down is covered
+    /// whole by itself, and the kernel refuses a directory that is given twice.
+    pub fn stacked(diff_ids: &[Digest]) -> Vec<&Digest> {
+        let mut seen = std::collections::BTreeSet::new();
+        diff_ids.iter().rev().filter(|diff_id| seen.insert(*diff_id)).collect()
+    }
+
     fn layer_note(&self, diff_id: &Digest) -> PathBuf {
         self.layers_dir().join(format!("{}.id", Self::layer_name(diff_id)))
     }
@@ -166,6 +173,13 @@ mod tests {
     use super::*;
     use crate::image::Config;
     use std::io::Read;
+
+    #[test]
+    fn a_layer_that_comes_twice_is_stacked_once_where_it_is_seen() {
+        let [a, b] = [Digest::of(b"a"), Digest::of(b"b")];
+        let image = [a.clone(), b.clone(), a.clone()];
+        assert_eq!(Store::stacked(&image), [&a, &b]);
+    }
 
     #[test]
     fn a_layer_with_one_bit_flipped_is_refused_and_leaves_nothing() {
