@@ -102,6 +102,8 @@ pub fn run_one(run: &Run, job: &Job, number: usize) -> Outcome {
         subject: job.subject_name().into(),
         scope: check.scope,
         claim: check.claim.into(),
+        source: check.source.into(),
+        proved_by: check.faults.iter().map(|fault| fault.name.to_owned()).collect(),
         fault: job.fault.map(|fault| fault.name.into()),
         verdict: Verdict::Skip,
         reason: String::new(),

@@ -2,7 +2,14 @@
 //!
 //! This crate runs nothing: it can read and show records of any machine.
 
+pub mod charts;
+pub mod difference;
+pub mod fleet;
+pub mod html;
 pub mod json;
+pub mod junit;
+pub mod ktap;
+pub mod markdown;
 pub mod matrix;
 pub mod record;
 pub mod terminal;

@@ -118,6 +118,12 @@ pub struct Outcome {
     pub scope: Scope,
     /// What is claimed.
     pub claim: String,
+    /// The document that says so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// Names of the faults under which the check must fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proved_by: Vec<String>,
     /// The fault that the subject was broken with on purpose, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,

@@ -177,6 +177,8 @@ pub(crate) mod tests {
             subject: subject.into(),
             scope: Scope::Runtime,
             claim: "it holds".into(),
+            source: String::new(),
+            proved_by: Vec::new(),
             fault: None,
             verdict,
             reason: reason.into(),

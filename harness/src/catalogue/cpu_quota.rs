@@ -162,11 +162,14 @@ fn busy(trial: &mut Trial, quota: i64, period: u64, threads: u32) -> Result<(Con
 fn sweep(trial: &mut Trial) -> Checked {
     const PERIOD: u64 = 50_000;
     const WINDOW: Duration = Duration::from_millis(600);
+    let (mut asked, mut got) = (Vec::new(), Vec::new());
     for (percent, threads) in [(5_u32, 1), (10, 1), (50, 1), (100, 2), (150, 2)] {
         let quota = i64::from(percent) * 500;
         let (container, group) = busy(trial, quota, PERIOD, threads)?;
         let used = watch(&group, WINDOW)?;
         container.close()?;
+        asked.push(f64::from(percent));
+        got.push(used.cpu / used.wall * 100.0);
         // A CPU that others use can only take away, and only where the quota asks for most of it.
         let missing = if percent >= 100 && used.throttled + 2 < 12 {
             used.wall * f64::from(percent) / 100.0 - used.cpu
@@ -176,6 +179,8 @@ fn sweep(trial: &mut Trial) -> Checked {
         let used = Used { late: used.late + missing.max(0.0) / f64::from(threads), ..used };
         expect_share(trial, &format!("{percent} %"), &used, f64::from(percent), f64::from(threads));
     }
+    trial.seen.series("asked", "% of a CPU", asked);
+    trial.seen.series("got", "% of a CPU", got);
     Ok(())
 }
 

@@ -40,6 +40,7 @@ fn gap_shape(trial: &mut Trial) -> Checked {
     let stalls = stalls(&answer);
     let lengths: Vec<f64> = stalls.iter().map(|(_, length)| *length).collect();
     let distances = periods(&stalls);
+    trial.seen.series("start of each stall", "ms", stalls.iter().map(|(start, _)| *start).collect());
     trial.seen.series("stalls", "ms", lengths.clone());
     trial.seen.series("from the end of a stall to that of the next", "ms", distances.clone());
     // The first and the last period are not whole.

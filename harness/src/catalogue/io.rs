@@ -157,12 +157,14 @@ fn buffered(scene: &mut Scene) -> Checked {
     let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
     let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
     let mut probe = cell.probe()?;
+    // Not from the beginning: a page that udev has read there is charged to udev, and what is written back of a device is
+    // charged to the owner of the first page that was made dirty.
     probe.ask(&[
         "write-stream",
         &device.path.display().to_string(),
         &(8 * MIB).to_string(),
         "65536",
-        "buffered",
+        "behind",
     ])?;
     // This process, which stands in another group, has it written back.
     device.flush()?;

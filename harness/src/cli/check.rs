@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use reports::{Outcome, Scope, Verdict, json, record, terminal};
+use reports::{Outcome, Scope, Verdict, html, json, record, terminal};
 
 use crate::matrix::wire::{Event, Wire};
 use crate::schedule::{Job, jobs, run_all};
@@ -26,6 +26,9 @@ pub(super) struct Check {
     /// Write the record there
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the page there; on a terminal it is written to plimsoll.html anyway
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Write a line of JSON there for each verdict as it comes, and the record at the end
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
@@ -56,8 +59,24 @@ impl Check {
         for outcome in run.outcomes.iter().filter(shown) {
             print!("\n{}", terminal::evidence(outcome));
         }
+        if let Some(path) = page_path(self.html.as_deref(), "plimsoll.html") {
+            write_page(&path, &html::page(&run))?;
+        }
         Ok(run.exit_status())
     }
+}
+
+/// Where the page goes: where the user said, or for somebody at a terminal into the directory where he is.
+pub(super) fn page_path(wanted: Option<&Path>, usual: &str) -> Option<PathBuf> {
+    let here = || std::io::stdout().is_terminal().then(|| PathBuf::from(usual));
+    wanted.map(Path::to_owned).or_else(here)
+}
+
+/// Writes the page and says where it is.
+pub(super) fn write_page(path: &Path, text: &str) -> Result<(), String> {
+    super::report::write(Some(path), text)?;
+    println!("\npage: {}", path.canonicalize().unwrap_or_else(|_| path.to_owned()).display());
+    Ok(())
 }
 
 /// What a check looks at, as a word of the command line.

@@ -130,6 +130,7 @@ impl Matrix {
         let ran = self.boot(&plan, &ready, jobs);
         let whole = self.merged(&order, ran.into_iter().chain(failed).collect())?;
         print!("{}", matrix::table(&whole));
+        super::check::write_page(&self.out.join("matrix.html"), &reports::html::matrix_page(&whole))?;
         println!(
             "{} rows in {:.0} s; records in {}",
             ready.len(),

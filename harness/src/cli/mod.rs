@@ -1,6 +1,7 @@
 //! The command `plimsoll`.
 
 mod check;
+mod diff;
 mod doctor;
 mod explain;
 mod matrix;
@@ -35,8 +36,10 @@ enum Command {
     /// Run the catalogue on other kernels and cgroup layouts, in virtual machines. Exit status: 0 all held, 1 a claim
     /// failed, 2 nothing could be run, 3 a row failed
     Matrix(matrix::Matrix),
-    /// Show records of runs and matrices again
+    /// Show records of runs and matrices again: as a table, a page, JUnit, KTAP, Markdown, charts
     Report(report::Report),
+    /// Say what changed between two records. Exit status: 1 if something got worse
+    Diff(diff::Diff),
     /// Say what this host has and lacks, and which command brings it
     Doctor,
     /// Remove what killed runs left on this host
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Prove(command) => command.run(),
         Command::Matrix(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Diff(command) => command.run(),
         Command::Doctor => doctor::run(),
         Command::Clean => clean(),
     };

@@ -1,14 +1,57 @@
-//! `plimsoll report`: records, shown again.
+//! `plimsoll report`: records, shown again in the form that a reader or another system wants.
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
-use clap::Args;
-use reports::{json, matrix, terminal};
+use clap::{Args, ValueEnum};
+use reports::{Run, charts, fleet, html, json, junit, ktap, markdown, matrix, terminal};
+
+/// A form of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    /// A table for a terminal
+    Table,
+    /// One page that needs nothing else
+    Html,
+    /// For a comment or a wiki
+    Markdown,
+    /// JUnit XML, for continuous integration
+    Junit,
+    /// KTAP, as the kernel's own tests speak
+    Ktap,
+    /// The records themselves
+    Json,
+    /// Charts, as SVG files in the directory of --output
+    Charts,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Report {
-    /// Records of runs, of rows, or of whole matrices
+    /// The form
+    #[arg(long, value_enum, value_name = "FORM", default_value = "table")]
+    form: Form,
+    /// The same as --form html
+    #[arg(long, group = "short")]
+    html: bool,
+    /// The same as --form markdown
+    #[arg(long, group = "short")]
+    markdown: bool,
+    /// The same as --form junit
+    #[arg(long, group = "short")]
+    junit: bool,
+    /// The same as --form ktap
+    #[arg(long, group = "short")]
+    ktap: bool,
+    /// The same as --form json
+    #[arg(long, group = "short")]
+    json: bool,
+    /// Many hosts, each with a record: groups by kernel and layout, and hosts that are not as their group
+    #[arg(long)]
+    fleet: bool,
+    /// File (or, for charts, directory) instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Records of runs, of rows, or of whole matrices; directories mean all records in them
     #[arg(required = true)]
     record: Vec<PathBuf>,
 }
@@ -16,22 +59,164 @@ pub(super) struct Report {
 impl Report {
     /// Shows what can be read; what cannot is said, and the rest is shown all the same.
     pub(super) fn run(&self) -> Result<u8, String> {
-        let mut broken = Vec::new();
-        for path in &self.record {
+        let paths = records(&self.record)?;
+        if self.fleet {
+            let read = fleet::Fleet::read(&paths);
+            write(self.output.as_deref(), &read.text())?;
+            return if read.broken.is_empty() {
+                Ok(0)
+            } else {
+                Err(format!("{} records were not read", read.broken.len()))
+            };
+        }
+        let (mut whole, mut runs, mut broken) = (None::<matrix::Matrix>, Vec::new(), Vec::new());
+        for path in &paths {
             match json::read_any(path) {
-                Ok(json::Record::Run(run)) => {
-                    print!("{}", terminal::table(&run, std::io::stdout().is_terminal()));
-                }
-                Ok(json::Record::Row(row)) => {
-                    let version = row.schema_version;
-                    let whole =
-                        matrix::Matrix { schema_version: version, plimsoll: String::new(), rows: vec![*row] };
-                    print!("{}", matrix::table(&whole));
-                }
-                Ok(json::Record::Matrix(whole)) => print!("{}", matrix::table(&whole)),
+                Ok(json::Record::Run(run)) => runs.push((name_of(path), *run)),
+                Ok(json::Record::Row(row)) => merge(&mut whole, row.schema_version, vec![*row]),
+                Ok(json::Record::Matrix(more)) => merge(&mut whole, more.schema_version, more.rows),
                 Err(error) => broken.push(error),
             }
         }
+        self.show(whole, runs)?;
         if broken.is_empty() { Ok(0) } else { Err(broken.join("\n")) }
     }
+
+    fn form(&self) -> Form {
+        let short = [
+            (self.html, Form::Html),
+            (self.markdown, Form::Markdown),
+            (self.junit, Form::Junit),
+            (self.ktap, Form::Ktap),
+            (self.json, Form::Json),
+        ];
+        short.into_iter().find(|(given, _)| *given).map_or(self.form, |(_, form)| form)
+    }
+
+    fn show(&self, whole: Option<matrix::Matrix>, runs: Vec<(String, Run)>) -> Result<(), String> {
+        let form = self.form();
+        if form == Form::Table {
+            for (_, run) in &runs {
+                print!("{}", terminal::table(run, std::io::stdout().is_terminal()));
+            }
+            whole.iter().for_each(|whole| print!("{}", matrix::table(whole)));
+            return Ok(());
+        }
+        if form == Form::Html {
+            let text = match (whole, &runs[..]) {
+                (Some(whole), []) => html::matrix_page(&whole),
+                (None, [(_, run)]) => html::page(run),
+                // Several runs are best seen side by side.
+                (whole, _) => html::matrix_page(&side_by_side(whole, runs)),
+            };
+            return write(self.output.as_deref(), &text);
+        }
+        let mut all: Vec<(String, Run)> = runs;
+        for row in whole.into_iter().flat_map(|whole| whole.rows) {
+            match row.run {
+                Some(run) => all.push((row.name, run)),
+                None => eprintln!("row {} has no run: {}", row.name, row.failure),
+            }
+        }
+        if form == Form::Charts {
+            return self.write_charts(&all);
+        }
+        let alone = all.len() == 1;
+        let named: Vec<(String, &Run)> =
+            all.iter().map(|(name, run)| (if alone { String::new() } else { name.clone() }, run)).collect();
+        let text = match form {
+            Form::Markdown => markdown::markdown(&named),
+            Form::Junit => junit::junit(&named)?,
+            Form::Ktap => ktap::ktap(&named),
+            _ => {
+                let runs: Vec<&Run> = named.iter().map(|(_, run)| *run).collect();
+                serde_json::to_string_pretty(&runs).map_err(|error| error.to_string())? + "\n"
+            }
+        };
+        write(self.output.as_deref(), &text)
+    }
+
+    fn write_charts(&self, runs: &[(String, Run)]) -> Result<(), String> {
+        let dir = self.output.clone().unwrap_or_else(|| PathBuf::from("."));
+        std::fs::create_dir_all(&dir).map_err(|error| format!("--output {}: {error}", dir.display()))?;
+        let mut drawn = 0;
+        for (name, run) in runs {
+            for chart in charts::charts(run) {
+                let path = dir.join(format!("{name}-{}.svg", chart.name));
+                // Outside of a page there is no text colour to take over.
+                write(Some(&path), &chart.svg.replace("currentColor", "#444444"))?;
+                println!("{}: {}", path.display(), chart.title);
+                drawn += 1;
+            }
+        }
+        if drawn == 0 {
+            Err("no record has the samples for a chart: run the checks of cpu.".into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn merge(whole: &mut Option<matrix::Matrix>, version: u32, rows: Vec<matrix::Row>) {
+    let empty = || matrix::Matrix {
+        schema_version: version,
+        plimsoll: env!("CARGO_PKG_VERSION").into(),
+        rows: Vec::new(),
+    };
+    let whole = whole.get_or_insert_with(empty);
+    rows.into_iter().for_each(|row| whole.merge(row));
+}
+
+/// Runs of several machines as rows of one table.
+fn side_by_side(whole: Option<matrix::Matrix>, runs: Vec<(String, Run)>) -> matrix::Matrix {
+    let mut whole = whole;
+    for (name, run) in runs {
+        let mut row = matrix::Row::failed(&name, "", &run.host.cgroup_mode, String::new());
+        row.accelerator.clone_from(&run.host.virtualization);
+        row.duration_ms = run.duration_ms;
+        let version = row.schema_version;
+        row.run = Some(run);
+        merge(&mut whole, version, vec![row]);
+    }
+    whole.unwrap_or_else(|| matrix::Matrix { schema_version: 1, plimsoll: String::new(), rows: Vec::new() })
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The records that a list of files and directories means.
+fn records(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut all = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        let entries =
+            std::fs::read_dir(path).map_err(|error| format!("reading {}: {error}", path.display()))?;
+        let mut found: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json") && path.is_file())
+            .collect();
+        if found.is_empty() {
+            return Err(format!("{} holds no records (*.json)", path.display()));
+        }
+        found.sort();
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+/// Writes to a file, as a whole, or to standard output.
+pub(super) fn write(path: Option<&Path>, text: &str) -> Result<(), String> {
+    let Some(path) = path else {
+        return std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("writing: {error}"));
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.partial"));
+    let told = |error: std::io::Error| format!("writing {}: {error}", path.display());
+    std::fs::write(&temporary, text).map_err(told)?;
+    std::fs::rename(&temporary, path).map_err(told)
 }

@@ -1,0 +1,256 @@
+//! Charts of what checks measured, as SVG: labels in the reader's text colour, and colours that the colour-blind tell apart
+//! (Okabe and Ito).
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use crate::record::{Outcome, Run, Series};
+
+/// Text and axes; replaced by the page's own text colour.
+const INK: RGBColor = RGBColor(1, 2, 3);
+const BLUE: RGBColor = RGBColor(0, 114, 178);
+const ORANGE: RGBColor = RGBColor(230, 159, 0);
+const GREEN: RGBColor = RGBColor(0, 158, 115);
+const SIZE: (u32, u32) = (720, 260);
+
+/// A drawn chart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chart {
+    /// Its file name without an end, such as `throttling-core`.
+    pub name: String,
+    /// What it shows, in a sentence.
+    pub title: String,
+    /// The picture.
+    pub svg: String,
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// All charts that a run has the samples for.
+pub fn charts(run: &Run) -> Vec<Chart> {
+    let mut all = Vec::new();
+    for outcome in run.outcomes.iter().filter(|outcome| outcome.fault.is_none()) {
+        let subject = &outcome.subject;
+        match outcome.check.as_str() {
+            "cpu.throttle.gap-shape" => {
+                if let (Some(starts), Some(stalls)) =
+                    (series(outcome, "start of each stall"), series(outcome, "stalls"))
+                {
+                    let title =
+                        format!("A busy thread under a CPU quota: when it ran and when it stood ({subject})");
+                    all.extend(draw(&format!("throttling-{subject}"), &title, |area| {
+                        timeline(area, starts, stalls)
+                    }));
+                    let title = format!("How long the stalls under a CPU quota were ({subject})");
+                    all.extend(draw(&format!("stalls-{subject}"), &title, |area| histogram(area, stalls)));
+                }
+            }
+            "cpu.quota.sweep" => {
+                if let (Some(asked), Some(got)) = (series(outcome, "asked"), series(outcome, "got")) {
+                    let title =
+                        format!("CPU time that a quota asked for, and what the group got ({subject})");
+                    all.extend(draw(&format!("sweep-{subject}"), &title, |area| sweep(area, asked, got)));
+                }
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+/// A small chart of any samples, in the order in which they were taken.
+pub fn samples(series: &Series) -> Option<Chart> {
+    if series.values.len() < 3 {
+        return None;
+    }
+    draw("samples", &series.name, |area| dots(area, series))
+}
+
+fn series<'a>(outcome: &'a Outcome, name: &str) -> Option<&'a Series> {
+    outcome.evidence.series.iter().find(|series| series.name == name && !series.values.is_empty())
+}
+
+fn draw(name: &str, title: &str, paint: impl FnOnce(&Area<'_>) -> Drawn) -> Option<Chart> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        // A chart that cannot be drawn is left out; its numbers stand in the evidence.
+        paint(&area).ok()?;
+        area.present().ok()?;
+    }
+    let svg = svg.replace("#010203", "currentColor").replacen(
+        "<svg ",
+        &format!("<svg role=\"img\" aria-label=\"{}\" ", title.replace('"', "'").replace('<', "&lt;")),
+        1,
+    );
+    Some(Chart { name: name.to_owned(), title: title.to_owned(), svg })
+}
+
+fn ink() -> TextStyle<'static> {
+    ("sans-serif", 13).into_font().color(&INK)
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
+}
+
+/// On and off phases along the time, with the mean stall and period beside them.
+fn timeline(area: &Area<'_>, starts: &Series, stalls: &Series) -> Drawn {
+    let first = starts.values[0];
+    let phases: Vec<(f64, f64)> = starts
+        .values
+        .iter()
+        .zip(&stalls.values)
+        .map(|(start, length)| (start - first, start - first + length))
+        .collect();
+    let end = phases.last().map_or(1.0, |phase| phase.1);
+    let mut chart = ChartBuilder::on(area)
+        .margin(12)
+        .x_label_area_size(38)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0.0..end, 0.0..2.0)?;
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .x_desc("time, ms")
+        .axis_style(INK)
+        .label_style(ink())
+        .axis_desc_style(ink())
+        .y_labels(3)
+        .y_label_formatter(&|value: &f64| {
+            let word = if *value < 0.5 {
+                "stands"
+            } else if *value < 1.5 {
+                "runs"
+            } else {
+                ""
+            };
+            word.to_owned()
+        })
+        .draw()?;
+    let mut from = 0.0;
+    for (start, stop) in &phases {
+        chart.draw_series(std::iter::once(Rectangle::new([(from, 0.1), (*start, 1.6)], GREEN.filled())))?;
+        chart
+            .draw_series(std::iter::once(Rectangle::new([(*start, 0.1), (*stop, 0.45)], ORANGE.filled())))?;
+        from = *stop;
+    }
+    Ok(())
+}
+
+fn histogram(area: &Area<'_>, stalls: &Series) -> Drawn {
+    const BARS: usize = 24;
+    let most = largest(&stalls.values) * 1.05;
+    #[expect(clippy::cast_precision_loss, reason = "a small constant")]
+    let width = most / BARS as f64;
+    let mut counts = [0_u32; BARS];
+    for value in &stalls.values {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounded by the largest value"
+        )]
+        let bar = (value / width) as usize;
+        counts[bar.min(BARS - 1)] += 1;
+    }
+    let tallest = counts.iter().copied().max().unwrap_or(1);
+    let mut chart = ChartBuilder::on(area)
+        .margin(12)
+        .x_label_area_size(38)
+        .y_label_area_size(48)
+        .build_cartesian_2d(0.0..most, 0..tallest + 1)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(INK.mix(0.08))
+        .bold_line_style(INK.mix(0.15))
+        .x_desc("length of a stall, ms")
+        .y_desc("stalls")
+        .axis_style(INK)
+        .label_style(ink())
+        .axis_desc_style(ink())
+        .draw()?;
+    chart.draw_series(counts.iter().enumerate().map(|(bar, count)| {
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
+        let left = bar as f64 * width;
+        Rectangle::new([(left + width * 0.08, 0), (left + width * 0.92, *count)], BLUE.filled())
+    }))?;
+    Ok(())
+}
+
+fn sweep(area: &Area<'_>, asked: &Series, got: &Series) -> Drawn {
+    let most = largest(&asked.values).max(largest(&got.values)) * 1.08;
+    let mut chart = ChartBuilder::on(area)
+        .margin(12)
+        .x_label_area_size(38)
+        .y_label_area_size(54)
+        .build_cartesian_2d(0.0..most, 0.0..most)?;
+    chart
+        .configure_mesh()
+        .light_line_style(INK.mix(0.06))
+        .bold_line_style(INK.mix(0.12))
+        .x_desc("asked, % of a CPU")
+        .y_desc("got, % of a CPU")
+        .axis_style(INK)
+        .label_style(ink())
+        .axis_desc_style(ink())
+        .draw()?;
+    chart.draw_series(LineSeries::new([(0.0, 0.0), (most, most)], INK.mix(0.4)))?;
+    chart.draw_series(
+        asked
+            .values
+            .iter()
+            .zip(&got.values)
+            .map(|(asked, got)| Circle::new((*asked, *got), 5, BLUE.filled())),
+    )?;
+    Ok(())
+}
+
+fn dots(area: &Area<'_>, series: &Series) -> Drawn {
+    let least = series.values.iter().copied().fold(0.0, f64::min);
+    let most = largest(&series.values).max(least + 1e-9) * 1.1;
+    let mut chart = ChartBuilder::on(area)
+        .margin(12)
+        .x_label_area_size(38)
+        .y_label_area_size(60)
+        .build_cartesian_2d(0..series.values.len() + 1, least..most)?;
+    let unit = format!("{}, {}", "value", series.unit);
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(INK.mix(0.06))
+        .bold_line_style(INK.mix(0.12))
+        .x_desc("sample")
+        .y_desc(unit)
+        .axis_style(INK)
+        .label_style(ink())
+        .axis_desc_style(ink())
+        .draw()?;
+    chart.draw_series(
+        series
+            .values
+            .iter()
+            .enumerate()
+            .map(|(number, value)| Circle::new((number + 1, *value), 4, BLUE.filled())),
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_drawn_in_the_readers_colour_and_named_for_those_who_do_not_see() {
+        let series = Series { name: "stalls \"<x>\"".into(), unit: "ms".into(), values: vec![1.0, 5.0, 3.0] };
+        let chart = samples(&series).unwrap();
+        assert!(
+            chart.svg.starts_with("<svg role=\"img\" aria-label=\"stalls '&lt;x>'\""),
+            "{}",
+            &chart.svg[..120]
+        );
+        assert!(chart.svg.contains("currentColor") && !chart.svg.contains("#010203"));
+        assert!(samples(&Series { values: vec![1.0], ..series }).is_none());
+    }
+}

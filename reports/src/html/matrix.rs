@@ -1,0 +1,145 @@
+//! Checks by kernels: what differs between them comes first, and each cell opens its evidence.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, PreEscaped, html};
+use serde_json::{Value, json};
+
+use super::{class, document, filters};
+use crate::matrix::Matrix;
+use crate::record::{Outcome, Verdict};
+
+/// Outcomes of one check in one row, by their numbers.
+type Cell = Vec<usize>;
+
+/// The page of a matrix.
+pub fn matrix_page(matrix: &Matrix) -> String {
+    let mut order: Vec<&str> = Vec::new();
+    let mut cells: BTreeMap<&str, Vec<Cell>> = BTreeMap::new();
+    for (column, row) in matrix.rows.iter().enumerate() {
+        for (number, outcome) in row.run.iter().flat_map(|run| &run.outcomes).enumerate() {
+            if !cells.contains_key(outcome.check.as_str()) {
+                order.push(&outcome.check);
+            }
+            cells.entry(&outcome.check).or_insert_with(|| vec![Cell::new(); matrix.rows.len()])[column]
+                .push(number);
+        }
+    }
+    let (differing, same): (Vec<&str>, Vec<&str>) =
+        order.iter().partition(|check| differs(matrix, cells.get(**check).map_or(&[][..], Vec::as_slice)));
+    let mut areas: Vec<&str> = order.iter().filter_map(|check| check.split('.').next()).collect();
+    areas.dedup();
+    let failed = matrix.rows.iter().filter(|row| row.run.is_none()).count();
+    let title = format!("Plimsoll: {} kernels", matrix.rows.len());
+    let body = html! {
+        header {
+            h1 { (title) }
+            p.total {
+                (order.len()) " checks, " (differing.len()) " of them not the same everywhere"
+                @if failed > 0 { "; " span.fail { (failed) " rows failed" } }
+            }
+            ul.facts { @for row in &matrix.rows { li { (row.name) ": " (facts(row)) } } }
+        }
+        (filters(areas.into_iter()))
+        main.scroll {
+            table.matrix {
+                thead { tr { th scope="col" { "check" } @for row in &matrix.rows { th scope="col" { (row.name) } } } }
+                tbody {
+                    @for check in differing.iter().chain(&same) {
+                        (line(matrix, check, cells.get(*check).map_or(&[][..], Vec::as_slice)))
+                    }
+                }
+            }
+        }
+        dialog aria-label="Evidence" { form method="dialog" { button { "Close" } } div {} }
+        // A closing tag in a text would end the script.
+        script #data type="application/json" { (PreEscaped(data(matrix).to_string().replace("</", "<\\/"))) }
+    };
+    document(&title, &body)
+}
+
+fn facts(row: &crate::matrix::Row) -> String {
+    match &row.run {
+        Some(run) => format!("{} ({}): {}", run.host.kernel, row.accelerator, crate::terminal::summary(run)),
+        None => format!("FAILED: {}", row.failure),
+    }
+}
+
+fn outcome(matrix: &Matrix, row: usize, number: usize) -> Option<&Outcome> {
+    matrix.rows.get(row)?.run.as_ref()?.outcomes.get(number)
+}
+
+/// The worst of what a cell's outcomes say.
+fn worst(matrix: &Matrix, row: usize, cell: &Cell) -> Option<Verdict> {
+    let rank = |verdict: Verdict| match verdict {
+        Verdict::Fail => 4,
+        Verdict::Error => 3,
+        Verdict::Inconclusive => 2,
+        Verdict::Pass => 1,
+        Verdict::Skip => 0,
+    };
+    cell.iter()
+        .filter_map(|number| outcome(matrix, row, *number))
+        .map(|outcome| outcome.verdict)
+        .max_by_key(|v| rank(*v))
+}
+
+fn differs(matrix: &Matrix, cells: &[Cell]) -> bool {
+    let mut verdicts = cells.iter().enumerate().filter_map(|(row, cell)| worst(matrix, row, cell));
+    let first = verdicts.next();
+    verdicts.any(|verdict| Some(verdict) != first) || first.is_some_and(|verdict| verdict == Verdict::Fail)
+}
+
+fn line(matrix: &Matrix, check: &str, cells: &[Cell]) -> Markup {
+    let verdicts: Vec<Option<Verdict>> =
+        cells.iter().enumerate().map(|(row, cell)| worst(matrix, row, cell)).collect();
+    let shown = [Verdict::Fail, Verdict::Error, Verdict::Inconclusive, Verdict::Pass, Verdict::Skip];
+    let verdict =
+        shown.into_iter().find(|verdict| verdicts.contains(&Some(*verdict))).unwrap_or(Verdict::Skip);
+    let claim = cells.iter().enumerate().find_map(|(row, cell)| outcome(matrix, row, *cell.first()?));
+    let claim = claim.map_or("", |outcome| outcome.claim.as_str());
+    html! {
+        tr id=(check) data-verdict=(class(verdict)) data-area=(check.split('.').next().unwrap_or_default())
+            data-text=(format!("{check} {claim}").to_lowercase()) {
+            th.id scope="row" title=(claim) { (check) }
+            @for (row, verdict) in verdicts.iter().enumerate() {
+                td {
+                    @if let Some(verdict) = verdict {
+                        @let numbers = cells[row].iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
+                        button.(class(*verdict)) data-row=(row) data-check=(check) data-outcomes=(numbers)
+                            aria-label={ (check) " in " (matrix.rows[row].name) ": " (verdict.word()) } { (sign(*verdict)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sign(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "ok",
+        Verdict::Fail => "FAIL",
+        Verdict::Skip => "-",
+        Verdict::Inconclusive => "?",
+        Verdict::Error => "ERR",
+    }
+}
+
+/// What the page shows when a cell is opened.
+fn data(matrix: &Matrix) -> Value {
+    let rows = matrix.rows.iter().map(|row| {
+        let outcomes: Vec<Value> = row
+            .run
+            .iter()
+            .flat_map(|run| &run.outcomes)
+            .map(|outcome| {
+                json!({
+                    "subject": outcome.subject, "verdict": outcome.verdict.word(), "reason": outcome.reason,
+                    "claim": outcome.claim, "expectations": outcome.evidence.expectations, "notes": outcome.evidence.notes,
+                })
+            })
+            .collect();
+        json!({ "name": row.name, "outcomes": outcomes })
+    });
+    Value::Array(rows.collect())
+}

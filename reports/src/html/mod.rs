@@ -1,0 +1,184 @@
+//! One page that explains itself to somebody who was not there: everything in one file, nothing fetched.
+
+mod bar;
+mod matrix;
+
+use std::collections::BTreeMap;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+pub use matrix::matrix_page;
+
+use crate::charts::{charts, samples};
+use crate::record::{Area, Outcome, Run, Verdict};
+use crate::terminal::summary;
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// The page of one run.
+pub fn page(run: &Run) -> String {
+    let host = &run.host;
+    let title = format!("Plimsoll: Linux {}", host.kernel);
+    let mut areas: BTreeMap<usize, (Area, Vec<&Outcome>)> = BTreeMap::new();
+    for outcome in &run.outcomes {
+        let area = outcome.area();
+        let place =
+            areas.iter().find(|(_, (known, _))| *known == area).map_or(areas.len(), |(place, _)| *place);
+        areas.entry(place).or_insert_with(|| (area, Vec::new())).1.push(outcome);
+    }
+    let body = html! {
+        header {
+            h1 { (title) }
+            p.total { (summary(run)) }
+            p.facts {
+                (host.architecture) ", cgroup " (host.cgroup_mode) ", " (host.cpus) " CPUs, "
+                (host.memory_bytes >> 20) " MiB"
+                @if !host.virtualization.is_empty() { ", " (host.virtualization) }
+                @if !host.privileged { ", without root" }
+                "; started " (run.started) "; plimsoll " (run.plimsoll) ", run " (run.id)
+                @for subject in &run.subjects { br; (subject.name) ": " (subject.version) " (" (subject.path) ")" }
+                @for left in &run.left_behind { br; span.fail { "left behind: " (left) } }
+            }
+        }
+        (filters(areas.values().map(|(area, _)| area.0.as_str())))
+        main {
+            @for (area, outcomes) in areas.values() {
+                section.area {
+                    h2 { (area.0) }
+                    @for outcome in outcomes { (check(outcome)) }
+                }
+            }
+            @let drawn = charts(run);
+            @if !drawn.is_empty() {
+                section #charts {
+                    h2 { "Charts" }
+                    @for chart in &drawn {
+                        figure id={ "chart-" (chart.name) } { (PreEscaped(&chart.svg)) figcaption { (chart.title) } }
+                    }
+                }
+            }
+        }
+    };
+    document(&title, &body)
+}
+
+/// The frame of every page.
+fn document(title: &str, body: &Markup) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                // Nothing may be fetched, and an icon would be asked for.
+                meta http-equiv="Content-Security-Policy"
+                    content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+                link rel="icon" href="data:,";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (body)
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn filters<'a>(areas: impl Iterator<Item = &'a str>) -> Markup {
+    html! {
+        form aria-label="Filter the checks" {
+            @for verdict in [Verdict::Fail, Verdict::Error, Verdict::Inconclusive, Verdict::Skip, Verdict::Pass] {
+                label {
+                    input type="checkbox" name="verdict" value=(class(verdict)) checked;
+                    " " span class=(class(verdict)) { (verdict.word()) }
+                }
+            }
+            label { "Area " select name="area" {
+                option value="" { "all" }
+                @for area in areas { option value=(area) { (area) } }
+            } }
+            label { "Text " input type="search" name="text"; }
+            output #shown {}
+        }
+    }
+}
+
+fn class(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "fail",
+        Verdict::Skip => "skip",
+        Verdict::Inconclusive => "inconclusive",
+        Verdict::Error => "error",
+    }
+}
+
+/// The address of a check in the page.
+fn anchor(outcome: &Outcome) -> String {
+    let fault =
+        outcome.fault.as_ref().map(|fault| format!("-{}", fault.replace(' ', "-"))).unwrap_or_default();
+    format!("{}-{}{fault}", outcome.check, outcome.subject)
+}
+
+fn check(outcome: &Outcome) -> Markup {
+    let text =
+        format!("{} {} {} {}", outcome.check, outcome.subject, outcome.claim, outcome.reason).to_lowercase();
+    html! {
+        details.check id=(anchor(outcome)) data-verdict=(class(outcome.verdict)) data-area=(outcome.area().0) data-text=(text) {
+            summary {
+                span class={ "verdict " (class(outcome.verdict)) } { (outcome.verdict.word()) }
+                span.id { (outcome.check) " (" (outcome.subject) ")" }
+                span.claim { (outcome.claim) @if !outcome.reason.is_empty() { br; (outcome.reason) } }
+            }
+            div.evidence { (evidence(outcome)) }
+        }
+    }
+}
+
+fn evidence(outcome: &Outcome) -> Markup {
+    let seen = &outcome.evidence;
+    html! {
+        dl {
+            @if !outcome.source.is_empty() { dt { "Source" } dd { (outcome.source) } }
+            @if let Some(fault) = &outcome.fault { dt { "Broken on purpose" } dd { (fault) } }
+            @if !outcome.proved_by.is_empty() { dt { "Must fail under" } dd { (outcome.proved_by.join("; ")) } }
+            dt { "Again" }
+            dd { code { "plimsoll check " (outcome.check) " --verbose" @if outcome.subject != "kernel" { " --subject " (outcome.subject) } } }
+            dt { "Took" } dd { (outcome.duration_ms) " ms" @if outcome.attempts > 1 { ", " (outcome.attempts) " attempts" } }
+            dt { "Link" } dd { a href={ "#" (anchor(outcome)) } { (anchor(outcome)) } }
+        }
+        @if !seen.expectations.is_empty() {
+            table {
+                thead { tr { th scope="col" { "" } th scope="col" { "Looked at" } th scope="col" { "Observed" } th scope="col" { "Expected" } } }
+                tbody {
+                    @for expectation in &seen.expectations {
+                        tr {
+                            td class=(if expectation.holds { "pass" } else { "fail" }) { (if expectation.holds { "held" } else { "not" }) }
+                            td { (expectation.what) @if !expectation.tolerance.is_empty() { br; span.claim { (expectation.tolerance) } } }
+                            td { (expectation.observed) (bar::of(expectation)) }
+                            td { (expectation.expected) }
+                        }
+                    }
+                }
+            }
+        }
+        @for note in &seen.notes { p.claim { (note) } }
+        @for series in &seen.series {
+            @match samples(series) {
+                Some(chart) => figure { (PreEscaped(&chart.svg)) figcaption { (series.name) ", " (series.unit) } },
+                None => p { (series.name) ": " (numbers(&series.values)) " " (series.unit) },
+            }
+        }
+        @for file in &seen.files {
+            p.claim { code { (file.path) } ", " (file.moment) }
+            pre tabindex="0" { (file.text) }
+        }
+    }
+}
+
+fn numbers(values: &[f64]) -> String {
+    values.iter().map(|value| format!("{value:.3}")).collect::<Vec<_>>().join(", ")
+}

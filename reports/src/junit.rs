@@ -1,0 +1,71 @@
+//! JUnit XML, as continuous integration shows it: a suite for each area and subject, a case for each check.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use crate::record::{Outcome, Run, Verdict};
+
+/// Runs as JUnit XML; a run of several has the name of its machine in each suite's name.
+///
+/// # Errors
+/// The text cannot be formed.
+pub fn junit(runs: &[(String, &Run)]) -> Result<String, String> {
+    let mut report = Report::new("plimsoll");
+    for (place, run) in runs {
+        let mut suites: Vec<(String, TestSuite)> = Vec::new();
+        for outcome in &run.outcomes {
+            let mut name = format!("{} ({})", outcome.area().0, outcome.subject);
+            if !place.is_empty() {
+                name = format!("{place}: {name}");
+            }
+            let suite = match suites.iter_mut().position(|(known, _)| *known == name) {
+                Some(position) => &mut suites[position].1,
+                None => {
+                    let mut suite = TestSuite::new(name.clone());
+                    suite.add_property(("kernel", run.host.kernel.as_str()));
+                    suite.add_property(("cgroup", run.host.cgroup_mode.as_str()));
+                    suites.push((name, suite));
+                    &mut suites.last_mut().expect("it was just pushed").1
+                }
+            };
+            suite.add_test_case(case(outcome));
+        }
+        report.add_test_suites(suites.into_iter().map(|(_, suite)| suite));
+    }
+    report.to_string().map_err(|error| format!("writing JUnit: {error}"))
+}
+
+fn case(outcome: &Outcome) -> TestCase {
+    let failed = |kind| {
+        let mut status = TestCaseStatus::non_success(kind);
+        status.set_message(outcome.reason.clone()).set_type(outcome.verdict.word());
+        status.set_description(crate::terminal::evidence(outcome));
+        status
+    };
+    let status = match outcome.verdict {
+        Verdict::Pass => TestCaseStatus::success(),
+        Verdict::Fail => failed(NonSuccessKind::Failure),
+        Verdict::Error => failed(NonSuccessKind::Error),
+        Verdict::Skip => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(outcome.reason.clone());
+            status
+        }
+        Verdict::Inconclusive => {
+            // The format has no word for it; nothing is said of the claim, as of a skipped one.
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(format!("inconclusive: {}", outcome.reason));
+            status
+        }
+    };
+    let name = match &outcome.fault {
+        Some(fault) => format!("{} under '{fault}'", outcome.check),
+        None => outcome.check.clone(),
+    };
+    let mut case = TestCase::new(name, status);
+    case.set_classname(format!("plimsoll.{}.{}", outcome.subject, outcome.area().0));
+    case.set_time(Duration::from_millis(outcome.duration_ms));
+    case.set_system_out(outcome.claim.clone());
+    case
+}

@@ -1,0 +1,59 @@
+//! KTAP, as the kernel's own tests speak. Source: `Documentation/dev-tools/ktap.rst`.
+
+use std::fmt::Write;
+
+use crate::record::{Outcome, Run, Verdict};
+
+/// Runs as KTAP: a subtest for each place, or the checks themselves if there is one place alone.
+pub fn ktap(runs: &[(String, &Run)]) -> String {
+    let mut text = "KTAP version 1\n".to_owned();
+    if let [(_, run)] = runs {
+        let _ = checks(run, "", &mut text);
+        return text;
+    }
+    let _ = writeln!(text, "1..{}", runs.len());
+    for (number, (place, run)) in runs.iter().enumerate() {
+        text.push_str("    KTAP version 1\n");
+        let holds = checks(run, "    ", &mut text);
+        let _ = writeln!(text, "{} {} {}", if holds { "ok" } else { "not ok" }, number + 1, plain(place));
+    }
+    text
+}
+
+fn checks(run: &Run, indent: &str, text: &mut String) -> bool {
+    let _ = writeln!(text, "{indent}1..{}", run.outcomes.len());
+    for (number, outcome) in run.outcomes.iter().enumerate() {
+        line(outcome, number + 1, indent, text);
+    }
+    !run.outcomes.iter().any(|outcome| matches!(outcome.verdict, Verdict::Fail | Verdict::Error))
+}
+
+fn line(outcome: &Outcome, number: usize, indent: &str, text: &mut String) {
+    let fails = matches!(outcome.verdict, Verdict::Fail | Verdict::Error);
+    if fails {
+        for expectation in outcome.evidence.expectations.iter().filter(|expectation| !expectation.holds) {
+            let _ = writeln!(
+                text,
+                "{indent}# {}: {}: observed {}, expected {}",
+                outcome.check,
+                plain(&expectation.what),
+                plain(&expectation.observed),
+                plain(&expectation.expected)
+            );
+        }
+    }
+    let (ok, directive) = match outcome.verdict {
+        Verdict::Pass => ("ok", String::new()),
+        Verdict::Skip => ("ok", format!(" # SKIP {}", plain(&outcome.reason))),
+        Verdict::Inconclusive => ("ok", format!(" # SKIP inconclusive: {}", plain(&outcome.reason))),
+        Verdict::Fail => ("not ok", String::new()),
+        Verdict::Error => ("not ok", format!(" # ERROR {}", plain(&outcome.reason))),
+    };
+    let fault = outcome.fault.as_ref().map(|fault| format!(" under {}", plain(fault))).unwrap_or_default();
+    let _ = writeln!(text, "{indent}{ok} {number} {}.{}{fault}{directive}", outcome.check, outcome.subject);
+}
+
+/// One line, without the sign that begins a directive.
+fn plain(text: &str) -> String {
+    text.replace('#', "\u{2116}").split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,65 @@
+//! Markdown, for a comment or a wiki: the summary, what did not hold, and all verdicts folded away.
+
+use std::fmt::Write;
+
+use crate::record::{Run, Verdict};
+use crate::terminal::summary;
+
+/// Runs as Markdown.
+pub fn markdown(runs: &[(String, &Run)]) -> String {
+    let mut text = String::new();
+    for (place, run) in runs {
+        let host = &run.host;
+        let title = if place.is_empty() { "Plimsoll".to_owned() } else { escaped(place) };
+        let _ = writeln!(text, "## {title}: {}\n", summary(run));
+        let _ = writeln!(
+            text,
+            "Linux {} {}, cgroup {}, {} CPUs.\n",
+            host.kernel, host.architecture, host.cgroup_mode, host.cpus
+        );
+        let bad: Vec<_> = run
+            .outcomes
+            .iter()
+            .filter(|outcome| {
+                matches!(outcome.verdict, Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
+            })
+            .collect();
+        if !bad.is_empty() {
+            text.push_str("| check | subject | verdict | why |\n|---|---|---|---|\n");
+            for outcome in bad {
+                let _ = writeln!(
+                    text,
+                    "| `{}` | {} | **{}** | {} |",
+                    outcome.check,
+                    escaped(&outcome.subject),
+                    outcome.verdict.word(),
+                    escaped(&outcome.reason)
+                );
+            }
+            text.push('\n');
+        }
+        text.push_str("<details><summary>All checks</summary>\n\n| check | subject | verdict | claim |\n|---|---|---|---|\n");
+        for outcome in &run.outcomes {
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {} | {} |",
+                outcome.check,
+                escaped(&outcome.subject),
+                outcome.verdict.word(),
+                escaped(&outcome.claim)
+            );
+        }
+        text.push_str("\n</details>\n\n");
+    }
+    text
+}
+
+fn escaped(text: &str) -> String {
+    let one_line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    one_line
+        .replace('\\', "\\\\")
+        .replace('|', "\\|")
+        .replace('<', "&lt;")
+        .replace('*', "\\*")
+        .replace('_', "\\_")
+}
