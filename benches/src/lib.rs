@@ -1,4 +1,10 @@
-//! What the parts of the runtime core cost: see `benches/parts.rs`, run by `cargo bench`.
+//! What things cost: paired measurements (`plimsoll bench`), and the parts of the core (`benches/parts.rs`, by `cargo bench`).
+
+pub mod cli;
+pub mod floor;
+pub mod paired;
+pub mod sides;
+pub mod stats;
 
 use std::path::Path;
 

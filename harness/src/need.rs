@@ -159,6 +159,13 @@ impl Need {
 }
 
 fn no_controller(name: &str) -> String {
+    let words = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let mut disabled = words.split_whitespace().filter_map(|word| word.strip_prefix("cgroup_disable="));
+    if disabled.any(|names| names.split(',').any(|disabled| disabled == name)) {
+        return format!(
+            "the kernel was started with cgroup_disable={name}: take it from the kernel command line"
+        );
+    }
     format!("no mounted cgroup hierarchy has the controller '{name}': mount it, or see /proc/cgroups")
 }
 

@@ -68,6 +68,14 @@ pub fn read_any(path: &Path) -> Result<Record, String> {
     parse(&text).map(Box::new).map(Record::Run).map_err(told)
 }
 
+/// Reads the record of a benchmark.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_bench(path: &Path) -> Result<crate::bench::Bench, String> {
+    read_as(path)
+}
+
 fn read_as<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()))?;

@@ -2,6 +2,7 @@
 //!
 //! This crate runs nothing: it can read and show records of any machine.
 
+pub mod bench;
 pub mod charts;
 pub mod difference;
 pub mod fleet;

@@ -12,8 +12,11 @@ use crate::fault::{after, before, scene};
 use crate::need::Need;
 
 const NOT_FLIPPED: &str = "one bit flipped, and back";
-/// What is in no other file.
-const CARGO: &str = "cargo of the upper layer";
+/// What is in no other file: a text that stood in this program would be in the built-in image, too.
+fn cargo(dock: &Dock) -> String {
+    format!("cargo of {}", dock.text("ship"))
+}
+
 const HONEST: &str = "an honest archive";
 
 pub(super) const CHECKS: &[Check] = &[
@@ -132,7 +135,7 @@ fn pack(dir: &Path, archive: &Path) -> Result<(), Trouble> {
 fn two_layers(dock: &Dock) -> Result<(), Trouble> {
     dock.base()?;
     let name = dock.up(&["--network", "none"], BASE)?;
-    dock.exec(&name, &["write", "/etc/new", CARGO])?;
+    dock.exec(&name, &["write", "/etc/new", &cargo(dock)])?;
     dock.exec(&name, &["remove", "/etc/of-image"])?;
     dock.plim(&["commit", &name, "changed"])?;
     dock.plim(&["rm", "-f", &name])?;
@@ -147,8 +150,8 @@ fn digest_verified(dock: &mut Dock) -> Checked {
     dock.plim(&["rmi", "changed"])?;
     let mut bytes = std::fs::read(&file)?;
     // The bit lies in the content of the layer, which no archive's own checksum covers.
-    let place =
-        find(&bytes, CARGO.as_bytes()).ok_or_else(|| Trouble::Harness("the content was not found".into()))?;
+    let place = find(&bytes, cargo(dock).as_bytes())
+        .ok_or_else(|| Trouble::Harness("the content was not found".into()))?;
     if !dock.has(NOT_FLIPPED) {
         bytes[place] ^= 1;
     }
@@ -197,7 +200,8 @@ fn oci_layout(dock: &mut Dock) -> Checked {
     );
     let root = dock.path("bundle/rootfs");
     let content = std::fs::read_to_string(root.join("etc/new")).unwrap_or_default();
-    dock.seen.expect_eq("an added file in umoci's tree", &content.as_str(), &CARGO);
+    let cargo = cargo(dock);
+    dock.seen.expect_eq("an added file in umoci's tree", &content, &cargo);
     dock.seen.expect_eq("a deleted file in umoci's tree", &root.join("etc/of-image").exists(), &false);
     let theirs = dock.text("theirs.tar");
     let back =
@@ -206,7 +210,7 @@ fn oci_layout(dock: &mut Dock) -> Checked {
     let loaded = dock.plim(&["load", "-q", "-i", &theirs])?;
     let id = loaded.lines().last().unwrap_or_default().to_owned();
     let seen = dock.run(&["--network", "none"], &id, &["read", "/etc/new"])?;
-    dock.seen.expect_json("the added file in a container of skopeo's archive", &seen, &json!(CARGO));
+    dock.seen.expect_json("the added file in a container of skopeo's archive", &seen, &json!(cargo));
     Ok(())
 }
 
@@ -215,6 +219,7 @@ fn last_line(text: &str) -> &str {
 }
 
 fn docker_archive(dock: &mut Dock) -> Checked {
+    let cargo = cargo(dock);
     two_layers(dock)?;
     dock.plim(&["save", "-o", &dock.text("image.tar"), "changed"])?;
     // As older engines wrote it: one directory for each layer, no index, layers plain.
@@ -240,7 +245,7 @@ fn docker_archive(dock: &mut Dock) -> Checked {
     dock.seen.expect_eq(
         "the added file in a container of it",
         &found.out,
-        &json!({ "ok": CARGO }).to_string(),
+        &json!({ "ok": cargo }).to_string(),
     );
     Ok(())
 }
@@ -296,6 +301,7 @@ impl Drop for Harbour {
 }
 
 fn push_pull(dock: &mut Dock) -> Checked {
+    let cargo = cargo(dock);
     two_layers(dock)?;
     dock.plim(&["tag", BASE, "other"])?;
     let harbour = Harbour::open(dock)?;
@@ -339,7 +345,7 @@ fn push_pull(dock: &mut Dock) -> Checked {
     dock.seen.expect_json("the image's id after pulling", &after.0, &before.0);
     dock.seen.expect_json("its diff ids", &after.1, &before.1);
     let seen = dock.said(&["run", "--rm", "--network", "none", &name, "/probe", "read", "/etc/new"])?;
-    dock.seen.expect_eq("a file of it", &seen.out, &json!({ "ok": CARGO }).to_string());
+    dock.seen.expect_eq("a file of it", &seen.out, &json!({ "ok": cargo }).to_string());
     Ok(())
 }
 
@@ -350,6 +356,7 @@ fn uploads(dock: &Dock) -> Result<usize, Trouble> {
 }
 
 fn rm_in_use(dock: &mut Dock) -> Checked {
+    let cargo = cargo(dock);
     two_layers(dock)?;
     let running = dock.up(&["--network", "none"], "changed")?;
     let refused = dock.said(&["rmi", "changed"])?;
@@ -366,7 +373,7 @@ fn rm_in_use(dock: &mut Dock) -> Checked {
         stopped.status != 0,
     );
     let seen = dock.said(&["run", "--rm", "--network", "none", "changed", "/probe", "read", "/etc/new"])?;
-    dock.seen.expect_eq("it still runs", &seen.out, &json!({ "ok": CARGO }).to_string());
+    dock.seen.expect_eq("it still runs", &seen.out, &json!({ "ok": cargo }).to_string());
     Ok(())
 }
 

@@ -105,6 +105,7 @@ impl Matrix {
         if self.merge {
             let whole = self.merged(&order, Vec::new())?;
             print!("{}", matrix::table(&whole));
+            super::check::write_page(&self.out.join("matrix.html"), &reports::html::matrix_page(&whole))?;
             return Ok(whole.exit_status());
         }
         // A wrong filter is found here, not in a guest.

@@ -40,6 +40,13 @@ enum Command {
     Report(report::Report),
     /// Say what changed between two records. Exit status: 1 if something got worse
     Diff(diff::Diff),
+    /// Measure what containers cost, side by side (the program plimsoll-bench, which is built beside this one)
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of plimsoll-bench
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Say what this host has and lacks, and which command brings it
     Doctor,
     /// Remove what killed runs left on this host
@@ -56,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Matrix(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Diff(command) => command.run(),
+        Command::Bench { arguments } => bench(&arguments),
         Command::Doctor => doctor::run(),
         Command::Clean => clean(),
     };
@@ -66,6 +74,19 @@ pub fn main() -> ExitCode {
             ExitCode::from(TROUBLE)
         }
     }
+}
+
+/// Measurements stand above the checks, so they are a program of their own.
+fn bench(arguments: &[std::ffi::OsString]) -> Result<u8, String> {
+    use std::os::unix::process::CommandExt;
+    let own = std::env::current_exe().map_err(|error| format!("finding this program: {error}"))?;
+    let beside = own.with_file_name("plimsoll-bench");
+    let program = if beside.exists() { beside } else { "plimsoll-bench".into() };
+    let error = std::process::Command::new(&program).args(arguments).exec();
+    Err(format!(
+        "bench: starting {}: {error} (cargo build --release --workspace makes it)",
+        program.display()
+    ))
 }
 
 fn clean() -> Result<u8, String> {

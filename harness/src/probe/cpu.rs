@@ -70,6 +70,13 @@ pub(super) fn burn(micros: &str) -> Answer {
     Ok(json!(start.elapsed().as_micros() as u64))
 }
 
+/// From now on this process runs on one CPU alone.
+pub(super) fn pin(cpu: &str) -> Answer {
+    let mut set = CpuSet::new();
+    told("cpu", told("cpu", cpu.parse()).and_then(|cpu: usize| told("cpu", set.set(cpu))))?;
+    told("sched_setaffinity", sched_setaffinity(Pid::from_raw(0), &set)).map(|()| Value::Null)
+}
+
 /// The CPUs that this process may use, and those on which its threads were last seen.
 pub(super) fn affinity() -> Answer {
     let allowed = told("sched_getaffinity", sched_getaffinity(Pid::from_raw(0)))?;

@@ -4,6 +4,7 @@
 //! until that ends.
 
 mod attempt;
+pub mod bench;
 mod cpu;
 mod files;
 mod look;
@@ -98,6 +99,8 @@ fn verb(words: &[String]) -> Answer {
         ["write", path, text] => files::write(path, text),
         ["remove", path] => files::remove(path),
         ["mkdir", path] => files::mkdir(path),
+        ["bench", operation, times, scratch] => bench::bench(operation, times, scratch),
+        ["pin", cpu] => cpu::pin(cpu),
         ["env", name] => Ok(std::env::var(name).map_or(Value::Null, Value::from)),
         ["arguments", words @ ..] => Ok(json!(words)),
         ["loopback-up"] => told("loopback", runtime::network::loopback_up()).map(|()| Value::Null),

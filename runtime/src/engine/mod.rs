@@ -39,6 +39,7 @@ pub use monitor::{Attach, Report, Started, monitor};
 pub use mounts::Wanted;
 pub use record::{Host, MountKind, MountPoint, Phase, Record, State};
 pub use repair::check;
+pub use seccomp::default_profile as default_seccomp;
 pub use users::Identity;
 pub use view::{Rooted, inspect};
 

@@ -77,7 +77,7 @@ const PARTLY: &[&str] = &["clone", "clone3", "personality", "socket"];
 const NEW_NAMESPACES: u64 = 0x7e02_0000;
 
 /// The profile for a container with these capabilities.
-pub(super) fn default_profile(capabilities: &[String]) -> Seccomp {
+pub fn default_profile(capabilities: &[String]) -> Seccomp {
     let has = |wanted: &str| {
         capabilities.iter().any(|capability| capability == wanted)
             // These were parts of it before they had names of their own.

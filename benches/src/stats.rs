@@ -1,0 +1,85 @@
+//! Statistics that say how far they can be trusted.
+
+use reports::bench::Ratio;
+
+/// How often samples are drawn again for an interval.
+const RESAMPLES: usize = 2000;
+
+/// The middle of some numbers; 0 if there are none.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        length if length % 2 == 1 => sorted[length / 2],
+        length => f64::midpoint(sorted[length / 2 - 1], sorted[length / 2]),
+    }
+}
+
+/// Numbers further from the median than 5 median deviations.
+pub fn outliers(values: &[f64]) -> usize {
+    let middle = median(values);
+    let deviations: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+    let deviation = median(&deviations).max(middle.abs() * 1e-3);
+    deviations.iter().filter(|one| **one > 5.0 * 1.4826 * deviation).count()
+}
+
+/// The median of some ratios, with an interval of 95 % by the bootstrap (percentile method).
+pub fn interval(ratios: &[f64]) -> Ratio {
+    let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        dice
+    };
+    let mut medians: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            let drawn: Vec<f64> = ratios
+                .iter()
+                .map(|_| ratios[usize::try_from(next() % ratios.len().max(1) as u64).unwrap_or(0)])
+                .collect();
+            median(&drawn)
+        })
+        .collect();
+    medians.sort_by(f64::total_cmp);
+    let at = |part: usize| medians[RESAMPLES * part / 1000];
+    Ratio { median: median(ratios), low: at(25), high: at(975) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_outliers() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&[]), 0.0);
+        assert_eq!(outliers(&[10.0, 10.1, 9.9, 10.0, 50.0]), 1);
+    }
+
+    /// Of a hundred pairs without a difference about ninety-five intervals must hold 1.
+    #[test]
+    fn an_interval_of_95_percent_holds_the_truth_about_so_often() {
+        let mut dice = 1_u64;
+        let mut noise = || {
+            let mut sum = 0.0;
+            for _ in 0..12 {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                #[expect(clippy::cast_precision_loss, reason = "53 bits are enough for noise")]
+                let part = (dice >> 11) as f64 / (1_u64 << 53) as f64;
+                sum += part;
+            }
+            1.0 + (sum - 6.0) * 0.02
+        };
+        let held = (0..200)
+            .filter(|_| {
+                let ratios: Vec<f64> = (0..20).map(|_| noise() / noise()).collect();
+                let found = interval(&ratios);
+                found.low <= 1.0 && found.high >= 1.0
+            })
+            .count();
+        assert!((180..=199).contains(&held), "{held} of 200");
+    }
+}

@@ -1,0 +1,226 @@
+//! System calls and paths, each in a tight loop; the answer is how long the whole loop took, in nanoseconds.
+
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::{Answer, told};
+
+/// Names of all that can be measured.
+pub const OPERATIONS: &[&str] = &[
+    "getpid",
+    "clock-vdso",
+    "clock-syscall",
+    "read-zero",
+    "write-null",
+    "open-close",
+    "stat-1",
+    "stat-16",
+    "getdents-1000",
+    "mmap-touch",
+    "page-fault",
+    "futex-wake",
+    "pipe-ping-pong",
+    "socketpair",
+    "epoll",
+    "fork-wait",
+    "thread",
+    "exec-static",
+    "tcp-loopback",
+    "create-unlink",
+];
+
+/// Does an operation so many times. `scratch` is a directory where files may be made.
+pub(super) fn bench(operation: &str, times: &str, scratch: &str) -> Answer {
+    let times: u32 = told("times", times.parse())?;
+    let scratch = Path::new(scratch);
+    told(scratch.display().to_string().as_str(), fs::create_dir_all(scratch))?;
+    let nanoseconds = match operation {
+        "getpid" => timed(times, || call(libc::SYS_getpid, [0; 3])),
+        "clock-vdso" => timed(times, || {
+            black_box(Instant::now());
+        }),
+        "clock-syscall" => {
+            let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            let place = &raw mut time as i64;
+            timed(times, || call(libc::SYS_clock_gettime, [i64::from(libc::CLOCK_MONOTONIC), place, 0]))
+        }
+        "read-zero" => {
+            let mut file = told("/dev/zero", File::open("/dev/zero"))?;
+            let mut byte = [0];
+            tried(times, || file.read_exact(&mut byte))?
+        }
+        "write-null" => {
+            let mut file = told("/dev/null", File::options().write(true).open("/dev/null"))?;
+            tried(times, || file.write_all(&[0]))?
+        }
+        "open-close" => {
+            let path = scratch.join("file");
+            told("file", fs::write(&path, "x"))?;
+            tried(times, || File::open(&path).map(drop))?
+        }
+        "stat-1" => deep(scratch, 1, times)?,
+        "stat-16" => deep(scratch, 16, times)?,
+        "getdents-1000" => many_names(scratch, times)?,
+        "mmap-touch" => tried(times, || map(4096, true))?,
+        "page-fault" => tried(times, || map(64 * 4096, true))?,
+        "futex-wake" => {
+            let word = 0_u32;
+            let place = &raw const word as i64;
+            timed(times, || call(libc::SYS_futex, [place, i64::from(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG), 1]))
+        }
+        "pipe-ping-pong" => ping_pong(times)?,
+        "socketpair" => tried(times, || std::os::unix::net::UnixStream::pair().map(drop))?,
+        "epoll" => epoll(times)?,
+        "fork-wait" => tried(times, fork_and_wait)?,
+        "thread" => {
+            tried(times, || std::thread::spawn(|| ()).join().map_err(|_| std::io::Error::other("a panic")))?
+        }
+        "exec-static" => tried(times, || {
+            std::process::Command::new("/proc/self/exe").arg("exit").arg("0").status().map(drop)
+        })?,
+        "tcp-loopback" => tcp(times)?,
+        "create-unlink" => {
+            let path = scratch.join("made");
+            tried(times, || File::create(&path).and_then(|_| fs::remove_file(&path)))?
+        }
+        other => return Err(format!("there is no operation '{other}'")),
+    };
+    Ok(json!(nanoseconds))
+}
+
+fn call(number: libc::c_long, arguments: [i64; 3]) {
+    // SAFETY: the callers pass numbers, or addresses of values that outlive the call.
+    black_box(unsafe { libc::syscall(number, arguments[0], arguments[1], arguments[2]) });
+}
+
+fn nanoseconds(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn timed(times: u32, mut act: impl FnMut()) -> u64 {
+    let start = Instant::now();
+    for _ in 0..times {
+        act();
+    }
+    nanoseconds(start)
+}
+
+fn tried(times: u32, mut act: impl FnMut() -> std::io::Result<()>) -> Result<u64, String> {
+    let start = Instant::now();
+    for _ in 0..times {
+        told("the operation", act())?;
+    }
+    Ok(nanoseconds(start))
+}
+
+fn deep(scratch: &Path, depth: u32, times: u32) -> Result<u64, String> {
+    let mut path = scratch.join(format!("deep-{depth}"));
+    for level in 1..depth {
+        path.push(format!("d{level}"));
+    }
+    told("directories", fs::create_dir_all(&path))?;
+    path.push("file");
+    told("file", fs::write(&path, "x"))?;
+    tried(times, || fs::metadata(&path).map(drop))
+}
+
+fn many_names(scratch: &Path, times: u32) -> Result<u64, String> {
+    let dir = scratch.join("many");
+    if !dir.exists() {
+        told("directory", fs::create_dir(&dir))?;
+        for number in 0..1000 {
+            told("file", File::create(dir.join(number.to_string())))?;
+        }
+    }
+    tried(times, || {
+        let found = fs::read_dir(&dir)?.count();
+        if found == 1000 { Ok(()) } else { Err(std::io::Error::other(format!("{found} names"))) }
+    })
+}
+
+fn map(length: usize, touch: bool) -> std::io::Result<()> {
+    let (rights, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a fresh mapping that nobody else knows.
+    let place = unsafe { libc::mmap(std::ptr::null_mut(), length, rights, flags, -1, 0) };
+    if place == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error());
+    }
+    if touch {
+        for offset in (0..length).step_by(4096) {
+            // SAFETY: within the mapping.
+            let byte = unsafe { place.cast::<u8>().add(offset) };
+            // SAFETY: writable and ours alone.
+            unsafe { byte.write_volatile(1) };
+        }
+    }
+    // SAFETY: the mapping was made above and is not used any more.
+    unsafe { libc::munmap(place, length) };
+    Ok(())
+}
+
+fn ping_pong(times: u32) -> Result<u64, String> {
+    let (mut there_out, mut there_in) = told("pipe", std::io::pipe())?;
+    let (mut back_out, mut back_in) = told("pipe", std::io::pipe())?;
+    let answering = std::thread::spawn(move || {
+        let mut byte = [0];
+        for _ in 0..times {
+            if there_out.read_exact(&mut byte).and_then(|()| back_in.write_all(&byte)).is_err() {
+                return;
+            }
+        }
+    });
+    let mut byte = [0];
+    let took = tried(times, || there_in.write_all(&[1]).and_then(|()| back_out.read_exact(&mut byte)));
+    let _ = answering.join();
+    took
+}
+
+fn epoll(times: u32) -> Result<u64, String> {
+    // SAFETY: epoll_create1(2) takes flags.
+    let raw = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    if raw < 0 {
+        return Err("epoll_create1 failed".into());
+    }
+    // SAFETY: the kernel just returned this descriptor, and nobody else owns it.
+    let poller = unsafe { OwnedFd::from_raw_fd(raw) };
+    let mut event = libc::epoll_event { events: 0, u64: 0 };
+    Ok(timed(times, || {
+        // SAFETY: room for one event is given, and no time is waited.
+        black_box(unsafe { libc::epoll_wait(poller.as_raw_fd(), &raw mut event, 1, 0) });
+    }))
+}
+
+fn fork_and_wait() -> std::io::Result<()> {
+    // SAFETY: the child does nothing but end.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Child => {
+            // SAFETY: ends the child without running what belongs to the parent.
+            unsafe { libc::_exit(0) }
+        }
+        nix::unistd::ForkResult::Parent { child } => Ok(nix::sys::wait::waitpid(child, None).map(drop)?),
+    }
+}
+
+fn tcp(times: u32) -> Result<u64, String> {
+    let listener = told("listening", std::net::TcpListener::bind("127.0.0.1:0"))?;
+    let address = told("listening", listener.local_addr())?;
+    let answering = std::thread::spawn(move || {
+        let Ok((mut stream, _)) = listener.accept() else { return };
+        let _ = stream.set_nodelay(true);
+        let mut byte = [0];
+        while stream.read_exact(&mut byte).and_then(|()| stream.write_all(&byte)).is_ok() {}
+    });
+    let mut stream = told("connecting", std::net::TcpStream::connect(address))?;
+    told("nodelay", stream.set_nodelay(true))?;
+    let mut byte = [1];
+    let took = tried(times, || stream.write_all(&[1]).and_then(|()| stream.read_exact(&mut byte)));
+    drop(stream);
+    let _ = answering.join();
+    took
+}
