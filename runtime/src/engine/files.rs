@@ -81,10 +81,14 @@ impl Engine {
         state.address = Some(attached.address);
         state.device = Some(attached.device.clone());
         self.write_state(&record.id, state)?;
-        if network.has_names() {
-            self.tell_neighbours(name)?;
-        }
         Ok(Some(attached))
+    }
+
+    /// Has the members of the container's network know it by name, and it them; its own files are written by then.
+    pub(super) fn meet_neighbours(&self, record: &Record) -> Result<()> {
+        let Some(name) = record.own_network() else { return Ok(()) };
+        let _lock = self.networks.lock()?;
+        if self.networks.find(name)?.has_names() { self.tell_neighbours(name) } else { Ok(()) }
     }
 
     /// Takes the container's place away, and the bridge with the last one.

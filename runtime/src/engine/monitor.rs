@@ -250,6 +250,7 @@ impl Watch<'_> {
         let sockets = self.listen()?;
         let attached = engine.join_network(record, &mut self.state)?;
         engine.write_files(record, &self.state)?;
+        engine.meet_neighbours(record)?;
         self.proxy = self.carry_ports(&sockets)?;
         drop(sockets);
         let network = match (&attached, record.host.network.strip_prefix("container:")) {

@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use super::types::{Config, Descriptor, Index, Manifest, REF_NAME, media};
 use super::{Digest, Hashing, Reference};
 use crate::error::{Doing, Error, Remedy, Result};
+use crate::process::pidfd;
 
 /// Manifests and configurations are small; whoever sends more wants to fill the memory.
 const LARGEST_DOCUMENT: u64 = 8 << 20;
@@ -130,7 +131,7 @@ impl Store {
             return;
         }
         if let Ok(Some(_alone)) = self.alone() {
-            for entry in unfinished {
+            for entry in unfinished.filter(|entry| !is_being_written(&entry.file_name().to_string_lossy())) {
                 let path = entry.path();
                 // A dir can only be removed as one; for a file that fails and the other works.
                 let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
@@ -373,6 +374,13 @@ pub(super) fn drop_name(index: &mut Index, text: &str) -> bool {
     true
 }
 
+/// Whether the process that a temporary is named after still lives. Small files are written without the lock of those
+/// at work: they take no longer than a moment.
+fn is_being_written(temporary: &str) -> bool {
+    let pid = temporary.rsplit('-').nth(1).and_then(|pid| pid.parse().ok());
+    pid.is_some_and(|pid| pidfd::start_time(pid).is_some())
+}
+
 fn open_lock(path: &Path) -> Result<File> {
     File::options()
         .create(true)
@@ -425,12 +433,12 @@ mod tests {
     #[test]
     fn what_was_left_unfinished_goes_only_when_nobody_works() {
         let (_dir, store) = store();
-        fs::write(store.root().join("tmp/blob-1-1"), "half").unwrap();
+        fs::write(store.root().join("tmp/blob-2147483647-1"), "half").unwrap();
         let at_work = store.using().unwrap();
         Store::open(store.root()).unwrap();
-        assert!(store.root().join("tmp/blob-1-1").exists());
+        assert!(store.root().join("tmp/blob-2147483647-1").exists());
         drop(at_work);
         Store::open(store.root()).unwrap();
-        assert!(!store.root().join("tmp/blob-1-1").exists());
+        assert!(!store.root().join("tmp/blob-2147483647-1").exists());
     }
 }

@@ -48,7 +48,7 @@ impl Build {
         let nothing;
         let alone = self.context == Path::new("-");
         let dir = if alone {
-            nothing = engine.data.join("tmp").join(format!("context-{}", std::process::id()));
+            nothing = engine.store.temporary("context");
             std::fs::create_dir_all(&nothing).doing(|| "making an empty context")?;
             &nothing
         } else {
