@@ -11,6 +11,7 @@ use harness::subject::Subject;
 use reports::bench::{Bench, Measured, slower, table};
 use reports::json;
 
+use crate::commits::{COMMITS, commits};
 use crate::paired::{Contestant, compare};
 use crate::{floor, sides};
 
@@ -66,7 +67,10 @@ fn run() -> Result<u8, String> {
     let wanted = |name: &&str| {
         arguments.filter.is_empty() || arguments.filter.iter().any(|part| name.contains(part.as_str()))
     };
-    let names: Vec<&str> = OPERATIONS.iter().copied().chain(STARTS).filter(wanted).collect();
+    let known = OPERATIONS.iter().copied().chain(STARTS).chain(COMMITS);
+    // A minute has no room for commits, unless they are asked for.
+    let quick = |name: &&str| !arguments.quick || !arguments.filter.is_empty() || !COMMITS.contains(name);
+    let names: Vec<&str> = known.filter(wanted).filter(quick).collect();
     if arguments.list {
         names.iter().for_each(|name| println!("{name}"));
         return Ok(0);
@@ -124,6 +128,10 @@ fn measure(arguments: &Arguments, names: &[&str]) -> Result<Bench, String> {
             rows.push(starts(&run, arguments, name, rounds)?);
             continue;
         }
+        if COMMITS.contains(name) {
+            rows.push(commits(&run, name, rounds)?);
+            continue;
+        }
         // As many as make a batch long against the clock's own cost.
         let once = places[0].measure(name, 10)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded below")]
@@ -144,7 +152,7 @@ fn measure(arguments: &Arguments, names: &[&str]) -> Result<Bench, String> {
         started,
         duration_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
         host: harness::host::describe(&run.layout),
-        base: "host, or for starts the bare floor".to_owned(),
+        base: "host, for starts the bare floor, for commits tar".to_owned(),
         rows,
     })
 }

@@ -1,6 +1,7 @@
 //! What things cost: paired measurements (`plimsoll bench`), and the parts of the core (`benches/parts.rs`, by `cargo bench`).
 
 pub mod cli;
+pub mod commits;
 pub mod floor;
 pub mod paired;
 pub mod sides;

@@ -67,10 +67,26 @@ pub fn number(answer: &Value, key: &str) -> u64 {
 }
 
 /// The stalls that the probe's `gaps` saw: the start and the length of each, in milliseconds.
+///
+/// A throttled group may get a moment in between, from quota that another CPU gives back. What is shorter than the least
+/// that the kernel hands out does not end a stall. Source: Documentation/scheduler/sched-bwc.rst (slack).
 pub fn stalls(answer: &Value) -> Vec<(f64, f64)> {
-    let stalls = answer.as_array().into_iter().flatten();
-    stalls.filter_map(|stall| Some((stall[0].as_f64()? / 1e3, stall[1].as_f64()? / 1e3))).collect()
+    let mut stalls: Vec<(f64, f64)> = Vec::new();
+    for stall in answer.as_array().into_iter().flatten() {
+        let (Some(start), Some(length)) = (stall[0].as_f64(), stall[1].as_f64()) else { continue };
+        let (start, length) = (start / 1e3, length / 1e3);
+        match stalls.last_mut() {
+            Some((first, whole)) if start - (*first + *whole) < LEAST_RUN_MS => {
+                *whole = start + length - *first
+            }
+            _ => stalls.push((start, length)),
+        }
+    }
+    stalls
 }
+
+/// The kernel gives back no less than this (`min_cfs_rq_runtime`).
+const LEAST_RUN_MS: f64 = 1.0;
 
 /// From the end of each stall to that of the next: there the kernel hands out a new quota, so these are the periods.
 pub fn periods(stalls: &[(f64, f64)]) -> Vec<f64> {
@@ -95,4 +111,17 @@ pub fn busy_time(cpu: u64) -> Result<f64, Trouble> {
         .filter(|(place, _)| *place != 3 && *place != 4)
         .map(|(_, ticks)| ticks * 10.0)
         .sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_of_running_does_not_end_a_stall() {
+        let answer = serde_json::json!([[378_850, 83_780], [474_780, 12_090], [486_880, 75_680]]);
+        let found = stalls(&answer);
+        assert_eq!(found.len(), 2);
+        assert!((found[1].1 - 87.78).abs() < 1e-6, "{found:?}");
+    }
 }

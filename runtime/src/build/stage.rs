@@ -1,20 +1,19 @@
 //! Stages, one instruction after the other.
 
+mod copy;
+mod run;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use super::Build;
-use super::config::{apply, command, joined, set_variable, shell, variable};
-use super::context::{Context, Tree};
-use super::copy::{Copying, bench, keep_upper, layer_of, release};
-use super::dockerfile::{Copy, File, Form, From, Op, Stage, Step};
-use super::patterns::Ignore;
-use super::words::{expand, fill};
-use crate::engine::{Attach, Create, Engine, Host, Wanted, now};
+use super::config::{apply, variable};
+use super::context::Context;
+use super::dockerfile::{File, Op, Stage, Step};
+use super::words::expand;
+use crate::engine::{Engine, now};
 use crate::error::{Doing, Error, Result};
 use crate::image::{Config, Descriptor, Digest, Image, Reference, Step as Past, architecture};
-use crate::rootfs::resolve::Root;
 
 /// Names that may be given as build arguments without being declared.
 const PREDEFINED: &[&str] = &[
@@ -329,236 +328,6 @@ impl<'a> Stages<'a> {
             all.push((name, value));
         }
         Ok(all)
-    }
-
-    fn run_step(
-        &self,
-        work: &mut Work,
-        step: &Step,
-        flags: &[(String, Option<String>)],
-        form: &Form,
-        script: Option<&str>,
-    ) -> Result<()> {
-        let words = match (form, script) {
-            (Form::Shell(text), Some(script)) if text.is_empty() || text.starts_with("<<") => {
-                shell(&work.config.config).into_iter().chain([script.to_owned()]).collect()
-            }
-            (form, _) => command(&work.config.config, form),
-        };
-        let mut env: Vec<String> = Vec::new();
-        for (name, value) in &work.args {
-            // ENV wins over ARG of the same name.
-            if variable(&work.config.config.env, name).is_none() {
-                set_variable(&mut env, name, value);
-            }
-        }
-        for name in PREDEFINED {
-            if let Some(value) = self.build.args.get(*name) {
-                set_variable(&mut env, name, value);
-            }
-        }
-        let visible: Vec<&String> = env
-            .iter()
-            .filter(|entry| !PREDEFINED.iter().any(|name| entry.starts_with(&format!("{name}="))))
-            .collect();
-        let key = chain(&work.key, &["RUN", &format!("{words:?} {visible:?} {flags:?}")]);
-        if self.reuse(work, &key)? {
-            return Ok(());
-        }
-        let mut network = self.build.network.clone();
-        let mut mounts = Vec::new();
-        for (name, value) in flags {
-            let value = value.as_deref().unwrap_or_default();
-            match name.as_str() {
-                "network" if value == "default" => {}
-                "network" if matches!(value, "none" | "host") => network = value.to_owned(),
-                "mount" => mounts.push(self.run_mount(value)?),
-                _ => return Err(Error::new(format!("--{name}={value} is not supported"))),
-            }
-        }
-        let mut image = self.engine.store.put_unlisted(&work.config, work.layers.clone())?;
-        // What a step writes where a volume will be belongs to the image.
-        image.config.config.volumes.clear();
-        let host = Host { network, ..Host::default() };
-        let wanted = Create {
-            image: "build".into(),
-            command: words,
-            entrypoint: Some(Vec::new()),
-            env,
-            mounts,
-            host,
-            build: true,
-            ..Create::default()
-        };
-        let record = self.engine.create_from(&image, wanted)?;
-        self.say(&format!(" ---> Running in {}", &record.id[..12]));
-        let attach = Attach { input: false, output: !self.build.quiet, size: None };
-        let ended = match self.engine.start(&record, attach) {
-            Ok(started) => started.ended(),
-            Err((error, _)) => Err(error),
-        };
-        let outcome = match ended {
-            Ok(0) => keep_upper(self.engine, &record),
-            Ok(status) => {
-                let mut said = String::new();
-                if self.build.quiet {
-                    said = self.last_words(&record);
-                }
-                Err(Error::new(format!("'{}' ended with exit status {status}{said}", short(&step.text))))
-            }
-            Err(error) => Err(error),
-        };
-        let removed = self.engine.discard(&record);
-        let layer = outcome?;
-        removed?;
-        self.add_layer(work, step, layer, &key)
-    }
-
-    /// The end of what a step said, for a build that shows nothing.
-    fn last_words(&self, record: &crate::engine::Record) -> String {
-        let mut text = Vec::new();
-        let how = crate::engine::Follow { follow: false, tail: Some(10) };
-        let _ = crate::engine::read_log(self.engine, record, how, |line| {
-            text.extend(line.bytes);
-            true
-        });
-        if text.is_empty() {
-            String::new()
-        } else {
-            format!(":\n{}", String::from_utf8_lossy(&text).trim_end())
-        }
-    }
-
-    fn run_mount(&self, text: &str) -> Result<Wanted> {
-        let field = |name: &[&str]| {
-            text.split(',')
-                .filter_map(|field| field.split_once('='))
-                .find(|(key, _)| name.contains(key))
-                .map(|(_, value)| value)
-        };
-        let target = field(&["target", "dst", "destination"]);
-        match field(&["type"]).unwrap_or("bind") {
-            "tmpfs" => {
-                Wanted::from_tmpfs(target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?)
-            }
-            "cache" => {
-                let target = target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?;
-                let name = Digest::of(field(&["id"]).unwrap_or(target).as_bytes());
-                Wanted::from_volume(&format!("build-cache-{}:{target}", name.short()))
-            }
-            "bind" if field(&["from"]).is_none() => {
-                let target = target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?;
-                let source = joined("/", field(&["source", "src"]).unwrap_or("."));
-                // The context is the root of such paths, and no link of it leads out.
-                let root = Root::open(self.context.dir())?;
-                let found = root.find(Path::new(&source))?;
-                let real = std::fs::read_link(crate::rootfs::resolve::by_descriptor(&found))
-                    .doing(|| format!("--mount={text}: opening the source"))?;
-                Wanted::from_mount(&format!("type=bind,source={},target={target},readonly", real.display()))
-            }
-            other => Err(Error::new(format!("--mount=type={other} of this kind is not supported"))
-                .remedy("bind (from the context), cache and tmpfs are")),
-        }
-    }
-
-    fn copy_step(&self, work: &mut Work, step: &Step, copy: &Copy, number: usize) -> Result<()> {
-        let lookup = |name: &str| self.value(work, name);
-        let filled = |text: &str| expand(text, self.file.escape, &lookup);
-        let mut sources = Vec::new();
-        for source in &copy.sources {
-            sources.push(match source {
-                From::Path(path) => From::Path(filled(path)?),
-                From::Text { name, text, expands } => {
-                    let text = if *expands { fill(text, self.file.escape, &lookup)? } else { text.clone() };
-                    From::Text { name: name.clone(), text, expands: false }
-                }
-            });
-        }
-        let written = filled(&copy.target)?;
-        let is_dir = written.ends_with('/') || written == "." || written.ends_with("/.");
-        let mut target = joined(&work.config.config.working_dir, &written);
-        if is_dir && target != "/" {
-            target.push('/');
-        }
-        let mut exclude = Vec::new();
-        for (name, value) in &copy.flags {
-            match name.as_str() {
-                "from" | "chown" | "chmod" | "link" => {}
-                "checksum" if copy.adds => {}
-                "exclude" => exclude.push(filled(value.as_deref().unwrap_or_default())?),
-                other => return Err(Error::new(format!("--{other} is not supported"))),
-            }
-        }
-        let mode = match flag(&copy.flags, "chmod") {
-            None => None,
-            Some(text) => Some(u32::from_str_radix(&filled(&text)?, 8).map_err(|_| {
-                Error::new(format!("--chmod={text} is no mode"))
-                    .remedy("modes are octal numbers, such as 755")
-            })?),
-        };
-        let chown = flag(&copy.flags, "chown").map(|text| filled(&text)).transpose()?;
-        let checksum = flag(&copy.flags, "checksum").map(|text| text.parse()).transpose()?;
-        let from = flag(&copy.flags, "from").map(|text| filled(&text)).transpose()?;
-        let scratch = self.engine.store.temporary("build");
-        std::fs::create_dir(&scratch).doing(|| format!("making {}", scratch.display()))?;
-        // The other image is mounted for as long as it is read.
-        let mut other = None;
-        let done = (|| {
-            let tree = match &from {
-                None => Tree {
-                    root: Root::open(self.context.dir())?,
-                    ignore: self.context.ignore().clone(),
-                    shown: "the context".into(),
-                },
-                Some(name) => {
-                    let image =
-                        match self.stage_called(name, number).and_then(|number| self.done.get(&number)) {
-                            Some(image) => image.clone(),
-                            None => self.image(name)?,
-                        };
-                    let record = bench(self.engine, &image)?;
-                    let rooted = self.engine.rooted(&record);
-                    let (_, rooted) = other.insert((record, rooted));
-                    let rooted = rooted.as_ref().map_err(|error| Error::new(error.to_string()))?;
-                    Tree {
-                        root: Root::open(&rooted.path)?,
-                        ignore: Ignore::default(),
-                        shown: format!("'{name}'"),
-                    }
-                }
-            };
-            let copying = Copying {
-                tree: &tree,
-                sources,
-                target: target.clone(),
-                chown: chown.clone(),
-                mode,
-                keeps_owner: from.is_some(),
-                adds: copy.adds,
-                checksum,
-                exclude,
-                scratch: scratch.clone(),
-            };
-            let content = copying.digest()?;
-            let how =
-                format!("{} {target} {chown:?} {mode:?} {from:?}", if copy.adds { "ADD" } else { "COPY" });
-            let key = chain(&work.key, &[&how, content.as_str()]);
-            if self.reuse(work, &key)? {
-                return Ok(());
-            }
-            let image = self.engine.store.put_unlisted(&work.config, work.layers.clone())?;
-            let layer = layer_of(self.engine, &image, &copying)?;
-            self.add_layer(work, step, layer, &key)
-        })();
-        let _ = std::fs::remove_dir_all(&scratch);
-        if let Some((record, rooted)) = other {
-            if let Ok(rooted) = &rooted {
-                let _ = release(rooted);
-            }
-            drop(rooted);
-            self.engine.discard(&record)?;
-        }
-        done
     }
 
     /// Takes over the result of an earlier build, if all that it depends on is the same.

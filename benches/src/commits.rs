@@ -1,0 +1,89 @@
+//! A commit against `tar` of the same upper directory, each as a process of its own, on the same file system.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use harness::check::Trouble;
+use harness::dock::{BASE, Dock};
+use harness::run::Run;
+use harness::subject::Subject;
+use nix::sys::resource::{UsageWho, getrusage};
+use reports::bench::Measured;
+
+use crate::fill_upper;
+use crate::paired::{Contestant, compare};
+
+/// What is committed.
+pub const COMMITS: [&str; 2] = ["commit-small", "commit-large"];
+
+/// Files of a change that has many.
+const MANY: usize = 100_000;
+
+/// Bytes of a change that has one file.
+const LARGE: usize = 1 << 30;
+
+/// Rounds are long, and few are enough for what takes a second.
+const MOST_ROUNDS: usize = 8;
+
+/// Measures `tar`, `tar` again and our own `plim commit`. Beside the times, tells the memory that the largest of them had.
+///
+/// # Errors
+/// The change cannot be made, or there is no `tar`.
+pub fn commits(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
+    let core = Subject::named("core")?;
+    let dock = Dock::new(run, &core, None, name).map_err(told)?;
+    dock.base().map_err(told)?;
+    let id = dock.plim(&["create", "--network", "none", BASE, "/probe"]).map_err(told)?;
+    let upper = dock.data().join("containers").join(id.trim()).join("upper");
+    let filled = if name == "commit-small" { fill_upper(&upper, MANY) } else { fill_large(&upper) };
+    filled.map_err(|error| format!("filling {}: {error}", upper.display()))?;
+    let mut contestants = Vec::new();
+    for base in ["tar", "tar again"] {
+        let (upper, archive) = (upper.clone(), dock.path("archive.tar"));
+        contestants
+            .push(Contestant { name: base.to_owned(), measure: Box::new(move || tar(&upper, &archive)) });
+    }
+    contestants.push(Contestant {
+        name: "core".to_owned(),
+        measure: Box::new(|| {
+            let start = Instant::now();
+            dock.plim(&["commit", id.trim(), "committed"]).map_err(told)?;
+            Ok(start.elapsed().as_secs_f64() * 1e6)
+        }),
+    });
+    let measured = compare(name, "us", rounds.min(MOST_ROUNDS), &mut contestants)?;
+    drop(contestants);
+    // Of all that were waited for; so the commits had at most that.
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| format!("getrusage: {error}"))?;
+    eprintln!("{name}: no process had more than {} MiB of memory", usage.max_rss() / 1024);
+    Ok(measured)
+}
+
+/// Bytes that no compression or hole makes less of.
+fn fill_large(upper: &Path) -> std::io::Result<()> {
+    let mut random = File::open("/dev/urandom")?.take(LARGE as u64);
+    let mut file = File::create(upper.join("large"))?;
+    std::io::copy(&mut random, &mut file)?;
+    file.flush()
+}
+
+fn tar(upper: &Path, archive: &Path) -> Result<f64, String> {
+    let start = Instant::now();
+    let status = Command::new("tar").arg("-cf").arg(archive).arg("-C").arg(upper).arg(".").status();
+    let took = start.elapsed();
+    let _ = fs::remove_file(archive);
+    match status {
+        Ok(status) if status.success() => Ok(took.as_secs_f64() * 1e6),
+        Ok(status) => Err(format!("tar: {status}")),
+        Err(error) => Err(format!("tar: {error}")),
+    }
+}
+
+fn told(trouble: Trouble) -> String {
+    match trouble {
+        Trouble::Harness(text) | Trouble::Subject(text) | Trouble::Skip(text) | Trouble::Noise(text) => text,
+    }
+}
