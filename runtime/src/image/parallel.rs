@@ -12,8 +12,10 @@ const BLOCK: usize = 1 << 20;
 /// Blocks on the way, which bound the memory.
 const BLOCKS: usize = 8;
 
-/// Gathers bytes into blocks and hands each to the thread that stores it.
+/// Gathers bytes into blocks, stores each, and hands it to the thread that hashes it: storing and reading together take about
+/// as long as hashing does.
 struct Blocks {
+    file: File,
     filling: Vec<u8>,
     full: SyncSender<Vec<u8>>,
     empty: Receiver<Vec<u8>>,
@@ -21,9 +23,10 @@ struct Blocks {
 
 impl Blocks {
     fn pass_on(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.filling)?;
         let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK));
         let block = std::mem::replace(&mut self.filling, next);
-        // The other side is gone only when it failed; its own error is the one that counts.
+        // The other side is gone only when it panicked.
         self.full.send(block).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
@@ -49,27 +52,26 @@ pub(super) fn hash_and_write(
     write: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<(Digest, u64)> {
     let doing = || format!("writing {}", path.display());
-    let mut file = File::create(path).doing(doing)?;
+    let file = File::create(path).doing(doing)?;
     let (full, blocks) = sync_channel::<Vec<u8>>(BLOCKS);
     let (used, empty) = sync_channel::<Vec<u8>>(BLOCKS + 2);
     std::thread::scope(|scope| {
-        let storing = scope.spawn(move || -> io::Result<(Digest, u64)> {
+        let hashing = scope.spawn(move || {
             let mut hashing = Hashing::new(io::sink());
             for mut block in blocks {
-                file.write_all(&block)?;
-                hashing.write_all(&block)?;
+                // A sink takes everything.
+                let _ = hashing.write_all(&block);
                 block.clear();
                 let _ = used.try_send(block);
             }
             let (_, digest, length) = hashing.finish();
-            Ok((digest, length))
+            (digest, length)
         });
-        let mut to = Blocks { filling: Vec::with_capacity(BLOCK), full, empty };
+        let mut to = Blocks { file, filling: Vec::with_capacity(BLOCK), full, empty };
         let written = write(&mut to).and_then(|()| to.flush().doing(doing));
         drop(to);
-        let stored = storing.join().map_err(|_| Error::new("the thread that stores a layer panicked"))?;
-        let stored = stored.doing(doing)?;
-        written.map(|()| stored)
+        let hashed = hashing.join().map_err(|_| Error::new("the thread that hashes a layer panicked"))?;
+        written.map(|()| hashed)
     })
 }
 

@@ -6,24 +6,68 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use tar::{Builder, EntryType, Header};
 
 use super::{Change, What, visit};
 use crate::error::{Doing, Error, Result};
 
-/// Writes the layer that `upper` holds.
+/// Writes the layer that `upper` holds. A thread of its own looks for what changed, so that the archive is written meanwhile.
 ///
 /// # Errors
 /// A file that cannot be read, by path; or the writer's own.
 pub fn write(upper: &Path, to: impl Write) -> Result<()> {
     let mut archive = Builder::new(to);
     let (plain, mut links) = (Style::default(), HashMap::new());
-    visit(upper, &mut |change, metadata| {
-        entry(&mut archive, upper, &change, metadata, &plain, &mut links)
-            .doing(|| format!("storing {} in the layer", change.path.display()))
+    let (sender, found) = sync_channel::<Vec<Found>>(BATCHES);
+    std::thread::scope(|scope| {
+        let walking = scope.spawn(move || walk(upper, &sender));
+        let written = found.iter().flatten().try_for_each(|found| {
+            entry(&mut archive, upper, &found, &plain, &mut links)
+                .doing(|| format!("storing {} in the layer", found.change.path.display()))
+        });
+        // A walker that finds nobody ends; its own error is the one that counts only if there is no other.
+        drop(found);
+        let walked =
+            walking.join().unwrap_or_else(|_| Err(Error::new("the thread that looks for changes panicked")));
+        written.and(walked)
     })?;
     archive.finish().doing(|| "finishing the layer")
+}
+
+fn walk(upper: &Path, to: &SyncSender<Vec<Found>>) -> Result<()> {
+    let gone = |_| Error::new("nobody writes what was found");
+    let mut batch = Vec::with_capacity(BATCH);
+    visit(upper, &mut |change, metadata| {
+        batch.push(Found::read(upper, change, metadata, false));
+        if batch.len() < BATCH {
+            return Ok(());
+        }
+        to.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).map_err(gone)
+    })?;
+    to.send(batch).map_err(gone)
+}
+
+/// How many are handed over at once, and how many such wait: a hand-over costs more than a file's attributes.
+const BATCH: usize = 64;
+const BATCHES: usize = 16;
+
+/// A change, and what is known of it before its content is read.
+struct Found {
+    change: Change,
+    metadata: Metadata,
+    attributes: std::io::Result<Attributes>,
+}
+
+/// Extended attributes, by the names that an archive gives them.
+type Attributes = Vec<(String, Vec<u8>)>;
+
+impl Found {
+    fn read(upper: &Path, change: Change, metadata: &Metadata, through: bool) -> Self {
+        let attributes = attributes(&upper.join(&change.path), metadata, through);
+        Self { change, metadata: metadata.clone(), attributes }
+    }
 }
 
 /// Writes a whole tree, such as a merged one, with the attributes of its root.
@@ -87,7 +131,8 @@ pub fn write_some(root: &Path, style: &Style<'_>, to: impl Write) -> Result<()> 
         let metadata = fs::metadata(root).doing(|| format!("reading {}", root.display()))?;
         let mut top = style.header(&metadata);
         top.set_entry_type(EntryType::Directory);
-        attributes(&mut archive, root, &metadata, true)
+        attributes(root, &metadata, true)
+            .and_then(|found| describe(&mut archive, &found))
             .and_then(|()| archive.append_data(&mut top, "./", std::io::empty()))
             .doing(|| "storing the root")?;
     }
@@ -97,8 +142,9 @@ pub fn write_some(root: &Path, style: &Style<'_>, to: impl Write) -> Result<()> 
         if style.keep.is_some_and(|keep| !keep(&change.path, metadata.is_dir())) {
             return Ok(());
         }
-        entry(&mut archive, root, &change, metadata, style, &mut links)
-            .doing(|| format!("storing {}", change.path.display()))
+        let found = Found::read(root, change, metadata, style.through);
+        entry(&mut archive, root, &found, style, &mut links)
+            .doing(|| format!("storing {}", found.change.path.display()))
     })?;
     archive.finish().doing(|| "finishing the archive")
 }
@@ -112,7 +158,8 @@ pub fn write_one(path: &Path, name: &Path, style: &Style<'_>, to: impl Write) ->
     let doing = || format!("storing {}", name.display());
     let metadata =
         if style.through { fs::metadata(path) } else { fs::symlink_metadata(path) }.doing(doing)?;
-    store(&mut archive, path, name, &metadata, style).doing(doing)?;
+    let attributes = attributes(path, &metadata, style.through);
+    store(&mut archive, path, name, &metadata, &attributes, style).doing(doing)?;
     archive.finish().doing(|| "finishing the archive")
 }
 
@@ -159,11 +206,11 @@ pub fn through_pipe(into: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()
 fn entry(
     archive: &mut Builder<impl Write>,
     upper: &Path,
-    change: &Change,
-    metadata: &Metadata,
+    found: &Found,
     style: &Style<'_>,
     links: &mut HashMap<u64, PathBuf>,
 ) -> std::io::Result<()> {
+    let Found { change, metadata, attributes } = found;
     if change.what == What::Deleted {
         let mut name = b".wh.".to_vec();
         name.extend(change.path.file_name().unwrap_or_default().as_bytes());
@@ -172,7 +219,7 @@ fn entry(
     let full = upper.join(&change.path);
     let mut header = style.header(metadata);
     if metadata.is_dir() {
-        attributes(archive, &full, metadata, false)?;
+        describe(archive, known(attributes)?)?;
         header.set_entry_type(EntryType::Directory);
         archive.append_data(&mut header, &change.path, std::io::empty())?;
         if change.what == What::SetOpaque {
@@ -187,7 +234,7 @@ fn entry(
         }
         links.insert(metadata.ino(), change.path.clone());
     }
-    store(archive, &full, &change.path, metadata, style)
+    store(archive, &full, &change.path, metadata, attributes, style)
 }
 
 /// What is no directory and no further name of something stored before.
@@ -196,6 +243,7 @@ fn store(
     full: &Path,
     name: &Path,
     metadata: &Metadata,
+    attributes: &std::io::Result<Attributes>,
     style: &Style<'_>,
 ) -> std::io::Result<()> {
     let mut header = style.header(metadata);
@@ -208,13 +256,14 @@ fn store(
         // It means nothing without the process that listens on it.
         return Ok(());
     }
-    attributes(archive, full, metadata, style.through)?;
+    describe(archive, known(attributes)?)?;
     if kind.is_file() {
         header.set_entry_type(EntryType::Regular);
         header.set_size(metadata.size());
-        // A file that shrinks meanwhile must not shift all that follows it.
-        let content = File::open(full)?.take(metadata.size()).chain(std::io::repeat(0)).take(metadata.size());
-        return archive.append_data(&mut header, name, content);
+        let mut file = File::open(full)?;
+        // The header alone; the content follows in pieces that are worth a call each.
+        archive.append_data(&mut header, name, std::io::empty())?;
+        return content(&mut file, metadata.size(), archive.get_mut());
     }
     if kind.is_char_device() || kind.is_block_device() {
         let device = metadata.rdev();
@@ -237,23 +286,40 @@ fn header(metadata: &Metadata) -> Header {
     header
 }
 
+/// Writes as many bytes as the header promised, and fills up the last record.
+fn content(file: &mut File, size: u64, to: &mut impl Write) -> std::io::Result<()> {
+    const RECORD: u64 = 512;
+    let mut buffer = vec![0; usize::try_from(size).unwrap_or(PIECE).clamp(1, PIECE)];
+    let mut left = size;
+    while left > 0 {
+        let wanted = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        let length = file.read(&mut buffer[..wanted])?;
+        if length == 0 {
+            break;
+        }
+        to.write_all(&buffer[..length])?;
+        left -= length as u64;
+    }
+    // A file that shrinks meanwhile must not shift all that follows it.
+    let padding = left + size.next_multiple_of(RECORD) - size;
+    std::io::copy(&mut std::io::repeat(0).take(padding), to).map(drop)
+}
+
+/// How much is read of a file at once.
+const PIECE: usize = 128 * 1024;
+
 /// Extended attributes, but not those by which the overlay itself keeps its books.
-fn attributes(
-    archive: &mut Builder<impl Write>,
-    full: &Path,
-    metadata: &Metadata,
-    through: bool,
-) -> std::io::Result<()> {
+fn attributes(full: &Path, metadata: &Metadata, through: bool) -> std::io::Result<Attributes> {
+    let mut found = Vec::new();
     if metadata.file_type().is_symlink() {
-        return Ok(());
+        return Ok(found);
     }
     let listed = if through { xattr::list_deref(full) } else { xattr::list(full) };
     let mut names: Vec<_> = match listed {
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(found),
         names => names?.collect(),
     };
     names.sort_unstable();
-    let mut found = Vec::new();
     for name in names {
         let text = name.to_string_lossy().into_owned();
         if text.starts_with("trusted.overlay.") || text.starts_with("user.overlay.") {
@@ -264,10 +330,21 @@ fn attributes(
             found.push((format!("SCHILY.xattr.{text}"), value));
         }
     }
-    if found.is_empty() {
+    Ok(found)
+}
+
+/// What could be read of them, or why not.
+fn known(attributes: &std::io::Result<Attributes>) -> std::io::Result<&Attributes> {
+    attributes.as_ref().map_err(|error| {
+        error.raw_os_error().map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error)
+    })
+}
+
+fn describe(archive: &mut Builder<impl Write>, attributes: &Attributes) -> std::io::Result<()> {
+    if attributes.is_empty() {
         return Ok(());
     }
-    archive.append_pax_extensions(found.iter().map(|(name, value)| (name.as_str(), value.as_slice())))
+    archive.append_pax_extensions(attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice())))
 }
 
 /// An empty file whose name is the message.

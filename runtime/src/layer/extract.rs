@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
 use super::guard::Guard;
+use super::pax::{Latest, Records};
 use super::place::{Tree, clean, refused};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::overlay::OPAQUE;
@@ -64,9 +65,17 @@ pub struct Extracted {
 /// Names the entry that cannot be unpacked or is refused: one that leads outside, a device where none is allowed, more
 /// than the limits. What was unpacked before it stays, for the caller to remove with the directory.
 pub fn extract(archive: impl Read, into: &Path, contents: Contents, limits: Limits) -> Result<Extracted> {
-    let mut archive = Archive::new(Guard::new(archive, limits.bytes));
-    let mut unpack =
-        Unpack { tree: Tree::open(into)?, contents, limits, done: Extracted::default(), dirs: Vec::new() };
+    let guard = Guard::new(archive, limits.bytes);
+    let mut unpack = Unpack {
+        tree: Tree::open(into)?,
+        contents,
+        limits,
+        done: Extracted::default(),
+        dirs: Vec::new(),
+        latest: guard.latest(),
+        records: Records::new(),
+    };
+    let mut archive = Archive::new(guard);
     let doing = || format!("reading the archive for {}", into.display());
     let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     let mut all = || {
@@ -90,6 +99,9 @@ struct Unpack {
     done: Extracted,
     /// Filling a directory changes its time, so theirs are set at the end.
     dirs: Vec<(PathBuf, Timespec)>,
+    latest: Latest,
+    /// Of this entry.
+    records: Records,
 }
 
 impl Unpack {
@@ -98,6 +110,7 @@ impl Unpack {
         if kind.is_pax_global_extensions() {
             return Ok(());
         }
+        self.records = self.latest.take();
         let path = clean(&entry.path_bytes())?;
         self.done.entries += 1;
         if self.done.entries > self.limits.entries {
@@ -152,7 +165,7 @@ impl Unpack {
     }
 
     fn make<R: Read>(&mut self, entry: &mut Entry<'_, R>, kind: EntryType, path: &Path) -> Result<()> {
-        let metadata = Metadata::of(entry, path)?;
+        let metadata = Metadata::of(entry, &self.records, path)?;
         let doing = || format!("unpacking {}", path.display());
         if kind.is_hard_link() {
             return self.hard_link(entry, path);
@@ -220,7 +233,7 @@ impl Unpack {
     }
 
     fn root<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<()> {
-        let metadata = Metadata::of(entry, Path::new("/"))?;
+        let metadata = Metadata::of(entry, &self.records, Path::new("/"))?;
         let opened = openat(
             self.tree.root(),
             ".",
@@ -339,19 +352,15 @@ struct Metadata {
 }
 
 impl Metadata {
-    fn of<R: Read>(entry: &mut Entry<'_, R>, path: &Path) -> Result<Self> {
+    fn of<R: Read>(entry: &Entry<'_, R>, records: &Records, path: &Path) -> Result<Self> {
         let doing = || format!("reading the header of {}", path.display());
         let mut attributes = Vec::new();
         let mut time = None;
-        if let Some(extensions) = entry.pax_extensions().doing(doing)? {
-            for extension in extensions {
-                let extension = extension.doing(doing)?;
-                let key = extension.key().unwrap_or_default();
-                if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
-                    attributes.push((name.to_owned(), extension.value_bytes().to_vec()));
-                } else if key == "mtime" {
-                    time = extension.value().ok().and_then(parse_time);
-                }
+        for (key, value) in records {
+            if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                attributes.push((String::from_utf8_lossy(name).into_owned(), value.clone()));
+            } else if key == b"mtime" {
+                time = std::str::from_utf8(value).ok().and_then(parse_time);
             }
         }
         for (name, _) in &attributes {

@@ -3,7 +3,9 @@
 
 use std::io::{self, Read};
 
-use tar::{EntryType, Header, PaxExtensions};
+use tar::{EntryType, Header};
+
+use super::pax::{self, Latest};
 
 const BLOCK: usize = 512;
 
@@ -31,12 +33,26 @@ pub(super) struct Guard<R> {
     /// Size of the next entry, where an extended header overrides that entry's own.
     size: Option<u64>,
     left: u64,
+    latest: Latest,
 }
 
 impl<R: Read> Guard<R> {
     /// Lets at most `limit` bytes pass.
     pub(super) fn new(inner: R, limit: u64) -> Self {
-        Self { inner, at: At::Header, block: [0; BLOCK], filled: 0, size: None, left: limit }
+        Self {
+            inner,
+            at: At::Header,
+            block: [0; BLOCK],
+            filled: 0,
+            size: None,
+            left: limit,
+            latest: Latest::default(),
+        }
+    }
+
+    /// Where the extended header of the next entry will be.
+    pub(super) fn latest(&self) -> Latest {
+        Latest::clone(&self.latest)
     }
 
     fn follow(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -125,12 +141,11 @@ impl<R: Read> Guard<R> {
     fn end_of_body(&mut self) -> io::Result<()> {
         if let At::Body { kept: Some(kept), .. } = std::mem::replace(&mut self.at, At::Header) {
             let mut sizes = Vec::new();
-            for extension in PaxExtensions::new(&kept) {
-                let extension = extension?;
-                if extension.key_bytes() == b"size" {
-                    sizes.push(extension.value().ok().and_then(|value| value.parse().ok()));
-                }
+            let records = pax::parse(&kept)?;
+            for (_, value) in records.iter().filter(|(key, _)| key == b"size") {
+                sizes.push(std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()));
             }
+            *self.latest.borrow_mut() = records;
             match sizes[..] {
                 [] => {}
                 [Some(size)] => self.size = Some(size),

@@ -6,6 +6,7 @@ mod archive;
 mod diff;
 mod extract;
 mod guard;
+mod pax;
 mod place;
 
 pub use archive::{Keep, Style, copy_tree, through_pipe, write, write_one, write_some, write_tree};
