@@ -42,7 +42,7 @@ fn record(dir: &Path, number: usize) -> PathBuf {
         let mut outcome = outcome.clone();
         outcome["check"] = json!(format!("area{}.check{row}", row % 9));
         outcome["fault"] = Value::Null;
-        outcome["verdict"] = json!(if (number * 31 + row) % 997 == 0 { "fail" } else { "pass" });
+        outcome["verdict"] = json!(if (number * 31 + row).is_multiple_of(997) { "fail" } else { "pass" });
         outcome
     });
     record["outcomes"] = outcomes.collect();

@@ -77,7 +77,7 @@ pub fn stalls(answer: &Value) -> Vec<(f64, f64)> {
         let (start, length) = (start / 1e3, length / 1e3);
         match stalls.last_mut() {
             Some((first, whole)) if start - (*first + *whole) < LEAST_RUN_MS => {
-                *whole = start + length - *first
+                *whole = start + length - *first;
             }
             _ => stalls.push((start, length)),
         }

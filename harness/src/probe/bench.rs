@@ -73,7 +73,7 @@ pub(super) fn bench(operation: &str, times: &str, scratch: &str) -> Answer {
             let word = 0_u32;
             let place = &raw const word as i64;
             timed(times, || {
-                call(libc::SYS_futex, [place, i64::from(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG), 1])
+                call(libc::SYS_futex, [place, i64::from(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG), 1]);
             })
         }
         "pipe-ping-pong" => ping_pong(times)?,
