@@ -34,9 +34,9 @@ const MOST_ROUNDS: usize = 8;
 /// The change cannot be made, or there is no `tar`.
 pub fn commits(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
     let core = Subject::named("core")?;
-    let dock = Dock::new(run, &core, None, name).map_err(told)?;
-    dock.base().map_err(told)?;
-    let id = dock.plim(&["create", "--network", "none", BASE, "/probe"]).map_err(told)?;
+    let dock = Dock::new(run, &core, None, name).map_err(Trouble::into_text)?;
+    dock.base().map_err(Trouble::into_text)?;
+    let id = dock.plim(&["create", "--network", "none", BASE, "/probe"]).map_err(Trouble::into_text)?;
     let upper = dock.data().join("containers").join(id.trim()).join("upper");
     let filled = if name == "commit-small" { fill_upper(&upper, MANY) } else { fill_large(&upper) };
     filled.map_err(|error| format!("filling {}: {error}", upper.display()))?;
@@ -50,10 +50,10 @@ pub fn commits(run: &Run, name: &str, rounds: usize) -> Result<Measured, String>
         name: "core".to_owned(),
         measure: Box::new(|| {
             let start = Instant::now();
-            dock.plim(&["commit", id.trim(), "committed"]).map_err(told)?;
+            dock.plim(&["commit", id.trim(), "committed"]).map_err(Trouble::into_text)?;
             let took = start.elapsed();
             // To write over a file costs more than to write a new one.
-            dock.plim(&["rmi", "committed"]).map_err(told)?;
+            dock.plim(&["rmi", "committed"]).map_err(Trouble::into_text)?;
             Ok(took.as_secs_f64() * 1e6)
         }),
     });
@@ -82,11 +82,5 @@ fn tar(upper: &Path, archive: &Path) -> Result<f64, String> {
         Ok(status) if status.success() => Ok(took.as_secs_f64() * 1e6),
         Ok(status) => Err(format!("tar: {status}")),
         Err(error) => Err(format!("tar: {error}")),
-    }
-}
-
-fn told(trouble: Trouble) -> String {
-    match trouble {
-        Trouble::Harness(text) | Trouble::Subject(text) | Trouble::Skip(text) | Trouble::Noise(text) => text,
     }
 }

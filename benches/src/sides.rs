@@ -87,15 +87,12 @@ pub fn all(run: &Run, names: &[String]) -> Result<(Vec<Side>, Vec<String>), Stri
 fn start(run: &Run, name: &str, number: usize) -> Result<Container, String> {
     let (word, filtered) = name.strip_suffix("+seccomp").map_or((name, false), |word| (word, true));
     let subject = Subject::named(word)?;
-    let told = |trouble| match trouble {
-        Trouble::Harness(text) | Trouble::Subject(text) | Trouble::Skip(text) | Trouble::Noise(text) => text,
-    };
-    let mut trial = Trial::new(run, &subject, None, &run.tag(number)).map_err(told)?;
+    let mut trial = Trial::new(run, &subject, None, &run.tag(number)).map_err(Trouble::into_text)?;
     let wanted = trial.container().with(|spec| {
         if filtered {
             let linux = spec.linux.get_or_insert_default();
             linux.seccomp = Some(runtime::engine::default_seccomp(&[]));
         }
     });
-    wanted.start().map_err(told)
+    wanted.start().map_err(Trouble::into_text)
 }

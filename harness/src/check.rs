@@ -21,6 +21,15 @@ pub enum Trouble {
     Noise(String),
 }
 
+impl Trouble {
+    /// What is to be told of it.
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Harness(text) | Self::Subject(text) | Self::Skip(text) | Self::Noise(text) => text,
+        }
+    }
+}
+
 impl<E: std::error::Error> From<E> for Trouble {
     fn from(error: E) -> Self {
         Trouble::Harness(error.to_string())

@@ -120,10 +120,10 @@ impl Need {
             Need::Seccomp => (!Path::new("/proc/sys/kernel/seccomp/actions_avail").exists())
                 .then(|| "this kernel has no system call filters (CONFIG_SECCOMP_FILTER)".to_owned()),
             Need::Tool(name) => {
-                let dirs = std::env::var_os("PATH").unwrap_or_default();
-                let found = std::env::split_paths(&dirs).any(|dir| dir.join(name).is_file());
                 let package = if name == "htpasswd" { "apache2-utils" } else { name };
-                (!found).then(|| format!("there is no program {name}: apt-get install {package}"))
+                runtime::process::in_path(name)
+                    .is_none()
+                    .then(|| format!("there is no program {name}: apt-get install {package}"))
             }
         }
     }

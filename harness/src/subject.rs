@@ -52,12 +52,8 @@ impl Subject {
         if word == "core" {
             return Self::core();
         }
-        let path = if word.contains('/') {
-            Some(PathBuf::from(word))
-        } else {
-            let dirs = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&dirs).map(|dir| dir.join(word)).find(|path| path.is_file())
-        };
+        let path =
+            if word.contains('/') { Some(PathBuf::from(word)) } else { runtime::process::in_path(word) };
         let program = path.filter(|path| path.is_file()).ok_or_else(|| {
             format!("--subject {word}: no such program; give `core`, a name in PATH (apt-get install runc), or a path")
         })?;

@@ -14,7 +14,14 @@ use crate::record::{Run, SCHEMA_VERSION};
 /// The file cannot be written, by path.
 pub fn write(record: &impl Serialize, path: &Path) -> Result<(), String> {
     let text = serde_json::to_string_pretty(record).map_err(|error| error.to_string())? + "\n";
-    // As a whole: a reader never sees half a record.
+    write_whole(path, &text)
+}
+
+/// Writes a file as a whole: a reader never sees half of it.
+///
+/// # Errors
+/// The file cannot be written, by path.
+pub fn write_whole(path: &Path, text: &str) -> Result<(), String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.partial"));
     let told = |error: std::io::Error| format!("writing {}: {error}", path.display());

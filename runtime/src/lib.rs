@@ -12,6 +12,7 @@ pub mod engine;
 pub mod error;
 pub mod image;
 pub mod layer;
+mod lock;
 pub mod namespace;
 pub mod network;
 pub mod overlay;

@@ -18,11 +18,6 @@ use runtime::image::{Compression, Config, Descriptor, Reference, Store};
 use runtime::overlay::Stack;
 use runtime::progress::Progress;
 
-fn has(program: &str) -> bool {
-    let dirs = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&dirs).any(|dir| dir.join(program).is_file())
-}
-
 /// One thing in a tree, and how it is changed.
 #[derive(Debug, Clone)]
 enum Step {
@@ -195,7 +190,7 @@ fn any_tree_survives_commit_push_pull_and_run() {
         println!("skipped: round trip: needs root");
         return;
     }
-    if !has("docker-registry") {
+    if runtime::process::in_path("docker-registry").is_none() {
         println!("skipped: round trip: there is no docker-registry: apt-get install docker-registry");
         return;
     }

@@ -16,11 +16,6 @@ fn skip(reason: &str) {
     println!("skipped: tutorial: {reason}");
 }
 
-fn has(program: &str) -> bool {
-    let dirs = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&dirs).any(|dir| dir.join(program).is_file())
-}
-
 struct Shop {
     dir: tempfile::TempDir,
 }
@@ -132,7 +127,7 @@ fn curl(address: &str) -> Option<String> {
 /// A Debian root file system, or a small one of the same shape where none can be had.
 fn root_file_system(shop: &Shop) -> (PathBuf, &'static str) {
     let archive = shop.path("root.tar");
-    if has("mmdebstrap") {
+    if runtime::process::in_path("mmdebstrap").is_some() {
         let made = Command::new("mmdebstrap")
             .args(["--quiet", "--variant=minbase", "--include=busybox", "--skip=output/dev", "bookworm"])
             .arg(&archive)
@@ -173,12 +168,12 @@ fn the_tutorial_does_what_it_says() {
         ("openssl", "openssl"),
         ("curl", "curl"),
     ] {
-        if !has(program) {
+        if runtime::process::in_path(program).is_none() {
             return skip(&format!("there is no {program}: apt-get install {package}"));
         }
     }
     let shop = Shop { dir: tempfile::tempdir().unwrap() };
-    if !has("mmdebstrap") && !Path::new("/bin/busybox").exists() {
+    if runtime::process::in_path("mmdebstrap").is_none() && !Path::new("/bin/busybox").exists() {
         return skip("there is neither mmdebstrap nor busybox: apt-get install mmdebstrap");
     }
     let (archive, whence) = root_file_system(&shop);

@@ -268,9 +268,7 @@ impl Harbour {
             dock.text("passwords")
         );
         std::fs::write(dock.path("registry.yml"), config)?;
-        let program = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-            .map(|dir| dir.join("docker-registry"))
-            .find(|path| path.is_file())
+        let program = runtime::process::in_path("docker-registry")
             .ok_or_else(|| Trouble::Skip("there is no docker-registry".into()))?;
         let mut command = dock.on_stage(&program);
         let log = std::fs::File::create(dock.path("registry.log"))?;

@@ -214,9 +214,5 @@ pub(super) fn write(path: Option<&Path>, text: &str) -> Result<(), String> {
     let Some(path) = path else {
         return std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("writing: {error}"));
     };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.partial"));
-    let told = |error: std::io::Error| format!("writing {}: {error}", path.display());
-    std::fs::write(&temporary, text).map_err(told)?;
-    std::fs::rename(&temporary, path).map_err(told)
+    json::write_whole(path, text)
 }

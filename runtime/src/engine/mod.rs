@@ -46,6 +46,7 @@ pub use view::{Rooted, inspect};
 use crate::container::{Container, Status};
 use crate::error::{Doing, Error, Result};
 use crate::image::Store;
+use crate::lock;
 use crate::network::Networks;
 use crate::process::pidfd;
 use crate::volume::Volumes;
@@ -124,7 +125,7 @@ impl Engine {
 
     /// Whoever makes or removes containers, or removes images, does it alone.
     pub(crate) fn lock(&self) -> Result<Flock<File>> {
-        lock(&self.data.join("containers.lock"), FlockArg::LockExclusive)
+        lock::wait(&self.data.join("containers.lock"), FlockArg::LockExclusive)
     }
 
     /// All containers, the newest first.
@@ -375,18 +376,6 @@ pub fn parse_signal(text: &str) -> Result<Signal> {
     let name = text.to_uppercase();
     let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
     name.parse().map_err(|_| unknown())
-}
-
-fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>> {
-    let doing = || format!("locking {}", path.display());
-    let mut file = File::options().create(true).truncate(false).write(true).open(path).doing(doing)?;
-    loop {
-        match Flock::lock(file, how) {
-            Ok(lock) => return Ok(lock),
-            Err((again, nix::errno::Errno::EINTR)) => file = again,
-            Err((_, error)) => return Err(error).doing(doing),
-        }
-    }
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {

@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use super::types::{Config, Descriptor, Index, Manifest, REF_NAME, media};
 use super::{Digest, Hashing, Reference};
 use crate::error::{Doing, Error, Remedy, Result};
+use crate::lock;
 use crate::process::pidfd;
 
 /// Manifests and configurations are small; whoever sends more wants to fill the memory.
@@ -94,7 +95,7 @@ impl Store {
     /// # Errors
     /// The lock cannot be opened.
     pub fn using(&self) -> Result<Use> {
-        self.lock("store.lock", FlockArg::LockShared).map(Use)
+        lock::wait(&self.root.join("store.lock"), FlockArg::LockShared).map(Use)
     }
 
     /// The store for oneself; `None` while others use it.
@@ -102,25 +103,7 @@ impl Store {
     /// # Errors
     /// The lock cannot be opened.
     pub(super) fn alone(&self) -> Result<Option<Use>> {
-        let path = self.root.join("store.lock");
-        let file = open_lock(&path)?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(Use(lock))),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, error)) => Err(error).doing(|| format!("locking {}", path.display())),
-        }
-    }
-
-    fn lock(&self, name: &str, how: FlockArg) -> Result<Flock<File>> {
-        let path = self.root.join(name);
-        let mut file = open_lock(&path)?;
-        loop {
-            match Flock::lock(file, how) {
-                Ok(lock) => return Ok(lock),
-                Err((again, nix::errno::Errno::EINTR)) => file = again,
-                Err((_, error)) => return Err(error).doing(|| format!("locking {}", path.display())),
-            }
-        }
+        Ok(lock::alone(&self.root.join("store.lock"))?.map(Use))
     }
 
     /// Removes what killed commands left unfinished, unless somebody is at work.
@@ -242,7 +225,7 @@ impl Store {
     /// # Errors
     /// It cannot be read or written, or the change's own.
     pub fn change_index<T>(&self, change: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
-        let _lock = self.lock("index.lock", FlockArg::LockExclusive)?;
+        let _lock = lock::wait(&self.root.join("index.lock"), FlockArg::LockExclusive)?;
         let mut index = self.index()?;
         let outcome = change(&mut index)?;
         let text = serde_json::to_vec_pretty(&index)
@@ -379,15 +362,6 @@ pub(super) fn drop_name(index: &mut Index, text: &str) -> bool {
 fn is_being_written(temporary: &str) -> bool {
     let pid = temporary.rsplit('-').nth(1).and_then(|pid| pid.parse().ok());
     pid.is_some_and(|pid| pidfd::start_time(pid).is_some())
-}
-
-fn open_lock(path: &Path) -> Result<File> {
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .doing(|| format!("opening {}", path.display()))
 }
 
 /// The error for bytes that are not those which were announced.

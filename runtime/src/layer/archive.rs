@@ -24,8 +24,9 @@ pub fn write(upper: &Path, to: impl Write) -> Result<()> {
     std::thread::scope(|scope| {
         let walking = scope.spawn(move || walk(upper, &sender));
         let written = found.iter().flatten().try_for_each(|found| {
-            entry(&mut archive, upper, &found, &plain, &mut links)
-                .doing(|| format!("storing {} in the layer", found.change.path.display()))
+            let Found { change, metadata, attributes } = found;
+            entry(&mut archive, upper, &change, &metadata, attributes, &plain, &mut links)
+                .doing(|| format!("storing {} in the layer", change.path.display()))
         });
         // A walker that finds nobody ends; its own error is the one that counts only if there is no other.
         drop(found);
@@ -40,7 +41,8 @@ fn walk(upper: &Path, to: &SyncSender<Vec<Found>>) -> Result<()> {
     let gone = |_| Error::new("nobody writes what was found");
     let mut batch = Vec::with_capacity(BATCH);
     visit(upper, &mut |change, metadata| {
-        batch.push(Found::read(upper, change, metadata, false));
+        let attributes = attributes(&upper.join(&change.path), metadata, false);
+        batch.push(Found { change, metadata: metadata.clone(), attributes });
         if batch.len() < BATCH {
             return Ok(());
         }
@@ -62,13 +64,6 @@ struct Found {
 
 /// Extended attributes, by the names that an archive gives them.
 type Attributes = Vec<(String, Vec<u8>)>;
-
-impl Found {
-    fn read(upper: &Path, change: Change, metadata: &Metadata, through: bool) -> Self {
-        let attributes = attributes(&upper.join(&change.path), metadata, through);
-        Self { change, metadata: metadata.clone(), attributes }
-    }
-}
 
 /// Writes a whole tree, such as a merged one, with the attributes of its root.
 ///
@@ -142,9 +137,9 @@ pub fn write_some(root: &Path, style: &Style<'_>, to: impl Write) -> Result<()> 
         if style.keep.is_some_and(|keep| !keep(&change.path, metadata.is_dir())) {
             return Ok(());
         }
-        let found = Found::read(root, change, metadata, style.through);
-        entry(&mut archive, root, &found, style, &mut links)
-            .doing(|| format!("storing {}", found.change.path.display()))
+        let found = attributes(&root.join(&change.path), metadata, style.through);
+        entry(&mut archive, root, &change, metadata, found, style, &mut links)
+            .doing(|| format!("storing {}", change.path.display()))
     })?;
     archive.finish().doing(|| "finishing the archive")
 }
@@ -159,7 +154,7 @@ pub fn write_one(path: &Path, name: &Path, style: &Style<'_>, to: impl Write) ->
     let metadata =
         if style.through { fs::metadata(path) } else { fs::symlink_metadata(path) }.doing(doing)?;
     let attributes = attributes(path, &metadata, style.through);
-    store(&mut archive, path, name, &metadata, &attributes, style).doing(doing)?;
+    store(&mut archive, path, name, &metadata, attributes, style).doing(doing)?;
     archive.finish().doing(|| "finishing the archive")
 }
 
@@ -206,11 +201,12 @@ pub fn through_pipe(into: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()
 fn entry(
     archive: &mut Builder<impl Write>,
     upper: &Path,
-    found: &Found,
+    change: &Change,
+    metadata: &Metadata,
+    attributes: std::io::Result<Attributes>,
     style: &Style<'_>,
     links: &mut HashMap<u64, PathBuf>,
 ) -> std::io::Result<()> {
-    let Found { change, metadata, attributes } = found;
     if change.what == What::Deleted {
         let mut name = b".wh.".to_vec();
         name.extend(change.path.file_name().unwrap_or_default().as_bytes());
@@ -219,7 +215,7 @@ fn entry(
     let full = upper.join(&change.path);
     let mut header = style.header(metadata);
     if metadata.is_dir() {
-        describe(archive, known(attributes)?)?;
+        describe(archive, &attributes?)?;
         header.set_entry_type(EntryType::Directory);
         archive.append_data(&mut header, &change.path, std::io::empty())?;
         if change.what == What::SetOpaque {
@@ -243,7 +239,7 @@ fn store(
     full: &Path,
     name: &Path,
     metadata: &Metadata,
-    attributes: &std::io::Result<Attributes>,
+    attributes: std::io::Result<Attributes>,
     style: &Style<'_>,
 ) -> std::io::Result<()> {
     let mut header = style.header(metadata);
@@ -256,7 +252,7 @@ fn store(
         // It means nothing without the process that listens on it.
         return Ok(());
     }
-    describe(archive, known(attributes)?)?;
+    describe(archive, &attributes?)?;
     if kind.is_file() {
         header.set_entry_type(EntryType::Regular);
         header.set_size(metadata.size());
@@ -331,13 +327,6 @@ fn attributes(full: &Path, metadata: &Metadata, through: bool) -> std::io::Resul
         }
     }
     Ok(found)
-}
-
-/// What could be read of them, or why not.
-fn known(attributes: &std::io::Result<Attributes>) -> std::io::Result<&Attributes> {
-    attributes.as_ref().map_err(|error| {
-        error.raw_os_error().map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error)
-    })
 }
 
 fn describe(archive: &mut Builder<impl Write>, attributes: &Attributes) -> std::io::Result<()> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::link;
 use crate::error::{Doing, Error, Result};
+use crate::lock;
 
 /// All networks lie in this range, a /16.
 pub const RANGE: Ipv4Addr = Ipv4Addr::new(10, 213, 0, 0);
@@ -92,16 +93,7 @@ impl Networks {
     /// # Errors
     /// The lock cannot be opened.
     pub fn lock(&self) -> Result<Flock<File>> {
-        let path = self.dir.join(".lock");
-        let doing = || format!("locking {}", path.display());
-        let mut file = File::options().create(true).truncate(false).write(true).open(&path).doing(doing)?;
-        loop {
-            match Flock::lock(file, FlockArg::LockExclusive) {
-                Ok(lock) => return Ok(lock),
-                Err((again, nix::errno::Errno::EINTR)) => file = again,
-                Err((_, error)) => return Err(error).doing(doing),
-            }
-        }
+        lock::wait(&self.dir.join(".lock"), FlockArg::LockExclusive)
     }
 
     /// All of them, the default one first.

@@ -42,10 +42,7 @@ impl Inspect {
                     println!("{}", template::fill(format, value)?);
                 }
             }
-            None => println!(
-                "{}",
-                serde_json::to_string_pretty(&all).map_err(|error| Error::new(error.to_string()))?
-            ),
+            None => super::print_json(&all)?,
         }
         Ok(())
     }

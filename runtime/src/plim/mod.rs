@@ -269,6 +269,13 @@ fn show_age(time: &str) -> String {
     format!("{number} {unit}{} ago", if number == 1 { "" } else { "s" })
 }
 
+/// Prints values as indented JSON.
+fn print_json(values: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(values).map_err(|error| Error::new(error.to_string()))?;
+    println!("{text}");
+    Ok(())
+}
+
 /// Prints rows under their headings, in columns.
 fn print_table(headings: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {

@@ -3,9 +3,9 @@
 use clap::Subcommand;
 
 use super::inspect::network_value;
-use super::{each, print_table};
+use super::{each, print_json, print_table};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Network {
@@ -57,10 +57,7 @@ impl Network {
                     .iter()
                     .map(|name| network_value(engine, &networks.find(name)?))
                     .collect::<Result<Vec<_>>>()?;
-                println!(
-                    "{}",
-                    serde_json::to_string_pretty(&all).map_err(|error| Error::new(error.to_string()))?
-                );
+                print_json(&all)?;
             }
             Self::Rm { names } => each(names, |name| {
                 networks.remove(name, &engine.users_of_network(name)?)?;

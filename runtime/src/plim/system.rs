@@ -159,13 +159,11 @@ fn info(engine: &Engine) -> Result<()> {
     println!("Runtime:       plim-runtime, built in");
     println!("Cgroups:       {}", layout.mode());
     println!("Kernel:        {} {}", uname.release().to_string_lossy(), uname.machine().to_string_lossy());
-    println!("Way out:       {}", if which("nft") { "nftables" } else { "none: install nftables" });
+    println!(
+        "Way out:       {}",
+        if crate::process::in_path("nft").is_some() { "nftables" } else { "none: install nftables" }
+    );
     Ok(())
-}
-
-fn which(program: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
 fn check(engine: &Engine, repair: bool) -> Result<()> {

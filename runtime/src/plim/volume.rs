@@ -3,9 +3,9 @@
 use clap::Subcommand;
 
 use super::inspect::volume_value;
-use super::{each, print_table};
+use super::{each, print_json, print_table};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Volume {
@@ -71,10 +71,7 @@ impl Volume {
                     .iter()
                     .map(|name| volume_value(engine, &volumes.find(name)?))
                     .collect::<Result<Vec<_>>>()?;
-                println!(
-                    "{}",
-                    serde_json::to_string_pretty(&all).map_err(|error| Error::new(error.to_string()))?
-                );
+                print_json(&all)?;
             }
             Self::Rm { force, names } => each(names, |name| {
                 if *force && volumes.find(name).is_err() {

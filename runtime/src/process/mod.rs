@@ -16,3 +16,9 @@ pub mod terminal;
 
 pub use init::{Gate, Init};
 pub use join::Join;
+
+/// The program of that name on this host: the first in the directories of `PATH`.
+pub fn in_path(name: &str) -> Option<std::path::PathBuf> {
+    let dirs = std::env::var_os("PATH")?;
+    std::env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
