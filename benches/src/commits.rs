@@ -40,23 +40,16 @@ pub fn commits(run: &Run, name: &str, rounds: usize) -> Result<Measured, String>
     let upper = dock.data().join("containers").join(id.trim()).join("upper");
     let filled = if name == "commit-small" { fill_upper(&upper, MANY) } else { fill_large(&upper) };
     filled.map_err(|error| format!("filling {}: {error}", upper.display()))?;
-    let mut contestants = Vec::new();
-    for base in ["tar", "tar again"] {
-        let (upper, archive) = (upper.clone(), dock.path("archive.tar"));
-        contestants
-            .push(Contestant { name: base.to_owned(), measure: Box::new(move || tar(&upper, &archive)) });
-    }
-    contestants.push(Contestant {
-        name: "core".to_owned(),
-        measure: Box::new(|| {
-            let start = Instant::now();
-            dock.plim(&["commit", id.trim(), "committed"]).map_err(Trouble::into_text)?;
-            let took = start.elapsed();
-            // To write over a file costs more than to write a new one.
-            dock.plim(&["rmi", "committed"]).map_err(Trouble::into_text)?;
-            Ok(took.as_secs_f64() * 1e6)
-        }),
-    });
+    let archive = dock.path("archive.tar");
+    let mut contestants = Contestant::bases("tar", || || tar(&upper, &archive));
+    contestants.push(Contestant::new("core", || {
+        let start = Instant::now();
+        dock.plim(&["commit", id.trim(), "committed"]).map_err(Trouble::into_text)?;
+        let took = start.elapsed();
+        // To write over a file costs more than to write a new one.
+        dock.plim(&["rmi", "committed"]).map_err(Trouble::into_text)?;
+        Ok(took.as_secs_f64() * 1e6)
+    }));
     let measured = compare(name, "us", rounds.min(MOST_ROUNDS), &mut contestants)?;
     drop(contestants);
     // Of all that were waited for; so the commits had at most that.

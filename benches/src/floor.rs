@@ -1,68 +1,106 @@
-//! The least that a container can cost: namespaces, an overlay, a new root and execve, and nothing else.
+//! The least that a container can cost: namespaces, an overlay, a new root and execve, perhaps control groups, nothing else.
 
 use std::ffi::CString;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
+use runtime::cgroup::{Group, Layout, Version};
 use runtime::overlay::Stack;
 use runtime::process::clone::{Side, clone3};
 use runtime::process::pidfd;
 use runtime::rootfs::switch;
 
-/// Starts a program in all namespaces but the user's, on an overlay, and waits for its end.
-///
-/// # Errors
-/// The kernel refuses, or the program failed.
-pub fn run(lower: &Path, work: &Path, program: &str, arguments: &[&str]) -> Result<(), String> {
-    let told = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    for dir in ["upper", "work", "merged"] {
-        std::fs::create_dir_all(work.join(dir)).map_err(|error| told("making a directory", &error))?;
-    }
-    let flags = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWNET
-        | CloneFlags::CLONE_NEWCGROUP;
-    let path = CString::new(program).map_err(|error| told("the program", &error))?;
-    let words: Vec<CString> = std::iter::once(program)
-        .chain(arguments.iter().copied())
-        .map(CString::new)
-        .collect::<Result<_, _>>()
-        .map_err(|error| told("an argument", &error))?;
-    // SAFETY: the caller has one thread; the child executes or ends at once.
-    let child = match unsafe { clone3(flags, None) }.map_err(|error| told("clone3", &error))? {
-        Side::Parent(child) => child,
-        Side::Child => {
-            let done = become_program(lower, work, &path, &words);
-            let text = done.err().unwrap_or_default();
-            let _ = nix::unistd::write(std::io::stderr(), text.as_bytes());
-            // SAFETY: ends the child alone.
-            unsafe { libc::_exit(111) }
-        }
-    };
-    match pidfd::reap(&child.pidfd).map_err(|error| told("waiting", &error))? {
-        0 => Ok(()),
-        status => Err(format!("the program ended with {status}")),
-    }
+/// What is known before the start.
+#[derive(Debug)]
+pub struct Floor {
+    lower: PathBuf,
+    work: PathBuf,
+    /// Directories of its groups, and the file of each by which a process moves itself in.
+    groups: Vec<(PathBuf, PathBuf)>,
 }
 
-fn become_program(lower: &Path, work: &Path, path: &CString, words: &[CString]) -> Result<(), String> {
-    let merged = work.join("merged");
-    let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(|error| error.to_string())?;
-    let stack = Stack {
-        lower: vec![lower.to_owned()],
-        upper: Some((work.join("upper"), work.join("work"))),
-        options: Vec::new(),
-    };
-    stack.mount(&merged).map_err(|error| error.to_string())?;
-    switch::pivot(&merged).map_err(|error| error.to_string())?;
-    let none: [CString; 0] = [];
-    nix::unistd::execve(path, words, &none).map_err(|error| {
-        format!("execve {}: {error}", Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())).display())
-    })?;
-    Ok(())
+impl Floor {
+    /// Over a root file system, with a directory of its own, and with a group of this name on every hierarchy of the host.
+    ///
+    /// # Errors
+    /// No hierarchy is mounted.
+    pub fn new(layout: &Layout, lower: &Path, work: &Path, group: Option<&str>) -> Result<Self, String> {
+        let mut groups = Vec::new();
+        if let Some(name) = group {
+            let planned = Group::plan(layout, Path::new(name)).map_err(|error| error.to_string())?;
+            // A thread that moves itself alone waits for nobody, see cgroup_threadgroup_rwsem in the kernel.
+            groups.extend(planned.parts().iter().map(|part| {
+                let join = if part.hierarchy.version == Version::V1 { "tasks" } else { "cgroup.procs" };
+                (part.dir.clone(), part.dir.join(join))
+            }));
+        }
+        Ok(Self { lower: lower.to_owned(), work: work.to_owned(), groups })
+    }
+
+    /// Starts a program in all namespaces but the user's, on an overlay, and waits for its end.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the program failed.
+    pub fn run(&self, program: &str) -> Result<(), String> {
+        let told = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+        for dir in ["upper", "work", "merged"] {
+            fs::create_dir_all(self.work.join(dir)).map_err(|error| told("making a directory", &error))?;
+        }
+        for (dir, _) in &self.groups {
+            fs::create_dir(dir).map_err(|error| told(&dir.display().to_string(), &error))?;
+        }
+        let ended = self.start(program);
+        for (dir, _) in &self.groups {
+            fs::remove_dir(dir).map_err(|error| told(&dir.display().to_string(), &error))?;
+        }
+        ended
+    }
+
+    fn start(&self, program: &str) -> Result<(), String> {
+        let flags = CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWCGROUP;
+        let path = CString::new(program).map_err(|error| format!("the program: {error}"))?;
+        // SAFETY: the caller has one thread; the child executes or ends at once.
+        let child = match unsafe { clone3(flags, None) }.map_err(|error| format!("clone3: {error}"))? {
+            Side::Parent(child) => child,
+            Side::Child => {
+                let text = self.become_program(&path).err().unwrap_or_default();
+                let _ = nix::unistd::write(std::io::stderr(), text.as_bytes());
+                // SAFETY: ends the child alone.
+                unsafe { libc::_exit(111) }
+            }
+        };
+        match pidfd::reap(&child.pidfd).map_err(|error| format!("waiting: {error}"))? {
+            0 => Ok(()),
+            status => Err(format!("the program ended with {status}")),
+        }
+    }
+
+    fn become_program(&self, path: &CString) -> Result<(), String> {
+        for (_, join) in &self.groups {
+            fs::write(join, "0").map_err(|error| format!("{}: {error}", join.display()))?;
+        }
+        let merged = self.work.join("merged");
+        let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(|error| error.to_string())?;
+        let stack = Stack {
+            lower: vec![self.lower.clone()],
+            upper: Some((self.work.join("upper"), self.work.join("work"))),
+            options: Vec::new(),
+        };
+        stack.mount(&merged).map_err(|error| error.to_string())?;
+        switch::pivot(&merged).map_err(|error| error.to_string())?;
+        let none: [CString; 0] = [];
+        nix::unistd::execve(path, std::slice::from_ref(path), &none).map_err(|error| {
+            format!("execve {}: {error}", Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())).display())
+        })?;
+        Ok(())
+    }
 }

@@ -2,10 +2,22 @@
 
 pub mod cli;
 pub mod commits;
+pub mod crowd;
+pub mod disturbance;
 pub mod floor;
+pub mod guest;
+pub mod life;
+pub mod namespaces;
+pub mod network;
+pub mod overlays;
 pub mod paired;
+pub mod runtimes;
+pub mod session;
 pub mod sides;
+pub mod starts;
 pub mod stats;
+pub mod throttle;
+pub mod tiny;
 
 use std::path::Path;
 

@@ -1,14 +1,17 @@
 //! Pairs in one session: in each round every side is measured once, forwards and backwards by turns, so that what drifts in the
 //! machine falls on all of them.
 
-use reports::bench::{Measured, Side};
+use reports::bench::{BASES, Measured, Ratio, Side};
 
-use crate::stats::{interval, median, outliers};
+use crate::disturbance::Disturbance;
+use crate::stats::{effect, interval, median, outliers};
 
 /// Something that can be measured once; its name, and what a measurement returns.
 pub struct Contestant<'a> {
     /// Its name.
     pub name: String,
+    /// What must be known of it; with a note it is measured beside the others and not compared with them.
+    pub note: String,
     /// One measurement.
     pub measure: Box<dyn FnMut() -> Result<f64, String> + 'a>,
 }
@@ -19,7 +22,29 @@ impl std::fmt::Debug for Contestant<'_> {
     }
 }
 
-/// Measures all sides in so many rounds. The first is the base; the second must be the base again, and sets the floor.
+impl<'a> Contestant<'a> {
+    /// One that is compared with the base.
+    pub fn new(name: impl Into<String>, measure: impl FnMut() -> Result<f64, String> + 'a) -> Self {
+        Self { name: name.into(), note: String::new(), measure: Box::new(measure) }
+    }
+
+    /// The base three times over, each measured by one closure of its own.
+    pub fn bases<F>(name: &str, mut make: impl FnMut() -> F) -> Vec<Self>
+    where
+        F: FnMut() -> Result<f64, String> + 'a,
+    {
+        ["", " again", " once more"].map(|turn| Self::new(format!("{name}{turn}"), make())).into()
+    }
+}
+
+/// Rounds before the first look at whether there are enough.
+const FEWEST: usize = 12;
+/// Further rounds between looks.
+const STEP: usize = 4;
+/// Half the width of an interval, as a part of 1, below which more rounds tell nothing new.
+const NARROW: f64 = 0.003;
+
+/// Measures all sides in so many rounds, or in fewer if all intervals are narrow before. The first [`BASES`] are the base.
 ///
 /// # Errors
 /// The base cannot be measured. Another side that fails is told of in its place.
@@ -29,6 +54,7 @@ pub fn compare(
     rounds: usize,
     sides: &mut [Contestant<'_>],
 ) -> Result<Measured, String> {
+    let before = Disturbance::now();
     let mut samples: Vec<Vec<f64>> = vec![Vec::new(); sides.len()];
     let mut missing = vec![String::new(); sides.len()];
     for round in 0..=rounds {
@@ -42,58 +68,102 @@ pub fn compare(
                 // The first round warms up.
                 Ok(_) if round == 0 => {}
                 Ok(value) => samples[side].push(value),
-                Err(error) if side < 2 => return Err(format!("{name}: {}: {error}", sides[side].name)),
+                Err(error) if side < BASES => return Err(format!("{name}: {}: {error}", sides[side].name)),
                 Err(error) => missing[side] = error,
             }
         }
+        let look = round >= FEWEST && (round - FEWEST).is_multiple_of(STEP);
+        if look && (1..sides.len()).all(|side| !missing[side].is_empty() || narrow(&samples, side)) {
+            break;
+        }
     }
-    let ratios = |side: usize| -> Vec<f64> {
-        samples[side].iter().zip(&samples[0]).map(|(one, base)| one / base.max(f64::MIN_POSITIVE)).collect()
-    };
-    let again = interval(&ratios(1));
+    let again = ratio(&samples, 1);
     let floor = (again.high - 1.0).abs().max((again.low - 1.0).abs());
+    let (steal_ms, waiting_ms) = before.since();
     let sides = sides
         .iter()
         .enumerate()
-        .map(|(number, side)| Side {
-            name: side.name.clone(),
-            median: median(&samples[number]),
-            least: samples[number].iter().copied().fold(f64::INFINITY, f64::min).min(f64::MAX),
-            rounds: samples[number].len(),
-            outliers: outliers(&samples[number]),
-            ratio: (number > 0 && missing[number].is_empty()).then(|| interval(&ratios(number))),
-            missing: missing[number].clone(),
+        .map(|(number, side)| {
+            let spread = interval(&samples[number]);
+            let compared = number > 0 && missing[number].is_empty() && side.note.is_empty();
+            Side {
+                name: side.name.clone(),
+                note: side.note.clone(),
+                median: median(&samples[number]),
+                low: spread.low,
+                high: spread.high,
+                least: samples[number].iter().copied().fold(f64::INFINITY, f64::min).min(f64::MAX),
+                rounds: samples[number].len(),
+                outliers: outliers(&samples[number]),
+                ratio: compared.then(|| ratio(&samples, number)),
+                effect: effect(&samples[number], &samples[0]),
+                missing: missing[number].clone(),
+            }
         })
         .collect();
-    Ok(Measured { name: name.to_owned(), unit: unit.to_owned(), floor, sides })
+    Ok(Measured { name: name.to_owned(), unit: unit.to_owned(), floor, steal_ms, waiting_ms, sides })
+}
+
+/// Of one side to the base, within each round.
+fn ratio(samples: &[Vec<f64>], side: usize) -> Ratio {
+    let ratios: Vec<f64> =
+        samples[side].iter().zip(&samples[0]).map(|(one, base)| one / base.max(f64::MIN_POSITIVE)).collect();
+    interval(&ratios)
+}
+
+fn narrow(samples: &[Vec<f64>], side: usize) -> bool {
+    let found = ratio(samples, side);
+    (found.high - found.low) / 2.0 <= NARROW * found.median
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn contestant(name: &str, cost: f64, noise: f64) -> Contestant<'static> {
+        let mut count = 0.0;
+        Contestant::new(name, move || {
+            count += 1.0;
+            if cost < 0.0 { Err("cannot".to_owned()) } else { Ok(cost + count % 3.0 * noise) }
+        })
+    }
+
     #[test]
     fn a_side_that_costs_more_is_seen_and_one_that_fails_is_told() {
-        let contestant = |name: &str, cost: f64| {
-            let mut count = 0.0;
-            Contestant {
-                name: name.to_owned(),
-                measure: Box::new(move || {
-                    count += 1.0;
-                    if cost < 0.0 { Err("cannot".to_owned()) } else { Ok(cost + count % 3.0 * 0.1) }
-                }),
-            }
-        };
         let mut sides = [
-            contestant("base", 100.0),
-            contestant("again", 100.0),
-            contestant("dear", 130.0),
-            contestant("broken", -1.0),
+            contestant("base", 100.0, 0.1),
+            contestant("again", 100.0, 0.1),
+            contestant("once more", 100.0, 0.1),
+            contestant("dear", 130.0, 0.1),
+            contestant("broken", -1.0, 0.1),
         ];
         let found = compare("thing", "ns", 12, &mut sides).unwrap();
         assert!(found.floor < 0.01);
-        assert!(found.sides[2].ratio.unwrap().differs(found.floor));
-        assert!(!found.sides[1].ratio.unwrap().differs(found.floor));
-        assert_eq!(found.sides[3].missing, "cannot");
+        assert!(found.sides[3].ratio.unwrap().differs(found.floor));
+        assert!(!found.sides[2].ratio.unwrap().differs(found.floor));
+        assert_eq!(found.sides[3].effect, 1.0);
+        assert_eq!(found.sides[4].missing, "cannot");
+    }
+
+    #[test]
+    fn it_stops_when_more_rounds_would_tell_nothing_and_not_before() {
+        let mut calm = ["a", "b", "c"].map(|name| contestant(name, 100.0, 0.1));
+        assert_eq!(compare("thing", "ns", 100, &mut calm).unwrap().sides[0].rounds, FEWEST);
+        let mut count = 0_u32;
+        let wild = Contestant::new("c", move || {
+            count = count.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            Ok(100.0 + f64::from(count >> 27))
+        });
+        let mut wild = [contestant("a", 100.0, 0.1), contestant("b", 100.0, 0.1), wild];
+        assert_eq!(compare("thing", "ns", 30, &mut wild).unwrap().sides[0].rounds, 30);
+    }
+
+    #[test]
+    fn what_has_a_note_is_not_compared() {
+        let mut sides = ["a", "b", "c", "d"].map(|name| contestant(name, 100.0, 0.1));
+        sides[3].note = "emulated".into();
+        let found = compare("thing", "ns", 12, &mut sides).unwrap();
+        assert!(found.sides[3].ratio.is_none());
+        assert!(found.sides[3].low <= found.sides[3].median && found.sides[3].median <= found.sides[3].high);
     }
 }

@@ -1,12 +1,21 @@
-//! Where things are measured: on the host, and in containers of each runtime, always by the same probe.
+//! Where things are measured: on the host, in containers of each runtime, and in a virtual machine, always by the same probe.
+
+use std::fs;
+use std::path::Path;
 
 use harness::check::Trouble;
 use harness::container::Container;
+use harness::probe::bench::DYNAMIC;
 use harness::probes::Probe;
 use harness::run::Run;
 use harness::subject::Subject;
 use harness::trial::Trial;
+use reports::bench::BASES;
+use runtime::namespace::Kind;
+use runtime::spec::{IdMapping, Namespace, Spec};
 use serde_json::Value;
+
+use crate::guest::{self, Guest};
 
 /// A place with a probe in it.
 pub enum Place {
@@ -14,6 +23,8 @@ pub enum Place {
     Host(Probe),
     /// A container.
     Container(Box<Container>),
+    /// A virtual machine.
+    Guest(Box<Guest>),
 }
 
 impl std::fmt::Debug for Place {
@@ -21,6 +32,7 @@ impl std::fmt::Debug for Place {
         f.write_str(match self {
             Self::Host(_) => "Host",
             Self::Container(_) => "Container",
+            Self::Guest(_) => "Guest",
         })
     }
 }
@@ -32,19 +44,33 @@ pub struct Side {
     pub name: String,
     place: Place,
     scratch: String,
+    cpu: String,
 }
 
 impl Side {
-    /// Asks its probe.
-    ///
-    /// # Errors
-    /// The probe cannot do it.
-    pub fn ask(&mut self, words: &[&str]) -> Result<Value, String> {
+    /// What must be known of its figures; empty if they may be compared with the host's.
+    pub fn note(&self) -> String {
+        if let Place::Guest(guest) = &self.place { guest.note.clone() } else { String::new() }
+    }
+
+    fn ask(&mut self, words: &[&str]) -> Result<Value, String> {
         let answer = match &mut self.place {
             Place::Host(probe) => probe.ask(words),
             Place::Container(container) => container.ask(words),
+            Place::Guest(guest) => guest.probed.ask(words),
         };
-        answer.map_err(|trouble| format!("{trouble:?}"))
+        answer.map_err(Trouble::into_text)
+    }
+
+    /// Has the probe start anew on its CPU: where its memory lies is then another in each round, and noise that the interval
+    /// holds, where it would be a bias that looks like a difference.
+    ///
+    /// # Errors
+    /// The probe is gone.
+    pub fn renew(&mut self) -> Result<(), String> {
+        self.ask(&["renew"])?;
+        let cpu = self.cpu.clone();
+        self.ask(&["pin", &cpu]).map(drop)
     }
 
     /// How long one of so many operations takes, in nanoseconds.
@@ -59,40 +85,84 @@ impl Side {
     }
 }
 
-/// All sides of this machine: the host twice, and those that are named. What does not start is told.
+/// What is wanted beside the host.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// Names: `core`, `core+seccomp`, `core+userns`, `vm`, `vm:ROW`, a runtime's name or path.
+    pub names: &'a [String],
+    /// The CPU of all.
+    pub cpu: &'a str,
+    /// Where kernel packages are kept.
+    pub cache: Option<&'a Path>,
+}
+
+/// All sides of this machine: the host as often as a base is measured, and those that are named. What does not start is told.
 ///
 /// # Errors
 /// There is no probe on the host.
-pub fn all(run: &Run, names: &[String]) -> Result<(Vec<Side>, Vec<String>), String> {
+pub fn all(run: &Run, wanted: &Wanted<'_>) -> Result<(Vec<Side>, Vec<String>), String> {
     let (mut sides, mut missing) = (Vec::new(), Vec::new());
-    for name in ["host", "host again"] {
-        let probe = Probe::start(run.id()).map_err(|trouble| format!("{trouble:?}"))?;
-        let scratch = run.dir().join(name.replace(' ', "-")).display().to_string();
-        sides.push(Side { name: name.to_owned(), place: Place::Host(probe), scratch });
+    let mut add = |name: &str, place: Place, scratch: String| {
+        sides.push(Side { name: name.to_owned(), place, scratch, cpu: wanted.cpu.to_owned() });
+    };
+    for (number, name) in ["host", "host again", "host once more"].iter().enumerate().take(BASES) {
+        let probe = Probe::start(run.id()).map_err(Trouble::into_text)?;
+        add(name, Place::Host(probe), run.dir().join(format!("host-{number}")).display().to_string());
     }
-    for (number, name) in names.iter().enumerate() {
-        match start(run, name, number) {
-            Ok(container) => sides.push(Side {
-                name: name.clone(),
-                place: Place::Container(Box::new(container)),
-                scratch: "/tmp/bench".into(),
-            }),
+    for (number, name) in wanted.names.iter().enumerate() {
+        let place = match name.strip_prefix("vm") {
+            Some(row) if row.is_empty() || row.starts_with(':') => {
+                guest::boot(run, row.strip_prefix(':'), wanted.cache)
+                    .map(|guest| Place::Guest(Box::new(guest)))
+            }
+            _ => start(run, name, number).map(|container| Place::Container(Box::new(container))),
+        };
+        match place {
+            Ok(place) => add(name, place, "/tmp/bench".into()),
             Err(error) => missing.push(format!("{name}: {error}")),
         }
     }
     Ok((sides, missing))
 }
 
-/// A container of a subject, or of our own core under the filter that its engine gives by default.
+/// A container of a subject, perhaps under the filter that our own engine gives by default, or in a user namespace.
 fn start(run: &Run, name: &str, number: usize) -> Result<Container, String> {
-    let (word, filtered) = name.strip_suffix("+seccomp").map_or((name, false), |word| (word, true));
+    let (word, variant) = name.split_once('+').unwrap_or((name, ""));
+    let change: fn(&mut Spec) = match variant {
+        "" => |_| {},
+        "seccomp" => filtered,
+        "userns" => in_user_namespace,
+        other => return Err(format!("there is no variant '{other}'; there are seccomp and userns")),
+    };
     let subject = Subject::named(word)?;
     let mut trial = Trial::new(run, &subject, None, &run.tag(number)).map_err(Trouble::into_text)?;
-    let wanted = trial.container().with(|spec| {
-        if filtered {
-            let linux = spec.linux.get_or_insert_default();
-            linux.seccomp = Some(runtime::engine::default_seccomp(&[]));
-        }
+    let container = trial.container().with(change).start().map_err(Trouble::into_text)?;
+    let told = |error: std::io::Error| format!("{}: {error}", container.rootfs.display());
+    for file in guest::needed(Path::new(DYNAMIC)) {
+        let inside = container.rootfs.join(file.strip_prefix("/").unwrap_or(&file));
+        fs::create_dir_all(inside.parent().unwrap_or(&inside)).map_err(told)?;
+        fs::copy(&file, &inside).map_err(told)?;
+    }
+    // In a user namespace root is somebody else, who must be let in.
+    let scratch = container.rootfs.join("tmp/bench");
+    fs::create_dir_all(&scratch).map_err(told)?;
+    fs::set_permissions(&scratch, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).map_err(told)?;
+    Ok(container)
+}
+
+fn filtered(spec: &mut Spec) {
+    let linux = spec.linux.get_or_insert_default();
+    linux.seccomp = Some(runtime::engine::default_seccomp(&[]));
+}
+
+fn in_user_namespace(spec: &mut Spec) {
+    let map = || vec![IdMapping { container_id: 0, host_id: 100_000, size: 65_536 }];
+    let linux = spec.linux.get_or_insert_default();
+    linux.namespaces.push(Namespace { kind: Kind::User, path: None });
+    linux.uid_mappings = map();
+    linux.gid_mappings = map();
+    // A user namespace may not mount what it does not own.
+    spec.mounts.retain(|mount| {
+        !matches!(mount.destination.to_str(), Some("/sys" | "/sys/fs/cgroup" | "/dev/mqueue"))
     });
-    wanted.start().map_err(Trouble::into_text)
 }

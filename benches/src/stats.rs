@@ -24,7 +24,7 @@ pub fn outliers(values: &[f64]) -> usize {
     deviations.iter().filter(|one| **one > 5.0 * 1.4826 * deviation).count()
 }
 
-/// The median of some ratios, with an interval of 95 % by the bootstrap (percentile method).
+/// The median of some numbers, with an interval of 95 % by the bootstrap (percentile method).
 pub fn interval(ratios: &[f64]) -> Ratio {
     let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
@@ -47,6 +47,14 @@ pub fn interval(ratios: &[f64]) -> Ratio {
     Ratio { median: median(ratios), low: at(25), high: at(975) }
 }
 
+/// Part of the pairs in which the first is the larger, less the part in which it is the smaller.
+pub fn effect(values: &[f64], base: &[f64]) -> f64 {
+    let pairs = values.len().min(base.len()).max(1);
+    let signs: i32 =
+        values.iter().zip(base).map(|(one, other)| i32::from(one > other) - i32::from(one < other)).sum();
+    f64::from(signs) / f64::from(u32::try_from(pairs).unwrap_or(u32::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +65,12 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(median(&[]), 0.0);
         assert_eq!(outliers(&[10.0, 10.1, 9.9, 10.0, 50.0]), 1);
+    }
+
+    #[test]
+    fn the_effect_counts_who_was_dearer() {
+        assert_eq!(effect(&[2.0, 2.0, 2.0, 1.0], &[1.0, 1.0, 1.0, 1.0]), 0.75);
+        assert_eq!(effect(&[1.0, 3.0], &[2.0, 2.0]), 0.0);
     }
 
     /// Of a hundred pairs without a difference about ninety-five intervals must hold 1.

@@ -1,8 +1,10 @@
 //! Talking with a probe: a request is a line of JSON words, an answer a line of JSON.
 
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::process::{Child, ChildStdin, ChildStdout};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,20 +15,29 @@ use crate::check::Trouble;
 /// How long an answer may take beyond what the question itself needs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A probe at the other end of two pipes.
+/// A probe at the other end of two pipes, or of a socket.
 #[derive(Debug)]
 pub struct Line {
-    stdin: Option<ChildStdin>,
-    stdout: ChildStdout,
+    stdin: Option<File>,
+    stdout: File,
     unread: Vec<u8>,
 }
 
 impl Line {
     /// Takes the pipes of a process that was just started.
     pub fn new(child: &mut Child) -> Self {
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().expect("started with a pipe");
+        let stdin = child.stdin.take().map(|pipe| OwnedFd::from(pipe).into());
+        let stdout = OwnedFd::from(child.stdout.take().expect("started with a pipe")).into();
         Self { stdin, stdout, unread: Vec::new() }
+    }
+
+    /// Takes a connection with a probe.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn over(stream: UnixStream) -> std::io::Result<Self> {
+        let stdin = Some(OwnedFd::from(stream.try_clone()?).into());
+        Ok(Self { stdin, stdout: OwnedFd::from(stream).into(), unread: Vec::new() })
     }
 
     /// Asks, and waits for the answer.

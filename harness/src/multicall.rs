@@ -20,6 +20,9 @@ const SHELL: &str = "sh";
 /// Name of the first process of a guest.
 pub const GUEST: &str = "init";
 
+/// Name under which it makes an emulated machine with one processor ready for the others.
+const SETTLE: &str = "plimsoll-settle";
+
 /// Runs the program that the name stands for; `None` if this is `plimsoll` itself. To be called before any thread
 /// is started.
 pub fn dispatch() -> Option<ExitCode> {
@@ -28,6 +31,7 @@ pub fn dispatch() -> Option<ExitCode> {
         PROBE => Some(crate::probe::main()),
         LAB => Some(crate::lab::main()),
         GUEST => Some(crate::matrix::guest::main()),
+        SETTLE => Some(crate::matrix::guest::settle()),
         CORE => Some(runtime::cli::main()),
         ENGINE => Some(runtime::plim::main()),
         SHELL => Some(crate::probe::main()),

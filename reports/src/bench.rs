@@ -24,6 +24,9 @@ pub struct Bench {
     pub base: String,
     /// One for each thing measured.
     pub rows: Vec<Measured>,
+    /// What a quota does to work, one for each quota, period and number of threads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub throttled: Vec<Throttled>,
 }
 
 /// One thing, measured on all sides.
@@ -35,7 +38,13 @@ pub struct Measured {
     pub unit: String,
     /// How much the base differs from itself, as a part of 1: what lies below is no difference.
     pub floor: f64,
-    /// The base first.
+    /// Time that the hypervisor took from this machine meanwhile, in milliseconds of all CPUs.
+    pub steal_ms: u64,
+    /// Time in which some task waited for a CPU meanwhile, in milliseconds; absent where the kernel does not count it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_ms: Option<u64>,
+    /// The base first, then the base again, which sets the floor, and once more, which is judged as any other side: with it the
+    /// method itself is tried.
     pub sides: Vec<Side>,
 }
 
@@ -44,16 +53,27 @@ pub struct Measured {
 pub struct Side {
     /// Its name.
     pub name: String,
+    /// What must be known of it, such as that it is emulated; empty if nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
     /// Median of the rounds.
     pub median: f64,
+    /// Lower end of the median's interval of 95 %.
+    pub low: f64,
+    /// Upper end of the median's interval of 95 %.
+    pub high: f64,
     /// Least of the rounds.
     pub least: f64,
     /// Number of rounds.
     pub rounds: usize,
     /// Rounds that lie far outside of the others; they are counted, and kept.
     pub outliers: usize,
-    /// Median of the ratios to the base within each round, and its interval of 95 %; absent for the base.
+    /// Median of the ratios to the base within each round, and its interval of 95 %; absent for the base, and for what cannot
+    /// be compared with it.
     pub ratio: Option<Ratio>,
+    /// Part of the rounds in which it was dearer than the base, less the part in which it was cheaper: from -1 to 1.
+    #[serde(default)]
+    pub effect: f64,
     /// Why it was not measured; empty if it was.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub missing: String,
@@ -78,6 +98,70 @@ impl Ratio {
     }
 }
 
+/// Latencies of equal items of work under a quota. Source: Documentation/scheduler/sched-bwc.rst.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Throttled {
+    /// The quota, in percent of one CPU.
+    pub quota_percent: u32,
+    /// The period, in microseconds.
+    pub period_us: u64,
+    /// What may be saved up, in microseconds.
+    pub burst_us: u64,
+    /// Threads that work.
+    pub threads: u32,
+    /// CPU time of an item, in microseconds.
+    pub item_us: u64,
+    /// Items done.
+    pub items: u64,
+    /// Latency that half of the items do not exceed, in microseconds.
+    pub p50_us: u64,
+    /// That 90 % do not exceed.
+    pub p90_us: u64,
+    /// That 99 % do not exceed.
+    pub p99_us: u64,
+    /// That 99.9 % do not exceed.
+    pub p999_us: u64,
+    /// The longest.
+    pub longest_us: u64,
+    /// Periods in which the group was throttled, and all in which it had something to do.
+    pub throttled_periods: (u64, u64),
+}
+
+/// The base, the base again, and the base once more.
+pub const BASES: usize = 3;
+
+/// How the method did: rows, those whose third base seems to differ, and intervals of ratios of a base to itself that leave 1
+/// out, of all of them.
+pub fn trial(bench: &Bench) -> (usize, usize, usize, usize) {
+    let thirds: Vec<(&Measured, Ratio)> =
+        bench.rows.iter().filter_map(|row| Some((row, row.sides.get(BASES - 1)?.ratio?))).collect();
+    let differ = thirds.iter().filter(|(row, ratio)| ratio.differs(row.floor)).count();
+    let pairs: Vec<Ratio> = bench
+        .rows
+        .iter()
+        .flat_map(|row| row.sides.iter().take(BASES).skip(1))
+        .filter_map(|side| side.ratio)
+        .collect();
+    let off = pairs.iter().filter(|ratio| ratio.low > 1.0 || ratio.high < 1.0).count();
+    (thirds.len(), differ, off, pairs.len())
+}
+
+/// How many ratios of two sessions agree: those whose intervals meet, or whose distance is within the larger floor; of how many.
+pub fn agreement(one: &Bench, other: &Bench) -> (usize, usize) {
+    let mut found = (0, 0);
+    for row in &one.rows {
+        let Some(twin) = other.rows.iter().find(|twin| twin.name == row.name) else { continue };
+        for side in row.sides.iter().skip(BASES) {
+            let same = twin.sides.iter().find(|same| same.name == side.name);
+            let (Some(a), Some(b)) = (side.ratio, same.and_then(|same| same.ratio)) else { continue };
+            let meet = a.low <= b.high && b.low <= a.high;
+            let near = (a.median / b.median - 1.0).abs() <= row.floor.max(twin.floor);
+            found = (found.0 + usize::from(meet || near), found.1 + 1);
+        }
+    }
+    found
+}
+
 /// The table: medians, and ratios where there is a difference.
 pub fn table(bench: &Bench) -> String {
     let mut text = format!(
@@ -86,13 +170,17 @@ pub fn table(bench: &Bench) -> String {
     );
     let width = bench.rows.iter().map(|row| row.name.len()).max().unwrap_or(4);
     for row in &bench.rows {
-        let _ = writeln!(text, "\n{:width$}  floor {:.1} %", row.name, row.floor * 100.0);
+        let _ = write!(text, "\n{:width$}  floor {:.1} %", row.name, row.floor * 100.0);
+        if row.steal_ms > 0 {
+            let _ = write!(text, ", {} ms stolen", row.steal_ms);
+        }
+        text.push('\n');
         for side in &row.sides {
             if !side.missing.is_empty() {
-                let _ = writeln!(text, "  {:14} not measured: {}", side.name, side.missing);
+                let _ = writeln!(text, "  {:20} not measured: {}", side.name, side.missing);
                 continue;
             }
-            let _ = write!(text, "  {:14} {:>12.1} {:3}", side.name, side.median, row.unit);
+            let _ = write!(text, "  {:20} {:>12.1} {:3}", side.name, side.median, row.unit);
             if let Some(ratio) = side.ratio {
                 if ratio.differs(row.floor) {
                     let _ = write!(text, "  x {:.3} [{:.3}, {:.3}]", ratio.median, ratio.low, ratio.high);
@@ -101,11 +189,54 @@ pub fn table(bench: &Bench) -> String {
                     let _ = write!(text, "  no difference seen (below {:.1} %)", bound * 100.0);
                 }
             }
+            if side.ratio.is_none() {
+                let _ = write!(text, "  [{:.1}, {:.1}]", side.low, side.high);
+            }
+            if !side.note.is_empty() {
+                let _ = write!(text, "  {}", side.note);
+            }
             if side.outliers > 0 {
                 let _ = write!(text, "  ({} of {} rounds far off)", side.outliers, side.rounds);
             }
             text.push('\n');
         }
+    }
+    text.push_str(&throttled(&bench.throttled));
+    let (rows, differ, off, pairs) = trial(bench);
+    if rows > 0 {
+        let _ = writeln!(
+            text,
+            "\nthe method, tried on the base itself: a difference seen in {differ} of {rows} rows; {off} of {pairs} intervals of 95 % leave 1 out"
+        );
+    }
+    text
+}
+
+fn throttled(rows: &[Throttled]) -> String {
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        if number == 0 {
+            let _ = writeln!(
+                text,
+                "\nlatency of items of {} us under a quota, in us\n{:>7} {:>9} {:>8} {:>7} {:>8} {:>8} {:>8} {:>8} {:>9}  throttled",
+                row.item_us, "quota", "period", "burst", "threads", "p50", "p90", "p99", "p99.9", "longest"
+            );
+        }
+        let _ = writeln!(
+            text,
+            "{:>5} % {:>6} ms {:>5} ms {:>7} {:>8} {:>8} {:>8} {:>8} {:>9}  {} of {} periods",
+            row.quota_percent,
+            row.period_us / 1000,
+            row.burst_us / 1000,
+            row.threads,
+            row.p50_us,
+            row.p90_us,
+            row.p99_us,
+            row.p999_us,
+            row.longest_us,
+            row.throttled_periods.0,
+            row.throttled_periods.1
+        );
     }
     text
 }
@@ -130,6 +261,63 @@ pub fn slower(before: &Bench, after: &Bench) -> Vec<(String, String, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn side(name: &str, ratio: Option<(f64, f64, f64)>) -> Side {
+        Side {
+            name: name.into(),
+            note: String::new(),
+            median: 1.0,
+            low: 1.0,
+            high: 1.0,
+            least: 1.0,
+            rounds: 9,
+            outliers: 0,
+            ratio: ratio.map(|(median, low, high)| Ratio { median, low, high }),
+            effect: 0.0,
+            missing: String::new(),
+        }
+    }
+
+    fn session(third: (f64, f64, f64), other: (f64, f64, f64)) -> Bench {
+        let sides = vec![
+            side("host", None),
+            side("host again", Some((1.0, 0.99, 1.01))),
+            side("host once more", Some(third)),
+            side("core", Some(other)),
+        ];
+        Bench {
+            schema_version: 1,
+            plimsoll: "0".into(),
+            started: String::new(),
+            duration_ms: 1,
+            host: Host::default(),
+            base: "host".into(),
+            rows: vec![Measured {
+                name: "getpid".into(),
+                unit: "ns".into(),
+                floor: 0.01,
+                steal_ms: 0,
+                waiting_ms: None,
+                sides,
+            }],
+            throttled: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_method_is_tried_on_a_base_that_sets_no_floor() {
+        assert_eq!(trial(&session((1.0, 0.99, 1.01), (1.3, 1.2, 1.4))), (1, 0, 0, 2));
+        assert_eq!(trial(&session((1.2, 1.1, 1.3), (1.3, 1.2, 1.4))), (1, 1, 1, 2));
+    }
+
+    #[test]
+    fn ratios_agree_where_their_intervals_meet_or_the_floor_hides_the_rest() {
+        let at = |median, low, high| session((1.0, 0.99, 1.01), (median, low, high));
+        let one = at(1.3, 1.2, 1.4);
+        assert_eq!(agreement(&one, &at(1.45, 1.35, 1.5)), (1, 1));
+        assert_eq!(agreement(&one, &at(1.6, 1.5, 1.7)), (0, 1));
+        assert_eq!(agreement(&at(1.300, 1.299, 1.301), &at(1.305, 1.304, 1.306)), (1, 1));
+    }
 
     #[test]
     fn what_is_within_the_floor_or_the_interval_is_no_difference() {

@@ -115,6 +115,20 @@ fn junit_counts_what_it_holds() {
 }
 
 #[test]
+fn junit_is_as_the_common_schema_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run.xml");
+    fs::write(&path, junit::junit(&named(&run())).unwrap()).unwrap();
+    let mut xmllint = std::process::Command::new("xmllint");
+    let Ok(output) = xmllint.arg("--noout").arg("--schema").arg(data("junit-10.xsd")).arg(&path).output()
+    else {
+        eprintln!("skipped: there is no xmllint (apt-get install libxml2-utils)");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn charts_of_what_was_measured() {
     let drawn = charts::charts(&run());
     let names: Vec<&str> = drawn.iter().map(|chart| chart.name.as_str()).collect();

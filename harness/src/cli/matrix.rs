@@ -14,7 +14,7 @@ use crate::catalogue;
 use crate::matrix::initramfs::Kernel;
 use crate::matrix::list::{List, Row};
 use crate::matrix::machine::Accelerator;
-use crate::matrix::packages::{Archive, Resolved};
+use crate::matrix::packages::{Archive, Resolved, default_cache};
 use crate::matrix::row::{Plan, Progress, run};
 
 #[derive(Debug, Args)]
@@ -243,11 +243,6 @@ fn bar(length: usize, template: &str) -> ProgressBar {
     let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
-}
-
-fn default_cache() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache");
-    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("plimsoll")
 }
 
 fn show(list: &List) {

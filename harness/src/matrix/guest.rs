@@ -14,7 +14,7 @@ use nix::unistd::{Pid, chdir, chroot};
 use runtime::cgroup::{Group, Layout as Hierarchies};
 use runtime::spec::{Cpu, Memory, Pids, Resources};
 
-use super::initramfs::{ERRAND, Errand};
+use super::initramfs::{ERRAND, Errand, FILES};
 use super::list::Layout;
 use super::wire::{Event, Wire};
 
@@ -58,11 +58,11 @@ fn errand() -> Result<u8, String> {
     let wire = Wire::open(Path::new(WIRE))?;
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     wire.tell(&Event::Up { kernel });
-    if errand.arguments.is_empty() {
+    if errand.arguments.is_empty() && !errand.probe {
         return Ok(0);
     }
     load_modules();
-    leave_initramfs()?;
+    leave_initramfs(&errand)?;
     for (kind, point, options) in [
         ("devpts", "/dev/pts", "mode=0620,ptmxmode=0666"),
         ("tmpfs", "/dev/shm", "mode=1777"),
@@ -79,10 +79,10 @@ fn errand() -> Result<u8, String> {
     bring_up_processors()?;
     // Kernels without an initial network set-up leave it down.
     let _ = runtime::network::loopback_up();
-    run(&errand)
+    if errand.probe { serve() } else { run(&errand) }
 }
 
-/// Runs this program as itself, and buries what others leave, as a first process must.
+/// Runs this program as itself.
 fn run(errand: &Errand) -> Result<u8, String> {
     let child = Command::new("/plimsoll")
         .arg0("plimsoll")
@@ -92,7 +92,20 @@ fn run(errand: &Errand) -> Result<u8, String> {
         .env("HOME", "/tmp")
         .env("RUST_BACKTRACE", "1")
         .spawn();
-    let pid = Pid::from_raw(told("starting the checks", child)?.id().cast_signed());
+    bury(&told("starting the checks", child)?)
+}
+
+/// Runs the probe, whose standard streams are the serial line; it was set to pass bytes unchanged.
+fn serve() -> Result<u8, String> {
+    let line = told(WIRE, fs::File::options().read(true).write(true).open(WIRE))?;
+    let out = told(WIRE, line.try_clone())?;
+    let child = Command::new("/plimsoll").arg0("probe").arg("serve").stdin(line).stdout(out).spawn();
+    bury(&told("starting the probe", child)?)
+}
+
+/// Buries what others leave, as a first process must, until this child ends; its exit status.
+fn bury(child: &std::process::Child) -> Result<u8, String> {
+    let pid = Pid::from_raw(child.id().cast_signed());
     loop {
         match waitpid(None, None) {
             Ok(WaitStatus::Exited(who, status)) if who == pid => {
@@ -133,7 +146,7 @@ fn load_modules() {
 }
 
 /// The initial RAM file system cannot be pivoted away from, so containers need another root.
-fn leave_initramfs() -> Result<(), String> {
+fn leave_initramfs(errand: &Errand) -> Result<(), String> {
     mount_at("tmpfs", "/new", "mode=0755")?;
     for dir in ["dev", "proc", "sys"] {
         let target = format!("/new/{dir}");
@@ -145,7 +158,13 @@ fn leave_initramfs() -> Result<(), String> {
         )?;
     }
     told("copying the program", fs::copy("/init", "/new/plimsoll"))?;
-    for lost in ["/init", "/modules"] {
+    for (number, path) in errand.files.iter().enumerate() {
+        let target = Path::new("/new").join(path.strip_prefix("/").unwrap_or(path));
+        let made = fs::create_dir_all(target.parent().unwrap_or(&target));
+        let copied = made.and_then(|()| fs::copy(format!("/{FILES}/{number}"), &target));
+        told(&target.display().to_string(), copied)?;
+    }
+    for lost in ["/init", "/modules", "/files"] {
         let _ = fs::remove_file(lost).or_else(|_| fs::remove_dir_all(lost));
     }
     told("/new", chdir("/new"))?;
@@ -228,12 +247,29 @@ fn settle_code() {
         for resources in each {
             let _ = group.apply(&resources);
         }
-        let child =
-            Command::new("/plimsoll").arg0("probe").arg("serve").stdin(std::process::Stdio::piped()).spawn();
+        // In a guest of ours the program file has moved since it was started.
+        let own = std::env::current_exe().ok().filter(|path| path.exists());
+        let child = Command::new(own.unwrap_or_else(|| "/plimsoll".into()))
+            .arg0("probe")
+            .arg("serve")
+            .stdin(std::process::Stdio::piped())
+            .spawn();
         if let Ok(mut child) = child {
             let _ = group.attach(child.id().cast_signed());
             drop(child.stdin.take());
             let _ = child.wait();
+        }
+    }
+}
+
+/// For an emulated machine that somebody else has booted, with `maxcpus=1`: see [`settle_code`].
+pub fn settle() -> ExitCode {
+    settle_code();
+    match bring_up_processors() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("plimsoll-settle: {error}");
+            ExitCode::FAILURE
         }
     }
 }

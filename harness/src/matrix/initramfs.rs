@@ -8,16 +8,24 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 /// What a guest is to do.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Errand {
     /// Which hierarchies to mount: `v1`, `v2` or `hybrid`.
     pub layout: String,
     /// Arguments of this program; empty: come up and go.
     pub arguments: Vec<String>,
+    /// Be a probe on the second serial line instead, until the machine is ended.
+    #[serde(default)]
+    pub probe: bool,
+    /// Files of the host that the guest has at the same paths.
+    #[serde(default)]
+    pub files: Vec<PathBuf>,
 }
 
 /// Where the errand lies in the archive.
 pub const ERRAND: &str = "errand.json";
+/// Where the files of the errand lie in the archive, by their numbers.
+pub const FILES: &str = "files";
 
 /// An archive as the kernel unpacks it. Source: Documentation/driver-api/early-userspace/buffer-format.rst.
 #[derive(Debug, Default)]
@@ -62,8 +70,12 @@ pub fn make(kernel: &Kernel, modules: &[String], errand: &Errand) -> Result<Vec<
     let program = std::env::current_exe().map_err(|error| format!("finding this program: {error}"))?;
     let program = fs::read(&program).map_err(|error| format!("reading {}: {error}", program.display()))?;
     let mut archive = Archive::default();
-    for dir in ["dev", "proc", "sys", "modules", "new"] {
+    for dir in ["dev", "proc", "sys", "modules", FILES, "new"] {
         archive.add(dir, DIRECTORY, (0, 0), &[])?;
+    }
+    for (number, path) in errand.files.iter().enumerate() {
+        let content = fs::read(path).map_err(|error| format!("reading {}: {error}", path.display()))?;
+        archive.add(&format!("{FILES}/{number}"), PROGRAM, (0, 0), &content)?;
     }
     // The kernel opens it for the first process, before anything is mounted.
     archive.add("dev/console", CONSOLE, (5, 1), &[])?;

@@ -47,7 +47,7 @@ impl Accelerator {
             kernel: kernel.clone(),
             modules: Vec::new(),
             accelerator: Accelerator::Kvm,
-            errand: Errand { layout: "v2".into(), arguments: Vec::new() },
+            errand: Errand { layout: "v2".into(), ..Errand::default() },
             append: String::new(),
             booting: PROBING,
         };
@@ -97,11 +97,7 @@ impl Machine {
     /// # Errors
     /// QEMU cannot be started.
     pub fn run(&self, dir: &Path, told: &mut dyn FnMut(Event)) -> Result<Ended, String> {
-        fs::create_dir_all(dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
-        let initramfs = dir.join("initramfs");
-        fs::write(&initramfs, make(&self.kernel, &self.modules, &self.errand)?).map_err(|error| {
-            format!("writing {}: {error} (is there room on the disk?)", initramfs.display())
-        })?;
+        let initramfs = self.pack(dir)?;
         let console = dir.join("console.log");
         let socket = Socket::new()?;
         let mut child = self.start(&initramfs, &console, &socket.path)?;
@@ -115,7 +111,17 @@ impl Machine {
         Ok(Ended { status, failure, console: last_lines(&console), lived: start.elapsed() })
     }
 
-    fn start(&self, initramfs: &Path, console: &Path, socket: &Path) -> Result<Child, String> {
+    /// Writes what it boots from.
+    pub(super) fn pack(&self, dir: &Path) -> Result<PathBuf, String> {
+        fs::create_dir_all(dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
+        let initramfs = dir.join("initramfs");
+        fs::write(&initramfs, make(&self.kernel, &self.modules, &self.errand)?).map_err(|error| {
+            format!("writing {}: {error} (is there room on the disk?)", initramfs.display())
+        })?;
+        Ok(initramfs)
+    }
+
+    pub(super) fn start(&self, initramfs: &Path, console: &Path, socket: &Path) -> Result<Child, String> {
         let (accelerator, processor) = match self.accelerator {
             Accelerator::Kvm => ("kvm", "host"),
             Accelerator::Tcg => ("tcg,thread=multi", "max"),
@@ -188,13 +194,13 @@ impl Machine {
 }
 
 /// Where QEMU brings the guest's second serial line. In a short directory: a socket's path has 107 bytes at most.
-struct Socket {
-    path: PathBuf,
-    listener: UnixListener,
+pub(super) struct Socket {
+    pub(super) path: PathBuf,
+    pub(super) listener: UnixListener,
 }
 
 impl Socket {
-    fn new() -> Result<Self, String> {
+    pub(super) fn new() -> Result<Self, String> {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("plimsoll-guest-{}-{number}", std::process::id()));
@@ -232,7 +238,7 @@ impl Drop for Socket {
     }
 }
 
-fn last_lines(console: &Path) -> Vec<String> {
+pub(super) fn last_lines(console: &Path) -> Vec<String> {
     let text = String::from_utf8_lossy(&fs::read(console).unwrap_or_default()).into_owned();
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| (*line).to_owned()).collect()

@@ -9,5 +9,6 @@ pub mod initramfs;
 pub mod list;
 pub mod machine;
 pub mod packages;
+pub mod probed;
 pub mod row;
 pub mod wire;

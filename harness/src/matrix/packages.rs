@@ -44,6 +44,12 @@ pub struct Archive {
     cache: PathBuf,
 }
 
+/// Where packages are kept if nobody says otherwise.
+pub fn default_cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache");
+    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("plimsoll")
+}
+
 impl Archive {
     /// Opens the cache, and brings the index up to date if it is old or lacks a suite.
     ///

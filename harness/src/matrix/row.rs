@@ -56,7 +56,11 @@ pub fn run(
         kernel,
         modules: plan.list.modules.clone(),
         accelerator: plan.accelerator,
-        errand: Errand { layout: row.layout.word().into(), arguments: plan.arguments.clone() },
+        errand: Errand {
+            layout: row.layout.word().into(),
+            arguments: plan.arguments.clone(),
+            ..Errand::default()
+        },
         append: plan.append.clone(),
         booting: Machine::BOOTING,
     };

@@ -50,7 +50,7 @@ pub(super) fn pulse(count: &str, on_micros: &str, off_micros: &str) -> Answer {
 }
 
 /// CPU time of the calling thread.
-fn own_cpu_time() -> Duration {
+pub(super) fn own_cpu_time() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
         .map_or(Duration::ZERO, Duration::from)
 }

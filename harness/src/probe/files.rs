@@ -33,6 +33,21 @@ pub(super) fn mount_overlay(lower: &str, upper: &str, work: &str, merged: &str) 
     told("overlay", stack.mount(Path::new(merged))).map(|()| Value::Null)
 }
 
+/// Several lower layers, topmost first, with colons between them.
+pub(super) fn mount_stack(lowers: &str, upper: &str, work: &str, merged: &str) -> Answer {
+    let stack = Stack {
+        lower: lowers.split(':').map(Into::into).collect(),
+        upper: Some((upper.into(), work.into())),
+        options: Vec::new(),
+    };
+    told("overlay", stack.mount(Path::new(merged))).map(|()| Value::Null)
+}
+
+/// Unmounts what is there.
+pub(super) fn unmount(path: &str) -> Answer {
+    told(path, nix::mount::umount(path)).map(|()| Value::Null)
+}
+
 /// Counts up in the first eight bytes of a file for ever, so that others can see whether this process makes
 /// progress.
 pub(super) fn tick(path: &str) -> Answer {

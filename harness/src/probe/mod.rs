@@ -13,8 +13,10 @@ mod shell;
 mod state;
 mod tasks;
 mod tree;
+mod work;
 
 use std::io::{BufRead, Write};
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -29,6 +31,10 @@ pub fn main() -> ExitCode {
         return shell::main(&words);
     }
     if words.first().is_some_and(|verb| verb == "serve") {
+        if words.len() > 1 {
+            // It was asked for a process with a fresh address space, and this is it.
+            say(&Ok(Value::Null));
+        }
         serve();
         return ExitCode::SUCCESS;
     }
@@ -58,11 +64,19 @@ pub fn serve() {
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { return };
         let answer = match serde_json::from_str::<Vec<String>>(&line) {
+            Ok(words) if words == ["renew"] => renew(),
             Ok(words) => verb(&words),
             Err(error) => Err(format!("'{line}' is no request: {error}")),
         };
         say(&answer);
     }
+}
+
+/// Executes this program anew, with other addresses: what depends on them becomes noise instead of a bias. Returns only if
+/// that fails.
+fn renew() -> Answer {
+    let error = std::process::Command::new("/proc/self/exe").arg0("probe").args(["serve", "renewed"]).exec();
+    Err(format!("executing this program anew: {error}"))
 }
 
 /// Does what a verb says, in the calling process.
@@ -100,6 +114,13 @@ fn verb(words: &[String]) -> Answer {
         ["remove", path] => files::remove(path),
         ["mkdir", path] => files::mkdir(path),
         ["bench", operation, times, scratch] => bench::bench(operation, times, scratch),
+        ["echo"] => bench::echo(),
+        ["round-trips", host, port, times] => bench::round_trips(host, port, times),
+        ["stream", host, port, times] => bench::stream(host, port, times),
+        ["work-items", millis, micros, threads] => work::items(millis, micros, threads),
+        ["unmount", path] => files::unmount(path),
+        ["stack", lowers, upper, work, merged] => files::mount_stack(lowers, upper, work, merged),
+        ["namespaces-made", kinds, times] => tasks::make_namespaces(kinds, times),
         ["pin", cpu] => cpu::pin(cpu),
         ["env", name] => Ok(std::env::var(name).map_or(Value::Null, Value::from)),
         ["arguments", words @ ..] => Ok(json!(words)),

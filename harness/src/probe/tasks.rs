@@ -2,6 +2,9 @@
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pause};
+use runtime::namespace::Kind;
+use runtime::process::clone::{Side, clone3};
+use runtime::process::pidfd;
 use serde_json::json;
 
 use super::{Answer, told};
@@ -48,6 +51,28 @@ pub(super) fn touch_in_child(bytes: &str) -> Answer {
             other => Err(format!("the child ended strangely: {other:?}")),
         },
     }
+}
+
+/// Makes a child in new namespaces so many times, each of which ends at once, and returns how long all took, in nanoseconds.
+pub(super) fn make_namespaces(kinds: &str, times: &str) -> Answer {
+    let times: u32 = told("times", times.parse())?;
+    let mut flags = nix::sched::CloneFlags::empty();
+    for kind in kinds.split(',').filter(|kind| !kind.is_empty()) {
+        let known = Kind::ALL.into_iter().find(|known| known.file() == kind);
+        flags |= known.ok_or_else(|| format!("there is no namespace '{kind}'"))?.flag();
+    }
+    let start = std::time::Instant::now();
+    for _ in 0..times {
+        // SAFETY: the child ends at once.
+        match told("clone3", unsafe { clone3(flags, None) })? {
+            Side::Child => {
+                // SAFETY: ends the child alone.
+                unsafe { libc::_exit(0) }
+            }
+            Side::Parent(child) => told("waiting", pidfd::reap(&child.pidfd)).map(drop)?,
+        }
+    }
+    Ok(json!(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)))
 }
 
 /// Forks until it is refused, or `most` children exist; then ends them all.

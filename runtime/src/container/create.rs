@@ -124,7 +124,11 @@ impl Container {
         let ticket = undo.group.ticket(&resources)?;
         let gate = if options.start { Gate::Open } else { Gate::Listening(listen_for_start(&home)?) };
         let (ours, theirs) = Channel::pair()?;
-        let state = to_json(&record.show(Status::Creating))?;
+        // Only hooks read it, and to name the owner takes a look into the users' database.
+        let state = match &spec.hooks {
+            Some(_) => to_json(&record.show(Status::Creating))?,
+            None => String::new(),
+        };
         let in_new_user_namespace = linux.makes(Kind::User);
         let init = Init {
             id: options.id,

@@ -57,6 +57,10 @@ impl Root {
     /// # Errors
     /// A part exists and is not a directory, or the file system is read-only.
     pub fn ensure_dir(&self, inside: &Path, mode: u32) -> Result<OwnedFd> {
+        // Most are there, and then one call is enough.
+        if let Ok(found) = self.resolve(inside, ResolveFlags::empty()) {
+            return self.as_directory(found, inside);
+        }
         self.ensure_dir_following(inside, mode, MOST_LINKS)
     }
 
@@ -111,6 +115,10 @@ impl Root {
             };
             at = next;
         }
+        self.as_directory(dir, inside)
+    }
+
+    fn as_directory(&self, dir: OwnedFd, inside: &Path) -> Result<OwnedFd> {
         let kind = rustix::fs::fstat(&dir).map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
         match kind.doing(|| self.name(inside))? {
             rustix::fs::FileType::Directory => Ok(dir),

@@ -1,5 +1,10 @@
 //! System calls and paths, each in a tight loop; the answer is how long the whole loop took, in nanoseconds.
 
+mod paths;
+mod stream;
+
+pub(super) use stream::{echo, round_trips, stream};
+
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -31,9 +36,14 @@ pub const OPERATIONS: &[&str] = &[
     "fork-wait",
     "thread",
     "exec-static",
+    "exec-dynamic",
     "tcp-loopback",
+    "tcp-stream",
     "create-unlink",
 ];
+
+/// A program that needs a loader and a library; whoever measures puts it where it is missing.
+pub const DYNAMIC: &str = "/usr/bin/true";
 
 /// Does an operation so many times. `scratch` is a directory where files may be made.
 pub(super) fn bench(operation: &str, times: &str, scratch: &str) -> Answer {
@@ -64,9 +74,14 @@ pub(super) fn bench(operation: &str, times: &str, scratch: &str) -> Answer {
             told("file", fs::write(&path, "x"))?;
             tried(times, || File::open(&path).map(drop))?
         }
-        "stat-1" => deep(scratch, 1, times)?,
-        "stat-16" => deep(scratch, 16, times)?,
-        "getdents-1000" => many_names(scratch, times)?,
+        "stat-1" => paths::deep(scratch, 1, times)?,
+        "stat-16" => paths::deep(scratch, 16, times)?,
+        "getdents-1000" => paths::many_names(scratch, times)?,
+        "file-read" => paths::read_file(scratch, times)?,
+        "file-write" => paths::write_file(scratch, times)?,
+        "open-to-write" => paths::open_to_write(scratch, times)?,
+        "copy-files" => paths::copy_files(scratch, times)?,
+        "stat-all" => paths::stat_all(scratch, times)?,
         "mmap-touch" => tried(times, || map(4096, true))?,
         "page-fault" => tried(times, || map(64 * 4096, true))?,
         "futex-wake" => {
@@ -86,7 +101,12 @@ pub(super) fn bench(operation: &str, times: &str, scratch: &str) -> Answer {
         "exec-static" => tried(times, || {
             std::process::Command::new("/proc/self/exe").arg("exit").arg("0").status().map(drop)
         })?,
-        "tcp-loopback" => tcp(times)?,
+        "exec-dynamic" => tried(times, || {
+            let status = std::process::Command::new(DYNAMIC).status()?;
+            if status.success() { Ok(()) } else { Err(std::io::Error::other(status.to_string())) }
+        })?,
+        "tcp-loopback" => stream::loopback(|port| stream::trips("127.0.0.1", port, times))?,
+        "tcp-stream" => stream::loopback(|port| stream::pieces("127.0.0.1", port, times))?,
         "create-unlink" => {
             let path = scratch.join("made");
             tried(times, || File::create(&path).and_then(|_| fs::remove_file(&path)))?
@@ -119,31 +139,6 @@ fn tried(times: u32, mut act: impl FnMut() -> std::io::Result<()>) -> Result<u64
         told("the operation", act())?;
     }
     Ok(nanoseconds(start))
-}
-
-fn deep(scratch: &Path, depth: u32, times: u32) -> Result<u64, String> {
-    let mut path = scratch.join(format!("deep-{depth}"));
-    for level in 1..depth {
-        path.push(format!("d{level}"));
-    }
-    told("directories", fs::create_dir_all(&path))?;
-    path.push("file");
-    told("file", fs::write(&path, "x"))?;
-    tried(times, || fs::metadata(&path).map(drop))
-}
-
-fn many_names(scratch: &Path, times: u32) -> Result<u64, String> {
-    let dir = scratch.join("many");
-    if !dir.exists() {
-        told("directory", fs::create_dir(&dir))?;
-        for number in 0..1000 {
-            told("file", File::create(dir.join(number.to_string())))?;
-        }
-    }
-    tried(times, || {
-        let found = fs::read_dir(&dir)?.count();
-        if found == 1000 { Ok(()) } else { Err(std::io::Error::other(format!("{found} names"))) }
-    })
 }
 
 fn map(length: usize, touch: bool) -> std::io::Result<()> {
@@ -207,22 +202,4 @@ fn fork_and_wait() -> std::io::Result<()> {
         }
         nix::unistd::ForkResult::Parent { child } => Ok(nix::sys::wait::waitpid(child, None).map(drop)?),
     }
-}
-
-fn tcp(times: u32) -> Result<u64, String> {
-    let listener = told("listening", std::net::TcpListener::bind("127.0.0.1:0"))?;
-    let address = told("listening", listener.local_addr())?;
-    let answering = std::thread::spawn(move || {
-        let Ok((mut stream, _)) = listener.accept() else { return };
-        let _ = stream.set_nodelay(true);
-        let mut byte = [0];
-        while stream.read_exact(&mut byte).and_then(|()| stream.write_all(&byte)).is_ok() {}
-    });
-    let mut stream = told("connecting", std::net::TcpStream::connect(address))?;
-    told("nodelay", stream.set_nodelay(true))?;
-    let mut byte = [1];
-    let took = tried(times, || stream.write_all(&[1]).and_then(|()| stream.read_exact(&mut byte)));
-    drop(stream);
-    let _ = answering.join();
-    took
 }

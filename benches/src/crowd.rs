@@ -1,0 +1,120 @@
+//! How a start and the memory of an idle container grow with the number of those that live already.
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+use harness::run::Run;
+use procfs::{Current, Meminfo};
+use reports::bench::{Measured, Side};
+use runtime::cgroup::Group;
+
+use crate::disturbance::Disturbance;
+use crate::runtimes::{Runtime, bundle};
+use crate::stats::{interval, median, outliers};
+use crate::tiny;
+
+/// Rows.
+pub const CROWD: [&str; 1] = ["crowd"];
+
+/// The last starts before a mark is reached stand for it.
+const LAST: usize = 50;
+
+/// Starts so many containers that idle, stops at each mark to look at what they take, and removes them all.
+///
+/// # Errors
+/// One does not start or does not go, or something of one stays.
+pub fn crowd(run: &Run, marks: &[usize]) -> Result<[Measured; 3], String> {
+    let dir = run.dir().join("crowd");
+    bundle(&dir, tiny::write_idle)?;
+    let mut crowd = Crowd { runtime: Runtime::named(run, "core")?, ids: Vec::new() };
+    let before = Disturbance::now();
+    let empty = available()?;
+    let (mut starts, mut memory, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    for mark in marks {
+        while crowd.ids.len() < *mark {
+            let id = run.tag(crowd.ids.len());
+            let words: [OsString; 5] =
+                ["run".into(), "--detach".into(), "--bundle".into(), dir.clone().into(), id.clone().into()];
+            let start = Instant::now();
+            crowd.ids.push(id);
+            crowd.runtime.call(&words)?;
+            times.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        let name = format!("{mark} live");
+        starts.push(side(&name, &times[times.len().saturating_sub(LAST)..]));
+        #[expect(clippy::cast_precision_loss, reason = "52 bits are enough for KiB")]
+        let each = empty.saturating_sub(available()?) as f64 / 1024.0 / *mark as f64;
+        memory.push(side(&name, &[each]));
+    }
+    let removed = crowd.remove()?;
+    for id in (0..times.len()).map(|number| run.tag(number)) {
+        let group = Group::plan(&run.layout, id.as_ref()).map_err(|error| error.to_string())?;
+        if let Some(part) = group.parts().iter().find(|part| part.dir.exists()) {
+            return Err(format!("{} is left", part.dir.display()));
+        }
+    }
+    let (steal_ms, waiting_ms) = before.since();
+    let row = |name: &str, unit: &str, sides: Vec<Side>| Measured {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        floor: 0.0,
+        steal_ms,
+        waiting_ms,
+        sides,
+    };
+    Ok([
+        row("start-among-many", "us", starts),
+        row("memory-of-an-idle-container", "KiB", memory),
+        row("delete-among-many", "us", vec![side(&format!("{} live at first", times.len()), &removed)]),
+    ])
+}
+
+struct Crowd {
+    runtime: Runtime,
+    ids: Vec<String>,
+}
+
+impl Crowd {
+    /// Removes them all; how long each took.
+    fn remove(&mut self) -> Result<Vec<f64>, String> {
+        let mut times = Vec::new();
+        while let Some(id) = self.ids.pop() {
+            let start = Instant::now();
+            self.runtime.call(&["delete", "--force", &id])?;
+            times.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        Ok(times)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        // After a failure: as many as will go.
+        while let Some(id) = self.ids.pop() {
+            let _ = self.runtime.call(&["delete", "--force", &id]);
+        }
+    }
+}
+
+fn available() -> Result<u64, String> {
+    let memory = Meminfo::current().map_err(|error| format!("/proc/meminfo: {error}"))?;
+    memory.mem_available.ok_or_else(|| "/proc/meminfo has no MemAvailable".to_owned())
+}
+
+/// A number for itself: those before it are no pairs.
+fn side(name: &str, values: &[f64]) -> Side {
+    let spread = interval(values);
+    Side {
+        name: name.to_owned(),
+        note: String::new(),
+        median: median(values),
+        low: spread.low,
+        high: spread.high,
+        least: values.iter().copied().fold(f64::INFINITY, f64::min).min(f64::MAX),
+        rounds: values.len(),
+        outliers: outliers(values),
+        ratio: None,
+        effect: 0.0,
+        missing: String::new(),
+    }
+}

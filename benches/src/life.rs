@@ -1,0 +1,195 @@
+//! The steps of a container's life, each alone.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use harness::run::Run;
+use reports::bench::Measured;
+use runtime::cgroup::Group;
+use runtime::process::pidfd;
+
+use crate::paired::{Contestant, compare};
+use crate::runtimes::{Runtime, bundle};
+use crate::tiny;
+
+/// Steps of a life, a program in a live container, and what the kernel needs for a group.
+pub const LIFE: [&str; 6] = ["create", "start", "delete", "exec", "pause-resume", "group-make-remove"];
+
+/// How long a program that does nothing may take to end.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// Measures one step: of our own core as the base, or, for `exec`, of the host.
+///
+/// # Errors
+/// The base cannot be measured.
+pub fn life(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measured, String> {
+    match name {
+        "exec" | "pause-resume" => live(run, sides, name, rounds),
+        "group-make-remove" => groups(run, name, rounds),
+        step => steps(run, sides, step, rounds),
+    }
+}
+
+/// A container's id, its bundle, and the file that its PID is written to.
+struct Place {
+    id: String,
+    dir: PathBuf,
+    pid: PathBuf,
+}
+
+impl Place {
+    fn new(
+        run: &Run,
+        kind: &str,
+        runtime: &str,
+        write: fn(&Path) -> std::io::Result<()>,
+    ) -> Result<Self, String> {
+        let dir = run.dir().join(format!("{kind}-{runtime}"));
+        bundle(&dir, write)?;
+        Ok(Self { id: format!("{}-{kind}-{runtime}", run.tag(0)), pid: dir.join("pid"), dir })
+    }
+
+    fn make(&self, command: &str) -> Vec<OsString> {
+        let (bundle, pid): (OsString, OsString) = (self.dir.clone().into(), self.pid.clone().into());
+        let mut words: Vec<OsString> =
+            vec![command.into(), "--bundle".into(), bundle, "--pid-file".into(), pid];
+        if command == "run" {
+            words.push("--detach".into());
+        }
+        words.push(self.id.clone().into());
+        words
+    }
+}
+
+fn runtimes(run: &Run, sides: &[String]) -> Result<Vec<Runtime>, String> {
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(Runtime::named(run, "core")?);
+    }
+    all.extend(Runtime::all(run, sides).into_iter().filter(|runtime| runtime.name != "core"));
+    for (number, name) in ["core", "core again", "core once more"].iter().enumerate() {
+        (*name).clone_into(&mut all[number].name);
+    }
+    Ok(all)
+}
+
+fn timed(act: impl FnOnce() -> Result<(), String>) -> Result<f64, String> {
+    let start = Instant::now();
+    act()?;
+    Ok(start.elapsed().as_secs_f64() * 1e6)
+}
+
+fn steps(run: &Run, sides: &[String], step: &str, rounds: usize) -> Result<Measured, String> {
+    let mut contestants = Vec::new();
+    for (number, runtime) in runtimes(run, sides)?.into_iter().enumerate() {
+        let place = Place::new(run, "step", &number.to_string(), tiny::write_true)?;
+        contestants.push(Contestant::new(runtime.name.clone(), move || whole(&runtime, &place, step)));
+    }
+    compare(step, "us", rounds, &mut contestants)
+}
+
+/// A whole life, of which one step is timed.
+fn whole(runtime: &Runtime, place: &Place, step: &str) -> Result<f64, String> {
+    let id = place.id.as_str();
+    let create = timed(|| runtime.call(&place.make("create")))?;
+    let pid = std::fs::read_to_string(&place.pid).unwrap_or_default();
+    let pid = pid.trim().parse().map_err(|error| format!("{}: {error}", place.pid.display()))?;
+    let process = pidfd::open(pid).map_err(|error| error.to_string())?;
+    let start = timed(|| runtime.call(&["start", id]))?;
+    pidfd::wait_exit(process.as_fd(), ENDING).map_err(|error| error.to_string())?;
+    let delete = timed(|| runtime.call(&["delete", id]))?;
+    Ok(match step {
+        "create" => create,
+        "start" => start,
+        _ => delete,
+    })
+}
+
+/// Containers that live while they are measured, and are gone when this is dropped.
+struct Live {
+    runtime: Runtime,
+    id: String,
+}
+
+impl Live {
+    fn new(runtime: Runtime, place: &Place) -> Result<Self, String> {
+        runtime.call(&place.make("run"))?;
+        Ok(Self { runtime, id: place.id.clone() })
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.runtime.call(&["delete", "--force", &self.id]);
+    }
+}
+
+fn live(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measured, String> {
+    let program = run.dir().join("program");
+    tiny::write_true(&program).map_err(|error| format!("writing {}: {error}", program.display()))?;
+    let exec = name == "exec";
+    let mut contestants = Vec::new();
+    if exec {
+        contestants = Contestant::bases("host", || || timed(|| spawn(&program)));
+    }
+    for (number, runtime) in runtimes(run, sides)?.into_iter().enumerate() {
+        if exec && (1..3).contains(&number) {
+            continue;
+        }
+        let place = Place::new(run, name, &number.to_string(), tiny::write_idle)?;
+        tiny::write_true(&place.dir.join("rootfs/true")).map_err(|error| error.to_string())?;
+        let name = runtime.name.clone();
+        let live = Live::new(runtime, &place)?;
+        contestants.push(Contestant::new(name, move || {
+            timed(|| {
+                if exec {
+                    return live.runtime.call(&["exec", &live.id, "/true"]);
+                }
+                live.runtime.call(&["pause", &live.id])?;
+                live.runtime.call(&["resume", &live.id])
+            })
+        }));
+    }
+    compare(name, "us", rounds, &mut contestants)
+}
+
+fn spawn(program: &Path) -> Result<(), String> {
+    let status = Command::new(program).stdin(Stdio::null()).status().map_err(|error| error.to_string())?;
+    if status.success() { Ok(()) } else { Err(status.to_string()) }
+}
+
+/// A group on every hierarchy, made and removed; and with a process that joins it in between.
+fn groups(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
+    let idle = run.dir().join("idle");
+    tiny::write_idle(&idle).map_err(|error| format!("writing {}: {error}", idle.display()))?;
+    let once = |tag: String, joined: bool| {
+        let idle = idle.clone();
+        move || {
+            timed(|| {
+                let group = Group::plan(&run.layout, Path::new(&tag)).map_err(|error| error.to_string())?;
+                group.make().map_err(|error| error.to_string())?;
+                let done = if joined { visit(&group, &idle) } else { Ok(()) };
+                group.remove().map_err(|error| error.to_string())?;
+                done
+            })
+        }
+    };
+    let mut number = 0;
+    let mut contestants = Contestant::bases("make, remove", || {
+        number += 1;
+        once(run.tag(number), false)
+    });
+    contestants.push(Contestant::new("make, join, remove", once(run.tag(4), true)));
+    compare(name, "us", rounds, &mut contestants)
+}
+
+/// A process joins, and ends.
+fn visit(group: &Group, idle: &Path) -> Result<(), String> {
+    let mut child = Command::new(idle).stdin(Stdio::null()).spawn().map_err(|error| error.to_string())?;
+    let joined = group.attach(child.id().cast_signed()).map_err(|error| error.to_string());
+    let ended = child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string());
+    joined.and(ended.map(drop))
+}

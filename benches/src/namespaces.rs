@@ -1,0 +1,40 @@
+//! What each kind of namespace adds to a process that does nothing.
+
+use harness::check::Trouble;
+use harness::probes::Probe;
+use harness::run::Run;
+use reports::bench::Measured;
+
+use crate::paired::{Contestant, compare};
+
+/// Rows.
+pub const NAMESPACES: [&str; 1] = ["clone-by-namespace"];
+
+/// Kinds, by the names of their links in `/proc/PID/ns`.
+const KINDS: [&str; 8] = ["user", "pid", "mnt", "uts", "ipc", "cgroup", "net", "pid,mnt,uts,ipc,cgroup,net"];
+
+/// Clones of each batch: the namespaces of a batch live until the kernel has cleared them away, later.
+const TIMES: u32 = 20;
+
+/// Measures clones with each kind, and with all that a container has; the base is a clone without any.
+///
+/// # Errors
+/// The base cannot be measured.
+pub fn namespaces(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
+    let probe = std::cell::RefCell::new(Probe::start(run.id()).map_err(Trouble::into_text)?);
+    let once = |kinds: &'static str| {
+        let probe = &probe;
+        move || {
+            let words = ["namespaces-made", kinds, &TIMES.to_string()];
+            let answer = probe.borrow_mut().ask(&words).map_err(Trouble::into_text)?;
+            let total = answer.as_f64().ok_or("the answer is no number")?;
+            Ok(total / f64::from(TIMES) / 1e3)
+        }
+    };
+    let mut contestants = Contestant::bases("none", || once(""));
+    for kinds in KINDS {
+        let name = if kinds.contains(',') { "all but user" } else { kinds };
+        contestants.push(Contestant::new(name, once(kinds)));
+    }
+    compare(name, "us", rounds, &mut contestants)
+}

@@ -1,0 +1,102 @@
+//! Runtimes as they are measured: their commands, and nothing of the harness around them.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use harness::run::Run;
+use harness::subject::Subject;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use runtime::cgroup::Mode;
+use runtime::spec::Spec;
+
+/// A runtime with a directory of states of its own.
+#[derive(Debug)]
+pub struct Runtime {
+    /// Its name.
+    pub name: String,
+    subject: Subject,
+    state: PathBuf,
+    errors: PathBuf,
+    hides: bool,
+}
+
+/// Where a hybrid host has its second generation.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+impl Runtime {
+    /// One by its name, or by its path.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn named(run: &Run, name: &str) -> Result<Self, String> {
+        let mut subject = Subject::named(name)?;
+        let beside = subject.program.with_file_name("plim-runtime");
+        if name == "core" && beside.is_file() {
+            // Others are programs of their own as well; that of the benchmarks is several times as large.
+            (subject.program, subject.called) = (beside, None);
+        }
+        let state = run.dir().join(format!("state-{}", subject.name));
+        // crun refuses a hybrid host. With the second generation out of its sight it takes it for one of the first.
+        let hides = subject.name.starts_with("crun") && run.layout.mode() == Mode::Hybrid;
+        let errors = run.dir().join(format!("errors-{}", subject.name));
+        Ok(Self { name: subject.name.clone(), subject, state, errors, hides })
+    }
+
+    /// Those among the sides that are runtimes, without their variants.
+    pub fn all(run: &Run, sides: &[String]) -> Vec<Self> {
+        let plain = sides.iter().filter(|side| !side.contains('+') && !side.starts_with("vm"));
+        plain.filter_map(|side| Self::named(run, side).ok()).collect()
+    }
+
+    /// Runs a command of it to its end. Standard streams are no pipes: a container may keep them.
+    ///
+    /// # Errors
+    /// What it complained of.
+    pub fn call<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<(), String> {
+        let told = |error: std::io::Error| format!("{}: {error}", self.name);
+        let mut command: Command = self.subject.command(&[]);
+        command.arg("--root").arg(&self.state).args(words);
+        command.stdout(Stdio::null()).stderr(File::create(&self.errors).map_err(told)?);
+        if self.hides {
+            // SAFETY: the closure makes system calls alone.
+            unsafe { command.pre_exec(hide_unified) };
+        }
+        let status = command.status().map_err(told)?;
+        if status.success() {
+            return Ok(());
+        }
+        let said = fs::read_to_string(&self.errors).unwrap_or_default();
+        Err(format!("{}: {status}: {}", self.name, said.trim().replace('\n', " ")))
+    }
+}
+
+fn hide_unified() -> std::io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;
+    Ok(umount2(UNIFIED, MntFlags::MNT_DETACH)?)
+}
+
+/// Makes a bundle of the usual configuration, with a program at `/program` that `write` writes.
+///
+/// # Errors
+/// It cannot be written.
+pub fn bundle(dir: &Path, write: fn(&Path) -> std::io::Result<()>) -> Result<(), String> {
+    let rootfs = dir.join("rootfs");
+    let made = || -> std::io::Result<()> {
+        for below in ["dev", "proc", "sys", "tmp", "etc"] {
+            fs::create_dir_all(rootfs.join(below))?;
+        }
+        write(&rootfs.join("program"))?;
+        let mut spec: Spec = runtime::spec::example();
+        if let Some(process) = spec.process.as_mut() {
+            process.terminal = false;
+            process.args = vec!["/program".into()];
+        }
+        fs::write(dir.join("config.json"), serde_json::to_vec(&spec)?)
+    };
+    made().map_err(|error| format!("making {}: {error}", dir.display()))
+}

@@ -1,0 +1,59 @@
+//! From the start of a container that does nothing to its end, with the same configuration for all, beside the bare floor.
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use harness::run::Run;
+use reports::bench::Measured;
+
+use crate::floor::Floor;
+use crate::paired::{Contestant, compare};
+use crate::runtimes::{Runtime, bundle};
+use crate::tiny;
+
+/// In a tight loop, and after an idle time.
+pub const STARTS: [&str; 2] = ["start-hot", "start-cold"];
+
+/// How long others wait for an RCU grace period after an idle time: a start after that is a cold one.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Measures the floor with groups as the base, the floor without them, and every runtime among the sides.
+///
+/// # Errors
+/// The floor cannot be measured.
+pub fn starts(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measured, String> {
+    let dir = run.dir().join("start");
+    if !dir.exists() {
+        bundle(&dir, tiny::write_true)?;
+    }
+    let idle = if name == "start-cold" { IDLE } else { Duration::ZERO };
+    let timed = move |act: &dyn Fn() -> Result<(), String>| -> Result<f64, String> {
+        std::thread::sleep(idle);
+        let start = Instant::now();
+        act()?;
+        Ok(start.elapsed().as_secs_f64() * 1e6)
+    };
+    let floor = |number: usize, groups: bool| {
+        let tag = groups.then(|| format!("{}-floor", run.tag(number)));
+        Floor::new(
+            &run.layout,
+            &dir.join("rootfs"),
+            &run.dir().join(format!("floor-{number}")),
+            tag.as_deref(),
+        )
+    };
+    let based = [floor(0, true)?, floor(1, true)?, floor(2, true)?];
+    let bare = floor(3, false)?;
+    let mut numbers = based.iter();
+    let mut contestants = Contestant::bases("floor with groups", || {
+        let floor = numbers.next().expect("one for each base");
+        move || timed(&|| floor.run("/program"))
+    });
+    contestants.push(Contestant::new("floor", || timed(&|| bare.run("/program"))));
+    for runtime in Runtime::all(run, sides) {
+        let id = format!("{}-{}", run.tag(0), runtime.name);
+        let words: Vec<OsString> = vec!["run".into(), "--bundle".into(), dir.clone().into(), id.into()];
+        contestants.push(Contestant::new(runtime.name.clone(), move || timed(&|| runtime.call(&words))));
+    }
+    compare(name, "us", rounds, &mut contestants)
+}

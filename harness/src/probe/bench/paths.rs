@@ -1,0 +1,89 @@
+//! Paths and files.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::{told, tried};
+
+/// Bytes of the file that is read and written.
+const LENGTH: u64 = 16 << 20;
+const READ: usize = 64 << 10;
+const WRITTEN: usize = 4 << 10;
+
+pub(super) fn deep(scratch: &Path, depth: u32, times: u32) -> Result<u64, String> {
+    let mut path = scratch.join(format!("deep-{depth}"));
+    for level in 1..depth {
+        path.push(format!("d{level}"));
+    }
+    told("directories", fs::create_dir_all(&path))?;
+    path.push("file");
+    told("file", fs::write(&path, "x"))?;
+    tried(times, || fs::metadata(&path).map(drop))
+}
+
+pub(super) fn many_names(scratch: &Path, times: u32) -> Result<u64, String> {
+    let dir = scratch.join("many");
+    if !dir.exists() {
+        told("directory", fs::create_dir(&dir))?;
+        for number in 0..1000 {
+            told("file", File::create(dir.join(number.to_string())))?;
+        }
+    }
+    tried(times, || {
+        let found = fs::read_dir(&dir)?.count();
+        if found == 1000 { Ok(()) } else { Err(io::Error::other(format!("{found} names"))) }
+    })
+}
+
+/// Offsets within the file, one after the other, round and round.
+fn offsets(step: usize) -> impl Iterator<Item = u64> {
+    (0..LENGTH).step_by(step).cycle()
+}
+
+/// Reads what is in the page cache, 64 KiB at a time.
+pub(super) fn read_file(scratch: &Path, times: u32) -> Result<u64, String> {
+    let path = scratch.join("large");
+    if !path.exists() {
+        told("file", fs::write(&path, vec![0x5a; 16 << 20]))?;
+    }
+    let file = told("file", File::open(&path))?;
+    let (mut buffer, mut offset) = (vec![0; READ], offsets(READ));
+    tried(times, || file.read_exact_at(&mut buffer, offset.next().unwrap_or(0)))
+}
+
+/// Writes over what is there already, 4 KiB at a time.
+pub(super) fn write_file(scratch: &Path, times: u32) -> Result<u64, String> {
+    let path = scratch.join("written");
+    if !path.exists() {
+        told("file", fs::write(&path, vec![0; 16 << 20]))?;
+    }
+    let file = told("file", File::options().write(true).open(&path))?;
+    let (buffer, mut offset) = (vec![0x5a; WRITTEN], offsets(WRITTEN));
+    tried(times, || file.write_all_at(&buffer, offset.next().unwrap_or(0)))
+}
+
+/// Opens each of so many files for writing; over a lower layer that copies each.
+pub(super) fn open_to_write(scratch: &Path, times: u32) -> Result<u64, String> {
+    let mut number = 0..;
+    tried(times, || {
+        let path = scratch.join(format!("f{}", number.next().unwrap_or(0)));
+        File::options().write(true).open(path).map(drop)
+    })
+}
+
+/// Copies each of so many files, as the kernel copies them best.
+pub(super) fn copy_files(scratch: &Path, times: u32) -> Result<u64, String> {
+    let mut number = 0..;
+    tried(times, || {
+        let number: u32 = number.next().unwrap_or(0);
+        fs::copy(scratch.join(format!("f{number}")), scratch.join(format!("c{number}"))).map(drop)
+    })
+}
+
+/// Looks each of so many files up, once.
+pub(super) fn stat_all(scratch: &Path, times: u32) -> Result<u64, String> {
+    let mut number = 0..;
+    tried(times, || fs::metadata(scratch.join(format!("f{}", number.next().unwrap_or(0)))).map(drop))
+}

@@ -1,0 +1,97 @@
+//! Work in items of equal size: how long each took tells what the scheduler did to it.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::cpu::own_cpu_time;
+use super::{Answer, told};
+
+/// How much CPU time is spent on finding out how many rounds an item has.
+const CALIBRATION: Duration = Duration::from_millis(2);
+
+/// Does items of so many microseconds of CPU time on so many threads for so long, and returns the spread of their latencies, in
+/// microseconds.
+pub(super) fn items(millis: &str, micros: &str, threads: &str) -> Answer {
+    let lasting = Duration::from_millis(told("milliseconds", millis.parse())?);
+    let size = Duration::from_micros(told("microseconds", micros.parse())?);
+    let threads: usize = told("threads", threads.parse())?;
+    let rounds = rounds_of(size);
+    let end = Instant::now() + lasting;
+    let workers: Vec<_> = (0..threads).map(|_| std::thread::spawn(move || work(rounds, end))).collect();
+    let mut latencies = Vec::new();
+    for worker in workers {
+        latencies.extend(worker.join().map_err(|_| "a worker panicked")?);
+    }
+    latencies.sort_unstable();
+    Ok(spread(&latencies))
+}
+
+fn work(rounds: u64, end: Instant) -> Vec<u64> {
+    let mut latencies = Vec::new();
+    let mut last = Instant::now();
+    while last < end {
+        turn(rounds);
+        let now = Instant::now();
+        latencies.push(u64::try_from((now - last).as_micros()).unwrap_or(u64::MAX));
+        last = now;
+    }
+    latencies
+}
+
+fn turn(rounds: u64) {
+    let mut value = 0_u64;
+    for round in 0..rounds {
+        value = black_box(value.wrapping_mul(31).wrapping_add(round));
+    }
+}
+
+/// By CPU time, so that being throttled meanwhile does not count.
+fn rounds_of(size: Duration) -> u64 {
+    let mut rounds = 1024;
+    loop {
+        let start = own_cpu_time();
+        turn(rounds);
+        let took = own_cpu_time().saturating_sub(start);
+        if took >= CALIBRATION {
+            let one = took.as_nanos() / u128::from(rounds).max(1);
+            return u64::try_from(size.as_nanos() / one.max(1)).unwrap_or(u64::MAX).max(1);
+        }
+        rounds *= 2;
+    }
+}
+
+fn spread(sorted: &[u64]) -> Value {
+    let at = |thousandths: usize| {
+        let last = sorted.len().saturating_sub(1);
+        sorted.get((sorted.len() * thousandths / 1000).min(last)).copied().unwrap_or(0)
+    };
+    json!({
+        "items": sorted.len(), "p50": at(500), "p90": at(900), "p99": at(990), "p999": at(999), "longest": at(1000),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_that_of_the_sorted_latencies() {
+        let latencies: Vec<u64> = (1..=1000).collect();
+        let spread = spread(&latencies);
+        assert_eq!(
+            (&spread["p50"], &spread["p999"], &spread["longest"]),
+            (&json!(501), &json!(1000), &json!(1000))
+        );
+    }
+
+    #[test]
+    fn an_item_takes_about_the_cpu_time_that_was_asked_for() {
+        let rounds = rounds_of(Duration::from_micros(500));
+        let start = own_cpu_time();
+        (0..20).for_each(|_| turn(rounds));
+        let one = (own_cpu_time() - start) / 20;
+        assert!((200..1500).contains(&one.as_micros()), "{one:?}");
+    }
+}
