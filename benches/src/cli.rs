@@ -9,7 +9,7 @@ use reports::bench::{Bench, agreement, slower, table};
 use reports::json;
 
 use crate::session::{Plan, is_long, measure, names};
-use crate::sides::Wanted;
+use crate::sides::Chosen;
 
 /// Measures what containers cost, side by side in one session: each thing on the host, on the host again (what differs there is
 /// noise), in containers, and in a virtual machine.
@@ -97,7 +97,7 @@ impl Arguments {
         } else {
             (self.rounds, Duration::from_millis(4))
         };
-        let sides = Wanted { names: &self.side, cpu: &self.cpu, cache: self.cache.as_deref() };
+        let sides = Chosen { names: &self.side, cpu: &self.cpu, cache: self.cache.as_deref() };
         Plan { rounds, batch, quick: self.quick, sides }
     }
 }

@@ -42,7 +42,7 @@ pub struct Plan<'a> {
     /// Fewer settings and containers.
     pub quick: bool,
     /// Sides, their CPU, and where kernels are kept.
-    pub sides: sides::Wanted<'a>,
+    pub sides: sides::Chosen<'a>,
 }
 
 /// Measures all that is named, and tells on standard error how far it is.

@@ -11,8 +11,7 @@ use harness::run::Run;
 use harness::subject::Subject;
 use harness::trial::Trial;
 use reports::bench::BASES;
-use runtime::namespace::Kind;
-use runtime::spec::{IdMapping, Namespace, Spec};
+use runtime::spec::Spec;
 use serde_json::Value;
 
 use crate::guest::{self, Guest};
@@ -85,9 +84,12 @@ impl Side {
     }
 }
 
+/// The first of the host's ids that stand for those of a user namespace.
+const FIRST_ID: u32 = 100_000;
+
 /// What is wanted beside the host.
 #[derive(Debug)]
-pub struct Wanted<'a> {
+pub struct Chosen<'a> {
     /// Names: `core`, `core+seccomp`, `core+userns`, `vm`, `vm:ROW`, a runtime's name or path.
     pub names: &'a [String],
     /// The CPU of all.
@@ -100,19 +102,19 @@ pub struct Wanted<'a> {
 ///
 /// # Errors
 /// There is no probe on the host.
-pub fn all(run: &Run, wanted: &Wanted<'_>) -> Result<(Vec<Side>, Vec<String>), String> {
+pub fn all(run: &Run, chosen: &Chosen<'_>) -> Result<(Vec<Side>, Vec<String>), String> {
     let (mut sides, mut missing) = (Vec::new(), Vec::new());
     let mut add = |name: &str, place: Place, scratch: String| {
-        sides.push(Side { name: name.to_owned(), place, scratch, cpu: wanted.cpu.to_owned() });
+        sides.push(Side { name: name.to_owned(), place, scratch, cpu: chosen.cpu.to_owned() });
     };
     for (number, name) in ["host", "host again", "host once more"].iter().enumerate().take(BASES) {
         let probe = Probe::start(run.id()).map_err(Trouble::into_text)?;
         add(name, Place::Host(probe), run.dir().join(format!("host-{number}")).display().to_string());
     }
-    for (number, name) in wanted.names.iter().enumerate() {
+    for (number, name) in chosen.names.iter().enumerate() {
         let place = match name.strip_prefix("vm") {
             Some(row) if row.is_empty() || row.starts_with(':') => {
-                guest::boot(run, row.strip_prefix(':'), wanted.cache)
+                guest::boot(run, row.strip_prefix(':'), chosen.cache)
                     .map(|guest| Place::Guest(Box::new(guest)))
             }
             _ => start(run, name, number).map(|container| Place::Container(Box::new(container))),
@@ -128,15 +130,15 @@ pub fn all(run: &Run, wanted: &Wanted<'_>) -> Result<(Vec<Side>, Vec<String>), S
 /// A container of a subject, perhaps under the filter that our own engine gives by default, or in a user namespace.
 fn start(run: &Run, name: &str, number: usize) -> Result<Container, String> {
     let (word, variant) = name.split_once('+').unwrap_or((name, ""));
-    let change: fn(&mut Spec) = match variant {
-        "" => |_| {},
-        "seccomp" => filtered,
-        "userns" => in_user_namespace,
-        other => return Err(format!("there is no variant '{other}'; there are seccomp and userns")),
-    };
     let subject = Subject::named(word)?;
     let mut trial = Trial::new(run, &subject, None, &run.tag(number)).map_err(Trouble::into_text)?;
-    let container = trial.container().with(change).start().map_err(Trouble::into_text)?;
+    let wanted = match variant {
+        "" => trial.container(),
+        "seccomp" => trial.container().with(filtered),
+        "userns" => trial.container().in_user_namespace(FIRST_ID),
+        other => return Err(format!("there is no variant '{other}'; there are seccomp and userns")),
+    };
+    let container = wanted.start().map_err(Trouble::into_text)?;
     let told = |error: std::io::Error| format!("{}: {error}", container.rootfs.display());
     for file in guest::needed(Path::new(DYNAMIC)) {
         let inside = container.rootfs.join(file.strip_prefix("/").unwrap_or(&file));
@@ -153,16 +155,4 @@ fn start(run: &Run, name: &str, number: usize) -> Result<Container, String> {
 fn filtered(spec: &mut Spec) {
     let linux = spec.linux.get_or_insert_default();
     linux.seccomp = Some(runtime::engine::default_seccomp(&[]));
-}
-
-fn in_user_namespace(spec: &mut Spec) {
-    let map = || vec![IdMapping { container_id: 0, host_id: 100_000, size: 65_536 }];
-    let linux = spec.linux.get_or_insert_default();
-    linux.namespaces.push(Namespace { kind: Kind::User, path: None });
-    linux.uid_mappings = map();
-    linux.gid_mappings = map();
-    // A user namespace may not mount what it does not own.
-    spec.mounts.retain(|mount| {
-        !matches!(mount.destination.to_str(), Some("/sys" | "/sys/fs/cgroup" | "/dev/mqueue"))
-    });
 }

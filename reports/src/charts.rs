@@ -114,6 +114,7 @@ fn timeline(area: &Area<'_>, starts: &Series, stalls: &Series) -> Drawn {
         .configure_mesh()
         .disable_mesh()
         .x_desc("time, ms")
+        .x_label_formatter(&whole)
         .axis_style(INK)
         .label_style(ink())
         .axis_desc_style(ink())
@@ -166,6 +167,7 @@ fn histogram(area: &Area<'_>, stalls: &Series) -> Drawn {
         .light_line_style(INK.mix(0.08))
         .bold_line_style(INK.mix(0.15))
         .x_desc("length of a stall, ms")
+        .x_label_formatter(&whole)
         .y_desc("stalls")
         .axis_style(INK)
         .label_style(ink())
@@ -192,6 +194,8 @@ fn sweep(area: &Area<'_>, asked: &Series, got: &Series) -> Drawn {
         .bold_line_style(INK.mix(0.12))
         .x_desc("asked, % of a CPU")
         .y_desc("got, % of a CPU")
+        .x_label_formatter(&whole)
+        .y_label_formatter(&whole)
         .axis_style(INK)
         .label_style(ink())
         .axis_desc_style(ink())
@@ -235,6 +239,12 @@ fn dots(area: &Area<'_>, series: &Series) -> Drawn {
             .map(|(number, value)| Circle::new((number + 1, *value), 4, BLUE.filled())),
     )?;
     Ok(())
+}
+
+/// Milliseconds and percents have no decimals on an axis.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as the library asks for it")]
+fn whole(value: &f64) -> String {
+    format!("{value:.0}")
 }
 
 #[cfg(test)]

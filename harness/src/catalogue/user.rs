@@ -9,7 +9,6 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use proptest::prelude::*;
 use runtime::namespace::Kind;
-use runtime::spec::{IdMapping, Namespace};
 
 use crate::check::{Check, Checked, Trouble};
 use crate::fault::{self, scene};
@@ -70,18 +69,7 @@ const OFF_BY_ONE: &str = "one range off by one";
 const FIRST: u32 = 100_000;
 
 fn root_is_mapped(trial: &mut Trial) -> Checked {
-    let map = || vec![IdMapping { container_id: 0, host_id: FIRST, size: 65_536 }];
-    let wanted = trial.container().with(|spec| {
-        let linux = spec.linux.get_or_insert_default();
-        linux.namespaces.push(Namespace { kind: Kind::User, path: None });
-        linux.uid_mappings = map();
-        linux.gid_mappings = map();
-        // A user namespace may not mount what it does not own.
-        spec.mounts.retain(|mount| {
-            !matches!(mount.destination.to_str(), Some("/sys" | "/sys/fs/cgroup" | "/dev/mqueue"))
-        });
-    });
-    let mut container = wanted.start()?;
+    let mut container = trial.container().in_user_namespace(FIRST).start()?;
     fs::set_permissions(container.rootfs.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     let inside = container.ask(&["process"])?;
     trial.seen.expect_json("uid inside", &inside["uid"], &0.into());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use runtime::cgroup::Layout;
 use runtime::namespace::Kind;
-use runtime::spec::{Cpu, Device, DeviceRule, Memory, Mount, Pids, Resources, Spec};
+use runtime::spec::{Cpu, Device, DeviceRule, IdMapping, Memory, Mount, Namespace, Pids, Resources, Spec};
 
 use super::Trial;
 use crate::check::Trouble;
@@ -67,6 +67,22 @@ impl Wanted<'_, '_> {
     #[must_use]
     pub fn pids(self, limit: i64) -> Self {
         self.resources(|resources| resources.pids = Some(Pids { limit }))
+    }
+
+    /// In a user namespace of its own, whose ids are those of the host from `first` on.
+    #[must_use]
+    pub fn in_user_namespace(self, first: u32) -> Self {
+        let map = || vec![IdMapping { container_id: 0, host_id: first, size: 65_536 }];
+        self.with(|spec| {
+            let linux = spec.linux.get_or_insert_default();
+            linux.namespaces.push(Namespace { kind: Kind::User, path: None });
+            linux.uid_mappings = map();
+            linux.gid_mappings = map();
+            // A user namespace may not mount what it does not own.
+            spec.mounts.retain(|mount| {
+                !matches!(mount.destination.to_str(), Some("/sys" | "/sys/fs/cgroup" | "/dev/mqueue"))
+            });
+        })
     }
 
     /// Leaves a namespace to be the caller's.

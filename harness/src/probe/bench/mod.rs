@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -99,7 +100,10 @@ pub(super) fn bench(operation: &str, times: &str, scratch: &str) -> Answer {
             tried(times, || std::thread::spawn(|| ()).join().map_err(|_| std::io::Error::other("a panic")))?
         }
         "exec-static" => tried(times, || {
-            std::process::Command::new("/proc/self/exe").arg("exit").arg("0").status().map(drop)
+            // By its name of one program among several.
+            let status =
+                std::process::Command::new("/proc/self/exe").arg0("probe").args(["exit", "0"]).status()?;
+            if status.success() { Ok(()) } else { Err(std::io::Error::other(status.to_string())) }
         })?,
         "exec-dynamic" => tried(times, || {
             let status = std::process::Command::new(DYNAMIC).status()?;
