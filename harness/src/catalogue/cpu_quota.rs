@@ -130,6 +130,9 @@ fn watch(group: &Group, window: Duration) -> Result<Used, Trouble> {
     })
 }
 
+/// Of the quotas whose use is watched, in ms.
+const PERIOD_MS: f64 = 50.0;
+
 /// How far the use of a window may be from the quota: at each edge each CPU may be in the middle of a tick or a slice.
 fn edge(cpus: f64) -> f64 {
     cpus * millis(tick() + slice())
@@ -141,12 +144,15 @@ fn expect_share(trial: &mut Trial, what: &str, used: &Used, percent: f64, cpus: 
     // Hardly any kernel charges the quota's last ticks exactly; a whole window of it is what must hold.
     let slack = edge(cpus) + expected * 0.02;
     let what = format!("{what}: CPU time in {:.0} ms, in ms", used.wall);
+    // Others can only take CPU time away, and where they do the group is not stopped by its quota in each period.
+    let starved = as_f64(used.throttled) + 2.0 < used.wall / PERIOD_MS;
+    let missing = if starved { (expected - used.cpu).max(0.0) } else { 0.0 };
     trial.seen.expect_in(
         &what,
         used.cpu,
         (expected - slack)..=(expected + slack),
         "tick and slice at the edges, 2 % of rounding",
-        used.late * cpus,
+        used.late * cpus + missing,
     );
 }
 
@@ -170,13 +176,6 @@ fn sweep(trial: &mut Trial) -> Checked {
         container.close()?;
         asked.push(f64::from(percent));
         got.push(used.cpu / used.wall * 100.0);
-        // A CPU that others use can only take away, and only where the quota asks for most of it.
-        let missing = if percent >= 100 && used.throttled + 2 < 12 {
-            used.wall * f64::from(percent) / 100.0 - used.cpu
-        } else {
-            0.0
-        };
-        let used = Used { late: used.late + missing.max(0.0) / f64::from(threads), ..used };
         expect_share(trial, &format!("{percent} %"), &used, f64::from(percent), f64::from(threads));
     }
     trial.seen.series("asked", "% of a CPU", asked);
