@@ -69,6 +69,9 @@ impl LoopDevice {
 
     fn bind(number: libc::c_int, file: &File) -> std::io::Result<File> {
         let device = File::options().read(true).write(true).open(node(number))?;
+        // While somebody holds this lock udev does not look into the device: the pages that it reads are charged to it, and so
+        // would be what others then write to them. Source: systemd.io/BLOCK_DEVICE_LOCKING.
+        device.lock()?;
         // SAFETY: LOOP_SET_FD takes a descriptor by value.
         Errno::result(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_SET_FD, file.as_raw_fd()) })?;
         Ok(device)

@@ -157,8 +157,6 @@ fn buffered(scene: &mut Scene) -> Checked {
     let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
     let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
     let mut probe = cell.probe()?;
-    // Not from the beginning: a page that udev has read there is charged to udev, and what is written back of a device is
-    // charged to the owner of the first page that was made dirty.
     probe.ask(&[
         "write-stream",
         &device.path.display().to_string(),
@@ -176,6 +174,9 @@ fn buffered(scene: &mut Scene) -> Checked {
         "what was written back before the group was asked",
         0.0,
     );
+    if let Ok(dir) = cell.dir("io") {
+        scene.seen.file(&dir.join("io.stat"), "after it was written back");
+    }
     drop(probe);
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Reading and writing control files, and removing groups.
 
-use std::os::unix::fs::MetadataExt;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 

@@ -31,7 +31,7 @@ const DYING: Duration = Duration::from_secs(10);
 /// What one generation of the interface does differently from the other.
 trait Interface {
     /// Makes a fresh directory usable, given its parent (which already is).
-    fn prepare(&self, parent: &Path, dir: &Path) -> Result<()>;
+    fn prepare(&self, hierarchy: &Hierarchy, parent: &Path, dir: &Path) -> Result<()>;
     /// Writes those limits whose controllers this hierarchy owns.
     fn apply(&self, part: &Part, resources: &Resources) -> Result<()>;
     /// The file through which a single-threaded process moves itself in.
@@ -108,12 +108,9 @@ impl Group {
     /// # Errors
     /// A directory has processes in it or cannot be made (named, with the remedy); nothing stays behind.
     pub fn make(&self) -> Result<()> {
-        for part in &self.parts {
-            refuse_used(&part.dir)?;
-        }
         for (number, part) in self.parts.iter().enumerate() {
             if let Err(error) = make_dirs(&part.hierarchy, &part.dir) {
-                let _ = Group { parts: self.parts[..=number].to_vec() }.remove();
+                let _ = Group { parts: self.parts[..number].to_vec() }.remove();
                 return Err(error);
             }
         }
@@ -304,6 +301,15 @@ impl Group {
         self.parts.iter().try_for_each(|part| files::remove_below(&part.dir, DYING))
     }
 
+    /// Removes the group if nothing is in it any more; says whether it is gone. Parts of it may be even if it is not.
+    pub fn remove_empty(&self) -> bool {
+        let gone = |removed: std::io::Result<()>| match removed {
+            Ok(()) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        self.parts.iter().all(|part| gone(std::fs::remove_dir(&part.dir)))
+    }
+
     fn freezer(&self) -> Option<&Part> {
         self.part("freezer")
             .or_else(|| self.parts.iter().find(|part| part.dir.join("cgroup.freeze").exists()))
@@ -434,12 +440,21 @@ fn make_dirs(hierarchy: &Hierarchy, dir: &Path) -> Result<()> {
     for component in below {
         let child = parent.join(component);
         match std::fs::create_dir(&child) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                if child == dir {
+                    refuse_used(dir)?;
+                }
+            }
             made => made.doing(|| format!("making the cgroup {}", child.display())).or_advise(|| {
                 "run as root on a host whose cgroup mounts are writable, or name a delegated group in linux.cgroupsPath"
             })?,
         }
-        interface.prepare(&parent, &child)?;
+        if let Err(error) = interface.prepare(hierarchy, &parent, &child) {
+            if child == dir {
+                let _ = std::fs::remove_dir(dir);
+            }
+            return Err(error);
+        }
         parent = child;
     }
     Ok(())

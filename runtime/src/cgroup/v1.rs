@@ -1,11 +1,13 @@
 //! The v1 interface. Source: `Documentation/admin-guide/cgroup-v1/`, `Documentation/scheduler/sched-bwc.rst`.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::files::{keyed, number, read, value, write};
-use super::{Interface, Part, Stats};
-use crate::error::{Error, Remedy, Result};
+use super::{Hierarchy, Interface, Part, Stats};
+use crate::error::{Doing, Error, Remedy, Result};
 use crate::spec::{BlockIo, Cpu, DeviceRule, Memory, Resources};
 
 pub(super) struct V1;
@@ -15,7 +17,10 @@ const FREEZING: Duration = Duration::from_secs(10);
 
 impl Interface for V1 {
     /// A new cpuset has no CPUs and no memory nodes, and nothing can be attached to it until it has.
-    fn prepare(&self, parent: &Path, dir: &Path) -> Result<()> {
+    fn prepare(&self, hierarchy: &Hierarchy, parent: &Path, dir: &Path) -> Result<()> {
+        if !hierarchy.owns("cpuset") {
+            return Ok(());
+        }
         for file in ["cpuset.cpus", "cpuset.mems"] {
             if read(dir, file).is_some_and(|set| set.is_empty())
                 && let Some(set) = read(parent, file).filter(|set| !set.is_empty())
@@ -45,7 +50,7 @@ impl Interface for V1 {
             write(dir, "pids.max", &limit)?;
         }
         if hierarchy.owns("devices") {
-            resources.devices.iter().try_for_each(|rule| apply_device(dir, rule))?;
+            apply_devices(dir, &resources.devices)?;
         }
         if let Some(block) = resources.block_io.as_ref().filter(|_| hierarchy.owns("blkio")) {
             apply_block_io(dir, block)?;
@@ -179,16 +184,35 @@ fn apply_memory(dir: &Path, memory: &Memory) -> Result<()> {
     Ok(())
 }
 
-fn apply_device(dir: &Path, rule: &DeviceRule) -> Result<()> {
+/// In their order, for each may take back what one before it said; each is one write(2).
+fn apply_devices(dir: &Path, rules: &[DeviceRule]) -> Result<()> {
+    let (mut allow, mut deny) = (None, None);
+    for rule in rules {
+        let (file, opened) =
+            if rule.allow { ("devices.allow", &mut allow) } else { ("devices.deny", &mut deny) };
+        let text = in_words(rule);
+        let doing = || format!("writing '{text}' to {}", dir.join(file).display());
+        let mut writable = match opened.take() {
+            Some(writable) => writable,
+            None => File::options().write(true).open(dir.join(file)).doing(doing)?,
+        };
+        writable
+            .write_all(text.as_bytes())
+            .doing(doing)
+            .or_advise(|| "a group cannot allow a device that its parent denies")?;
+        *opened = Some(writable);
+    }
+    Ok(())
+}
+
+fn in_words(rule: &DeviceRule) -> String {
     let number = |number: Option<i64>| match number {
         Some(number) if number >= 0 => number.to_string(),
         _ => "*".to_owned(),
     };
     let kind = rule.kind.as_deref().unwrap_or("a");
     let access = rule.access.as_deref().unwrap_or("rwm");
-    let text = format!("{kind} {}:{} {access}", number(rule.major), number(rule.minor));
-    let file = if rule.allow { "devices.allow" } else { "devices.deny" };
-    write(dir, file, &text).or_advise(|| "a group cannot allow a device that its parent denies")
+    format!("{kind} {}:{} {access}", number(rule.major), number(rule.minor))
 }
 
 fn apply_block_io(dir: &Path, block: &BlockIo) -> Result<()> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::files::{keyed, number, read, value, wait_event, write};
-use super::{Interface, Part, Stats};
+use super::{Hierarchy, Interface, Part, Stats};
 use crate::error::{Error, Remedy, Result};
 use crate::spec::{BlockIo, Cpu, Memory, Resources};
 
@@ -16,7 +16,7 @@ impl Interface for V2 {
     /// A child has only those controllers that its parent hands down. Each is asked for by itself: one that
     /// cannot be handed down must not take the others with it. A limit that then lacks its file is refused
     /// by name when it is written.
-    fn prepare(&self, parent: &Path, _: &Path) -> Result<()> {
+    fn prepare(&self, _: &Hierarchy, parent: &Path, _: &Path) -> Result<()> {
         let available = read(parent, "cgroup.controllers").unwrap_or_default();
         let enabled = read(parent, "cgroup.subtree_control").unwrap_or_default();
         for controller in available.split_whitespace() {

@@ -198,8 +198,10 @@ impl Container {
             pidfd::wait_exit(process.as_fd(), DYING)?;
         }
         // Without a PID namespace the first process does not take the others with it.
-        self.group.kill()?;
-        self.group.remove()?;
+        if !self.group.remove_empty() {
+            self.group.kill()?;
+            self.group.remove()?;
+        }
         self.home.remove()?;
         self.run_hooks("poststop")
     }

@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -26,7 +26,7 @@ const OWN: &str = "/proc/self/exe";
 pub fn own_file() -> Result<()> {
     let own = File::open(OWN).doing(|| "opening the runtime's own file")?;
     if is_protected(&own)? {
-        return Ok(());
+        return name_process();
     }
     let view = read_only_view().or_else(|_| sealed_copy(&own))?;
     let words = |words: Vec<Vec<u8>>| -> Vec<CString> {
@@ -42,6 +42,14 @@ pub fn own_file() -> Result<()> {
     nix::unistd::execve(&path, &arguments, &environment)
         .doing(|| "executing the runtime from a place that cannot be written")
         .map(|never| match never {})
+}
+
+/// The kernel names a process after the file that it executed, which may have been a descriptor's number.
+fn name_process() -> Result<()> {
+    let own = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&own).file_name().unwrap_or_default();
+    let name = CString::new(name.as_bytes()).unwrap_or_default();
+    nix::sys::prctl::set_name(&name).doing(|| "naming the process")
 }
 
 /// On a read-only mount, or a sealed file in memory.

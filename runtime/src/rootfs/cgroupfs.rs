@@ -1,9 +1,12 @@
 //! The cgroup file system as a container sees it: its own groups, in the host's layout.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
+use rustix::fs::{Mode as Rights, OFlags, mkdirat, openat};
+use rustix::io::Errno;
 
 use super::mounts::Surroundings;
 use super::options::Options;
@@ -22,23 +25,30 @@ pub(super) fn make(
     let target = root.ensure_dir(destination, 0o755)?;
     if around.layout.mode() == Mode::V2 {
         return match around.group.parts().first() {
-            Some(part) => show(root, destination, part, options, around),
+            Some(part) => show(&|| root.find(destination), part, options, around),
             None => Ok(()),
         };
     }
     let writable = options.set & !MsFlags::MS_RDONLY;
     mount(Some("tmpfs"), &by_descriptor(&target), Some("tmpfs"), writable, Some("mode=755"))
         .doing(|| "mounting a tmpfs for the cgroup hierarchies")?;
+    let mounted = root.find(destination)?;
     for part in around.group.parts() {
         let name = directory_name(part);
-        let below = destination.join(&name);
-        drop(root.ensure_dir(&below, 0o755)?);
-        show(root, &below, part, options, around)?;
+        // The tmpfs is ours and nobody else is here yet: what is made in it is a directory and no link.
+        let doing = || format!("making the directory of the cgroup hierarchy {name}");
+        match mkdirat(&mounted, &name, Rights::from_raw_mode(0o755)) {
+            // Two hierarchies may have mount points of the same name.
+            Err(Errno::EXIST) => {}
+            made => made.doing(doing)?,
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || openat(&mounted, &name, flags, Rights::empty()).doing(doing);
+        show(&open, part, options, around)?;
         // Controllers mounted together are also found each by its own name.
         for controller in part.hierarchy.controllers.iter().filter(|_| part.hierarchy.version == Version::V1)
         {
             if *controller != name {
-                let mounted = root.find(destination)?;
                 symlink(&name, by_descriptor(&mounted).join(controller))
                     .doing(|| format!("linking {controller} to {name}"))?;
             }
@@ -46,16 +56,20 @@ pub(super) fn make(
     }
     if options.set.contains(MsFlags::MS_RDONLY) {
         let flags = options.set | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
-        let mounted = root.find(destination)?;
         mount(None::<&str>, &by_descriptor(&mounted), None::<&str>, flags, None::<&str>)
             .doing(|| "making the cgroup tmpfs read-only")?;
     }
     Ok(())
 }
 
-/// Mounts one hierarchy so that the container's group is its root.
-fn show(root: &Root, place: &Path, part: &Part, options: &Options, around: &Surroundings<'_>) -> Result<()> {
-    let opened = root.find(place)?;
+/// Mounts one hierarchy so that the container's group is its root. `place` opens the topmost of what is mounted there.
+fn show(
+    place: &dyn Fn() -> Result<OwnedFd>,
+    part: &Part,
+    options: &Options,
+    around: &Surroundings<'_>,
+) -> Result<()> {
+    let opened = place()?;
     let target = &by_descriptor(&opened);
     let doing = || format!("mounting the cgroup hierarchy of {}", part.hierarchy.mount_point.display());
     if around.own_cgroup_namespace {
@@ -70,7 +84,7 @@ fn show(root: &Root, place: &Path, part: &Part, options: &Options, around: &Surr
     mount(Some(&part.dir), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).doing(doing)?;
     let flags = options.set | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
     // The descriptor from before still stands for the directory beneath.
-    let mounted = root.find(place)?;
+    let mounted = place()?;
     mount(None::<&str>, &by_descriptor(&mounted), None::<&str>, flags, None::<&str>).doing(doing)
 }
 

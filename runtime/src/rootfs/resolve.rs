@@ -61,6 +61,13 @@ impl Root {
         if let Ok(found) = self.resolve(inside, ResolveFlags::empty()) {
             return self.as_directory(found, inside);
         }
+        // Of most others the last part alone is missing.
+        if let (Some(parent), Some(name)) = (inside.parent(), inside.file_name())
+            && let Ok(dir) = self.resolve(parent, ResolveFlags::empty())
+            && rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(mode)).is_ok()
+        {
+            return self.find(inside);
+        }
         self.ensure_dir_following(inside, mode, MOST_LINKS)
     }
 
