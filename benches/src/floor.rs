@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,10 @@ pub struct Floor {
     work: PathBuf,
     /// Directories of its groups, and the file of each by which a process moves itself in.
     groups: Vec<(PathBuf, PathBuf)>,
+    /// What must be written before anybody can join: a fresh cpuset of v1 has no CPUs and no memory.
+    sets: Vec<(PathBuf, String)>,
+    /// The group of the second generation, into which a process can be cloned.
+    unified: Option<PathBuf>,
 }
 
 impl Floor {
@@ -28,16 +33,29 @@ impl Floor {
     /// # Errors
     /// No hierarchy is mounted.
     pub fn new(layout: &Layout, lower: &Path, work: &Path, group: Option<&str>) -> Result<Self, String> {
-        let mut groups = Vec::new();
+        let (mut groups, mut sets, mut unified) = (Vec::new(), Vec::new(), None);
         if let Some(name) = group {
             let planned = Group::plan(layout, Path::new(name)).map_err(|error| error.to_string())?;
             // A thread that moves itself alone waits for nobody, see cgroup_threadgroup_rwsem in the kernel.
-            groups.extend(planned.parts().iter().map(|part| {
-                let join = if part.hierarchy.version == Version::V1 { "tasks" } else { "cgroup.procs" };
-                (part.dir.clone(), part.dir.join(join))
-            }));
+            for part in planned.parts() {
+                match part.hierarchy.version {
+                    Version::V1 => groups.push((part.dir.clone(), part.dir.join("tasks"))),
+                    Version::V2 => unified = Some(part.dir.clone()),
+                }
+            }
+            let needy = planned
+                .parts()
+                .iter()
+                .filter(|part| part.hierarchy.version == Version::V1 && part.hierarchy.owns("cpuset"));
+            for (part, file) in needy.flat_map(|part| ["cpuset.cpus", "cpuset.mems"].map(|file| (part, file)))
+            {
+                let above = part.dir.parent().unwrap_or(&part.dir).join(file);
+                let set =
+                    fs::read_to_string(&above).map_err(|error| format!("{}: {error}", above.display()))?;
+                sets.push((part.dir.join(file), set));
+            }
         }
-        Ok(Self { lower: lower.to_owned(), work: work.to_owned(), groups })
+        Ok(Self { lower: lower.to_owned(), work: work.to_owned(), groups, sets, unified })
     }
 
     /// Starts a program in all namespaces but the user's, on an overlay, and waits for its end.
@@ -49,11 +67,15 @@ impl Floor {
         for dir in ["upper", "work", "merged"] {
             fs::create_dir_all(self.work.join(dir)).map_err(|error| told("making a directory", &error))?;
         }
-        for (dir, _) in &self.groups {
+        let dirs = || self.groups.iter().map(|(dir, _)| dir).chain(&self.unified);
+        for dir in dirs() {
             fs::create_dir(dir).map_err(|error| told(&dir.display().to_string(), &error))?;
         }
+        for (file, set) in &self.sets {
+            fs::write(file, set).map_err(|error| told(&file.display().to_string(), &error))?;
+        }
         let ended = self.start(program);
-        for (dir, _) in &self.groups {
+        for dir in dirs() {
             fs::remove_dir(dir).map_err(|error| told(&dir.display().to_string(), &error))?;
         }
         ended
@@ -67,8 +89,11 @@ impl Floor {
             | CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWCGROUP;
         let path = CString::new(program).map_err(|error| format!("the program: {error}"))?;
+        let unified = self.unified.as_ref().map(fs::File::open).transpose();
+        let unified = unified.map_err(|error| format!("opening the group: {error}"))?;
+        let unified = unified.as_ref().map(AsFd::as_fd);
         // SAFETY: the caller has one thread; the child executes or ends at once.
-        let child = match unsafe { clone3(flags, None) }.map_err(|error| format!("clone3: {error}"))? {
+        let child = match unsafe { clone3(flags, unified) }.map_err(|error| format!("clone3: {error}"))? {
             Side::Parent(child) => child,
             Side::Child => {
                 let text = self.become_program(&path).err().unwrap_or_default();

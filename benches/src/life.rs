@@ -142,7 +142,13 @@ fn live(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measur
         let place = Place::new(run, name, &number.to_string(), tiny::write_idle)?;
         tiny::write_true(&place.dir.join("rootfs/true")).map_err(|error| error.to_string())?;
         let name = runtime.name.clone();
-        let live = Live::new(runtime, &place)?;
+        let live = match Live::new(runtime, &place) {
+            Ok(live) => live,
+            Err(error) => {
+                contestants.push(Contestant::new(name, move || Err(error.clone())));
+                continue;
+            }
+        };
         contestants.push(Contestant::new(name, move || {
             timed(|| {
                 if exec {

@@ -1,10 +1,11 @@
-//! Pairs in one session: in each round every side is measured once, forwards and backwards by turns, so that what drifts in the
-//! machine falls on all of them.
+//! Pairs in one session: in each round every side is measured once, in a random order and then in its reverse, so that what
+//! drifts in the machine falls on all of them, and so does what one leaves to the next, such as namespaces that the kernel clears
+//! away later.
 
 use reports::bench::{BASES, Measured, Ratio, Side};
 
 use crate::disturbance::Disturbance;
-use crate::stats::{effect, interval, median, outliers};
+use crate::stats::{Dice, effect, interval, median, outliers};
 
 /// Something that can be measured once; its name, and what a measurement returns.
 pub struct Contestant<'a> {
@@ -57,10 +58,14 @@ pub fn compare(
     let before = Disturbance::now();
     let mut samples: Vec<Vec<f64>> = vec![Vec::new(); sides.len()];
     let mut missing = vec![String::new(); sides.len()];
+    let (mut dice, mut order) = (Dice::default(), (0..sides.len()).collect::<Vec<usize>>());
     for round in 0..=rounds {
-        let forwards: Vec<usize> = (0..sides.len()).collect();
-        let order: Vec<usize> = if round % 2 == 0 { forwards } else { forwards.into_iter().rev().collect() };
-        for side in order {
+        if round % 2 == 0 {
+            dice.shuffle(&mut order);
+        } else {
+            order.reverse();
+        }
+        for side in order.iter().copied() {
             if !missing[side].is_empty() {
                 continue;
             }

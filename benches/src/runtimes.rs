@@ -24,6 +24,9 @@ pub struct Runtime {
     hides: bool,
 }
 
+/// A version of the specification that every runtime takes.
+const OLDEST: &str = "1.0.2";
+
 /// Where a hybrid host has its second generation.
 const UNIFIED: &str = "/sys/fs/cgroup/unified";
 
@@ -92,6 +95,8 @@ pub fn bundle(dir: &Path, write: fn(&Path) -> std::io::Result<()>) -> Result<(),
         }
         write(&rootfs.join("program"))?;
         let mut spec: Spec = runtime::spec::example();
+        // Older runtimes refuse what is newer than they are.
+        OLDEST.clone_into(&mut spec.oci_version);
         if let Some(process) = spec.process.as_mut() {
             process.terminal = false;
             process.args = vec!["/program".into()];

@@ -5,6 +5,33 @@ use reports::bench::Ratio;
 /// How often samples are drawn again for an interval.
 const RESAMPLES: usize = 2000;
 
+/// Random enough for draws and orders, and the same in every session (xorshift64).
+#[derive(Debug)]
+pub struct Dice(u64);
+
+impl Default for Dice {
+    fn default() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Dice {
+    /// A number below this one; 0 if there is none.
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % end.max(1) as u64).unwrap_or(0)
+    }
+
+    /// Puts things into another order, each as likely as any (Fisher-Yates).
+    pub fn shuffle<T>(&mut self, things: &mut [T]) {
+        for end in (1..things.len()).rev() {
+            things.swap(end, self.below(end + 1));
+        }
+    }
+}
+
 /// The middle of some numbers; 0 if there are none.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -26,19 +53,10 @@ pub fn outliers(values: &[f64]) -> usize {
 
 /// The median of some numbers, with an interval of 95 % by the bootstrap (percentile method).
 pub fn interval(ratios: &[f64]) -> Ratio {
-    let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        dice ^= dice << 13;
-        dice ^= dice >> 7;
-        dice ^= dice << 17;
-        dice
-    };
+    let mut dice = Dice::default();
     let mut medians: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            let drawn: Vec<f64> = ratios
-                .iter()
-                .map(|_| ratios[usize::try_from(next() % ratios.len().max(1) as u64).unwrap_or(0)])
-                .collect();
+            let drawn: Vec<f64> = ratios.iter().map(|_| ratios[dice.below(ratios.len())]).collect();
             median(&drawn)
         })
         .collect();
@@ -65,6 +83,17 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(median(&[]), 0.0);
         assert_eq!(outliers(&[10.0, 10.1, 9.9, 10.0, 50.0]), 1);
+    }
+
+    #[test]
+    fn every_side_comes_to_every_place() {
+        let (mut dice, mut order) = (Dice::default(), [0, 1, 2, 3]);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            dice.shuffle(&mut order);
+            seen.extend(order.iter().copied().enumerate());
+        }
+        assert_eq!(seen.len(), 16);
     }
 
     #[test]

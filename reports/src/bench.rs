@@ -177,10 +177,10 @@ pub fn table(bench: &Bench) -> String {
         text.push('\n');
         for side in &row.sides {
             if !side.missing.is_empty() {
-                let _ = writeln!(text, "  {:20} not measured: {}", side.name, side.missing);
+                let _ = writeln!(text, "  {:25} not measured: {}", side.name, side.missing);
                 continue;
             }
-            let _ = write!(text, "  {:20} {:>12.1} {:3}", side.name, side.median, row.unit);
+            let _ = write!(text, "  {:25} {:>12.1} {:3}", side.name, side.median, row.unit);
             if let Some(ratio) = side.ratio {
                 if ratio.differs(row.floor) {
                     let _ = write!(text, "  x {:.3} [{:.3}, {:.3}]", ratio.median, ratio.low, ratio.high);
