@@ -86,6 +86,9 @@ fn run() -> Result<u8, String> {
         }
         json::write(&bench, &path)?;
     }
+    if bench.rows.is_empty() && bench.throttled.is_empty() {
+        return Err("nothing could be measured".into());
+    }
     let Some(before) = before else { return Ok(0) };
     compare_with(&before, &bench, &plan, &chosen)
 }

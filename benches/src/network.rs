@@ -17,16 +17,19 @@ pub const NETWORK: [&str; 2] = ["veth-round-trip", "veth-stream-64k"];
 const HERE: &str = "10.77.0.1";
 const THERE: &str = "10.77.0.2";
 
-/// Measures between two stages.
+/// Measures between two stages, all on one CPU.
 ///
 /// # Errors
 /// The base cannot be measured.
-pub fn network(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
+pub fn network(run: &Run, cpu: &str, name: &str, rounds: usize) -> Result<Measured, String> {
     let ask = |stage: &mut Stage, words: &[&str]| -> Result<Value, String> {
         stage.ask(words).map_err(Trouble::into_text)
     };
     let mut here = Stage::new(run.id()).map_err(Trouble::into_text)?;
     let mut there = Stage::new(run.id()).map_err(Trouble::into_text)?;
+    // On one CPU: how long another takes to wake up says nothing of a network.
+    ask(&mut here, &["pin", cpu])?;
+    ask(&mut there, &["pin", cpu])?;
     ask(&mut here, &["loopback-up"])?;
     ask(&mut here, &["make-pair", "plbench0", "plbench1", &there.pid().to_string()])?;
     ask(&mut here, &["bring-up", "plbench0", HERE])?;

@@ -48,7 +48,7 @@ pub struct Plan<'a> {
 /// Measures all that is named, and tells on standard error how far it is.
 ///
 /// # Errors
-/// The base of something cannot be measured.
+/// Nothing can be measured here. What alone cannot is told in the record.
 pub fn measure(plan: &Plan<'_>, names: &[&str]) -> Result<Bench, String> {
     let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let start = Instant::now();
@@ -62,19 +62,26 @@ pub fn measure(plan: &Plan<'_>, names: &[&str]) -> Result<Bench, String> {
         base: "the first of each row".to_owned(),
         rows: Vec::new(),
         throttled: Vec::new(),
+        missing: Vec::new(),
     };
     let (calls, others): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| OPERATIONS.contains(name));
     if !calls.is_empty() {
         let (mut places, missing) = sides::all(&run, &plan.sides)?;
-        missing.iter().for_each(|text| eprintln!("not measured: {text}"));
+        bench.missing.extend(missing);
         for name in calls {
             eprintln!("{name}");
-            bench.rows.push(operation(name, plan, &mut places)?);
+            match operation(name, plan, &mut places) {
+                Ok(row) => bench.rows.push(row),
+                Err(error) => bench.missing.push(error),
+            }
         }
     }
     for name in others {
         eprintln!("{name}");
-        other(&run, plan, name, &mut bench)?;
+        // The others are worth having all the same.
+        if let Err(error) = other(&run, plan, name, &mut bench) {
+            bench.missing.push(format!("{name}: {error}"));
+        }
     }
     bench.duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(bench)
@@ -122,7 +129,7 @@ fn other(run: &Run, plan: &Plan<'_>, name: &str, bench: &mut Bench) -> Result<()
         return Ok(());
     }
     bench.rows.push(if NETWORK.contains(&name) {
-        network(run, name, rounds)?
+        network(run, plan.sides.cpu, name, rounds)?
     } else if OVERLAYS.contains(&name) {
         overlays(run, name, rounds)?
     } else if NAMESPACES.contains(&name) {

@@ -108,7 +108,8 @@ pub fn all(run: &Run, chosen: &Chosen<'_>) -> Result<(Vec<Side>, Vec<String>), S
         sides.push(Side { name: name.to_owned(), place, scratch, cpu: chosen.cpu.to_owned() });
     };
     for (number, name) in ["host", "host again", "host once more"].iter().enumerate().take(BASES) {
-        let probe = Probe::start(run.id()).map_err(Trouble::into_text)?;
+        // The very file that containers have.
+        let probe = Probe::start_file(run.id(), &run.probe()).map_err(Trouble::into_text)?;
         add(name, Place::Host(probe), run.dir().join(format!("host-{number}")).display().to_string());
     }
     for (number, name) in chosen.names.iter().enumerate() {

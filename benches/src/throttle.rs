@@ -21,6 +21,13 @@ pub struct Setting {
     burst: bool,
 }
 
+impl Setting {
+    /// The quota, in microseconds.
+    fn quota(self) -> u64 {
+        self.period_us * u64::from(self.percent) / 100
+    }
+}
+
 /// All settings, or the most usual ones alone.
 pub fn settings(quick: bool) -> Vec<Setting> {
     let mut all = Vec::new();
@@ -31,6 +38,8 @@ pub fn settings(quick: bool) -> Vec<Setting> {
             }
         }
     }
+    // The kernel takes no quota of less than a millisecond.
+    all.retain(|setting| setting.quota() >= 1000);
     all.retain(|setting| !quick || (setting.percent == 20 && setting.period_us == 100_000));
     all
 }
@@ -48,7 +57,7 @@ pub fn throttled(run: &Run, setting: Setting) -> Result<Option<Throttled>, Strin
 }
 
 fn work(run: &Run, group: &Group, setting: Setting) -> Result<Option<Throttled>, String> {
-    let quota = setting.period_us * u64::from(setting.percent) / 100;
+    let quota = setting.quota();
     let burst = if setting.burst { quota } else { 0 };
     let cpu = Cpu {
         quota: i64::try_from(quota).ok(),

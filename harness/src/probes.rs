@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
@@ -31,6 +32,16 @@ impl Probe {
         Self::spawn(command)
     }
 
+    /// Starts one of another copy of this program.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_file(run: &str, program: &Path) -> Result<Self, Trouble> {
+        let mut command = Self::serving(program);
+        command.env(RUN_VARIABLE, run);
+        Self::spawn(command)
+    }
+
     /// Starts one that does something before it becomes the probe, such as joining a group.
     ///
     /// # Errors
@@ -45,9 +56,13 @@ impl Probe {
     }
 
     fn command() -> Result<Command, Trouble> {
-        let mut command = Command::new(std::env::current_exe()?);
+        Ok(Self::serving(&std::env::current_exe()?))
+    }
+
+    fn serving(program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.arg0(PROBE).arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
-        Ok(command)
+        command
     }
 
     fn spawn(mut command: Command) -> Result<Self, Trouble> {

@@ -92,7 +92,8 @@ impl Run {
         Ok(())
     }
 
-    fn probe(&self) -> PathBuf {
+    /// Its own copy of this program, which is the probe of its containers.
+    pub fn probe(&self) -> PathBuf {
         self.dir.join("probe")
     }
 }

@@ -27,6 +27,9 @@ pub struct Bench {
     /// What a quota does to work, one for each quota, period and number of threads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub throttled: Vec<Throttled>,
+    /// What was wanted and could not be measured, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// One thing, measured on all sides.
@@ -202,6 +205,12 @@ pub fn table(bench: &Bench) -> String {
         }
     }
     text.push_str(&throttled(&bench.throttled));
+    if !bench.missing.is_empty() {
+        text.push('\n');
+    }
+    for missing in &bench.missing {
+        let _ = writeln!(text, "not measured: {missing}");
+    }
     let (rows, differ, off, pairs) = trial(bench);
     if rows > 0 {
         let _ = writeln!(
@@ -301,6 +310,7 @@ mod tests {
                 sides,
             }],
             throttled: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
