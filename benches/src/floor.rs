@@ -1,10 +1,16 @@
 //! The least that a container can cost: namespaces, an overlay, a new root and execve, perhaps control groups, nothing else.
+//!
+//! It is started by a process of its own, for a clone copies what its parent has, and that of the benchmarks has much.
 
 use std::ffi::CString;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::time::Instant;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
@@ -14,9 +20,84 @@ use runtime::process::clone::{Side, clone3};
 use runtime::process::pidfd;
 use runtime::rootfs::switch;
 
+/// The name under which this program is the one that starts it.
+const NAME: &str = "plimsoll-floor";
+
+/// Is that program, if it was called by that name.
+pub fn dispatch() -> Option<ExitCode> {
+    (std::env::args_os().next()? == NAME).then(main)
+}
+
+/// Starts it whenever it is asked to, by a line, and answers with the microseconds that it took, or with an error.
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [lower, work, group @ ..] = words.as_slice() else { return ExitCode::from(2) };
+    let floor = Layout::detect().map_err(|error| error.to_string()).and_then(|layout| {
+        Floor::new(&layout, Path::new(lower), Path::new(work), group.first().map(String::as_str))
+    });
+    for _ in std::io::stdin().lock().lines() {
+        let start = Instant::now();
+        let ran = floor.as_ref().map_err(Clone::clone).and_then(|floor| floor.run(PROGRAM));
+        let answer = match ran {
+            Ok(()) => format!("{}", start.elapsed().as_secs_f64() * 1e6),
+            Err(error) => error,
+        };
+        let mut out = std::io::stdout().lock();
+        if writeln!(out, "{answer}").and_then(|()| out.flush()).is_err() {
+            break;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// What it starts, in the root file system.
+const PROGRAM: &str = "/program";
+
+/// The process that starts it; ended when dropped.
+#[derive(Debug)]
+pub struct Starter {
+    child: Child,
+    asking: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Starter {
+    /// Over a root file system, with a directory of its own, perhaps with a group of this name on every hierarchy.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn new(lower: &Path, work: &Path, group: Option<&str>) -> Result<Self, String> {
+        let told = |error: std::io::Error| format!("starting {NAME}: {error}");
+        let mut command = Command::new(std::env::current_exe().map_err(told)?);
+        command.arg0(NAME).arg(lower).arg(work).args(group).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(told)?;
+        let answers = BufReader::new(child.stdout.take().expect("started with a pipe"));
+        Ok(Self { asking: child.stdin.take(), answers, child })
+    }
+
+    /// Microseconds from its start to its end.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn run(&mut self) -> Result<f64, String> {
+        let asked = self.asking.as_mut().map_or(Ok(()), |asking| asking.write_all(b"\n"));
+        let mut answer = String::new();
+        let heard = asked.and_then(|()| self.answers.read_line(&mut answer));
+        heard.map_err(|error| format!("asking {NAME}: {error}"))?;
+        answer.trim().parse().map_err(|_| answer.trim().to_owned())
+    }
+}
+
+impl Drop for Starter {
+    fn drop(&mut self) {
+        self.asking = None;
+        let _ = self.child.wait();
+    }
+}
+
 /// What is known before the start.
 #[derive(Debug)]
-pub struct Floor {
+struct Floor {
     lower: PathBuf,
     work: PathBuf,
     /// Directories of its groups, and the file of each by which a process moves itself in.
@@ -32,7 +113,7 @@ impl Floor {
     ///
     /// # Errors
     /// No hierarchy is mounted.
-    pub fn new(layout: &Layout, lower: &Path, work: &Path, group: Option<&str>) -> Result<Self, String> {
+    fn new(layout: &Layout, lower: &Path, work: &Path, group: Option<&str>) -> Result<Self, String> {
         let (mut groups, mut sets, mut unified) = (Vec::new(), Vec::new(), None);
         if let Some(name) = group {
             let planned = Group::plan(layout, Path::new(name)).map_err(|error| error.to_string())?;
@@ -62,7 +143,7 @@ impl Floor {
     ///
     /// # Errors
     /// The kernel refuses, or the program failed.
-    pub fn run(&self, program: &str) -> Result<(), String> {
+    fn run(&self, program: &str) -> Result<(), String> {
         let told = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         for dir in ["upper", "work", "merged"] {
             fs::create_dir_all(self.work.join(dir)).map_err(|error| told("making a directory", &error))?;

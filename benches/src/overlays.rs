@@ -1,4 +1,5 @@
-//! What a file costs more on an overlay than on the file system below it.
+//! What a file costs more on an overlay than on the file system below it, a tmpfs: what a disk's file system makes of a directory
+//! depends on where on the disk it lies, and was seen to differ by half from one session to the next.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,8 +33,7 @@ const NAMES: u32 = 200;
 pub fn overlays(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
     // Short: mount(2) takes the paths of all layers in one page.
     let number = OVERLAYS.iter().position(|row| *row == name).unwrap_or_default();
-    let dir = run.dir().join(number.to_string());
-    let field = Field { stage: Stage::new(run.id()).map_err(Trouble::into_text)?.into(), dir };
+    let field = Field::new(run, run.dir().join(number.to_string()))?;
     match name {
         "overlay-read-64k" => field.file(name, "file-read", 64, rounds),
         "overlay-write-4k" => field.file(name, "file-write", 512, rounds),
@@ -51,6 +51,20 @@ struct Field {
 }
 
 impl Field {
+    fn new(run: &Run, dir: PathBuf) -> Result<Self, String> {
+        fs::create_dir_all(&dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
+        let stage = Stage::new(run.id()).map_err(Trouble::into_text)?;
+        let field = Self { stage: stage.into(), dir };
+        field.ask(&["mount", &field.dir.display().to_string()])?;
+        Ok(field)
+    }
+
+    /// Where this process finds what the stage alone has mounted.
+    fn seen(&self, path: &Path) -> PathBuf {
+        let root = format!("/proc/{}/root", self.stage.borrow().pid());
+        Path::new(&root).join(path.strip_prefix("/").unwrap_or(path))
+    }
+
     fn ask(&self, words: &[&str]) -> Result<Value, String> {
         self.stage.borrow_mut().ask(words).map_err(Trouble::into_text)
     }
@@ -64,7 +78,7 @@ impl Field {
 
     fn made(&self, name: &str) -> Result<PathBuf, String> {
         let dir = self.dir.join(name);
-        fs::create_dir_all(&dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
+        fs::create_dir_all(self.seen(&dir)).map_err(|error| format!("making {}: {error}", dir.display()))?;
         Ok(dir)
     }
 
@@ -81,7 +95,7 @@ impl Field {
         self.ask(&["stack", &below.join(":"), &text(&upper), &text(&space), &text(&merged)])?;
         let done = work(&merged);
         let unmounted = self.ask(&["unmount", &text(&merged)]);
-        fs::remove_dir_all(self.dir.join("top"))
+        fs::remove_dir_all(self.seen(&self.dir.join("top")))
             .map_err(|error| format!("removing the top layer: {error}"))?;
         unmounted.and(done)
     }
@@ -96,12 +110,9 @@ impl Field {
         let [lower, upper, space, at] =
             [&lower, &upper, &space, &merged].map(|path| path.display().to_string());
         self.ask(&["stack", &lower, &upper, &space, &at])?;
-        let mut number = 0;
-        let mut contestants = Contestant::bases("raw", || {
-            number += 1;
-            let dir = self.dir.join(format!("raw-{number}"));
-            move || self.bench(operation, times, &dir)
-        });
+        // The same files for all three: where they lie on the disk is no difference to be found.
+        let raw = self.dir.join("raw");
+        let mut contestants = Contestant::bases("raw", || || self.bench(operation, times, &raw));
         contestants.push(Contestant::new("overlay", || self.bench(operation, times, &merged)));
         compare(name, "us", rounds, &mut contestants)
     }
@@ -110,14 +121,14 @@ impl Field {
     fn copy_up(&self, name: &str, size: usize, files: u32, rounds: usize) -> Result<Measured, String> {
         let lower = self.made("lower")?;
         for number in 0..files {
-            let path = lower.join(format!("f{number}"));
+            let path = self.seen(&lower.join(format!("f{number}")));
             fs::write(&path, vec![0x5a; size])
                 .map_err(|error| format!("writing {}: {error}", path.display()))?;
         }
         let copied = || {
             let took = self.bench("copy-files", files, &lower);
             for number in 0..files {
-                let _ = fs::remove_file(lower.join(format!("c{number}")));
+                let _ = fs::remove_file(self.seen(&lower.join(format!("c{number}"))));
             }
             took
         };
@@ -130,24 +141,27 @@ impl Field {
 
     /// Names of the lowest of many layers.
     fn lookup(&self, name: &str, rounds: usize) -> Result<Measured, String> {
-        let lowest = self.made("z")?;
-        for number in 0..NAMES {
-            let path = lowest.join(format!("f{number}"));
-            fs::write(&path, "x").map_err(|error| format!("writing {}: {error}", path.display()))?;
-        }
-        let stack = |layers: usize| -> Result<Vec<PathBuf>, String> {
-            let above: Result<Vec<PathBuf>, String> =
-                (1..layers).map(|number| self.made(&format!("{number}"))).collect();
-            above.map(|above| above.into_iter().chain([lowest.clone()]).collect())
-        };
-        let measured = |layers: Vec<PathBuf>| {
-            move || self.mounted(&layers, |merged| self.bench("stat-all", NAMES, merged))
-        };
-        let one = stack(1)?;
-        let mut contestants = Contestant::bases("1 layer", || measured(one.clone()));
+        let mut contestants = Contestant::bases("1 layer", || || self.looked_up(1));
         for layers in [8, 32, 64, 128] {
-            contestants.push(Contestant::new(format!("{layers} layers"), measured(stack(layers)?)));
+            contestants.push(Contestant::new(format!("{layers} layers"), move || self.looked_up(layers)));
         }
         compare(name, "us", rounds, &mut contestants)
+    }
+
+    /// In layers that are made for it: which of their names fall together in the kernel's tables is chance, and should be another
+    /// one in each round.
+    fn looked_up(&self, layers: usize) -> Result<f64, String> {
+        let lowest = self.made("l/z")?;
+        for number in 0..NAMES {
+            let path = self.seen(&lowest.join(format!("f{number}")));
+            fs::write(&path, "x").map_err(|error| format!("writing {}: {error}", path.display()))?;
+        }
+        let above: Result<Vec<PathBuf>, String> =
+            (1..layers).map(|number| self.made(&format!("l/{number}"))).collect();
+        let stack: Vec<PathBuf> = above?.into_iter().chain([lowest]).collect();
+        let took = self.mounted(&stack, |merged| self.bench("stat-all", NAMES, merged))?;
+        let gone = fs::remove_dir_all(self.seen(&self.dir.join("l")));
+        gone.map_err(|error| format!("removing the layers: {error}"))?;
+        Ok(took)
     }
 }

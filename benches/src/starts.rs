@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use harness::run::Run;
 use reports::bench::Measured;
 
-use crate::floor::Floor;
+use crate::floor::Starter;
 use crate::paired::{Contestant, compare};
 use crate::runtimes::{Runtime, bundle};
 use crate::tiny;
@@ -35,21 +35,18 @@ pub fn starts(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<
     };
     let floor = |number: usize, groups: bool| {
         let tag = groups.then(|| format!("{}-floor", run.tag(number)));
-        Floor::new(
-            &run.layout,
-            &dir.join("rootfs"),
-            &run.dir().join(format!("floor-{number}")),
-            tag.as_deref(),
-        )
+        Starter::new(&dir.join("rootfs"), &run.dir().join(format!("floor-{number}")), tag.as_deref())
     };
-    let based = [floor(0, true)?, floor(1, true)?, floor(2, true)?];
-    let bare = floor(3, false)?;
-    let mut numbers = based.iter();
-    let mut contestants = Contestant::bases("floor with groups", || {
-        let floor = numbers.next().expect("one for each base");
-        move || timed(&|| floor.run("/program"))
-    });
-    contestants.push(Contestant::new("floor", || timed(&|| bare.run("/program"))));
+    let started = |mut floor: Starter| {
+        move || {
+            std::thread::sleep(idle);
+            floor.run()
+        }
+    };
+    let mut based = vec![floor(0, true)?, floor(1, true)?, floor(2, true)?];
+    let mut contestants =
+        Contestant::bases("floor with groups", || started(based.pop().expect("one for each base")));
+    contestants.push(Contestant::new("floor", started(floor(3, false)?)));
     for runtime in Runtime::all(run, sides) {
         let id = format!("{}-{}", run.tag(0), runtime.name);
         let words: Vec<OsString> = vec!["run".into(), "--bundle".into(), dir.clone().into(), id.into()];
