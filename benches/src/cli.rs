@@ -1,5 +1,6 @@
 //! The command `plimsoll bench`.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,6 +38,9 @@ struct Arguments {
     /// Compare with an earlier record; exit status 1 if something got slower and does so when it is measured again
     #[arg(long, value_name = "NAME|FILE")]
     against: Option<String>,
+    /// Write a page with charts there [default: plimsoll-bench.html, if it is a terminal that is written to]
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Where kernel packages are kept [default: $XDG_CACHE_HOME/plimsoll, or ~/.cache/plimsoll]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -86,6 +90,7 @@ fn run() -> Result<u8, String> {
         }
         json::write(&bench, &path)?;
     }
+    arguments.write_page(&bench)?;
     if bench.rows.is_empty() && bench.throttled.is_empty() {
         return Err("nothing could be measured".into());
     }
@@ -94,6 +99,14 @@ fn run() -> Result<u8, String> {
 }
 
 impl Arguments {
+    fn write_page(&self, bench: &Bench) -> Result<(), String> {
+        let usual = std::io::stdout().is_terminal().then(|| PathBuf::from("plimsoll-bench.html"));
+        let Some(path) = self.html.clone().or(usual) else { return Ok(()) };
+        json::write_whole(&path, &reports::html::bench_page(bench))?;
+        println!("\npage: {}", path.canonicalize().unwrap_or(path).display());
+        Ok(())
+    }
+
     fn plan(&self) -> Plan<'_> {
         let (rounds, batch) = if self.quick {
             (8, Duration::from_micros(500))

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::bench::Bench;
 use crate::matrix::{Matrix, Row};
 use crate::record::{Run, SCHEMA_VERSION};
 
@@ -54,6 +55,8 @@ pub enum Record {
     Row(Box<Row>),
     /// Of a whole matrix.
     Matrix(Box<Matrix>),
+    /// Of a benchmark.
+    Bench(Box<Bench>),
 }
 
 /// Reads a record of any kind: told apart by the fields that only one kind has.
@@ -66,6 +69,9 @@ pub fn read_any(path: &Path) -> Result<Record, String> {
     let value: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| format!("{}: not a record: {error}", path.display()))?;
     let told = |error: String| format!("{}: {error}", path.display());
+    if value.get("base").is_some() {
+        return parse(&text).map(Box::new).map(Record::Bench).map_err(told);
+    }
     if value.get("rows").is_some() {
         return parse(&text).map(Box::new).map(Record::Matrix).map_err(told);
     }
@@ -79,7 +85,7 @@ pub fn read_any(path: &Path) -> Result<Record, String> {
 ///
 /// # Errors
 /// As of [`read`].
-pub fn read_bench(path: &Path) -> Result<crate::bench::Bench, String> {
+pub fn read_bench(path: &Path) -> Result<Bench, String> {
     read_as(path)
 }
 
@@ -113,6 +119,11 @@ pub fn matrix_schema() -> String {
     schema_of::<Matrix>()
 }
 
+/// The JSON Schema of a benchmark's record.
+pub fn bench_schema() -> String {
+    schema_of::<Bench>()
+}
+
 fn schema_of<T: schemars::JsonSchema>() -> String {
     serde_json::to_string_pretty(&schemars::schema_for!(T)).expect("a schema is plain JSON") + "\n"
 }
@@ -143,6 +154,7 @@ mod tests {
     fn write_schema() {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/run.json"), schema()).unwrap();
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/matrix.json"), matrix_schema()).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/bench.json"), bench_schema()).unwrap();
     }
 
     #[test]
@@ -150,5 +162,6 @@ mod tests {
         let remedy = "cargo test -p reports -- --ignored";
         assert_eq!(schema(), include_str!("../schema/run.json"), "{remedy}");
         assert_eq!(matrix_schema(), include_str!("../schema/matrix.json"), "{remedy}");
+        assert_eq!(bench_schema(), include_str!("../schema/bench.json"), "{remedy}");
     }
 }

@@ -138,6 +138,19 @@ fn nothing_overlaps_wide_or_narrow_open_or_closed() {
 }
 
 #[test]
+fn nothing_overlaps_in_the_page_of_a_benchmark() {
+    let Some(browser) = browser() else { return };
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bench.json");
+    let page = html::bench_page(&json::read_bench(&data).unwrap());
+    for width in [1400, 420] {
+        let found = look(browser, &page, width, OVERLAPS);
+        assert_eq!(found["error"], Value::Null, "{found}");
+        assert_eq!(found["overlaps"], serde_json::json!([]), "at {width}");
+        assert_eq!(found["tooWide"], false, "at {width}");
+    }
+}
+
+#[test]
 fn a_cell_of_the_matrix_opens_its_evidence() {
     let Some(browser) = browser() else { return };
     let row = |name: &str| {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use reports::bench::{self, Bench};
 use reports::{Run, charts, difference, fleet, html, json, junit, ktap, markdown, matrix, terminal};
 
 fn data(name: &str) -> PathBuf {
@@ -135,6 +136,22 @@ fn charts_of_what_was_measured() {
     assert_eq!(names, ["sweep-core", "throttling-core", "stalls-core"]);
     for chart in drawn {
         same_as_before(&format!("{}.svg", chart.name), &chart.svg);
+    }
+}
+
+fn measured() -> Bench {
+    json::read_bench(&data("bench.json")).unwrap()
+}
+
+#[test]
+fn a_benchmark_as_a_table_a_page_and_charts() {
+    same_as_before("bench.txt", &bench::table(&measured()));
+    same_as_before("bench.html", &html::bench_page(&measured()));
+    let drawn = charts::bench_charts(&measured());
+    let names: Vec<&str> = drawn.iter().map(|chart| chart.name.as_str()).collect();
+    assert_eq!(names, ["overhead", "starts", "latency", "layers", "crowd", "memory"]);
+    for chart in drawn {
+        same_as_before(&format!("bench-{}.svg", chart.name), &chart.svg);
     }
 }
 

@@ -3,24 +3,39 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use reports::bench::{self, Bench};
 use reports::{Run, difference, json};
 
 #[derive(Debug, Args)]
 pub(super) struct Diff {
-    /// Record of the earlier run; FILE:ROW is a row of a matrix
+    /// Record of the earlier run or benchmark; FILE:ROW is a row of a matrix
     before: PathBuf,
-    /// Record of the later run; FILE:ROW is a row of a matrix
+    /// Record of the later one; FILE:ROW is a row of a matrix
     after: PathBuf,
 }
 
 impl Diff {
     /// 0 if nothing got worse, 1 if something did.
     pub(super) fn run(&self) -> Result<u8, String> {
+        if let (Ok(json::Record::Bench(before)), Ok(json::Record::Bench(after))) =
+            (json::read_any(&self.before), json::read_any(&self.after))
+        {
+            return Ok(costs(&before, &after));
+        }
         let (before, after) = (read(&self.before)?, read(&self.after)?);
         let changes = difference::difference(&before, &after);
         print!("{}", difference::text(&before, &after, &changes));
         Ok(u8::from(difference::is_worse(&changes)))
     }
+}
+
+/// What got slower beyond noise, between two benchmarks.
+fn costs(before: &Bench, after: &Bench) -> u8 {
+    let (agree, of) = bench::agreement(before, after);
+    println!("{agree} of {of} ratios agree");
+    let slower = bench::slower(before, after);
+    slower.iter().for_each(|(name, side, times)| println!("slower: {name} ({side}): x {times:.3}"));
+    u8::from(!slower.is_empty())
 }
 
 fn read(given: &Path) -> Result<Run, String> {
@@ -49,6 +64,9 @@ fn read(given: &Path) -> Result<Run, String> {
                 format!("{} has no row '{wanted}'; it has {}", path.display(), names.join(", "))
             })?;
             row.run.clone().ok_or_else(|| no_run(row))
+        }
+        json::Record::Bench(_) => {
+            Err(format!("{} is a benchmark: compare it with another benchmark", path.display()))
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use reports::bench::{self, Bench};
 use reports::{Run, charts, fleet, html, json, junit, ktap, markdown, matrix, terminal};
 
 /// A form of the report.
@@ -51,7 +52,7 @@ pub(super) struct Report {
     /// File (or, for charts, directory) instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Records of runs, of rows, or of whole matrices; directories mean all records in them
+    /// Records of runs, of rows, of whole matrices, or of benchmarks; directories mean all records in them
     #[arg(required = true)]
     record: Vec<PathBuf>,
 }
@@ -70,15 +71,23 @@ impl Report {
             };
         }
         let (mut whole, mut runs, mut broken) = (None::<matrix::Matrix>, Vec::new(), Vec::new());
+        let mut benches = Vec::new();
         for path in &paths {
             match json::read_any(path) {
                 Ok(json::Record::Run(run)) => runs.push((name_of(path), *run)),
                 Ok(json::Record::Row(row)) => merge(&mut whole, row.schema_version, vec![*row]),
                 Ok(json::Record::Matrix(more)) => merge(&mut whole, more.schema_version, more.rows),
+                Ok(json::Record::Bench(bench)) => benches.push((name_of(path), *bench)),
                 Err(error) => broken.push(error),
             }
         }
-        self.show(whole, runs)?;
+        // The same record may have been given to look at one way or the other; each kind has its own page.
+        if whole.is_none() && runs.is_empty() && !benches.is_empty() {
+            self.show_benches(&benches)?;
+        } else {
+            benches.iter().for_each(|(name, _)| broken.push(format!("{name}: a benchmark is shown alone")));
+            self.show(whole, runs)?;
+        }
         if broken.is_empty() { Ok(0) } else { Err(broken.join("\n")) }
     }
 
@@ -136,24 +145,50 @@ impl Report {
         write(self.output.as_deref(), &text)
     }
 
-    fn write_charts(&self, runs: &[(String, Run)]) -> Result<(), String> {
-        let dir = self.output.clone().unwrap_or_else(|| PathBuf::from("."));
-        std::fs::create_dir_all(&dir).map_err(|error| format!("--output {}: {error}", dir.display()))?;
-        let mut drawn = 0;
-        for (name, run) in runs {
-            for chart in charts::charts(run) {
-                let path = dir.join(format!("{name}-{}.svg", chart.name));
-                // Outside of a page there is no text colour to take over.
-                write(Some(&path), &chart.svg.replace("currentColor", "#444444"))?;
-                println!("{}: {}", path.display(), chart.title);
-                drawn += 1;
+    fn show_benches(&self, benches: &[(String, Bench)]) -> Result<(), String> {
+        match (self.form(), benches) {
+            (Form::Table, _) => benches.iter().for_each(|(_, bench)| print!("{}", bench::table(bench))),
+            (Form::Html, [(_, bench)]) => write(self.output.as_deref(), &html::bench_page(bench))?,
+            (Form::Html, _) => return Err("a page shows one benchmark; --against compares two".into()),
+            (Form::Charts, _) => {
+                let drawn = benches.iter().map(|(name, bench)| (name.as_str(), charts::bench_charts(bench)));
+                return self.save_charts(drawn.collect());
+            }
+            (Form::Json, _) => {
+                let all: Vec<&Bench> = benches.iter().map(|(_, bench)| bench).collect();
+                let text = serde_json::to_string_pretty(&all).map_err(|error| error.to_string())? + "\n";
+                write(self.output.as_deref(), &text)?;
+            }
+            _ => {
+                return Err(
+                    "a benchmark has a table, a page, charts and JSON; it says nothing of claims".into()
+                );
             }
         }
-        if drawn == 0 {
-            Err("no record has the samples for a chart: run the checks of cpu.".into())
-        } else {
-            Ok(())
+        Ok(())
+    }
+
+    fn write_charts(&self, runs: &[(String, Run)]) -> Result<(), String> {
+        self.save_charts(runs.iter().map(|(name, run)| (name.as_str(), charts::charts(run))).collect())
+    }
+
+    fn save_charts(&self, drawn: Vec<(&str, Vec<charts::Chart>)>) -> Result<(), String> {
+        let dir = self.output.clone().unwrap_or_else(|| PathBuf::from("."));
+        std::fs::create_dir_all(&dir).map_err(|error| format!("--output {}: {error}", dir.display()))?;
+        if drawn.iter().all(|(_, charts)| charts.is_empty()) {
+            return Err(
+                "no record has the samples for a chart: run the checks of cpu., or a benchmark".into()
+            );
         }
+        for (name, chart) in
+            drawn.iter().flat_map(|(name, charts)| charts.iter().map(move |chart| (name, chart)))
+        {
+            let path = dir.join(format!("{name}-{}.svg", chart.name));
+            // Outside of a page there is no text colour to take over.
+            write(Some(&path), &chart.svg.replace("currentColor", "#444444"))?;
+            println!("{}: {}", path.display(), chart.title);
+        }
+        Ok(())
     }
 }
 

@@ -1,12 +1,14 @@
 //! One page that explains itself to somebody who was not there: everything in one file, nothing fetched.
 
 mod bar;
+mod bench;
 mod matrix;
 
 use std::collections::BTreeMap;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+pub use bench::bench_page;
 pub use matrix::matrix_page;
 
 use crate::charts::{charts, samples};

@@ -1,8 +1,12 @@
 //! Charts of what checks measured, as SVG: labels in the reader's text colour, and colours that the colour-blind tell apart
 //! (Okabe and Ito).
 
+mod bench;
+
 use plotters::coord::Shift;
 use plotters::prelude::*;
+
+pub use bench::bench_charts;
 
 use crate::record::{Outcome, Run, Series};
 
@@ -72,9 +76,18 @@ fn series<'a>(outcome: &'a Outcome, name: &str) -> Option<&'a Series> {
 }
 
 fn draw(name: &str, title: &str, paint: impl FnOnce(&Area<'_>) -> Drawn) -> Option<Chart> {
+    draw_sized(name, title, SIZE, paint)
+}
+
+fn draw_sized(
+    name: &str,
+    title: &str,
+    size: (u32, u32),
+    paint: impl FnOnce(&Area<'_>) -> Drawn,
+) -> Option<Chart> {
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         // A chart that cannot be drawn is left out; its numbers stand in the evidence.
         paint(&area).ok()?;
         area.present().ok()?;
