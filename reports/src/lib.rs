@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod html;
 pub mod json;
 pub mod junit;
+pub mod kcidb;
 pub mod ktap;
 pub mod markdown;
 pub mod matrix;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use reports::bench::{self, Bench};
-use reports::{Run, charts, difference, fleet, html, json, junit, ktap, markdown, matrix, terminal};
+use reports::{Run, charts, difference, fleet, html, json, junit, kcidb, ktap, markdown, matrix, terminal};
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
@@ -99,6 +99,18 @@ fn ktap_follows_the_rules_of_the_kernels_parser() {
         );
     }
     assert_eq!(number, run.outcomes.len());
+}
+
+#[test]
+fn kcidb_has_a_test_for_each_verdict() {
+    let run = run();
+    let document = kcidb::kcidb(&named(&run));
+    same_as_before("run.kcidb.json", &(serde_json::to_string_pretty(&document).unwrap() + "\n"));
+    let tests = document["tests"].as_array().unwrap();
+    assert_eq!(tests.len(), run.outcomes.len());
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    assert!(tests.iter().all(|test| test["path"].as_str().unwrap().chars().all(plain)), "{tests:?}");
+    assert!(tests.iter().all(|test| test["build_id"] == document["builds"][0]["id"]));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use reports::bench::{self, Bench};
-use reports::{Run, charts, fleet, html, json, junit, ktap, markdown, matrix, terminal};
+use reports::{Run, charts, fleet, html, json, junit, kcidb, ktap, markdown, matrix, terminal};
 
 /// A form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -20,6 +20,8 @@ pub(super) enum Form {
     Junit,
     /// KTAP, as the kernel's own tests speak
     Ktap,
+    /// For KCIDB and those kernel CI systems that speak its form
+    Kcidb,
     /// The records themselves
     Json,
     /// Charts, as SVG files in the directory of --output
@@ -137,6 +139,9 @@ impl Report {
             Form::Markdown => markdown::markdown(&named),
             Form::Junit => junit::junit(&named)?,
             Form::Ktap => ktap::ktap(&named),
+            Form::Kcidb => {
+                serde_json::to_string_pretty(&kcidb::kcidb(&named)).map_err(|error| error.to_string())? + "\n"
+            }
             _ => {
                 let runs: Vec<&Run> = named.iter().map(|(_, run)| *run).collect();
                 serde_json::to_string_pretty(&runs).map_err(|error| error.to_string())? + "\n"
