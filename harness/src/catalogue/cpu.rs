@@ -178,13 +178,16 @@ fn throttled_window(group: &Group, seen: &mut Notebook) -> Result<Window, Troubl
 fn after_throttlings(group: &Group, count: u64, patience: Duration) -> (Stats, Instant) {
     let deadline = Instant::now() + patience;
     let (mut last, mut since) = (group.stats(), Instant::now());
+    let mut looked = since;
     loop {
         // The kernel announces no throttling; a period is a hundred times as long.
         std::thread::sleep(Duration::from_millis(1));
         let (stats, now) = (group.stats(), Instant::now());
-        if stats != last {
+        // Who was held up himself has seen nothing of the time in between: the group may have been held up with him.
+        if stats != last || now - looked > STANDS / 2 {
             (last, since) = (stats, now);
         }
+        looked = now;
         let counted = last.nr_throttled.is_some_and(|throttled| throttled >= count);
         if (counted && now - since >= STANDS) || now > deadline {
             return (last, since);
