@@ -122,7 +122,7 @@ impl<'a> Dock<'a> {
             "--root".into(),
             place("data"),
             "--runroot".into(),
-            place("run"),
+            self.short("run"),
             "--tmpdir".into(),
             place("tmp"),
             "--cgroup-manager".into(),
@@ -132,6 +132,12 @@ impl<'a> Dock<'a> {
             "--storage-driver".into(),
             "overlay".into(),
         ]
+    }
+
+    /// A path of the run that no other try has: Podman takes no more than 50 characters for the directory of its sockets.
+    fn short(&self, name: &str) -> String {
+        let own = self.tag.rsplit('-').next().unwrap_or_default();
+        self.run.dir().join(format!("{own}-{name}")).display().to_string()
     }
 
     /// Runs a command of the engine to its end, whatever it says.
@@ -312,6 +318,10 @@ impl<'a> Dock<'a> {
     /// It cannot be saved or read.
     pub fn layers(&self, image: &str) -> Result<Vec<Layer>, Trouble> {
         let file = self.path("saved.tar");
+        // Podman adds to no archive.
+        if file.exists() {
+            std::fs::remove_file(&file)?;
+        }
         self.plim(&["save", "-o", &self.text("saved.tar"), image])?;
         let dir = self.directory("saved")?;
         tar::Archive::new(std::fs::File::open(&file)?).unpack(&dir)?;
