@@ -14,7 +14,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use reports::bench::Measured;
 
 use crate::fill_upper;
-use crate::paired::{Contestant, compare};
+use crate::paired::{Contestant, compare, timed};
 
 /// What is committed.
 pub const COMMITS: [&str; 2] = ["commit-small", "commit-large"];
@@ -43,12 +43,11 @@ pub fn commits(run: &Run, name: &str, rounds: usize) -> Result<Measured, String>
     let archive = dock.path("archive.tar");
     let mut contestants = Contestant::bases("tar", || || tar(&upper, &archive));
     contestants.push(Contestant::new("core", || {
-        let start = Instant::now();
-        dock.plim(&["commit", id.trim(), "committed"]).map_err(Trouble::into_text)?;
-        let took = start.elapsed();
+        let took =
+            timed(|| dock.plim(&["commit", id.trim(), "committed"]).map(drop).map_err(Trouble::into_text))?;
         // To write over a file costs more than to write a new one.
         dock.plim(&["rmi", "committed"]).map_err(Trouble::into_text)?;
-        Ok(took.as_secs_f64() * 1e6)
+        Ok(took)
     }));
     let largest = || {
         getrusage(UsageWho::RUSAGE_CHILDREN)

@@ -1,7 +1,6 @@
 //! How a start and the memory of an idle container grow with the number of those that live already.
 
 use std::ffi::OsString;
-use std::time::Instant;
 
 use harness::run::Run;
 use procfs::{Current, Meminfo};
@@ -9,8 +8,8 @@ use reports::bench::{Measured, Side};
 use runtime::cgroup::Group;
 
 use crate::disturbance::Disturbance;
+use crate::paired::{alone, timed};
 use crate::runtimes::{Runtime, bundle};
-use crate::stats::{interval, median, outliers};
 use crate::tiny;
 
 /// Rows.
@@ -35,16 +34,14 @@ pub fn crowd(run: &Run, marks: &[usize]) -> Result<[Measured; 3], String> {
             let id = run.tag(crowd.ids.len());
             let words: [OsString; 5] =
                 ["run".into(), "--detach".into(), "--bundle".into(), dir.clone().into(), id.clone().into()];
-            let start = Instant::now();
             crowd.ids.push(id);
-            crowd.runtime.call(&words)?;
-            times.push(start.elapsed().as_secs_f64() * 1e6);
+            times.push(timed(|| crowd.runtime.call(&words))?);
         }
         let name = format!("{mark} live");
-        starts.push(side(&name, &times[times.len().saturating_sub(LAST)..]));
+        starts.push(alone(&name, &times[times.len().saturating_sub(LAST)..]));
         #[expect(clippy::cast_precision_loss, reason = "52 bits are enough for KiB")]
         let each = empty.saturating_sub(available()?) as f64 / 1024.0 / *mark as f64;
-        memory.push(side(&name, &[each]));
+        memory.push(alone(&name, &[each]));
     }
     let removed = crowd.remove()?;
     for id in (0..times.len()).map(|number| run.tag(number)) {
@@ -65,7 +62,7 @@ pub fn crowd(run: &Run, marks: &[usize]) -> Result<[Measured; 3], String> {
     Ok([
         row("start-among-many", "us", starts),
         row("memory-of-an-idle-container", "KiB", memory),
-        row("delete-among-many", "us", vec![side(&format!("{} live at first", times.len()), &removed)]),
+        row("delete-among-many", "us", vec![alone(&format!("{} live at first", times.len()), &removed)]),
     ])
 }
 
@@ -79,9 +76,7 @@ impl Crowd {
     fn remove(&mut self) -> Result<Vec<f64>, String> {
         let mut times = Vec::new();
         while let Some(id) = self.ids.pop() {
-            let start = Instant::now();
-            self.runtime.call(&["delete", "--force", &id])?;
-            times.push(start.elapsed().as_secs_f64() * 1e6);
+            times.push(timed(|| self.runtime.call(&["delete", "--force", &id]))?);
         }
         Ok(times)
     }
@@ -99,22 +94,4 @@ impl Drop for Crowd {
 fn available() -> Result<u64, String> {
     let memory = Meminfo::current().map_err(|error| format!("/proc/meminfo: {error}"))?;
     memory.mem_available.ok_or_else(|| "/proc/meminfo has no MemAvailable".to_owned())
-}
-
-/// A number for itself: those before it are no pairs.
-fn side(name: &str, values: &[f64]) -> Side {
-    let spread = interval(values);
-    Side {
-        name: name.to_owned(),
-        note: String::new(),
-        median: median(values),
-        low: spread.low,
-        high: spread.high,
-        least: values.iter().copied().fold(f64::INFINITY, f64::min).min(f64::MAX),
-        rounds: values.len(),
-        outliers: outliers(values),
-        ratio: None,
-        effect: 0.0,
-        missing: String::new(),
-    }
 }

@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::run::Run;
-use reports::bench::Measured;
+use reports::bench::{BASES, Measured};
 use runtime::cgroup::Group;
 use runtime::process::pidfd;
 
-use crate::paired::{Contestant, compare};
+use crate::paired::{Contestant, compare, timed, turns};
 use crate::runtimes::{Runtime, bundle};
 use crate::tiny;
 
@@ -66,20 +66,13 @@ impl Place {
 
 fn runtimes(run: &Run, sides: &[String]) -> Result<Vec<Runtime>, String> {
     let mut all = Vec::new();
-    for _ in 0..3 {
-        all.push(Runtime::named(run, "core")?);
+    for name in turns("core") {
+        let mut core = Runtime::named(run, "core")?;
+        core.name = name;
+        all.push(core);
     }
     all.extend(Runtime::all(run, sides).into_iter().filter(|runtime| runtime.name != "core"));
-    for (number, name) in ["core", "core again", "core once more"].iter().enumerate() {
-        (*name).clone_into(&mut all[number].name);
-    }
     Ok(all)
-}
-
-fn timed(act: impl FnOnce() -> Result<(), String>) -> Result<f64, String> {
-    let start = Instant::now();
-    act()?;
-    Ok(start.elapsed().as_secs_f64() * 1e6)
 }
 
 fn steps(run: &Run, sides: &[String], step: &str, rounds: usize) -> Result<Measured, String> {
@@ -136,7 +129,7 @@ fn live(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measur
         contestants = Contestant::bases("host", || || timed(|| spawn(&program)));
     }
     for (number, runtime) in runtimes(run, sides)?.into_iter().enumerate() {
-        if exec && (1..3).contains(&number) {
+        if exec && (1..BASES).contains(&number) {
             continue;
         }
         let place = Place::new(run, name, &number.to_string(), tiny::write_idle)?;

@@ -5,7 +5,7 @@ use harness::probes::Probe;
 use harness::run::Run;
 use reports::bench::Measured;
 
-use crate::paired::{Contestant, compare};
+use crate::paired::{Contestant, compare, of_one};
 
 /// Rows.
 pub const NAMESPACES: [&str; 1] = ["clone-by-namespace"];
@@ -27,8 +27,7 @@ pub fn namespaces(run: &Run, name: &str, rounds: usize) -> Result<Measured, Stri
         move || {
             let words = ["namespaces-made", kinds, &TIMES.to_string()];
             let answer = probe.borrow_mut().ask(&words).map_err(Trouble::into_text)?;
-            let total = answer.as_f64().ok_or("the answer is no number")?;
-            Ok(total / f64::from(TIMES) / 1e3)
+            Ok(of_one(&answer, TIMES)? / 1e3)
         }
     };
     let mut contestants = Contestant::bases("none", || once(""));

@@ -8,7 +8,7 @@ use harness::stage::Stage;
 use reports::bench::Measured;
 use serde_json::Value;
 
-use crate::paired::{Contestant, compare};
+use crate::paired::{Contestant, compare, of_one};
 
 /// Rows.
 pub const NETWORK: [&str; 2] = ["veth-round-trip", "veth-stream-64k"];
@@ -42,8 +42,7 @@ pub fn network(run: &Run, cpu: &str, name: &str, rounds: usize) -> Result<Measur
         let here = &here;
         move || {
             let answer = ask(&mut here.borrow_mut(), &[verb, host, &port, &times.to_string()])?;
-            let total = answer.as_f64().ok_or_else(|| format!("{verb}: the answer is no number"))?;
-            Ok(total / f64::from(times))
+            of_one(&answer, times)
         }
     };
     let mut contestants = Contestant::bases("loopback", || once("127.0.0.1", own.clone()));

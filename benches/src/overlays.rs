@@ -10,7 +10,7 @@ use harness::stage::Stage;
 use reports::bench::Measured;
 use serde_json::Value;
 
-use crate::paired::{Contestant, compare};
+use crate::paired::{Contestant, compare, of_one};
 
 /// Rows.
 pub const OVERLAYS: [&str; 7] = [
@@ -72,8 +72,7 @@ impl Field {
     /// So many operations in a directory; microseconds of one.
     fn bench(&self, operation: &str, times: u32, dir: &Path) -> Result<f64, String> {
         let answer = self.ask(&["bench", operation, &times.to_string(), &dir.display().to_string()])?;
-        let total = answer.as_f64().ok_or_else(|| format!("{operation}: the answer is no number"))?;
-        Ok(total / f64::from(times) / 1e3)
+        Ok(of_one(&answer, times)? / 1e3)
     }
 
     fn made(&self, name: &str) -> Result<PathBuf, String> {

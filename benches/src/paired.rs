@@ -2,10 +2,13 @@
 //! drifts in the machine falls on all of them, and so does what one leaves to the next, such as namespaces that the kernel clears
 //! away later.
 
+use std::time::Instant;
+
 use reports::bench::{BASES, Measured, Ratio, Side};
+use serde_json::Value;
 
 use crate::disturbance::Disturbance;
-use crate::stats::{Dice, effect, interval, median, outliers};
+use crate::stats::{Dice, effect, interval, outliers};
 
 /// Something that can be measured once; its name, and what a measurement returns.
 pub struct Contestant<'a> {
@@ -34,7 +37,49 @@ impl<'a> Contestant<'a> {
     where
         F: FnMut() -> Result<f64, String> + 'a,
     {
-        ["", " again", " once more"].map(|turn| Self::new(format!("{name}{turn}"), make())).into()
+        turns(name).map(|name| Self::new(name, make())).into()
+    }
+}
+
+/// Names of the base at each of its turns.
+pub fn turns(name: &str) -> [String; BASES] {
+    ["", " again", " once more"].map(|turn| format!("{name}{turn}"))
+}
+
+/// How long it takes, in microseconds.
+///
+/// # Errors
+/// Its own.
+pub fn timed(act: impl FnOnce() -> Result<(), String>) -> Result<f64, String> {
+    let start = Instant::now();
+    act()?;
+    Ok(start.elapsed().as_secs_f64() * 1e6)
+}
+
+/// A probe's answer of how long so many operations took, as nanoseconds of one.
+///
+/// # Errors
+/// It is no number.
+pub fn of_one(answer: &Value, times: u32) -> Result<f64, String> {
+    let total = answer.as_f64().ok_or_else(|| format!("the probe's answer is no number: {answer}"))?;
+    Ok(total / f64::from(times.max(1)))
+}
+
+/// What some samples say by themselves, with nothing that they are compared with.
+pub fn alone(name: &str, samples: &[f64]) -> Side {
+    let spread = interval(samples);
+    Side {
+        name: name.to_owned(),
+        note: String::new(),
+        median: spread.median,
+        low: spread.low,
+        high: spread.high,
+        least: samples.iter().copied().fold(f64::INFINITY, f64::min).min(f64::MAX),
+        rounds: samples.len(),
+        outliers: outliers(samples),
+        ratio: None,
+        effect: 0.0,
+        missing: String::new(),
     }
 }
 
@@ -89,20 +134,13 @@ pub fn compare(
         .iter()
         .enumerate()
         .map(|(number, side)| {
-            let spread = interval(&samples[number]);
             let compared = number > 0 && missing[number].is_empty() && side.note.is_empty();
             Side {
-                name: side.name.clone(),
                 note: side.note.clone(),
-                median: median(&samples[number]),
-                low: spread.low,
-                high: spread.high,
-                least: samples[number].iter().copied().fold(f64::INFINITY, f64::min).min(f64::MAX),
-                rounds: samples[number].len(),
-                outliers: outliers(&samples[number]),
                 ratio: compared.then(|| ratio(&samples, number)),
                 effect: effect(&samples[number], &samples[0]),
                 missing: missing[number].clone(),
+                ..alone(&side.name, &samples[number])
             }
         })
         .collect();

@@ -10,11 +10,11 @@ use harness::probes::Probe;
 use harness::run::Run;
 use harness::subject::Subject;
 use harness::trial::Trial;
-use reports::bench::BASES;
 use runtime::spec::Spec;
 use serde_json::Value;
 
 use crate::guest::{self, Guest};
+use crate::paired::{of_one, turns};
 
 /// A place with a probe in it.
 pub enum Place {
@@ -79,8 +79,7 @@ impl Side {
     pub fn measure(&mut self, operation: &str, times: u32) -> Result<f64, String> {
         let scratch = self.scratch.clone();
         let answer = self.ask(&["bench", operation, &times.to_string(), &scratch])?;
-        let total = answer.as_f64().ok_or_else(|| format!("{operation}: the answer is no number"))?;
-        Ok(total / f64::from(times.max(1)))
+        of_one(&answer, times)
     }
 }
 
@@ -107,7 +106,7 @@ pub fn all(run: &Run, chosen: &Chosen<'_>) -> Result<(Vec<Side>, Vec<String>), S
     let mut add = |name: &str, place: Place, scratch: String| {
         sides.push(Side { name: name.to_owned(), place, scratch, cpu: chosen.cpu.to_owned() });
     };
-    for (number, name) in ["host", "host again", "host once more"].iter().enumerate().take(BASES) {
+    for (number, name) in turns("host").iter().enumerate() {
         // The very file that containers have.
         let probe = Probe::start_file(run.id(), &run.probe()).map_err(Trouble::into_text)?;
         add(name, Place::Host(probe), run.dir().join(format!("host-{number}")).display().to_string());

@@ -1,13 +1,13 @@
 //! From the start of a container that does nothing to its end, with the same configuration for all, beside the bare floor.
 
 use std::ffi::OsString;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::run::Run;
 use reports::bench::Measured;
 
 use crate::floor::Starter;
-use crate::paired::{Contestant, compare};
+use crate::paired::{Contestant, compare, timed};
 use crate::runtimes::{Runtime, bundle};
 use crate::tiny;
 
@@ -27,12 +27,6 @@ pub fn starts(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<
         bundle(&dir, tiny::write_true)?;
     }
     let idle = if name == "start-cold" { IDLE } else { Duration::ZERO };
-    let timed = move |act: &dyn Fn() -> Result<(), String>| -> Result<f64, String> {
-        std::thread::sleep(idle);
-        let start = Instant::now();
-        act()?;
-        Ok(start.elapsed().as_secs_f64() * 1e6)
-    };
     let floor = |number: usize, groups: bool| {
         let tag = groups.then(|| format!("{}-floor", run.tag(number)));
         Starter::new(&dir.join("rootfs"), &run.dir().join(format!("floor-{number}")), tag.as_deref())
@@ -50,7 +44,10 @@ pub fn starts(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<
     for runtime in Runtime::all(run, sides) {
         let id = format!("{}-{}", run.tag(0), runtime.name);
         let words: Vec<OsString> = vec!["run".into(), "--bundle".into(), dir.clone().into(), id.into()];
-        contestants.push(Contestant::new(runtime.name.clone(), move || timed(&|| runtime.call(&words))));
+        contestants.push(Contestant::new(runtime.name.clone(), move || {
+            std::thread::sleep(idle);
+            timed(|| runtime.call(&words))
+        }));
     }
     compare(name, "us", rounds, &mut contestants)
 }

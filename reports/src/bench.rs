@@ -96,8 +96,12 @@ pub struct Ratio {
 impl Ratio {
     /// Whether it differs from 1 by more than the floor, with an interval that leaves 1 out.
     pub fn differs(&self, floor: f64) -> bool {
-        let outside = self.low > 1.0 || self.high < 1.0;
-        outside && (self.median - 1.0).abs() > floor
+        self.leaves_one_out() && (self.median - 1.0).abs() > floor
+    }
+
+    /// Whether 1, which is no difference, lies outside of its interval.
+    fn leaves_one_out(&self) -> bool {
+        self.low > 1.0 || self.high < 1.0
     }
 }
 
@@ -145,7 +149,7 @@ pub fn trial(bench: &Bench) -> (usize, usize, usize, usize) {
         .flat_map(|row| row.sides.iter().take(BASES).skip(1))
         .filter_map(|side| side.ratio)
         .collect();
-    let off = pairs.iter().filter(|ratio| ratio.low > 1.0 || ratio.high < 1.0).count();
+    let off = pairs.iter().filter(|ratio| ratio.leaves_one_out()).count();
     (thirds.len(), differ, off, pairs.len())
 }
 
@@ -191,8 +195,7 @@ pub fn table(bench: &Bench) -> String {
                     let bound = (ratio.high - 1.0).abs().max((ratio.low - 1.0).abs()).max(row.floor);
                     let _ = write!(text, "  no difference seen (below {:.1} %)", bound * 100.0);
                 }
-            }
-            if side.ratio.is_none() {
+            } else {
                 let _ = write!(text, "  [{:.1}, {:.1}]", side.low, side.high);
             }
             if !side.note.is_empty() {

@@ -14,8 +14,15 @@ use crate::record::{Run, SCHEMA_VERSION};
 /// # Errors
 /// The file cannot be written, by path.
 pub fn write(record: &impl Serialize, path: &Path) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(record).map_err(|error| error.to_string())? + "\n";
-    write_whole(path, &text)
+    write_whole(path, &text(record)?)
+}
+
+/// A record as it is written: indented, with a final newline.
+///
+/// # Errors
+/// It is nothing that JSON can hold.
+pub fn text(record: &impl Serialize) -> Result<String, String> {
+    Ok(serde_json::to_string_pretty(record).map_err(|error| error.to_string())? + "\n")
 }
 
 /// Writes a file as a whole: a reader never sees half of it.

@@ -17,16 +17,26 @@ pub(super) struct Diff {
 impl Diff {
     /// 0 if nothing got worse, 1 if something did.
     pub(super) fn run(&self) -> Result<u8, String> {
-        if let (Ok(json::Record::Bench(before)), Ok(json::Record::Bench(after))) =
-            (json::read_any(&self.before), json::read_any(&self.after))
-        {
-            return Ok(costs(&before, &after));
-        }
-        let (before, after) = (read(&self.before)?, read(&self.after)?);
+        let (before, after) = match (read(&self.before)?, read(&self.after)?) {
+            (Given::Run(before), Given::Run(after)) => (before, after),
+            (Given::Bench(before), Given::Bench(after)) => return Ok(costs(&before, &after)),
+            (Given::Bench(_), _) => return Err(alone(&self.before)),
+            (_, Given::Bench(_)) => return Err(alone(&self.after)),
+        };
         let changes = difference::difference(&before, &after);
         print!("{}", difference::text(&before, &after, &changes));
         Ok(u8::from(difference::is_worse(&changes)))
     }
+}
+
+/// What is compared.
+enum Given {
+    Run(Box<Run>),
+    Bench(Box<Bench>),
+}
+
+fn alone(path: &Path) -> String {
+    format!("{} is a benchmark: compare it with another benchmark", path.display())
 }
 
 /// What got slower beyond noise, between two benchmarks.
@@ -38,7 +48,7 @@ fn costs(before: &Bench, after: &Bench) -> u8 {
     u8::from(!slower.is_empty())
 }
 
-fn read(given: &Path) -> Result<Run, String> {
+fn read(given: &Path) -> Result<Given, String> {
     let text = given.to_string_lossy();
     let (path, wanted) = match text.rsplit_once(':') {
         Some((path, row)) if !given.exists() => (PathBuf::from(path), Some(row)),
@@ -47,9 +57,13 @@ fn read(given: &Path) -> Result<Run, String> {
     let no_run = |row: &reports::matrix::Row| {
         format!("{}: row {} has no run: {}", path.display(), row.name, row.failure)
     };
+    let found = |row: &reports::matrix::Row| {
+        row.run.clone().map(|run| Given::Run(Box::new(run))).ok_or_else(|| no_run(row))
+    };
     match json::read_any(&path)? {
-        json::Record::Run(run) => Ok(*run),
-        json::Record::Row(row) => row.run.clone().ok_or_else(|| no_run(&row)),
+        json::Record::Run(run) => Ok(Given::Run(run)),
+        json::Record::Bench(bench) => Ok(Given::Bench(bench)),
+        json::Record::Row(row) => found(&row),
         json::Record::Matrix(whole) => {
             let names: Vec<&str> = whole.rows.iter().map(|row| row.name.as_str()).collect();
             let wanted = wanted.ok_or_else(|| {
@@ -63,10 +77,7 @@ fn read(given: &Path) -> Result<Run, String> {
             let row = row.ok_or_else(|| {
                 format!("{} has no row '{wanted}'; it has {}", path.display(), names.join(", "))
             })?;
-            row.run.clone().ok_or_else(|| no_run(row))
-        }
-        json::Record::Bench(_) => {
-            Err(format!("{} is a benchmark: compare it with another benchmark", path.display()))
+            found(row)
         }
     }
 }

@@ -139,12 +139,10 @@ impl Report {
             Form::Markdown => markdown::markdown(&named),
             Form::Junit => junit::junit(&named)?,
             Form::Ktap => ktap::ktap(&named),
-            Form::Kcidb => {
-                serde_json::to_string_pretty(&kcidb::kcidb(&named)).map_err(|error| error.to_string())? + "\n"
-            }
+            Form::Kcidb => json::text(&kcidb::kcidb(&named))?,
             _ => {
                 let runs: Vec<&Run> = named.iter().map(|(_, run)| *run).collect();
-                serde_json::to_string_pretty(&runs).map_err(|error| error.to_string())? + "\n"
+                json::text(&runs)?
             }
         };
         write(self.output.as_deref(), &text)
@@ -161,8 +159,7 @@ impl Report {
             }
             (Form::Json, _) => {
                 let all: Vec<&Bench> = benches.iter().map(|(_, bench)| bench).collect();
-                let text = serde_json::to_string_pretty(&all).map_err(|error| error.to_string())? + "\n";
-                write(self.output.as_deref(), &text)?;
+                write(self.output.as_deref(), &json::text(&all)?)?;
             }
             _ => {
                 return Err(

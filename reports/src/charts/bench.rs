@@ -1,5 +1,9 @@
 //! Charts of a benchmark: what each side costs, how starts compare, what a quota does, how things grow.
 
+use std::ops::Range;
+
+use plotters::coord::ranged1d::ValueFormatter;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -9,6 +13,8 @@ use crate::bench::{BASES, Bench, Measured, Side, Throttled};
 /// Reddish purple, the fourth of the colours that the colour-blind tell apart.
 const PURPLE: RGBColor = RGBColor(204, 121, 167);
 const COLOURS: [RGBColor; 4] = [BLUE, ORANGE, GREEN, PURPLE];
+
+type Frame<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Room for names at the left of a chart, and for a row of it, in pixels.
 const NAMES: u32 = 170;
@@ -92,6 +98,36 @@ fn legend(area: &Area<'_>, names: &[&str]) -> Drawn {
     Ok(())
 }
 
+/// The frame of a chart with a named row for each thing, to be filled from above.
+fn sideways<'a>(
+    area: &Area<'a>,
+    top: u32,
+    across: Range<f64>,
+    rows: usize,
+    words: &str,
+    number: &dyn Fn(&f64) -> String,
+) -> Result<Frame<'a>, Box<dyn std::error::Error>> {
+    let mut chart = ChartBuilder::on(area)
+        .margin_top(top)
+        .margin_right(20)
+        .margin_left(NAMES)
+        .x_label_area_size(38)
+        .build_cartesian_2d(across, 0.0..at(rows))?;
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .light_line_style(INK.mix(0.04))
+        .bold_line_style(INK.mix(0.12))
+        .x_desc(words)
+        .x_label_formatter(number)
+        .axis_style(INK)
+        .label_style(ink())
+        .axis_desc_style(ink())
+        .draw()?;
+    Ok(chart)
+}
+
 fn overhead(area: &Area<'_>, rows: &[&Measured]) -> Drawn {
     /// What lies further out is drawn at the edge.
     const EDGES: (f64, f64) = (0.7, 1.6);
@@ -101,23 +137,9 @@ fn overhead(area: &Area<'_>, rows: &[&Measured]) -> Drawn {
     let (mut least, mut most) = (0.95_f64, 1.05_f64);
     ends.for_each(|ratio| (least, most) = (least.min(ratio.low), most.max(ratio.high)));
     let (least, most) = (least.max(EDGES.0) - 0.02, most.min(EDGES.1) + 0.02);
-    let mut chart = ChartBuilder::on(area)
-        .margin_top(28)
-        .margin_right(20)
-        .margin_left(NAMES)
-        .x_label_area_size(38)
-        .build_cartesian_2d(least..most, 0.0..at(rows.len()))?;
-    chart
-        .configure_mesh()
-        .disable_y_mesh()
-        .disable_y_axis()
-        .light_line_style(INK.mix(0.04))
-        .bold_line_style(INK.mix(0.12))
-        .x_desc("multiple of the host")
-        .axis_style(INK)
-        .label_style(ink())
-        .axis_desc_style(ink())
-        .draw()?;
+    let mut chart = sideways(area, 28, least..most, rows.len(), "multiple of the host", &|value| {
+        RangedCoordf64::format(value)
+    })?;
     for (number, row) in rows.iter().enumerate() {
         let base = at(rows.len() - 1 - number);
         let band = [((1.0 - row.floor).max(least), base + 0.05), ((1.0 + row.floor).min(most), base + 0.95)];
@@ -153,24 +175,8 @@ fn bars(row: &Measured) -> Vec<(String, &Side)> {
 
 fn spans(area: &Area<'_>, bars: &[(String, &Side)]) -> Drawn {
     let most = bars.iter().map(|(_, side)| side.high / 1e3).fold(0.0, f64::max) * 1.05;
-    let mut chart = ChartBuilder::on(area)
-        .margin_top(12)
-        .margin_right(20)
-        .margin_left(NAMES)
-        .x_label_area_size(38)
-        .build_cartesian_2d(0.0..most, 0.0..at(bars.len()))?;
-    chart
-        .configure_mesh()
-        .disable_y_mesh()
-        .disable_y_axis()
-        .light_line_style(INK.mix(0.04))
-        .bold_line_style(INK.mix(0.12))
-        .x_desc("milliseconds, median and interval of 95 %")
-        .x_label_formatter(&whole)
-        .axis_style(INK)
-        .label_style(ink())
-        .axis_desc_style(ink())
-        .draw()?;
+    let words = "milliseconds, median and interval of 95 %";
+    let mut chart = sideways(area, 12, 0.0..most, bars.len(), words, &whole)?;
     for (number, (name, side)) in bars.iter().enumerate() {
         let base = at(bars.len() - 1 - number);
         let colour = if name.contains("floor") { INK.mix(0.35) } else { BLUE.mix(1.0) };

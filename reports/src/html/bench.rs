@@ -1,8 +1,8 @@
 //! The page of a benchmark: charts first, then every figure.
 
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 
-use super::document;
+use super::{document, pictures};
 use crate::bench::{Bench, Measured, Side, trial};
 use crate::charts::bench_charts;
 
@@ -27,15 +27,7 @@ pub fn bench_page(bench: &Bench) -> String {
             }
         }
         main {
-            @let drawn = bench_charts(bench);
-            @if !drawn.is_empty() {
-                section #charts {
-                    h2 { "Charts" }
-                    @for chart in &drawn {
-                        figure id={ "chart-" (chart.name) } { (PreEscaped(&chart.svg)) figcaption { (chart.title) } }
-                    }
-                }
-            }
+            (pictures(&bench_charts(bench)))
             section.scroll {
                 h2 { "Figures" }
                 table.matrix {

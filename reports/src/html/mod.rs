@@ -11,7 +11,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 pub use bench::bench_page;
 pub use matrix::matrix_page;
 
-use crate::charts::{charts, samples};
+use crate::charts::{Chart, charts, samples};
 use crate::record::{Area, Outcome, Run, Verdict};
 use crate::terminal::summary;
 
@@ -51,18 +51,24 @@ pub fn page(run: &Run) -> String {
                     @for outcome in outcomes { (check(outcome)) }
                 }
             }
-            @let drawn = charts(run);
-            @if !drawn.is_empty() {
-                section #charts {
-                    h2 { "Charts" }
-                    @for chart in &drawn {
-                        figure id={ "chart-" (chart.name) } { (PreEscaped(&chart.svg)) figcaption { (chart.title) } }
-                    }
-                }
-            }
+            (pictures(&charts(run)))
         }
     };
     document(&title, &body)
+}
+
+/// Charts, if there are any.
+fn pictures(drawn: &[Chart]) -> Markup {
+    html! {
+        @if !drawn.is_empty() {
+            section #charts {
+                h2 { "Charts" }
+                @for chart in drawn {
+                    figure id={ "chart-" (chart.name) } { (PreEscaped(&chart.svg)) figcaption { (chart.title) } }
+                }
+            }
+        }
+    }
 }
 
 /// The frame of every page.
