@@ -131,6 +131,9 @@ impl<'a> Dock<'a> {
             "file".into(),
             "--storage-driver".into(),
             "overlay".into(),
+            // Networks are kept for the whole host otherwise, whatever the root.
+            "--network-config-dir".into(),
+            place("networks"),
         ]
     }
 
