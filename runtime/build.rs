@@ -4,7 +4,8 @@ use std::env::var;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    let is = |what: &str, wanted: &str| var(what).is_ok_and(|value| value.split(',').any(|one| one == wanted));
+    let is =
+        |what: &str, wanted: &str| var(what).is_ok_and(|value| value.split(',').any(|one| one == wanted));
     // The same condition as that of the module `entry` there.
     if is("CARGO_CFG_TARGET_ARCH", "x86_64")
         && is("CARGO_CFG_TARGET_OS", "linux")

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Remedy, Result};
 
 /// The eight kinds of namespace, by their names in the OCI runtime specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,6 +94,26 @@ pub fn id(pid: i32, kind: Kind) -> Result<u64> {
 /// The path does not exist or may not be opened.
 pub fn open(path: &Path) -> Result<File> {
     File::open(path).doing(|| format!("opening the namespace {}", path.display()))
+}
+
+/// What is being done when namespaces are made, for errors.
+pub(crate) fn making(kinds: CloneFlags) -> String {
+    format!("making the container's namespaces ({kinds:?})")
+}
+
+/// What may help when they cannot be made.
+pub(crate) const MAKING_NEEDS: &str =
+    "it needs root (CAP_SYS_ADMIN); /proc/sys/user/max_*_namespaces bounds their number";
+
+/// Makes namespaces for the calling thread itself, as far as it can be in them.
+///
+/// # Errors
+/// The kernel's, such as EPERM without the rights to make one, or ENOSPC at a limit of namespaces.
+pub fn make(kinds: CloneFlags) -> Result<()> {
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    nix::sched::unshare(kinds).doing(|| making(kinds)).or_advise(|| MAKING_NEEDS)
 }
 
 /// Moves the calling thread into a namespace.

@@ -129,6 +129,8 @@ impl Layout {
     /// # Errors
     /// The text is not that of a mountinfo file.
     pub fn from_mountinfo(text: &str, v2_controllers: impl Fn(&Path) -> String) -> Result<Self> {
+        // There may be thousands of others, and a line takes long to take apart.
+        let text: String = text.split_inclusive('\n').filter(|line| line.contains(" - cgroup")).collect();
         let MountInfos(mounts) = MountInfos::from_buf_read(text.as_bytes())
             .map_err(|error| Error::new(format!("mountinfo cannot be understood: {error}")))?;
         let mut layout = Layout::default();

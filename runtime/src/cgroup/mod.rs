@@ -6,12 +6,11 @@ mod detect;
 mod device_filter;
 mod files;
 mod stats;
+mod ticket;
 mod v1;
 mod v2;
 
-use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use detect::{Hierarchy, Layout, Mode, Version};
 pub use stats::Stats;
+pub use ticket::Ticket;
 
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::process::pidfd;
@@ -73,15 +73,6 @@ pub struct Group {
 /// The directories of a group, as they are kept in a container's state.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Directories(pub Vec<PathBuf>);
-
-/// Opened files through which a process moves itself into a group, without looking anything up again: it may
-/// by then no longer see the host's paths.
-#[derive(Debug, Default)]
-pub struct Ticket {
-    files: Vec<(PathBuf, File)>,
-    /// The v2 directory, if the process can be cloned right into it.
-    clone_into: Option<File>,
-}
 
 impl Group {
     /// The group at `path` on every hierarchy: below the root of each if `path` is absolute, else below the
@@ -158,6 +149,11 @@ impl Group {
         Directories(self.parts.iter().map(|part| part.dir.clone()).collect())
     }
 
+    /// Takes the parts of another one in.
+    pub(crate) fn extend(&mut self, other: &Group) {
+        self.parts.extend_from_slice(&other.parts);
+    }
+
     /// Its directory on each hierarchy.
     pub fn parts(&self) -> &[Part] {
         &self.parts
@@ -175,35 +171,13 @@ impl Group {
     /// A controller that is not there, or a value that the kernel refuses: named with file and field.
     pub fn apply(&self, resources: &Resources) -> Result<()> {
         self.refuse_missing_controllers(resources)?;
-        for part in &self.parts {
-            part.hierarchy.version.interface().apply(part, resources)?;
-        }
+        self.write_limits(resources)?;
         self.apply_device_filter(resources)
     }
 
-    /// Opens what a process needs to join a group with these limits.
-    ///
-    /// # Errors
-    /// A file cannot be opened for writing.
-    pub fn ticket(&self, resources: &Resources) -> Result<Ticket> {
-        // Before Linux 6.4 (commit 42a11bf5c543) a process that is cloned into a group keeps its maker's CPUs.
-        let sets_cpus = resources.cpu.as_ref().is_some_and(|cpu| cpu.cpus.is_some() || cpu.mems.is_some());
-        let mut ticket = Ticket::default();
-        for part in &self.parts {
-            let can_clone = !(sets_cpus && part.hierarchy.owns("cpuset"));
-            if part.hierarchy.version == Version::V2 && can_clone {
-                let dir = File::open(&part.dir).doing(|| format!("opening {}", part.dir.display()))?;
-                ticket.clone_into = Some(dir);
-            } else {
-                let path = part.dir.join(part.hierarchy.version.interface().join_file());
-                let file = File::options()
-                    .write(true)
-                    .open(&path)
-                    .doing(|| format!("opening {}", path.display()))?;
-                ticket.files.push((path, file));
-            }
-        }
-        Ok(ticket)
+    /// Writes the limits of those controllers that it has; [`Group::refuse_missing_controllers`] sees to the others.
+    pub(crate) fn write_limits(&self, resources: &Resources) -> Result<()> {
+        self.parts.iter().try_for_each(|part| part.hierarchy.version.interface().apply(part, resources))
     }
 
     /// Moves another process, with all its threads, into the group.
@@ -316,7 +290,7 @@ impl Group {
     }
 
     /// v2 has no devices controller: a BPF program decides there.
-    fn apply_device_filter(&self, resources: &Resources) -> Result<()> {
+    pub(crate) fn apply_device_filter(&self, resources: &Resources) -> Result<()> {
         if resources.devices.is_empty() || self.part("devices").is_some() {
             return Ok(());
         }
@@ -326,7 +300,8 @@ impl Group {
         }
     }
 
-    fn refuse_missing_controllers(&self, resources: &Resources) -> Result<()> {
+    /// Refuses limits that no hierarchy could keep.
+    pub(crate) fn refuse_missing_controllers(&self, resources: &Resources) -> Result<()> {
         let cpu = resources.cpu.as_ref();
         let cpuset = cpu.is_some_and(|cpu| cpu.cpus.is_some() || cpu.mems.is_some());
         let bandwidth = cpu.is_some_and(|cpu| {
@@ -358,32 +333,6 @@ impl Group {
             && !self.parts.iter().any(|part| part.hierarchy.version == Version::V2)
         {
             return Err(Error::new("config.json: linux.resources.unified: no cgroup2 hierarchy is mounted"));
-        }
-        Ok(())
-    }
-}
-
-impl Ticket {
-    /// Whether there is no group at all to join.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.clone_into.is_none()
-    }
-
-    /// The v2 group that the process must be cloned into (CLONE_INTO_CGROUP): so it never runs outside, and
-    /// nothing waits for a grace period.
-    pub fn cgroup(&self) -> Option<BorrowedFd<'_>> {
-        self.clone_into.as_ref().map(File::as_fd)
-    }
-
-    /// Moves the calling process into the groups that it was not cloned into. It must be single-threaded: on v1 `tasks` moves one thread, which spares
-    /// the wait for an RCU grace period that moving a whole process costs on an idle machine.
-    ///
-    /// # Errors
-    /// The kernel refuses, on the named file.
-    pub fn join(&self) -> Result<()> {
-        for (path, file) in &self.files {
-            let mut file = file;
-            file.write_all(b"0").doing(|| format!("joining {}", path.display()))?;
         }
         Ok(())
     }

@@ -37,11 +37,6 @@ pub(super) struct Making {
 }
 
 impl Making {
-    /// Name of the container.
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-
     /// Reads the bundle and makes the container.
     pub(super) fn make(
         &self,

@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::create::Making;
 use super::{Outcome, log::Log, terminal};
-use crate::container::Container;
 use crate::process::supervise::{Signals, watch};
 
 #[derive(Debug, Args)]
@@ -41,11 +40,9 @@ impl Run {
         };
         let watched = watch(&created.init.pidfd, &signals, master.as_ref());
         if !self.keep {
-            drop(created.container);
-            // Somebody else may have deleted it meanwhile.
-            match Container::hold(root, self.making.id()) {
-                Ok(container) => container.delete(true)?,
-                Err(_) => log.debug(|| "the container was deleted by another command".to_owned()),
+            match created.container.hold_again() {
+                Some(container) => container.delete(true)?,
+                None => log.debug(|| "the container was deleted by another command".to_owned()),
             }
         }
         Ok(u8::try_from(watched?).unwrap_or(u8::MAX))

@@ -58,6 +58,16 @@ struct Undo<'a> {
     armed: bool,
 }
 
+impl Undo<'_> {
+    /// Makes a planned group and writes its limits.
+    fn make_group(&mut self, planned: Group, resources: &Resources) -> Result<Group> {
+        let made = make_group(planned, resources)?;
+        self.group.extend(&made);
+        made.write_limits(resources)?;
+        Ok(made)
+    }
+}
+
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         if !self.armed {
@@ -104,6 +114,12 @@ impl Container {
             resources.devices.extend(devices::default_rules());
         }
         let planned = Group::plan(&layout, path)?;
+        // The first process needs some of its groups only later. They are made while it works, on another CPU.
+        let (first, late) = if meanwhile(&linux) {
+            planned.clone().split(&resources)
+        } else {
+            (planned.clone(), Group::default())
+        };
         let mut record = Record {
             id: options.id.into(),
             pid: 0,
@@ -117,11 +133,11 @@ impl Container {
         };
         // Written down before anything else is made: whoever finds only this can remove the rest.
         home.write(&record)?;
-        undo.group = make_group(planned, &resources)?;
-        if !undo.group.parts().is_empty() {
-            undo.group.apply(&resources)?;
-        }
-        let ticket = undo.group.ticket(&resources)?;
+        planned.refuse_missing_controllers(&resources)?;
+        let first = undo.make_group(first, &resources)?;
+        let ticket = first.ticket(&resources)?;
+        let mut shown = first;
+        shown.extend(&late);
         let gate = if options.start { Gate::Open } else { Gate::Listening(listen_for_start(&home)?) };
         let (ours, theirs) = Channel::pair()?;
         // Only hooks read it, and to name the owner takes a look into the users' database.
@@ -130,6 +146,7 @@ impl Container {
             None => String::new(),
         };
         let in_new_user_namespace = linux.makes(Kind::User);
+        let (flags, unshare) = prepare_namespaces(&linux, &joins)?;
         let init = Init {
             id: options.id,
             spec,
@@ -137,7 +154,9 @@ impl Container {
             bundle: &bundle.dir,
             rootfs: &bundle.rootfs,
             layout: &layout,
-            group: &undo.group,
+            group: &shown,
+            late: &late,
+            unshare,
             ticket: (!in_new_user_namespace).then_some(&ticket),
             joins: &joins,
             console: options.console,
@@ -147,13 +166,11 @@ impl Container {
             no_new_keyring: options.no_new_keyring,
             state: &state,
         };
-        let flags = prepare_namespaces(&linux, &joins)?;
         // SAFETY: documented as this function's condition.
         let child = match unsafe { clone3(flags, ticket.cgroup()) }
-            .doing(|| format!("making the container's namespaces ({flags:?})"))
-            .or_advise(
-                || "it needs root (CAP_SYS_ADMIN); /proc/sys/user/max_*_namespaces bounds their number",
-            )? {
+            .doing(|| namespace::making(flags))
+            .or_advise(|| namespace::MAKING_NEEDS)?
+        {
             Side::Child => {
                 home.release();
                 drop(ours);
@@ -162,8 +179,6 @@ impl Container {
             Side::Parent(child) => child,
         };
         drop((theirs, gate));
-        record.pid = child.pid;
-        record.pid_start = pidfd::start_time(child.pid).unwrap_or(0);
         let pid = child.pid;
         undo.init = Some(child);
         if in_new_user_namespace {
@@ -171,6 +186,14 @@ impl Container {
             map_ids(pid, &linux)?;
             ours.send(&Message::Go)?;
         }
+        let late = undo.make_group(late, &resources)?;
+        if !undo.group.parts().is_empty() {
+            undo.group.apply_device_filter(&resources)?;
+        }
+        // It may have failed already; its reason is read below.
+        let _ = ours.send_files(&late.ticket(&resources)?.files());
+        record.pid = pid;
+        record.pid_start = pidfd::start_time(pid).unwrap_or(0);
         home.write(&record)?;
         let live = LiveHooks { bundle, record: &record };
         converse(&ours, &live, options.start)?;
@@ -281,8 +304,15 @@ fn open_joined_namespaces(linux: &Linux) -> Result<Vec<(File, Kind)>> {
     Ok(joins)
 }
 
-/// Does what must be done before the clone, and returns the flags for it.
-fn prepare_namespaces(linux: &Linux, joins: &[(File, Kind)]) -> Result<CloneFlags> {
+/// Whether the first process can work while its groups are made: one of another user namespace could not join them by itself,
+/// and an ordinary user may have to do without.
+fn meanwhile(linux: &Linux) -> bool {
+    linux.namespace(Kind::User).is_none() && nix::unistd::geteuid().is_root()
+}
+
+/// Does what must be done before the clone, and returns the flags for it, and those of the namespaces that the first process makes
+/// itself. A network namespace takes longer than all the others together, and meanwhile there is other work to do.
+fn prepare_namespaces(linux: &Linux, joins: &[(File, Kind)]) -> Result<(CloneFlags, CloneFlags)> {
     // Both take in only those born after.
     for (file, kind) in joins.iter().filter(|(_, kind)| *kind == Kind::Pid) {
         namespace::join(file, *kind)?;
@@ -296,10 +326,13 @@ fn prepare_namespaces(linux: &Linux, joins: &[(File, Kind)]) -> Result<CloneFlag
                 .doing(|| format!("config.json: linux.timeOffsets: writing '{line}'"))?;
         }
     }
-    Ok(Kind::ALL
+    let all = Kind::ALL
         .into_iter()
         .filter(|kind| !matches!(kind, Kind::Time | Kind::Cgroup) && linux.makes(*kind))
-        .fold(CloneFlags::empty(), |all, kind| all | kind.flag()))
+        .fold(CloneFlags::empty(), |all, kind| all | kind.flag());
+    // Only a clone makes a PID namespace for the process itself, and a user namespace must own the others.
+    let at_once = if linux.makes(Kind::User) { all } else { all & CloneFlags::CLONE_NEWPID };
+    Ok((at_once, all - at_once))
 }
 
 /// The first process cannot join by itself once it is in a user namespace of its own.

@@ -50,6 +50,11 @@ impl Container {
         Self::open(Home::hold(root, id)?, id)
     }
 
+    /// The same, for one who has made it and let others at it since. `None` if one of them deleted it.
+    pub fn hold_again(self) -> Option<Self> {
+        self.home.hold_again().then_some(self)
+    }
+
     fn open(home: Home, id: &str) -> Result<Self> {
         let record = home.read()?.ok_or_else(|| {
             Error::new(format!("container '{id}' was never finished"))

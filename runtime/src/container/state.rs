@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,8 @@ pub struct State {
 #[derive(Debug)]
 pub(super) struct Home {
     dir: PathBuf,
+    /// Inode number of the directory, by which another one of the same name is told from it.
+    inode: u64,
     /// Held until dropped: no two commands change a container at once.
     lock: RefCell<Option<File>>,
 }
@@ -110,8 +113,9 @@ impl Home {
             }
             made => {
                 made.doing(|| format!("making {}", dir.display()))?;
-                let lock = Some(lock(&dir)?);
-                Ok(Self { dir, lock: RefCell::new(lock) })
+                let lock = lock(&dir)?;
+                let inode = lock.metadata().doing(|| format!("looking at {}", dir.display()))?.ino();
+                Ok(Self { dir, inode, lock: RefCell::new(Some(lock)) })
             }
         }
     }
@@ -120,11 +124,11 @@ impl Home {
     pub(super) fn find(root: &Path, id: &str) -> Result<Self> {
         check_id(id)?;
         let dir = root.join(id);
-        if !dir.is_dir() {
+        let Some(found) = fs::metadata(&dir).ok().filter(fs::Metadata::is_dir) else {
             return Err(Error::new(format!("container '{id}' does not exist"))
                 .remedy(format!("`plim-runtime --root {} list` shows those that do", root.display())));
-        }
-        Ok(Self { dir, lock: RefCell::new(None) })
+        };
+        Ok(Self { dir, inode: found.ino(), lock: RefCell::new(None) })
     }
 
     /// Finds a container to change it: other commands that would do so wait until this one is dropped.
@@ -138,6 +142,14 @@ impl Home {
     /// descriptor open, the lock is held.
     pub(super) fn release(&self) {
         drop(self.lock.take());
+    }
+
+    /// Holds it again after [`Home::release`]; says whether it is still there.
+    pub(super) fn hold_again(&self) -> bool {
+        let Ok(held) = lock(&self.dir) else { return false };
+        let same = held.metadata().is_ok_and(|found| found.ino() == self.inode && found.nlink() > 0);
+        self.lock.replace(Some(held));
+        same
     }
 
     /// Replaces the record as a whole, so that a reader sees the old or the new one.
@@ -173,6 +185,11 @@ impl Home {
     }
 
     pub(super) fn remove(&self) -> Result<()> {
+        // Nearly always there is the record alone, and to list a directory takes longer than to name what is in it.
+        let _ = fs::remove_file(self.dir.join(FILE));
+        if fs::remove_dir(&self.dir).is_ok() {
+            return Ok(());
+        }
         fs::remove_dir_all(&self.dir).doing(|| format!("removing {}", self.dir.display()))
     }
 }

@@ -1,14 +1,17 @@
 //! How a runtime and the process that it prepares speak: one packet, one message.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, send,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, SockFlag, SockType, recv, recvmsg,
+    send, sendmsg, socketpair,
 };
 
 use crate::error::{Doing, Error, Result};
+
+/// The packet that opened files come with.
+const FILES: &[u8; 1] = b"D";
 
 /// Longest error text that is carried.
 const LONGEST: usize = 4096;
@@ -90,6 +93,41 @@ impl Channel {
         }
     }
 
+    /// Sends opened files, which [`Channel::receive_files`] receives.
+    ///
+    /// # Errors
+    /// The other end is gone.
+    pub fn send_files(&self, files: &[BorrowedFd<'_>]) -> Result<()> {
+        let files: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&files)];
+        let rights = if files.is_empty() { &[][..] } else { &rights[..] };
+        let payload = [IoSlice::new(FILES)];
+        sendmsg::<()>(self.0.as_raw_fd(), &payload, rights, MsgFlags::MSG_NOSIGNAL, None)
+            .map(drop)
+            .doing(|| "sending files to the other side")
+    }
+
+    /// Waits for what [`Channel::send_files`] sent.
+    ///
+    /// # Errors
+    /// The other end was closed, or said something else.
+    pub fn receive_files(&self) -> Result<Vec<OwnedFd>> {
+        let mut packet = [0; FILES.len()];
+        let mut payload = [IoSliceMut::new(&mut packet)];
+        // SCM_MAX_FD of the kernel is larger than any number of hierarchies.
+        let mut space = nix::cmsg_space!([RawFd; 253]);
+        let message = loop {
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut payload, Some(&mut space), flags) {
+                Err(nix::errno::Errno::EINTR) => {}
+                received => break received.doing(|| "waiting for files from the other side")?,
+            }
+        };
+        let complete = message.bytes == FILES.len();
+        let files = descriptors(&message).doing(|| "reading the files from the other side")?;
+        if complete && packet == *FILES { Ok(files) } else { Err(gone("no files came")) }
+    }
+
     /// Waits for [`Message::Go`].
     ///
     /// # Errors
@@ -97,11 +135,13 @@ impl Channel {
     pub fn wait_go(&self) -> Result<()> {
         match self.receive()? {
             Some(Message::Go) => Ok(()),
-            other => {
-                Err(Error::new(format!("the runtime went away while the container was made ({other:?})")))
-            }
+            other => Err(gone(&format!("{other:?}"))),
         }
     }
+}
+
+fn gone(what: &str) -> Error {
+    Error::new(format!("the runtime went away while the container was made ({what})"))
 }
 
 /// Sends a descriptor with a line of text over a UNIX stream socket, as console sockets expect it.
@@ -123,15 +163,20 @@ pub fn receive_fd(socket: RawFd) -> io::Result<OwnedFd> {
     let mut payload = [IoSliceMut::new(&mut text)];
     let mut space = nix::cmsg_space!([RawFd; 1]);
     let message = recvmsg::<()>(socket, &mut payload, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let first = descriptors(&message)?.into_iter().next();
+    first.ok_or_else(|| io::Error::other("no descriptor came over the socket"))
+}
+
+/// The descriptors that came with a message.
+fn descriptors(message: &RecvMsg<'_, '_, ()>) -> nix::Result<Vec<OwnedFd>> {
+    let mut all = Vec::new();
     for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(fds) = control
-            && let Some(fd) = fds.first()
-        {
-            // SAFETY: the kernel just installed this descriptor for us, and nobody else owns it.
-            return Ok(unsafe { OwnedFd::from_raw_fd(*fd) });
+        if let ControlMessageOwned::ScmRights(fds) = control {
+            // SAFETY: the kernel just installed these descriptors for us, and nobody else owns them.
+            all.extend(fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
         }
     }
-    Err(io::Error::other("no descriptor came over the socket"))
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -157,6 +202,31 @@ mod tests {
         drop(one);
         assert_eq!(other.receive().unwrap(), Some(Message::Failed("no such file".into())));
         assert_eq!(other.receive().unwrap(), None);
+    }
+
+    #[test]
+    fn files_arrive_in_their_order_and_none_is_fine_too() {
+        use std::io::{Read, Write};
+        use std::os::fd::AsFd;
+        let (one, other) = Channel::pair().unwrap();
+        let pipes: Vec<_> = (0..3).map(|_| std::io::pipe().unwrap()).collect();
+        one.send_files(&pipes.iter().map(|(_, writer)| writer.as_fd()).collect::<Vec<_>>()).unwrap();
+        let files = other.receive_files().unwrap();
+        for (number, file) in files.into_iter().enumerate() {
+            std::fs::File::from(file).write_all(&[u8::try_from(number).unwrap()]).unwrap();
+        }
+        for (number, (mut reader, writer)) in pipes.into_iter().enumerate() {
+            drop(writer);
+            let mut came = Vec::new();
+            reader.read_to_end(&mut came).unwrap();
+            assert_eq!(came, [u8::try_from(number).unwrap()]);
+        }
+        one.send_files(&[]).unwrap();
+        assert_eq!(other.receive_files().unwrap().len(), 0);
+        one.send(&Message::Go).unwrap();
+        assert!(other.receive_files().is_err(), "a message is no file");
+        drop(one);
+        assert!(other.receive_files().is_err(), "nothing comes any more");
     }
 
     #[test]

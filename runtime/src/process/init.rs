@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
@@ -52,6 +53,10 @@ pub struct Init<'a> {
     pub group: &'a Group,
     /// How to join them, unless the runtime moves it in.
     pub ticket: Option<&'a Ticket>,
+    /// Those of its groups that the runtime makes meanwhile, to be joined once they are there.
+    pub late: &'a Group,
+    /// Namespaces that it makes itself while the runtime makes these groups.
+    pub unshare: CloneFlags,
     /// Namespaces to join, in order.
     pub joins: &'a [(File, Kind)],
     /// Where the terminal's master goes.
@@ -123,10 +128,7 @@ impl Init<'_> {
         for (namespace, kind) in self.joins {
             namespace::join(namespace, *kind)?;
         }
-        if linux.makes(Kind::Cgroup) {
-            // Now, not at the clone: the root of a cgroup namespace is where its maker stands.
-            nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).doing(|| "making a cgroup namespace")?;
-        }
+        namespace::make(self.unshare)?;
         setsid().doing(|| "starting a session")?;
         if !self.no_new_keyring {
             join_session_keyring(self.id)?;
@@ -143,10 +145,21 @@ impl Init<'_> {
         if linux.makes(Kind::Mount) {
             self.build_root(channel)
         } else {
+            self.join_groups(channel)?;
             self.run_create_hooks(channel)?;
             switch::change_root(self.rootfs)?;
             self.open_terminal(Path::new("/dev/ptmx"))
         }
+    }
+
+    /// Waits until the runtime has made the remaining groups, and joins them.
+    fn join_groups(&self, channel: &Channel) -> Result<()> {
+        self.late.ticket_of(channel.receive_files()?)?.join()?;
+        if self.spec.linux().makes(Kind::Cgroup) {
+            // Now, not at the clone: the root of a cgroup namespace is where its maker stands.
+            nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).doing(|| "making a cgroup namespace")?;
+        }
+        Ok(())
     }
 
     fn name(&self) -> Result<()> {
@@ -171,9 +184,17 @@ impl Init<'_> {
             layout: self.layout,
             own_cgroup_namespace: linux.namespace(Kind::Cgroup).is_some(),
         };
-        for (number, mount) in self.spec.mounts.iter().enumerate() {
-            mounts::make(&root, number, mount, &around)?;
-        }
+        let make = |range: Range<usize>| {
+            range
+                .into_iter()
+                .try_for_each(|number| mounts::make(&root, number, &self.spec.mounts[number], &around))
+        };
+        // A mount of a cgroup file system shows the groups that its maker is in.
+        let (all, shows) = (self.spec.mounts.len(), |mount| mounts::is_cgroup(mount));
+        let before = self.spec.mounts.iter().position(shows).unwrap_or(all);
+        make(0..before)?;
+        self.join_groups(channel)?;
+        make(before..all)?;
         // Modes of nodes and directories are those asked for, whatever the caller's mask.
         let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
         let made = devices::make(&root, &self.spec.mounts, &linux.devices);

@@ -33,18 +33,21 @@ pub fn read_only(paths: &[impl AsRef<Path>]) -> Result<()> {
 /// # Errors
 /// The kernel refuses one.
 pub fn mask(paths: &[impl AsRef<Path>]) -> Result<()> {
+    let mut empty: Option<&Path> = None;
     for path in paths.iter().map(AsRef::as_ref) {
         match mount(Some("/dev/null"), path, None::<&str>, MsFlags::MS_BIND, None::<&str>) {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(Errno::ENOTDIR) => {
-                mount(
-                    Some("tmpfs"),
-                    path,
-                    Some("tmpfs"),
-                    MsFlags::MS_RDONLY,
-                    Some("nr_blocks=1,nr_inodes=1"),
-                )
-                .doing(|| format!("covering {}", path.display()))?;
+                // All are covered by one empty file system. A bind mount takes its flags over.
+                let covered = match empty {
+                    Some(empty) => mount(Some(empty), path, None::<&str>, MsFlags::MS_BIND, None::<&str>),
+                    None => {
+                        let least = Some("nr_blocks=1,nr_inodes=1");
+                        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::MS_RDONLY, least)
+                    }
+                };
+                covered.doing(|| format!("covering {}", path.display()))?;
+                empty.get_or_insert(path);
             }
             Err(error) => return Err(error).doing(|| format!("covering {}", path.display())),
         }

@@ -37,7 +37,7 @@ pub fn make(root: &Root, number: usize, wanted: &Mount, around: &Surroundings<'_
     let kind = wanted.kind.as_deref().unwrap_or("none");
     let made = if options.bind.is_some() || kind == "bind" {
         bind(root, wanted, &options, around.bundle)
-    } else if matches!(kind, "cgroup" | "cgroup2") {
+    } else if is_cgroup(wanted) {
         cgroupfs::make(root, &wanted.destination, &options, around)
     } else {
         fresh(root, wanted, kind, &options)
@@ -45,6 +45,11 @@ pub fn make(root: &Root, number: usize, wanted: &Mount, around: &Surroundings<'_
     made.map_err(|error| {
         Error::new(format!("config.json: mounts[{number}] ({}): {error}", wanted.destination.display()))
     })
+}
+
+/// Whether a mount shows control groups.
+pub fn is_cgroup(wanted: &Mount) -> bool {
+    matches!(wanted.kind.as_deref(), Some("cgroup" | "cgroup2"))
 }
 
 fn bind(root: &Root, wanted: &Mount, options: &Options, bundle: &Path) -> Result<()> {
