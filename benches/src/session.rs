@@ -14,6 +14,7 @@ use crate::namespaces::{NAMESPACES, namespaces};
 use crate::network::{NETWORK, network};
 use crate::overlays::{OVERLAYS, overlays};
 use crate::paired::{Contestant, compare};
+use crate::runtimes::States;
 use crate::sides::{self, Side};
 use crate::starts::{STARTS, starts};
 use crate::throttle;
@@ -53,6 +54,7 @@ pub fn measure(plan: &Plan<'_>, names: &[&str]) -> Result<Bench, String> {
     let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let start = Instant::now();
     let run = Run::begin().map_err(Trouble::into_text)?;
+    let _states = States::mount(&run)?;
     let mut bench = Bench {
         schema_version: reports::record::SCHEMA_VERSION,
         plimsoll: env!("CARGO_PKG_VERSION").to_owned(),

@@ -7,6 +7,7 @@ mod delete;
 mod exec;
 mod features;
 mod kill;
+mod late;
 mod list;
 mod log;
 mod ps;
@@ -20,6 +21,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use late::Late;
 
 use crate::container::default_root;
 use crate::error::Error;
@@ -62,33 +65,33 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a container; the application waits for `start`
-    Create(create::Create),
+    Create(Late<create::Create>),
     /// Start the application of a created container
-    Start(simple::Id),
+    Start(Late<simple::Id>),
     /// Make a container and start its application
-    Run(run::Run),
+    Run(Late<run::Run>),
     /// Start a further process in a running container
-    Exec(exec::Exec),
+    Exec(Late<exec::Exec>),
     /// Print a container's state as JSON
-    State(simple::Id),
+    State(Late<simple::Id>),
     /// Send a signal to a container's first process
-    Kill(kill::Kill),
+    Kill(Late<kill::Kill>),
     /// Remove a container
-    Delete(delete::Delete),
+    Delete(Late<delete::Delete>),
     /// List the containers
-    List(list::List),
+    List(Late<list::List>),
     /// Freeze all processes of a container
-    Pause(simple::Id),
+    Pause(Late<simple::Id>),
     /// Let frozen processes go on
-    Resume(simple::Id),
+    Resume(Late<simple::Id>),
     /// List the processes of a container
-    Ps(ps::Ps),
+    Ps(Late<ps::Ps>),
     /// Change the limits of a container
-    Update(update::Update),
+    Update(Late<update::Update>),
     /// Print what this runtime can do, as JSON
     Features,
     /// Write a config.json to start from
-    Spec(spec::SpecFile),
+    Spec(Late<spec::SpecFile>),
 }
 
 /// Runs the command with the program's own arguments.
@@ -124,20 +127,20 @@ fn dispatch(arguments: Arguments, log: &log::Log) -> Result<u8, (Error, u8)> {
         crate::process::protect::own_file().map_err(|error| (error, failure))?;
     }
     let outcome = match command {
-        Command::Create(command) => command.run(&root, log),
-        Command::Start(id) => simple::start(&root, &id),
-        Command::Run(command) => command.run(&root, log),
-        Command::Exec(command) => command.run(&root, log),
-        Command::State(id) => simple::state(&root, &id),
-        Command::Kill(command) => command.run(&root),
-        Command::Delete(command) => command.run(&root),
-        Command::List(command) => command.run(&root),
-        Command::Pause(id) => simple::pause(&root, &id),
-        Command::Resume(id) => simple::resume(&root, &id),
-        Command::Ps(command) => command.run(&root),
-        Command::Update(command) => command.run(&root),
+        Command::Create(Late(command)) => command.run(&root, log),
+        Command::Start(Late(id)) => simple::start(&root, &id),
+        Command::Run(Late(command)) => command.run(&root, log),
+        Command::Exec(Late(command)) => command.run(&root, log),
+        Command::State(Late(id)) => simple::state(&root, &id),
+        Command::Kill(Late(command)) => command.run(&root),
+        Command::Delete(Late(command)) => command.run(&root),
+        Command::List(Late(command)) => command.run(&root),
+        Command::Pause(Late(id)) => simple::pause(&root, &id),
+        Command::Resume(Late(id)) => simple::resume(&root, &id),
+        Command::Ps(Late(command)) => command.run(&root),
+        Command::Update(Late(command)) => command.run(&root),
         Command::Features => features::print(),
-        Command::Spec(command) => command.run(),
+        Command::Spec(Late(command)) => command.run(),
     };
     outcome.map_err(|error| (error, failure))
 }
