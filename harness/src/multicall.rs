@@ -32,7 +32,7 @@ pub fn dispatch() -> Option<ExitCode> {
         LAB => Some(crate::lab::main()),
         GUEST => Some(crate::matrix::guest::main()),
         SETTLE => Some(crate::matrix::guest::settle()),
-        CORE => Some(runtime::cli::main()),
+        CORE => Some(runtime::cli::main().into()),
         ENGINE => Some(runtime::plim::main()),
         SHELL => Some(crate::probe::main()),
         _ => None,

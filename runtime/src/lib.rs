@@ -11,6 +11,7 @@ pub mod container;
 pub mod engine;
 pub mod error;
 pub mod image;
+mod kernel_file;
 pub mod layer;
 mod lock;
 pub mod namespace;

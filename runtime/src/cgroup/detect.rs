@@ -9,6 +9,7 @@ use procfs::FromBufRead;
 use procfs::process::{MountInfo, MountInfos};
 
 use crate::error::{Doing, Error, Result};
+use crate::kernel_file;
 
 /// Names that a v1 hierarchy's mount options may carry beside controllers are told apart by this list.
 const V1_CONTROLLERS: [&str; 15] = [
@@ -116,10 +117,9 @@ impl Layout {
     /// # Errors
     /// /proc is not mounted.
     pub fn detect() -> Result<Self> {
-        let text =
-            std::fs::read_to_string("/proc/self/mountinfo").doing(|| "reading /proc/self/mountinfo")?;
+        let text = kernel_file::read("/proc/self/mountinfo").doing(|| "reading /proc/self/mountinfo")?;
         Self::from_mountinfo(&text, |mount_point| {
-            std::fs::read_to_string(mount_point.join("cgroup.controllers")).unwrap_or_default()
+            kernel_file::read(mount_point.join("cgroup.controllers")).unwrap_or_default()
         })
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Doing, Result};
+use crate::kernel_file;
 
 /// Writes one value, in one write(2): the kernel reads a control file's value from a single call.
 pub(super) fn write(dir: &Path, file: &str, value: &str) -> Result<()> {
@@ -23,7 +24,7 @@ pub(super) fn write(dir: &Path, file: &str, value: &str) -> Result<()> {
 
 /// Reads a file without its final newline; `None` if it is not there.
 pub(super) fn read(dir: &Path, file: &str) -> Option<String> {
-    fs::read_to_string(dir.join(file)).ok().map(|text| text.trim_end().to_owned())
+    kernel_file::read(dir.join(file)).ok().map(|text| text.trim_end().to_owned())
 }
 
 /// Reads a single number.

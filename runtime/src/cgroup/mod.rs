@@ -22,6 +22,7 @@ pub use stats::Stats;
 pub use ticket::Ticket;
 
 use crate::error::{Doing, Error, Remedy, Result};
+use crate::kernel_file;
 use crate::process::pidfd;
 use crate::spec::Resources;
 
@@ -85,7 +86,7 @@ impl Group {
             return Err(Error::new("no cgroup hierarchy is mounted")
                 .remedy("mount -t cgroup2 none /sys/fs/cgroup, or the v1 controllers below it"));
         }
-        let own = std::fs::read_to_string("/proc/self/cgroup").doing(|| "reading /proc/self/cgroup")?;
+        let own = kernel_file::read("/proc/self/cgroup").doing(|| "reading /proc/self/cgroup")?;
         let mut group = Group::default();
         for hierarchy in &layout.hierarchies {
             let dir = home(layout, hierarchy, &own, path)?;
@@ -114,7 +115,7 @@ impl Group {
     /// The process is gone.
     pub fn of_process(layout: &Layout, pid: i32) -> Result<Self> {
         let path = format!("/proc/{pid}/cgroup");
-        let text = std::fs::read_to_string(&path).doing(|| format!("reading {path}"))?;
+        let text = kernel_file::read(&path).doing(|| format!("reading {path}"))?;
         let parts = layout
             .hierarchies
             .iter()

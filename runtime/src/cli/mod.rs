@@ -18,7 +18,6 @@ mod terminal;
 mod update;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -94,15 +93,15 @@ enum Command {
     Spec(Late<spec::SpecFile>),
 }
 
-/// Runs the command with the program's own arguments.
-pub fn main() -> ExitCode {
+/// Runs the command with the program's own arguments; returns the exit status.
+pub fn main() -> u8 {
     let arguments = Arguments::parse();
     let log = log::Log::new(arguments.log.clone(), arguments.log_format, arguments.debug);
     match dispatch(arguments, &log) {
-        Ok(status) => ExitCode::from(status),
+        Ok(status) => status,
         Err((error, status)) => {
             log.error(&error.to_string());
-            ExitCode::from(status)
+            status
         }
     }
 }

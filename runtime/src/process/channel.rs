@@ -209,7 +209,7 @@ mod tests {
         use std::io::{Read, Write};
         use std::os::fd::AsFd;
         let (one, other) = Channel::pair().unwrap();
-        let pipes: Vec<_> = (0..3).map(|_| std::io::pipe().unwrap()).collect();
+        let pipes: Vec<_> = (0..3).map(|_| io::pipe().unwrap()).collect();
         one.send_files(&pipes.iter().map(|(_, writer)| writer.as_fd()).collect::<Vec<_>>()).unwrap();
         let files = other.receive_files().unwrap();
         for (number, file) in files.into_iter().enumerate() {

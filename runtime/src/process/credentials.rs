@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::str::FromStr;
 
 use caps::{CapSet, Capability};
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -90,14 +91,16 @@ pub fn assume(process: &Process, capabilities: &CapabilitySets) -> Result<()> {
     capabilities.drop_bounding()?;
     rustix::thread::set_keep_capabilities(true).doing(|| "keeping capabilities over the change of user")?;
     let user = &process.user;
-    let may_set_groups =
-        std::fs::read_to_string("/proc/self/setgroups").map_or(true, |text| text.trim() != "deny");
-    if may_set_groups {
-        let groups: Vec<Gid> = user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
-        setgroups(&groups).doing(|| "process.user.additionalGids: setting the groups")?;
-    } else if !user.additional_gids.is_empty() {
-        return Err(Error::new("process.user.additionalGids: setgroups is denied in this user namespace")
+    let groups: Vec<Gid> = user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    match setgroups(&groups) {
+        Err(Errno::EPERM) if groups_are_denied() && groups.is_empty() => {}
+        Err(Errno::EPERM) if groups_are_denied() => {
+            return Err(Error::new(
+                "process.user.additionalGids: setgroups is denied in this user namespace",
+            )
             .remedy("drop the field, or have the ids mapped by a privileged process"));
+        }
+        set => set.doing(|| "process.user.additionalGids: setting the groups")?,
     }
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     setresgid(gid, gid, gid)
@@ -115,6 +118,11 @@ pub fn assume(process: &Process, capabilities: &CapabilitySets) -> Result<()> {
     capabilities.apply()?;
     umask(Mode::from_bits_truncate(user.umask.unwrap_or(0o022)));
     Ok(())
+}
+
+/// Whether the user namespace was made by somebody who may not change groups. Source: user_namespaces(7).
+fn groups_are_denied() -> bool {
+    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
 }
 
 /// Sets the resource limits.

@@ -66,7 +66,7 @@ pub fn reap(child: impl AsFd) -> Result<i32> {
 /// When a process started, in clock ticks since boot: with its PID this names it for ever. `None` if it is
 /// gone or a zombie.
 pub fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = crate::kernel_file::read(format!("/proc/{pid}/stat")).ok()?;
     // The command name may hold anything, so fields are counted after its last parenthesis.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;

@@ -9,6 +9,40 @@
 //! never been there.
 
 use std::arch::global_asm;
+use std::fs::File;
+use std::os::fd::{AsRawFd, IntoRawFd};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+/// Where the C library goes on: instead of Rust's own preparations, of which one reads the whole of /proc/self/maps to tell an overflow
+/// of the stack by words. These two are needed.
+// SAFETY: the C library calls the one function of this name, with these arguments, and expects this value.
+#[unsafe(no_mangle)]
+extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int {
+    if keep_standard_streams().is_err() {
+        return 1;
+    }
+    // SAFETY: no handler function is installed.
+    let ignored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+    if ignored.is_err() { 1 } else { runtime::cli::main().into() }
+}
+
+/// A caller may have closed them, and what is opened next must not be taken for one of them.
+fn keep_standard_streams() -> std::io::Result<()> {
+    let highest = 2;
+    // SAFETY: F_GETFD looks at a descriptor and changes nothing.
+    let is_open = |fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
+    if (0..=highest).all(is_open) {
+        return Ok(());
+    }
+    loop {
+        let file = File::options().read(true).write(true).open("/dev/null")?;
+        if file.as_raw_fd() > highest {
+            return Ok(());
+        }
+        let _ = file.into_raw_fd();
+    }
+}
 
 global_asm!(
     ".pushsection .text.plim_entry, \"ax\", @progbits",

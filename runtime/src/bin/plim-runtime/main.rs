@@ -1,10 +1,11 @@
 //! An OCI runtime, as runc is.
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux", target_feature = "crt-static"))]
+#![cfg_attr(early, no_main)]
+
+#[cfg(early)]
 mod entry;
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    runtime::cli::main()
+#[cfg(not(early))]
+fn main() -> std::process::ExitCode {
+    runtime::cli::main().into()
 }
