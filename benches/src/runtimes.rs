@@ -108,8 +108,7 @@ impl States {
         let dir = Self::dir(run);
         fs::create_dir_all(&dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
         let own = || {
-            unshare(CloneFlags::CLONE_NEWNS)?;
-            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;
+            own_mounts()?;
             mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), Some("mode=700"))
         };
         Ok(Self(own().is_ok().then_some(dir)))
@@ -124,9 +123,14 @@ impl Drop for States {
     }
 }
 
-fn hide_unified() -> std::io::Result<()> {
+/// From here on the caller's mounts are its own.
+fn own_mounts() -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)
+}
+
+fn hide_unified() -> std::io::Result<()> {
+    own_mounts()?;
     Ok(umount2(UNIFIED, MntFlags::MNT_DETACH)?)
 }
 

@@ -124,7 +124,7 @@ fn children(dir: &Path) -> Vec<std::path::PathBuf> {
 /// Whether every process left is a zombie or dead already.
 fn all_dying(dir: &Path) -> bool {
     processes_below(dir).into_iter().all(|pid| {
-        fs::read_to_string(format!("/proc/{pid}/stat"))
+        kernel_file::read(format!("/proc/{pid}/stat"))
             .ok()
             .and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with(['Z', 'X'])))
             .unwrap_or(true)

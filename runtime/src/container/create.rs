@@ -114,12 +114,6 @@ impl Container {
             resources.devices.extend(devices::default_rules());
         }
         let planned = Group::plan(&layout, path)?;
-        // The first process needs some of its groups only later. They are made while it works, on another CPU.
-        let (first, late) = if meanwhile(&linux) {
-            planned.clone().split(&resources)
-        } else {
-            (planned.clone(), Group::default())
-        };
         let mut record = Record {
             id: options.id.into(),
             pid: 0,
@@ -134,6 +128,9 @@ impl Container {
         // Written down before anything else is made: whoever finds only this can remove the rest.
         home.write(&record)?;
         planned.refuse_missing_controllers(&resources)?;
+        // The first process needs some of its groups only later. They are made while it works, on another CPU.
+        let (first, late) =
+            if meanwhile(&linux) { planned.split(&resources) } else { (planned, Group::default()) };
         let first = undo.make_group(first, &resources)?;
         let ticket = first.ticket(&resources)?;
         let mut shown = first;

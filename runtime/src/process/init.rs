@@ -184,17 +184,15 @@ impl Init<'_> {
             layout: self.layout,
             own_cgroup_namespace: linux.namespace(Kind::Cgroup).is_some(),
         };
-        let make = |range: Range<usize>| {
-            range
-                .into_iter()
-                .try_for_each(|number| mounts::make(&root, number, &self.spec.mounts[number], &around))
+        let all = &self.spec.mounts;
+        let make = |mut numbers: Range<usize>| {
+            numbers.try_for_each(|number| mounts::make(&root, number, &all[number], &around))
         };
         // A mount of a cgroup file system shows the groups that its maker is in.
-        let (all, shows) = (self.spec.mounts.len(), |mount| mounts::is_cgroup(mount));
-        let before = self.spec.mounts.iter().position(shows).unwrap_or(all);
+        let before = all.iter().position(mounts::is_cgroup).unwrap_or(all.len());
         make(0..before)?;
         self.join_groups(channel)?;
-        make(before..all)?;
+        make(before..all.len())?;
         // Modes of nodes and directories are those asked for, whatever the caller's mask.
         let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
         let made = devices::make(&root, &self.spec.mounts, &linux.devices);
