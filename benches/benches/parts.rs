@@ -5,7 +5,7 @@ use std::hint::black_box;
 use benches::fill_upper;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use runtime::cgroup::Layout;
-use runtime::spec::{Seccomp, SeccompRule, example};
+use runtime::oci::{Seccomp, SeccompRule, example};
 
 /// Reading the mount table and finding each controller's hierarchy: part of every start.
 fn detect(c: &mut Criterion) {
@@ -16,7 +16,7 @@ fn detect(c: &mut Criterion) {
 fn configuration(c: &mut Criterion) {
     let text = serde_json_text();
     c.bench_function("config.json read", |b| {
-        b.iter(|| black_box(serde_json::from_str::<runtime::spec::Spec>(&text).unwrap()));
+        b.iter(|| black_box(serde_json::from_str::<runtime::oci::Spec>(&text).unwrap()));
     });
 }
 
@@ -43,10 +43,10 @@ fn layers(c: &mut Criterion) {
         fill_upper(upper.path(), files).unwrap();
         group.throughput(Throughput::Elements(files as u64));
         group.bench_with_input(BenchmarkId::new("diff", files), &upper, |b, upper| {
-            b.iter(|| black_box(runtime::layer::diff(upper.path()).unwrap()));
+            b.iter(|| black_box(engine::layer::diff(upper.path()).unwrap()));
         });
         group.bench_with_input(BenchmarkId::new("archive", files), &upper, |b, upper| {
-            b.iter(|| runtime::layer::write(upper.path(), std::io::sink()).unwrap());
+            b.iter(|| engine::layer::write(upper.path(), std::io::sink()).unwrap());
         });
     }
     group.finish();

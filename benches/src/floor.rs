@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use engine::overlay::Stack;
 use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 use runtime::cgroup::{Group, Layout, Version};
-use runtime::overlay::Stack;
 use runtime::process::clone::{Side, clone3};
 use runtime::process::pidfd;
 use runtime::rootfs::switch;

@@ -40,7 +40,7 @@ mod tests {
     fn the_upper_has_so_many_files() {
         let upper = tempfile::tempdir().unwrap();
         super::fill_upper(upper.path(), 250).unwrap();
-        let changes = runtime::layer::diff(upper.path()).unwrap();
+        let changes = engine::layer::diff(upper.path()).unwrap();
         assert_eq!(changes.len(), 250 + 3);
     }
 }

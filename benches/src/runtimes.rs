@@ -11,7 +11,7 @@ use harness::subject::Subject;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use runtime::cgroup::Mode;
-use runtime::spec::Spec;
+use runtime::oci::Spec;
 
 /// A runtime with a directory of states of its own.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ pub fn bundle(dir: &Path, write: fn(&Path) -> std::io::Result<()>) -> Result<(),
             fs::create_dir_all(rootfs.join(below))?;
         }
         write(&rootfs.join("program"))?;
-        let mut spec: Spec = runtime::spec::example();
+        let mut spec: Spec = runtime::oci::example();
         // Older runtimes refuse what is newer than they are.
         OLDEST.clone_into(&mut spec.oci_version);
         if let Some(process) = spec.process.as_mut() {

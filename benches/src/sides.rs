@@ -10,7 +10,7 @@ use harness::probes::Probe;
 use harness::run::Run;
 use harness::subject::Subject;
 use harness::trial::Trial;
-use runtime::spec::Spec;
+use runtime::oci::Spec;
 use serde_json::Value;
 
 use crate::guest::{self, Guest};
@@ -154,5 +154,5 @@ fn start(run: &Run, name: &str, number: usize) -> Result<Container, String> {
 
 fn filtered(spec: &mut Spec) {
     let linux = spec.linux.get_or_insert_default();
-    linux.seccomp = Some(runtime::engine::default_seccomp(&[]));
+    linux.seccomp = Some(engine::containers::default_seccomp(&[]));
 }

@@ -7,7 +7,7 @@ use harness::probes::Probe;
 use harness::run::Run;
 use reports::bench::Throttled;
 use runtime::cgroup::Group;
-use runtime::spec::{Cpu, Resources};
+use runtime::oci::{Cpu, Resources};
 
 /// CPU time of an item, in microseconds: short against every quota, long against the clock.
 const ITEM_US: u64 = 100;

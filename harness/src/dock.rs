@@ -224,7 +224,7 @@ impl<'a> Dock<'a> {
         std::fs::write(dir.join("etc/group"), "root:x:0:\nsailor:x:1000:\ncrew:x:2000:sailor\n")?;
         std::fs::write(dir.join("etc/of-image"), "of the image")?;
         let archive = self.path("image.tar");
-        runtime::layer::write_tree(&dir, std::io::BufWriter::new(std::fs::File::create(&archive)?))?;
+        engine::layer::write_tree(&dir, std::io::BufWriter::new(std::fs::File::create(&archive)?))?;
         self.plim(&["import", "--change", "CMD [\"/probe\", \"true\"]", &self.text("image.tar"), BASE])?;
         std::fs::remove_file(&archive)?;
         Ok(())
@@ -378,8 +378,8 @@ pub struct Layer {
 impl Layer {
     fn read(file: &Path) -> Result<Self, Trouble> {
         let bytes = std::fs::read(file)?;
-        let digest = runtime::image::Digest::of(&bytes).hex().to_owned();
-        let plain = runtime::image::decompress(bytes.as_slice())?;
+        let digest = engine::image::Digest::of(&bytes).hex().to_owned();
+        let plain = engine::image::decompress(bytes.as_slice())?;
         let mut paths = Vec::new();
         for entry in tar::Archive::new(plain).entries()? {
             let path = entry?.path_bytes().escape_ascii().to_string();

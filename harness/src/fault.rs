@@ -2,7 +2,7 @@
 //! nothing.
 
 use runtime::namespace::Kind;
-use runtime::spec::{Mount, Spec};
+use runtime::oci::{Mount, Spec};
 
 use crate::check::Trouble;
 use crate::dock::Dock;
@@ -154,7 +154,7 @@ pub const fn scene(name: &'static str) -> Fault {
     Fault { name, how: How::Scene }
 }
 
-pub(crate) fn resources(spec: &mut Spec) -> &mut runtime::spec::Resources {
+pub(crate) fn resources(spec: &mut Spec) -> &mut runtime::oci::Resources {
     spec.linux.get_or_insert_default().resources.get_or_insert_default()
 }
 

@@ -33,7 +33,7 @@ pub fn dispatch() -> Option<ExitCode> {
         GUEST => Some(crate::matrix::guest::main()),
         SETTLE => Some(crate::matrix::guest::settle()),
         CORE => Some(runtime::cli::main().into()),
-        ENGINE => Some(runtime::plim::main()),
+        ENGINE => Some(plim::main()),
         SHELL => Some(crate::probe::main()),
         _ => None,
     }

@@ -125,6 +125,28 @@ pub fn join(namespace: impl AsFd, kind: Kind) -> Result<()> {
     nix::sched::setns(namespace, kind.flag()).doing(|| format!("joining the {} namespace", kind.file()))
 }
 
+/// Brings up the loopback device of the caller's network namespace. A new namespace has one, but it is down.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn loopback_up() -> Result<()> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    let doing = || "bringing the loopback device up";
+    let socket =
+        socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).doing(doing)?;
+    // SAFETY: all zeroes is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = libc::c_char::from_ne_bytes([*from]);
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).expect("a low bit");
+    // SAFETY: SIOCSIFFLAGS reads an ifreq through the pointer.
+    let result = unsafe {
+        libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&socket), libc::SIOCSIFFLAGS, &raw const request)
+    };
+    nix::errno::Errno::result(result).map(drop).doing(doing)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

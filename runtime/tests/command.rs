@@ -20,7 +20,7 @@ impl Bundle {
         let rootfs = dir.path().join("rootfs");
         fs::create_dir_all(&rootfs).unwrap();
         fs::copy(RUNTIME, rootfs.join("app")).unwrap();
-        let mut config = serde_json::to_value(runtime::spec::example()).unwrap();
+        let mut config = serde_json::to_value(runtime::oci::example()).unwrap();
         config["process"]["terminal"] = json!(false);
         config["process"]["args"] = json!(["/app", "--version"]);
         config["root"]["readonly"] = json!(false);

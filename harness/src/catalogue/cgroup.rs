@@ -4,7 +4,7 @@ use std::path::Path;
 
 use reports::Scope;
 use runtime::cgroup::{Group, Layout, Version};
-use runtime::spec::Resources;
+use runtime::oci::Resources;
 
 use crate::audit;
 use crate::check::{Body, Check, Checked, Trouble};

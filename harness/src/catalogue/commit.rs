@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use engine::layer::{What, diff};
 use reports::Scope;
-use runtime::layer::{What, diff};
-use runtime::spec::{Mount, Root};
+use runtime::oci::{Mount, Root};
 
 use crate::check::{Body, Check, Checked, Trouble};
 use crate::fault;

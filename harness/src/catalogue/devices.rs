@@ -1,6 +1,6 @@
 //! Which devices a container may open.
 
-use runtime::spec::DeviceRule;
+use runtime::oci::DeviceRule;
 use serde_json::Value;
 
 use crate::check::{Check, Checked};

@@ -496,6 +496,6 @@ fn bomb(file: &Path) -> Result<(), Trouble> {
     plain.extend_from_slice(header.as_bytes());
     plain.resize(16 << 20, 0);
     let mut packed = Vec::new();
-    runtime::image::Compression::Gzip.compress(plain.as_slice(), &mut packed)?;
+    engine::image::Compression::Gzip.compress(plain.as_slice(), &mut packed)?;
     Ok(std::fs::File::create(file)?.write_all(&packed)?)
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use runtime::spec::{Capabilities, Root};
+use runtime::oci::{Capabilities, Root};
 use serde_json::{Value, json};
 
 use crate::check::{Check, Checked, Trouble};
@@ -208,7 +208,7 @@ fn symlink_race(trial: &mut Trial) -> Checked {
 }
 
 /// Capabilities that engines give by default: none over the kernel.
-fn engine_defaults(spec: &mut runtime::spec::Spec) {
+fn engine_defaults(spec: &mut runtime::oci::Spec) {
     let names: Vec<String> =
         ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "MKNOD", "NET_RAW", "SETGID", "SETUID"]
             .iter()

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use nix::mount::{MsFlags, mount};
 use reports::Scope;
 use runtime::namespace::{Kind, id};
-use runtime::spec::{Seccomp, SeccompRule};
+use runtime::oci::{Seccomp, SeccompRule};
 use serde_json::Value;
 
 use crate::check::{Body, Check, Checked, Trouble};

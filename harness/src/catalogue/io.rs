@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use runtime::spec::{BlockIo, ThrottleDevice};
+use runtime::oci::{BlockIo, ThrottleDevice};
 
 use crate::check::{Check, Checked, Trouble};
 use crate::fault::{self, Fault, resources, scene};

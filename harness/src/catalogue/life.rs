@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use runtime::spec::{Hook, Hooks};
+use runtime::oci::{Hook, Hooks};
 use serde_json::{Value, json};
 
 use crate::audit;
@@ -195,8 +195,7 @@ fn terminal(trial: &mut Trial) -> Checked {
         .with(|spec| {
             if let Some(process) = spec.process.as_mut() {
                 process.terminal = !pipe;
-                process.console_size =
-                    (!pipe).then_some(runtime::spec::ConsoleSize { height: 33, width: 77 });
+                process.console_size = (!pipe).then_some(runtime::oci::ConsoleSize { height: 33, width: 77 });
                 process.args = vec!["/probe".into(), "terminal".into()];
             }
         })

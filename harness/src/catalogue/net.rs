@@ -84,7 +84,7 @@ fn class_id(scene: &mut Scene) -> Checked {
     {
         let port = probe.ask(&["listen"])?.as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
         let seen =
-            runtime::network::class_id_of_listener(port).map_err(|error| Trouble::Skip(error.to_string()))?;
+            engine::network::class_id_of_listener(port).map_err(|error| Trouble::Skip(error.to_string()))?;
         let seen = seen.map_or(Value::Null, Value::from);
         scene.seen.expect_json(&format!("class id of a socket {name}"), &seen, &Value::from(expected));
     }

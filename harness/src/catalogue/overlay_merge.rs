@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use runtime::overlay::{Stack, is_whiteout, unmount};
+use engine::overlay::{Stack, is_whiteout, unmount};
 
 use super::overlay::{Layers, names};
 use crate::check::{Check, Checked, Trouble};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use runtime::spec::{Rlimit, Root, User};
+use runtime::oci::{Rlimit, Root, User};
 use serde_json::{Value, json};
 
 use crate::check::{Check, Checked};

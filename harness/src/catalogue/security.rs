@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use runtime::spec::{Capabilities, Root, Seccomp, SeccompArg, SeccompRule, User};
+use runtime::oci::{Capabilities, Root, Seccomp, SeccompArg, SeccompRule, User};
 use serde_json::{Value, json};
 
 use crate::check::{Check, Checked};
@@ -194,7 +194,7 @@ fn profile() -> Seccomp {
 
 fn seccomp(trial: &mut Trial) -> Checked {
     let filtered =
-        |spec: &mut runtime::spec::Spec| spec.linux.get_or_insert_default().seccomp = Some(profile());
+        |spec: &mut runtime::oci::Spec| spec.linux.get_or_insert_default().seccomp = Some(profile());
     let mut container = trial.container().capabilities(&["NET_RAW"]).with(filtered).start()?;
     for (what, words, expected) in [
         ("a call with the action errno", ["try", "mkdir", "/tmp/new"].as_slice(), libc::EXDEV),

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use runtime::spec::{Mount, Spec};
+use runtime::oci::{Mount, Spec};
 use serde_json::Value;
 
 use crate::check::{Check, Checked, Trouble};
@@ -185,7 +185,7 @@ fn replaces_inode(trial: &mut Trial) -> Checked {
     let lower = trial.image()?;
     fs::write(lower.join("data-file"), "own")?;
     let before = fs::metadata(lower.join("data-file"))?;
-    let root = runtime::spec::Root { path: lower.clone(), readonly: false };
+    let root = runtime::oci::Root { path: lower.clone(), readonly: false };
     let mut container = trial
         .container()
         .bind(&file, "/data-file", &["bind", "rprivate"])
@@ -243,7 +243,7 @@ fn symlink_target(trial: &mut Trial) -> Checked {
     let join = trial.has(PLAIN_JOIN);
     let link = if join { lower.join("inner") } else { outside.clone() };
     std::os::unix::fs::symlink(&link, lower.join("data"))?;
-    let root = runtime::spec::Root { path: lower.clone(), readonly: false };
+    let root = runtime::oci::Root { path: lower.clone(), readonly: false };
     let wanted =
         trial.container().bind(&volume, "/data", &["rbind", "rprivate"]).with(|spec| spec.root = Some(root));
     let refused = match wanted.start() {
@@ -346,7 +346,7 @@ fn before_pivot(trial: &mut Trial) -> Checked {
     fs::create_dir_all(&inside)?;
     fs::write(inside.join("of-image"), "")?;
     fs::set_permissions(&inside, fs::Permissions::from_mode(0o755))?;
-    let root = runtime::spec::Root { path: lower, readonly: false };
+    let root = runtime::oci::Root { path: lower, readonly: false };
     let mut container =
         trial.container().volume(&volume, "/data").with(|spec| spec.root = Some(root)).start()?;
     let seen = container.ask(&["list", "/data"])?;

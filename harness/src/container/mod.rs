@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use runtime::cgroup::{Group, Layout};
+use runtime::oci::Spec;
 use runtime::process::pidfd;
-use runtime::spec::Spec;
 use serde_json::Value;
 
 use crate::check::Trouble;

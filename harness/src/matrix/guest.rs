@@ -12,7 +12,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, chroot};
 
 use runtime::cgroup::{Group, Layout as Hierarchies};
-use runtime::spec::{Cpu, Memory, Pids, Resources};
+use runtime::oci::{Cpu, Memory, Pids, Resources};
 
 use super::initramfs::{ERRAND, Errand, FILES};
 use super::list::Layout;
@@ -78,7 +78,7 @@ fn errand() -> Result<u8, String> {
     settle_code();
     bring_up_processors()?;
     // Kernels without an initial network set-up leave it down.
-    let _ = runtime::network::loopback_up();
+    let _ = runtime::namespace::loopback_up();
     if errand.probe { serve() } else { run(&errand) }
 }
 
@@ -239,7 +239,7 @@ fn settle_code() {
         },
         Resources { pids: Some(Pids { limit: 64 }), ..Resources::default() },
         Resources {
-            devices: runtime::spec::example().linux().resources.clone().unwrap_or_default().devices,
+            devices: runtime::oci::example().linux().resources.clone().unwrap_or_default().devices,
             ..Resources::default()
         },
     ];

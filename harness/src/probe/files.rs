@@ -3,8 +3,8 @@
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use engine::overlay::Stack;
 use nix::mount::{MsFlags, mount};
-use runtime::overlay::Stack;
 use serde_json::{Value, json};
 
 use super::{Answer, told};

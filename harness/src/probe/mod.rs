@@ -124,7 +124,7 @@ fn verb(words: &[String]) -> Answer {
         ["pin", cpu] => cpu::pin(cpu),
         ["env", name] => Ok(std::env::var(name).map_or(Value::Null, Value::from)),
         ["arguments", words @ ..] => Ok(json!(words)),
-        ["loopback-up"] => told("loopback", runtime::network::loopback_up()).map(|()| Value::Null),
+        ["loopback-up"] => told("loopback", runtime::namespace::loopback_up()).map(|()| Value::Null),
         ["describe", path] => tree::describe(path),
         ["make-specimens", path] => tree::make_specimens(path),
         ["serve-http", port, text] => net::serve_http(port, text),

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use runtime::network;
+use engine::network;
 use serde_json::{Value, json};
 
 use super::{Answer, told};

@@ -53,7 +53,7 @@ fn entry(
 ) -> Result<Value, String> {
     let shown = full.display().to_string();
     let content = if of.is_file() {
-        let mut hashing = runtime::image::Hashing::new(std::io::sink());
+        let mut hashing = engine::image::Hashing::new(std::io::sink());
         let mut file = told(&shown, std::fs::File::open(full))?;
         told(&shown, std::io::copy(&mut file, &mut hashing))?;
         Some(hashing.finish().1.hex().to_owned())

@@ -5,7 +5,7 @@ mod wanted;
 use std::path::PathBuf;
 
 use runtime::cgroup::Layout;
-use runtime::spec::{Capabilities, Root, example};
+use runtime::oci::{Capabilities, Root, example};
 use serde_json::Value;
 
 use crate::check::Trouble;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use runtime::cgroup::Layout;
 use runtime::namespace::Kind;
-use runtime::spec::{Cpu, Device, DeviceRule, IdMapping, Memory, Mount, Namespace, Pids, Resources, Spec};
+use runtime::oci::{Cpu, Device, DeviceRule, IdMapping, Memory, Mount, Namespace, Pids, Resources, Spec};
 
 use super::Trial;
 use crate::check::Trouble;

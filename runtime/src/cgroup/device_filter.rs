@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use crate::error::{Doing, Remedy, Result};
-use crate::spec::DeviceRule;
+use crate::oci::DeviceRule;
 
 /// One instruction of the BPF machine (`struct bpf_insn`).
 #[repr(C)]

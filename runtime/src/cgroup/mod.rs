@@ -23,8 +23,8 @@ pub use ticket::Ticket;
 
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::kernel_file;
+use crate::oci::Resources;
 use crate::process::pidfd;
-use crate::spec::Resources;
 
 /// How long to wait for killed processes to be gone before giving up.
 const DYING: Duration = Duration::from_secs(10);

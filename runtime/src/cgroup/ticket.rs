@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::{Group, Part, Version};
 use crate::error::{Doing, Error, Result};
-use crate::spec::Resources;
+use crate::oci::Resources;
 
 /// Opened files through which a process moves itself into a group, without looking anything up again: it may
 /// by then no longer see the host's paths.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::files::{keyed, number, read, value, write};
 use super::{Hierarchy, Interface, Part, Stats};
 use crate::error::{Doing, Error, Remedy, Result};
-use crate::spec::{BlockIo, Cpu, DeviceRule, Memory, Resources};
+use crate::oci::{BlockIo, Cpu, DeviceRule, Memory, Resources};
 
 pub(super) struct V1;
 

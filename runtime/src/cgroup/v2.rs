@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::files::{keyed, number, read, value, wait_event, write};
 use super::{Hierarchy, Interface, Part, Stats};
 use crate::error::{Error, Remedy, Result};
-use crate::spec::{BlockIo, Cpu, Memory, Resources};
+use crate::oci::{BlockIo, Cpu, Memory, Resources};
 
 pub(super) struct V2;
 

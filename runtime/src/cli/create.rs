@@ -8,7 +8,7 @@ use clap::Args;
 use super::{Outcome, log::Log, terminal, write_pid_file};
 use crate::container::{Container, Created, Options};
 use crate::error::Error;
-use crate::spec;
+use crate::oci;
 
 /// Options of every command that makes a container.
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ impl Making {
         own_console: Option<OwnedFd>,
         start: bool,
     ) -> Result<Created, Error> {
-        let bundle = spec::load(&self.bundle)?;
+        let bundle = oci::load(&self.bundle)?;
         bundle.warnings.iter().for_each(|warning| log.warning(warning));
         terminal::close_other_fds(self.preserve_fds)?;
         let console = match (&self.console_socket, own_console) {

@@ -7,8 +7,8 @@ use clap::Args;
 use super::{Outcome, log::Log, terminal, write_pid_file};
 use crate::container::{self, Container};
 use crate::error::{Doing, Error, Result};
+use crate::oci::{Capabilities, Process};
 use crate::process::supervise::{Signals, watch};
-use crate::spec::{Capabilities, Process};
 
 #[derive(Debug, Args)]
 pub(super) struct Exec {

@@ -14,7 +14,7 @@ pub(super) fn print() -> Outcome {
     capabilities.sort_unstable();
     print_json(&json!({
         "ociVersionMin": "1.0.0",
-        "ociVersionMax": crate::spec::VERSION,
+        "ociVersionMax": crate::oci::VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": [
             "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "loud", "mand",

@@ -108,7 +108,7 @@ pub fn main() -> u8 {
 
 fn dispatch(arguments: Arguments, log: &log::Log) -> Result<u8, (Error, u8)> {
     if arguments.version {
-        println!("plim-runtime version {}\nspec: {}", env!("CARGO_PKG_VERSION"), crate::spec::VERSION);
+        println!("plim-runtime version {}\nspec: {}", env!("CARGO_PKG_VERSION"), crate::oci::VERSION);
         return Ok(0);
     }
     if arguments.systemd_cgroup {

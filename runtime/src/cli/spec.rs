@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Outcome;
 use crate::error::{Doing, Error, Remedy};
-use crate::spec::example;
+use crate::oci::example;
 
 #[derive(Debug, Args)]
 pub(super) struct SpecFile {

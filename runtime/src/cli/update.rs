@@ -7,7 +7,7 @@ use clap::Args;
 use super::Outcome;
 use crate::container::Container;
 use crate::error::{Doing, Error, Result};
-use crate::spec::{BlockIo, Cpu, Memory, Pids, Resources};
+use crate::oci::{BlockIo, Cpu, Memory, Pids, Resources};
 
 #[derive(Debug, Args)]
 pub(super) struct Update {

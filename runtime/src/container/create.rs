@@ -14,13 +14,13 @@ use super::{Container, DYING, to_json, with_short_path};
 use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
+use crate::oci::{Bundle, IdMapping, Linux, Process, Resources};
 use crate::process::channel::{Channel, Message};
 use crate::process::clone::{Child, Side, clone3};
 use crate::process::credentials::{self, CapabilitySets};
 use crate::process::seccomp::Filter;
 use crate::process::{Gate, Init, hooks, pidfd};
 use crate::rootfs::devices;
-use crate::spec::{Bundle, IdMapping, Linux, Process, Resources};
 
 /// How a container is to be made, beside its bundle.
 #[derive(Debug)]

@@ -4,11 +4,11 @@ use std::os::fd::OwnedFd;
 
 use super::{Container, Status};
 use crate::error::{Error, Result};
+use crate::oci::{Process, check_process};
 use crate::process::Join;
 use crate::process::clone::Child;
 use crate::process::credentials::{self, CapabilitySets};
 use crate::process::seccomp::Filter;
-use crate::spec::{Process, check_process};
 
 /// What to start, and how.
 #[derive(Debug)]

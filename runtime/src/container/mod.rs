@@ -17,9 +17,9 @@ pub use state::{State, Status};
 
 use crate::cgroup::{Group, Layout, Stats};
 use crate::error::{Doing, Error, Result};
+use crate::oci::{Resources, Spec};
 use crate::process::channel::{Channel, Message};
 use crate::process::{hooks, pidfd};
-use crate::spec::{Resources, Spec};
 use state::{Home, Record};
 
 /// How long a killed container may take to be gone.

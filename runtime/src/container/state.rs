@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Directories;
 use crate::error::{Doing, Error, Remedy, Result};
+use crate::oci::Spec;
 use crate::process::pidfd;
-use crate::spec::Spec;
 
 const FILE: &str = "state.json";
 const SOCKET: &str = "start.sock";
@@ -203,7 +203,7 @@ impl Record {
     pub(super) fn show(&self, status: Status) -> State {
         let owner = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(self.owner));
         State {
-            oci_version: crate::spec::VERSION.into(),
+            oci_version: crate::oci::VERSION.into(),
             id: self.id.clone(),
             pid: if status == Status::Stopped { 0 } else { self.pid },
             status,

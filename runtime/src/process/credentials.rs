@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use crate::error::{Doing, Error, Remedy, Result};
-use crate::spec::{Capabilities, Process, Rlimit};
+use crate::oci::{Capabilities, Process, Rlimit};
 
 /// Capability sets by number instead of name, so that a wrong name is found before anything is made.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use crate::error::{Doing, Error, Result};
 ///
 /// # Errors
 /// No descriptors are left.
-pub(crate) fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
+pub fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
         .doing(|| "making a socket pair")
 }
@@ -20,7 +20,7 @@ pub(crate) fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
 ///
 /// # Errors
 /// The other end was closed before it was sent.
-pub(crate) fn receive_console(socket: &OwnedFd) -> Result<OwnedFd> {
+pub fn receive_console(socket: &OwnedFd) -> Result<OwnedFd> {
     receive_fd(socket.as_raw_fd()).doing(|| "receiving the container's terminal")
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn receive_console(socket: &OwnedFd) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// One that is to be kept is not open.
-pub(crate) fn close_others(preserve: u32) -> Result<()> {
+pub fn close_others(preserve: u32) -> Result<()> {
     // Descriptors passed by socket activation are counted apart.
     let passed: u32 = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
     let first = 3 + preserve + passed;

@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access, chdir, execve};
 use super::credentials::{self, CapabilitySets};
 use super::seccomp::Filter;
 use crate::error::{Doing, Error, Remedy, Result};
-use crate::spec::Process;
+use crate::oci::Process;
 
 /// What was read and checked before anything was made.
 #[derive(Debug)]

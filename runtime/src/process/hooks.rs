@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::pidfd;
 use crate::error::{Doing, Error, Result};
-use crate::spec::Hook;
+use crate::oci::Hook;
 
 /// Runs hooks one after the other, each with the container's state on its standard input.
 ///

@@ -19,11 +19,10 @@ use super::terminal::Terminal;
 use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
-use crate::network;
+use crate::oci::{Hooks, Process, Spec};
 use crate::rootfs::mounts::{self, Surroundings};
 use crate::rootfs::resolve::{Root, by_descriptor};
 use crate::rootfs::{devices, hide, switch};
-use crate::spec::{Hooks, Process, Spec};
 
 /// When the application may start.
 #[derive(Debug)]
@@ -135,7 +134,7 @@ impl Init<'_> {
         }
         self.name()?;
         if linux.makes(Kind::Network) {
-            network::loopback_up()?;
+            namespace::loopback_up()?;
         }
         if let Some(score) = self.process.oom_score_adj {
             std::fs::write("/proc/self/oom_score_adj", score.to_string())

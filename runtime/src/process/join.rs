@@ -18,7 +18,7 @@ use super::terminal::Terminal;
 use crate::cgroup::Ticket;
 use crate::error::{Doing, Error, Result};
 use crate::namespace::{self, Kind};
-use crate::spec::Process;
+use crate::oci::Process;
 
 /// A process to be started inside a container.
 #[derive(Debug)]

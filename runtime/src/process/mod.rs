@@ -3,7 +3,7 @@
 pub mod channel;
 pub mod clone;
 pub mod credentials;
-pub(crate) mod descriptors;
+pub mod descriptors;
 mod finish;
 pub mod hooks;
 mod init;

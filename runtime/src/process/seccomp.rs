@@ -9,7 +9,7 @@ use std::str::FromStr;
 use nix::errno::Errno;
 
 use crate::error::{Doing, Error, Remedy, Result};
-use crate::spec::{Seccomp, SeccompArg};
+use crate::oci::{Seccomp, SeccompArg};
 
 // From linux/bpf_common.h.
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
@@ -234,7 +234,7 @@ fn ret(value: u32) -> libc::sock_filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::SeccompRule;
+    use crate::oci::SeccompRule;
     use proptest::prelude::*;
 
     const DENY: u32 = libc::SECCOMP_RET_ERRNO | 1;

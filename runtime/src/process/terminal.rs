@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::channel::send_fd;
 use crate::error::{Doing, Remedy, Result};
-use crate::spec::ConsoleSize;
+use crate::oci::ConsoleSize;
 
 /// Both ends of a pseudoterminal.
 #[derive(Debug)]

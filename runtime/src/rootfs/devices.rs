@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::resolve::{Root, by_descriptor};
 use crate::error::{Doing, Error, Result};
-use crate::spec::{Device, DeviceRule, Mount};
+use crate::oci::{Device, DeviceRule, Mount};
 
 /// The nodes that every container has.
 pub fn defaults() -> Vec<Device> {

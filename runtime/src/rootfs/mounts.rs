@@ -13,7 +13,7 @@ use super::options::{Options, Recursive};
 use super::resolve::{Root, by_descriptor};
 use crate::cgroup::{Group, Layout};
 use crate::error::{Doing, Error, Remedy, Result};
-use crate::spec::Mount;
+use crate::oci::Mount;
 
 /// What mounting needs to know beside the mount itself.
 #[derive(Debug)]

@@ -42,7 +42,7 @@ pub fn prepare(rootfs: &Path, wanted: Option<&str>) -> Result<()> {
 ///
 /// # Errors
 /// The mounts cannot be read, or the kernel refuses.
-pub(crate) fn make_parent_private(rootfs: &Path) -> Result<()> {
+pub fn make_parent_private(rootfs: &Path) -> Result<()> {
     let text = crate::kernel_file::read("/proc/self/mountinfo").doing(|| "reading /proc/self/mountinfo")?;
     let parent = text
         .lines()

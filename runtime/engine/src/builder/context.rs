@@ -1,0 +1,147 @@
+//! The files that a build may copy: a directory, seen from inside, without what `.dockerignore` leaves out.
+
+use std::path::{Path, PathBuf};
+
+use super::patterns::{Ignore, is_pattern, matches};
+use runtime::error::{Doing, Error, Result};
+use runtime::rootfs::resolve::Root;
+
+/// A build's context.
+#[derive(Debug)]
+pub struct Context {
+    dir: PathBuf,
+    ignore: Ignore,
+}
+
+impl Context {
+    /// A directory of this machine. `dockerfile` may have an ignore file of its own beside it.
+    ///
+    /// # Errors
+    /// It is no directory, or its ignore file cannot be read.
+    pub fn open(dir: &Path, dockerfile: Option<&Path>) -> Result<Self> {
+        let dir = dir.canonicalize().doing(|| format!("opening the context {}", dir.display()))?;
+        if !dir.is_dir() {
+            return Err(Error::new(format!("the context {} is no directory", dir.display())));
+        }
+        let own = dockerfile.map(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            path.with_file_name(format!("{name}.dockerignore"))
+        });
+        let file = own.filter(|path| path.exists()).unwrap_or_else(|| dir.join(".dockerignore"));
+        let ignore = match std::fs::read_to_string(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ignore::default(),
+            text => Ignore::parse(&text.doing(|| format!("reading {}", file.display()))?),
+        };
+        Ok(Self { dir, ignore })
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn ignore(&self) -> &Ignore {
+        &self.ignore
+    }
+}
+
+/// A tree from which files are copied: the context, or an image.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) root: Root,
+    pub(super) ignore: Ignore,
+    /// What it is called in errors.
+    pub(super) shown: String,
+}
+
+impl Tree {
+    /// The paths that a source means, relative to the root and without detours.
+    pub(super) fn find(&self, source: &str) -> Result<Vec<PathBuf>> {
+        let mut clean: Vec<&str> = Vec::new();
+        for part in source.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    if clean.pop().is_none() {
+                        return Err(Error::new(format!("'{source}' lies outside of {}", self.shown)).remedy(
+                            "only what is in it can be copied: choose a directory further up as context",
+                        ));
+                    }
+                }
+                part => clean.push(part),
+            }
+        }
+        let path = clean.join("/");
+        if !is_pattern(&path) {
+            let found = PathBuf::from(&path);
+            let is_there =
+                !self.ignore.leaves_out(&found) && self.root.find(&Path::new("/").join(&found)).is_ok();
+            if !is_there {
+                let left_out =
+                    self.ignore.leaves_out(&found) && self.root.find(&Path::new("/").join(&found)).is_ok();
+                let error = Error::new(format!("'{source}' is not in {}", self.shown));
+                return Err(if left_out { error.remedy(".dockerignore leaves it out") } else { error });
+            }
+            return Ok(vec![found]);
+        }
+        let mut found = Vec::new();
+        self.walk(Path::new(""), &clean, &path, &mut found)?;
+        if found.is_empty() {
+            return Err(Error::new(format!("'{source}' matches nothing in {}", self.shown)));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn walk(&self, below: &Path, parts: &[&str], pattern: &str, found: &mut Vec<PathBuf>) -> Result<()> {
+        let depth = below.components().count();
+        if depth >= parts.len() && !pattern.contains("**") {
+            return Ok(());
+        }
+        let opened = self.root.find(&Path::new("/").join(below))?;
+        let dir = runtime::rootfs::resolve::by_descriptor(&opened);
+        for entry in std::fs::read_dir(&dir).doing(|| format!("reading {}", below.display()))?.flatten() {
+            let path = below.join(entry.file_name());
+            if self.ignore.leaves_out(&path) {
+                continue;
+            }
+            if matches(pattern, &path.to_string_lossy()) {
+                found.push(path);
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.walk(&path, parts, pattern, found)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(dir: &Path) -> Tree {
+        let context = Context::open(dir, None).unwrap();
+        Tree { root: Root::open(dir).unwrap(), ignore: context.ignore().clone(), shown: "the context".into() }
+    }
+
+    #[test]
+    fn sources_are_found_inside_and_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = dir.path().join("context");
+        std::fs::create_dir_all(context.join("sub")).unwrap();
+        for file in ["a.txt", "b.txt", "c.md", "sub/d.txt"] {
+            std::fs::write(context.join(file), "").unwrap();
+        }
+        std::fs::write(dir.path().join("secret"), "").unwrap();
+        std::os::unix::fs::symlink("../secret", context.join("out")).unwrap();
+        std::fs::write(context.join(".dockerignore"), "b.txt\n").unwrap();
+        let tree = tree(&context);
+        assert_eq!(tree.find("*.txt").unwrap(), [PathBuf::from("a.txt")]);
+        assert_eq!(tree.find("./sub/../a.txt").unwrap(), [PathBuf::from("a.txt")]);
+        assert_eq!(tree.find("*/*.txt").unwrap(), [PathBuf::from("sub/d.txt")]);
+        assert!(tree.find("../secret").unwrap_err().to_string().contains("outside"));
+        assert!(tree.find("out").unwrap_err().to_string().contains("not in the context"));
+        assert!(tree.find("b.txt").unwrap_err().to_string().contains(".dockerignore"));
+        assert!(tree.find("*.zip").unwrap_err().to_string().contains("matches nothing"));
+    }
+}

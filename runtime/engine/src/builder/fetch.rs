@@ -1,0 +1,108 @@
+//! `ADD` of what is not in the context: an address, and archives that other programs unpack.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::image::decompress;
+use runtime::error::{Doing, Error, Result};
+
+/// Whether a source is an address.
+pub(super) fn is_address(source: &str) -> bool {
+    source.starts_with("http://") || source.starts_with("https://")
+}
+
+/// The name of a file at an address.
+pub(super) fn name_of(address: &str) -> Result<String> {
+    let path = address.split(['?', '#']).next().unwrap_or_default();
+    let name = path.splitn(4, '/').nth(3).and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    if name.is_empty() {
+        return Err(Error::new(format!("ADD {address}: it ends in no file name"))
+            .remedy("name the file in the target"));
+    }
+    Ok(name.to_owned())
+}
+
+/// Fetches what is at an address into a file, by the program that people use for it.
+///
+/// # Errors
+/// It cannot be fetched.
+pub(super) fn fetch(address: &str, to: &Path) -> Result<()> {
+    let status = Command::new("curl")
+        .args(["--fail", "--location", "--silent", "--show-error", "--output"])
+        .arg(to)
+        .arg("--")
+        .arg(address)
+        .stdin(Stdio::null())
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Error::new(format!("ADD {address}: curl ended with {status}"))),
+        Err(error) => {
+            Err(Error::new(format!("ADD {address}: curl cannot be started: {error}")).remedy("install curl"))
+        }
+    }
+}
+
+/// The plain archive in a file, if it is one. Source: Dockerfile reference, "Adding local tar archives".
+///
+/// # Errors
+/// The file cannot be read, or the program for its compression is missing.
+pub(super) fn archive(file: &Path) -> Result<Option<Box<dyn Read + Send>>> {
+    let doing = || format!("reading {}", file.display());
+    let mut first = [0; 6];
+    let mut opened = std::fs::File::open(file).doing(doing)?;
+    let length = opened.read(&mut first).doing(doing)?;
+    let program = match &first[..length] {
+        [0xfd, b'7', b'z', b'X', b'Z', 0x00] => Some("xz"),
+        [b'B', b'Z', b'h', ..] => Some("bzip2"),
+        _ => None,
+    };
+    let open = || -> Result<Box<dyn Read + Send>> {
+        let file = std::fs::File::open(file).doing(doing)?;
+        match program {
+            None => decompress(file),
+            Some(program) => {
+                let child = Command::new(program)
+                    .arg("-dc")
+                    .stdin(file)
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .doing(|| format!("starting {program}, which unpacks such archives"))?;
+                child
+                    .stdout
+                    .map(|stdout| Box::new(stdout) as Box<dyn Read + Send>)
+                    .ok_or_else(|| Error::new("no pipe"))
+            }
+        }
+    };
+    // An archive is told by the mark in its first header.
+    let mut header = Vec::new();
+    open()?.take(512).read_to_end(&mut header).doing(doing)?;
+    if header.len() == 512 && &header[257..262] == b"ustar" { open().map(Some) } else { Ok(None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_names() {
+        assert_eq!(name_of("https://example.org/a/b.tar?x=1").unwrap(), "b.tar");
+        assert!(name_of("https://example.org/").is_err());
+        assert!(name_of("https://example.org").is_err());
+        assert!(is_address("http://x") && !is_address("httpx/y"));
+    }
+
+    #[test]
+    fn archives_are_told_from_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, "no archive").unwrap();
+        assert!(archive(&path).unwrap().is_none());
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_data(&mut tar::Header::new_ustar(), "x", &b""[..]).unwrap();
+        std::fs::write(&path, builder.into_inner().unwrap()).unwrap();
+        assert!(archive(&path).unwrap().is_some());
+    }
+}

@@ -1,0 +1,58 @@
+//! Images from Dockerfiles. Source: Dockerfile reference. The text is parsed by the crate `parse-dockerfile`; what it means is
+//! done here: stages, variables, a layer for each instruction that changes files, and a cache by content.
+
+mod config;
+mod context;
+mod copy;
+mod dockerfile;
+mod fetch;
+mod heredoc;
+mod patterns;
+mod stage;
+mod words;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use config::change;
+pub use context::Context;
+
+use crate::containers::Engine;
+use crate::image::{Image, Reference};
+use dockerfile::File;
+use runtime::error::Result;
+
+/// What is to be built.
+#[derive(Debug, Default)]
+pub struct Build {
+    /// The Dockerfile's text.
+    pub text: String,
+    /// Its name, for errors.
+    pub shown: String,
+    /// Names of the image.
+    pub tags: Vec<Reference>,
+    /// Values of ARG.
+    pub args: BTreeMap<String, String>,
+    /// More labels.
+    pub labels: BTreeMap<String, String>,
+    /// The last stage that is wanted, by name or number; absent means the last.
+    pub target: Option<String>,
+    /// Do every step anew.
+    pub no_cache: bool,
+    /// Network of RUN.
+    pub network: String,
+    /// Say nothing but what fails.
+    pub quiet: bool,
+    /// Where the id is written, too.
+    pub iidfile: Option<PathBuf>,
+}
+
+/// Builds an image.
+///
+/// # Errors
+/// Names the file and the line, and what failed there. No image is left, but for finished steps that the next try can use.
+pub fn build(engine: &Engine, context: &Context, build: &Build) -> Result<Image> {
+    let file = File::parse(&build.text, &build.shown)?;
+    let _use = engine.store.using()?;
+    stage::Stages::new(engine, context, build, &file)?.run()
+}

@@ -1,0 +1,113 @@
+//! COPY and ADD: files of the context, of another stage or of an image become a layer.
+
+use super::{Stages, Work, chain, flag};
+use crate::builder::config::joined;
+use crate::builder::context::Tree;
+use crate::builder::copy::{Copying, bench, layer_of, release};
+use crate::builder::dockerfile::{Copy, From, Step};
+use crate::builder::patterns::Ignore;
+use crate::builder::words::{expand, fill};
+use runtime::error::{Doing, Error, Result};
+use runtime::rootfs::resolve::Root;
+
+impl Stages<'_> {
+    pub(super) fn copy_step(&self, work: &mut Work, step: &Step, copy: &Copy, number: usize) -> Result<()> {
+        let lookup = |name: &str| self.value(work, name);
+        let filled = |text: &str| expand(text, self.file.escape, &lookup);
+        let mut sources = Vec::new();
+        for source in &copy.sources {
+            sources.push(match source {
+                From::Path(path) => From::Path(filled(path)?),
+                From::Text { name, text, expands } => {
+                    let text = if *expands { fill(text, self.file.escape, &lookup)? } else { text.clone() };
+                    From::Text { name: name.clone(), text, expands: false }
+                }
+            });
+        }
+        let written = filled(&copy.target)?;
+        let is_dir = written.ends_with('/') || written == "." || written.ends_with("/.");
+        let mut target = joined(&work.config.config.working_dir, &written);
+        if is_dir && target != "/" {
+            target.push('/');
+        }
+        let mut exclude = Vec::new();
+        for (name, value) in &copy.flags {
+            match name.as_str() {
+                "from" | "chown" | "chmod" | "link" => {}
+                "checksum" if copy.adds => {}
+                "exclude" => exclude.push(filled(value.as_deref().unwrap_or_default())?),
+                other => return Err(Error::new(format!("--{other} is not supported"))),
+            }
+        }
+        let mode = match flag(&copy.flags, "chmod") {
+            None => None,
+            Some(text) => Some(u32::from_str_radix(&filled(&text)?, 8).map_err(|_| {
+                Error::new(format!("--chmod={text} is no mode"))
+                    .remedy("modes are octal numbers, such as 755")
+            })?),
+        };
+        let chown = flag(&copy.flags, "chown").map(|text| filled(&text)).transpose()?;
+        let checksum = flag(&copy.flags, "checksum").map(|text| text.parse()).transpose()?;
+        let from = flag(&copy.flags, "from").map(|text| filled(&text)).transpose()?;
+        let scratch = self.engine.store.temporary("build");
+        std::fs::create_dir(&scratch).doing(|| format!("making {}", scratch.display()))?;
+        // The other image is mounted for as long as it is read.
+        let mut other = None;
+        let done = (|| {
+            let tree = match &from {
+                None => Tree {
+                    root: Root::open(self.context.dir())?,
+                    ignore: self.context.ignore().clone(),
+                    shown: "the context".into(),
+                },
+                Some(name) => {
+                    let image =
+                        match self.stage_called(name, number).and_then(|number| self.done.get(&number)) {
+                            Some(image) => image.clone(),
+                            None => self.image(name)?,
+                        };
+                    let record = bench(self.engine, &image)?;
+                    let rooted = self.engine.rooted(&record);
+                    let (_, rooted) = other.insert((record, rooted));
+                    let rooted = rooted.as_ref().map_err(|error| Error::new(error.to_string()))?;
+                    Tree {
+                        root: Root::open(&rooted.path)?,
+                        ignore: Ignore::default(),
+                        shown: format!("'{name}'"),
+                    }
+                }
+            };
+            let copying = Copying {
+                tree: &tree,
+                sources,
+                target: target.clone(),
+                chown: chown.clone(),
+                mode,
+                keeps_owner: from.is_some(),
+                adds: copy.adds,
+                checksum,
+                exclude,
+                scratch: scratch.clone(),
+            };
+            let content = copying.digest()?;
+            let how =
+                format!("{} {target} {chown:?} {mode:?} {from:?}", if copy.adds { "ADD" } else { "COPY" });
+            let key = chain(&work.key, &[&how, content.as_str()]);
+            if self.reuse(work, &key)? {
+                return Ok(());
+            }
+            let image = self.engine.store.put_unlisted(&work.config, work.layers.clone())?;
+            let layer = layer_of(self.engine, &image, &copying)?;
+            self.add_layer(work, step, layer, &key)
+        })();
+        let _ = std::fs::remove_dir_all(&scratch);
+        if let Some((record, rooted)) = other {
+            if let Ok(rooted) = &rooted {
+                let _ = release(rooted);
+            }
+            drop(rooted);
+            self.engine.discard(&record)?;
+        }
+        done
+    }
+}

@@ -1,0 +1,144 @@
+//! RUN: a container whose changes become a layer.
+
+use std::path::Path;
+
+use super::{PREDEFINED, Stages, Work, chain, short};
+use crate::builder::config::{command, joined, set_variable, shell, variable};
+use crate::builder::copy::keep_upper;
+use crate::builder::dockerfile::{Form, Step};
+use crate::containers::{Attach, Create, Host, Wanted};
+use crate::image::Digest;
+use runtime::error::{Doing, Error, Result};
+use runtime::rootfs::resolve::Root;
+
+impl Stages<'_> {
+    pub(super) fn run_step(
+        &self,
+        work: &mut Work,
+        step: &Step,
+        flags: &[(String, Option<String>)],
+        form: &Form,
+        script: Option<&str>,
+    ) -> Result<()> {
+        let words = match (form, script) {
+            (Form::Shell(text), Some(script)) if text.is_empty() || text.starts_with("<<") => {
+                shell(&work.config.config).into_iter().chain([script.to_owned()]).collect()
+            }
+            (form, _) => command(&work.config.config, form),
+        };
+        let mut env: Vec<String> = Vec::new();
+        for (name, value) in &work.args {
+            // ENV wins over ARG of the same name.
+            if variable(&work.config.config.env, name).is_none() {
+                set_variable(&mut env, name, value);
+            }
+        }
+        for name in PREDEFINED {
+            if let Some(value) = self.build.args.get(*name) {
+                set_variable(&mut env, name, value);
+            }
+        }
+        let visible: Vec<&String> = env
+            .iter()
+            .filter(|entry| !PREDEFINED.iter().any(|name| entry.starts_with(&format!("{name}="))))
+            .collect();
+        let key = chain(&work.key, &["RUN", &format!("{words:?} {visible:?} {flags:?}")]);
+        if self.reuse(work, &key)? {
+            return Ok(());
+        }
+        let mut network = self.build.network.clone();
+        let mut mounts = Vec::new();
+        for (name, value) in flags {
+            let value = value.as_deref().unwrap_or_default();
+            match name.as_str() {
+                "network" if value == "default" => {}
+                "network" if matches!(value, "none" | "host") => network = value.to_owned(),
+                "mount" => mounts.push(self.run_mount(value)?),
+                _ => return Err(Error::new(format!("--{name}={value} is not supported"))),
+            }
+        }
+        let mut image = self.engine.store.put_unlisted(&work.config, work.layers.clone())?;
+        // What a step writes where a volume will be belongs to the image.
+        image.config.config.volumes.clear();
+        let host = Host { network, ..Host::default() };
+        let wanted = Create {
+            image: "build".into(),
+            command: words,
+            entrypoint: Some(Vec::new()),
+            env,
+            mounts,
+            host,
+            build: true,
+            ..Create::default()
+        };
+        let record = self.engine.create_from(&image, wanted)?;
+        self.say(&format!(" ---> Running in {}", &record.id[..12]));
+        let attach = Attach { input: false, output: !self.build.quiet, size: None };
+        let ended = match self.engine.start(&record, attach) {
+            Ok(started) => started.ended(),
+            Err((error, _)) => Err(error),
+        };
+        let outcome = match ended {
+            Ok(0) => keep_upper(self.engine, &record),
+            Ok(status) => {
+                let mut said = String::new();
+                if self.build.quiet {
+                    said = self.last_words(&record);
+                }
+                Err(Error::new(format!("'{}' ended with exit status {status}{said}", short(&step.text))))
+            }
+            Err(error) => Err(error),
+        };
+        let removed = self.engine.discard(&record);
+        let layer = outcome?;
+        removed?;
+        self.add_layer(work, step, layer, &key)
+    }
+
+    /// The end of what a step said, for a build that shows nothing.
+    fn last_words(&self, record: &crate::containers::Record) -> String {
+        let mut text = Vec::new();
+        let how = crate::containers::Follow { follow: false, tail: Some(10) };
+        let _ = crate::containers::read_log(self.engine, record, how, |line| {
+            text.extend(line.bytes);
+            true
+        });
+        if text.is_empty() {
+            String::new()
+        } else {
+            format!(":\n{}", String::from_utf8_lossy(&text).trim_end())
+        }
+    }
+
+    fn run_mount(&self, text: &str) -> Result<Wanted> {
+        let field = |name: &[&str]| {
+            text.split(',')
+                .filter_map(|field| field.split_once('='))
+                .find(|(key, _)| name.contains(key))
+                .map(|(_, value)| value)
+        };
+        let target = field(&["target", "dst", "destination"]);
+        match field(&["type"]).unwrap_or("bind") {
+            "tmpfs" => {
+                Wanted::from_tmpfs(target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?)
+            }
+            "cache" => {
+                let target = target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?;
+                let name = Digest::of(field(&["id"]).unwrap_or(target).as_bytes());
+                Wanted::from_volume(&format!("build-cache-{}:{target}", name.short()))
+            }
+            "bind" if field(&["from"]).is_none() => {
+                let target = target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?;
+                let source = joined("/", field(&["source", "src"]).unwrap_or("."));
+                // The context is the root of such paths, and no link of it leads out.
+                let root = Root::open(self.context.dir())?;
+                let found = root.find(Path::new(&source))?;
+                let real = std::fs::read_link(runtime::rootfs::resolve::by_descriptor(&found))
+                    .doing(|| format!("--mount={text}: opening the source"))?;
+                Wanted::from_mount(&format!("type=bind,source={},target={target},readonly", real.display()))
+            }
+            other => Err(Error::new(format!("--mount=type={other} of this kind is not supported"))
+                .remedy("bind (from the context), cache and tmpfs are")),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! From an image and the user's wishes to a container on disk.
+
+use std::fs;
+use std::path::Path;
+
+use super::mounts::Wanted;
+use super::record::{Host, MountPoint, Record};
+use super::{Engine, init_layer, new_id, now};
+use crate::image::{Execution, Image};
+use runtime::error::{Doing, Error, Result};
+
+/// What a container is to be.
+#[derive(Debug, Default)]
+pub struct Create {
+    /// Name or id of the image.
+    pub image: String,
+    /// Arguments; they replace the image's.
+    pub command: Vec<String>,
+    /// First part of the command instead of the image's; an empty one means none.
+    pub entrypoint: Option<Vec<String>>,
+    /// A name; absent means one is made up.
+    pub name: Option<String>,
+    /// More environment: `NAME=value`, or `NAME` for the caller's own.
+    pub env: Vec<String>,
+    /// User instead of the image's.
+    pub user: Option<String>,
+    /// Working directory instead of the image's.
+    pub workdir: Option<String>,
+    /// More labels.
+    pub labels: Vec<String>,
+    /// Stop signal instead of the image's.
+    pub stop_signal: Option<String>,
+    /// Mounts.
+    pub mounts: Vec<Wanted>,
+    /// What the host gives.
+    pub host: Host,
+    /// A step of a build.
+    pub build: bool,
+}
+
+impl Engine {
+    /// Makes a container. Whatever fails, nothing of it is left.
+    ///
+    /// # Errors
+    /// The image is not there, the name is taken, or a wish cannot be met.
+    pub fn create(&self, wanted: Create) -> Result<Record> {
+        let _use = self.store.using()?;
+        let image = self.store.find(&wanted.image)?;
+        self.create_from(&image, wanted)
+    }
+
+    /// As [`Engine::create`], from an image at hand.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn create_from(&self, image: &Image, wanted: Create) -> Result<Record> {
+        let _use = self.store.using()?;
+        self.store.unpack(image, true)?;
+        let config = execution(&image.config.config, &wanted)?;
+        if let Some(signal) = &config.stop_signal {
+            super::parse_signal(signal)?;
+        }
+        if !matches!(wanted.host.network.as_str(), "none" | "host")
+            && !wanted.host.network.starts_with("container:")
+        {
+            self.networks.find(&wanted.host.network)?;
+        }
+        let id = new_id();
+        let _lock = self.lock()?;
+        let names: Vec<String> = self.containers()?.into_iter().map(|record| record.name).collect();
+        let name = match &wanted.name {
+            Some(name) => checked(name, &names)?,
+            None => super::defaults::name(&names),
+        };
+        let mounts = self.mounts(&config, wanted.mounts)?;
+        let record = Record {
+            id: id.clone(),
+            name,
+            created: now(),
+            image: wanted.image,
+            image_id: image.id().clone(),
+            manifest: image.entry.digest.clone(),
+            layers: image.config.rootfs.diff_ids.clone(),
+            config,
+            host: wanted.host,
+            mounts,
+            build: wanted.build,
+        };
+        let place = self.store.temporary("container");
+        let made = self.lay_out(&place, &record).and_then(|()| {
+            fs::rename(&place, self.dir(&id)).doing(|| format!("making container '{}'", record.name))
+        });
+        if let Err(error) = made {
+            let _ = fs::remove_dir_all(&place);
+            return Err(error);
+        }
+        Ok(record)
+    }
+
+    fn lay_out(&self, place: &Path, record: &Record) -> Result<()> {
+        let doing = || format!("making container '{}'", record.name);
+        for dir in ["upper", "work", "merged", "init"] {
+            fs::create_dir_all(place.join(dir)).doing(doing)?;
+        }
+        for file in ["lock", "hosts", "hostname", "resolv.conf"] {
+            fs::write(place.join(file), "").doing(doing)?;
+        }
+        let layers: Vec<_> = record.layers.iter().map(|layer| self.store.layer_dir(layer)).collect();
+        init_layer::make(&place.join("init"), &layers)?;
+        init_layer::take_root_attributes(&place.join("upper"), &layers)?;
+        let text = serde_json::to_vec(record).map_err(|error| Error::new(error.to_string()))?;
+        fs::write(place.join("record.json"), text).doing(doing)
+    }
+
+    /// The user's mounts, and a volume for each path that the image declares as one; parents before children.
+    fn mounts(&self, config: &Execution, mut wanted: Vec<Wanted>) -> Result<Vec<MountPoint>> {
+        for (number, mount) in wanted.iter().enumerate() {
+            if wanted[..number].iter().any(|other| other.target() == mount.target()) {
+                return Err(Error::new(format!("two mounts have the target {}", mount.target().display())));
+            }
+        }
+        for path in config.volumes.keys() {
+            let Some(volume) = Wanted::anonymous(path) else { continue };
+            if !wanted.iter().any(|mount| mount.target() == volume.target()) {
+                wanted.push(volume);
+            }
+        }
+        wanted.sort_by_key(|mount| mount.target().components().count());
+        wanted.into_iter().map(|mount| mount.resolve(&self.volumes)).collect()
+    }
+}
+
+/// The image's configuration with the user's changes.
+fn execution(image: &Execution, wanted: &Create) -> Result<Execution> {
+    let mut config = image.clone();
+    for variable in &wanted.env {
+        let (name, value) = match variable.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (variable.as_str(), std::env::var(variable).ok()),
+        };
+        if name.is_empty() {
+            return Err(Error::new(format!("-e {variable}: a variable needs a name")));
+        }
+        let is_it = |entry: &String| entry.split_once('=').map_or(entry.as_str(), |(name, _)| name) == name;
+        match (value, config.env.iter().position(is_it)) {
+            (Some(value), Some(position)) => config.env[position] = format!("{name}={value}"),
+            (Some(value), None) => config.env.push(format!("{name}={value}")),
+            // Docker's way to take a variable of the image away.
+            (None, Some(position)) => drop(config.env.remove(position)),
+            (None, None) => {}
+        }
+    }
+    for label in &wanted.labels {
+        let (key, value) = label.split_once('=').unwrap_or((label, ""));
+        config.labels.insert(key.to_owned(), value.to_owned());
+    }
+    if let Some(entrypoint) = &wanted.entrypoint {
+        config.entrypoint = (!entrypoint.is_empty()).then(|| entrypoint.clone());
+        // The image's arguments were meant for its own entry point.
+        config.cmd = None;
+    }
+    if !wanted.command.is_empty() {
+        config.cmd = Some(wanted.command.clone());
+    }
+    if let Some(user) = &wanted.user {
+        config.user.clone_from(user);
+    }
+    if let Some(workdir) = &wanted.workdir {
+        if !Path::new(workdir).is_absolute() {
+            return Err(Error::new(format!("-w {workdir}: the working directory must be an absolute path")));
+        }
+        config.working_dir.clone_from(workdir);
+    }
+    if wanted.stop_signal.is_some() {
+        config.stop_signal.clone_from(&wanted.stop_signal);
+    }
+    if arguments(&config).is_empty() {
+        return Err(Error::new(format!("image '{}' has neither entry point nor command", wanted.image))
+            .remedy("say what to run: plim run IMAGE COMMAND [ARG...]"));
+    }
+    Ok(config)
+}
+
+/// What is executed: the entry point followed by the command.
+pub(super) fn arguments(config: &Execution) -> Vec<String> {
+    config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect()
+}
+
+pub(super) fn checked(name: &str, names: &[String]) -> Result<String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if name.len() < 2 || !name.as_bytes()[0].is_ascii_alphanumeric() || !name.bytes().all(is_name) {
+        return Err(Error::new(format!("'{name}' cannot name a container"))
+            .remedy("use two or more letters, digits, '_', '.' and '-'"));
+    }
+    if names.iter().any(|other| other == name) {
+        return Err(Error::new(format!("there is a container '{name}' already"))
+            .remedy(format!("`plim rm {name}` removes it, or choose another name")));
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    fn image() -> Execution {
+        Execution {
+            entrypoint: Some(strings(&["/entry"])),
+            cmd: Some(strings(&["default"])),
+            env: strings(&["A=1", "B=2"]),
+            ..Execution::default()
+        }
+    }
+
+    #[test]
+    fn arguments_replace_the_command_and_follow_the_entry_point() {
+        let wanted = Create { command: strings(&["x", "y"]), ..Create::default() };
+        assert_eq!(arguments(&execution(&image(), &wanted).unwrap()), ["/entry", "x", "y"]);
+        assert_eq!(arguments(&execution(&image(), &Create::default()).unwrap()), ["/entry", "default"]);
+        let wanted = Create { entrypoint: Some(strings(&["/other"])), ..Create::default() };
+        assert_eq!(arguments(&execution(&image(), &wanted).unwrap()), ["/other"]);
+        let wanted = Create { entrypoint: Some(Vec::new()), ..Create::default() };
+        assert!(execution(&image(), &wanted).unwrap_err().to_string().contains("say what to run"));
+    }
+
+    #[test]
+    fn variables_are_replaced_added_and_taken_away() {
+        let wanted =
+            Create { env: strings(&["A=9", "C=3", "PLIM_SURELY_NOT_SET", "B"]), ..Create::default() };
+        let config = execution(&image(), &wanted).unwrap();
+        assert_eq!(config.env, ["A=9", "C=3"]);
+    }
+
+    #[test]
+    fn names_are_unique_and_harmless() {
+        assert!(checked("web", &strings(&["web"])).unwrap_err().to_string().contains("already"));
+        for wrong in ["", "a", "../x", "-rm", "a b"] {
+            assert!(checked(wrong, &[]).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What is known of a container on disk.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::{Digest, Execution};
+use crate::network::publish::Port;
+use runtime::oci::{Resources, Rlimit};
+
+/// What was asked for, written once when the container is made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name, which no other container has.
+    pub name: String,
+    /// RFC 3339.
+    pub created: String,
+    /// The image's name, as the user gave it.
+    pub image: String,
+    /// The image's id.
+    pub image_id: Digest,
+    /// The image's manifest.
+    pub manifest: Digest,
+    /// The image's layers when unpacked, the lowest first.
+    pub layers: Vec<Digest>,
+    /// How it is started: the image's configuration, with the user's changes.
+    pub config: Execution,
+    /// What the host gives it.
+    pub host: Host,
+    /// Volumes and other mounts, sorted so that parents come first.
+    pub mounts: Vec<MountPoint>,
+    /// A step of a build, which no list shows.
+    #[serde(default)]
+    pub build: bool,
+}
+
+/// What the host gives a container.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Host {
+    /// Its own host name; absent means the first digits of its id.
+    pub hostname: Option<String>,
+    /// It has a terminal.
+    pub tty: bool,
+    /// Its standard input stays open.
+    pub interactive: bool,
+    /// It is removed when it has ended.
+    pub auto_remove: bool,
+    /// Limits.
+    pub resources: Resources,
+    /// Capabilities beside the default ones.
+    pub cap_add: Vec<String>,
+    /// Capabilities that it does not get.
+    pub cap_drop: Vec<String>,
+    /// All rights of the host's root.
+    pub privileged: bool,
+    /// execve(2) grants nothing.
+    pub no_new_privileges: bool,
+    /// A seccomp profile, `unconfined`, or the default one.
+    pub seccomp: Option<String>,
+    /// Its root file system cannot be written.
+    pub read_only: bool,
+    /// `bridge`, `none`, `host`, `container:ID` or a network's name.
+    pub network: String,
+    /// Published ports.
+    pub ports: Vec<Port>,
+    /// Limits of setrlimit(2).
+    pub ulimits: Vec<Rlimit>,
+    /// Kernel parameters of its namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// Size of /dev/shm in bytes.
+    pub shm_size: Option<u64>,
+    /// It sees the host's processes.
+    pub pid_host: bool,
+    /// Adjustment of the OOM killer's score.
+    pub oom_score_adj: Option<i32>,
+    /// More lines of /etc/hosts, as NAME:ADDRESS.
+    pub extra_hosts: Vec<String>,
+    /// Name servers instead of the host's.
+    pub dns: Vec<String>,
+    /// Seconds between the stop signal and SIGKILL.
+    pub stop_timeout: Option<u64>,
+    /// Where the container's id was written at the user's wish.
+    pub cidfile: Option<PathBuf>,
+}
+
+/// Kinds of mounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    /// A path of the host.
+    Bind,
+    /// A volume.
+    Volume,
+    /// Memory.
+    Tmpfs,
+}
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MountPoint {
+    /// Kind.
+    #[serde(rename = "Type")]
+    pub kind: MountKind,
+    /// The volume's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Path on the host; empty for memory.
+    pub source: PathBuf,
+    /// Path in the container.
+    pub destination: PathBuf,
+    /// It can be written.
+    #[serde(rename = "RW")]
+    pub writable: bool,
+    /// mount(8) options beside those.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// A volume made for this container alone.
+    #[serde(default)]
+    pub anonymous: bool,
+    /// The volume is not to be filled from the image.
+    #[serde(default)]
+    pub no_copy: bool,
+}
+
+/// Where a container stands, written by the process that watches it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct State {
+    /// Host PID of the first process; 0 while none runs.
+    pub pid: i32,
+    /// RFC 3339.
+    pub started: Option<String>,
+    /// RFC 3339.
+    pub finished: Option<String>,
+    /// Exit status of the last run.
+    pub exit_code: Option<i32>,
+    /// The OOM killer ended a process of the last run.
+    pub oom_killed: bool,
+    /// Why it could not be started.
+    pub error: Option<String>,
+    /// Address in its network.
+    pub address: Option<Ipv4Addr>,
+    /// The host's end of its network device.
+    pub device: Option<String>,
+    /// Published ports, with the host's part known.
+    pub ports: Vec<Port>,
+}
+
+/// Where a container stands, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Never started.
+    Created,
+    /// Its first process lives.
+    Running,
+    /// All its processes are frozen.
+    Paused,
+    /// It has ended.
+    Exited,
+    /// Its watcher was killed: what is left of it waits for `plim system check`.
+    Dead,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        })
+    }
+}

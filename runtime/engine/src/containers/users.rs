@@ -1,0 +1,143 @@
+//! Who a process is: names are looked up in the container's own files, resolved inside its root.
+
+use std::io::Read;
+use std::path::Path;
+
+use runtime::error::{Doing, Error, Result};
+use runtime::rootfs::resolve::{Root, reopen};
+
+/// Files of users are small; an image with larger ones wants to fill the memory.
+const LARGEST: u64 = 4 << 20;
+
+/// Who it is, and where he lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Further groups.
+    pub groups: Vec<u32>,
+    /// Home directory.
+    pub home: String,
+}
+
+impl Identity {
+    /// Finds out who `USER[:GROUP]` is, by names or numbers; nobody named is root.
+    ///
+    /// # Errors
+    /// A name is unknown in the container.
+    pub fn find(root: &Root, wanted: &str) -> Result<Self> {
+        let passwd = read(root, "/etc/passwd")?;
+        let group = read(root, "/etc/group")?;
+        Self::from_files(wanted, &passwd, &group)
+    }
+
+    fn from_files(wanted: &str, passwd: &str, group: &str) -> Result<Self> {
+        let (user, named_group) = match wanted.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (wanted, None),
+        };
+        let user = if user.is_empty() { "0" } else { user };
+        let entries: Vec<Vec<&str>> = passwd.lines().map(|line| line.split(':').collect()).collect();
+        let number = user.parse::<u32>().ok();
+        let by_name = entries.iter().find(|entry| entry[0] == user && entry.len() > 5);
+        let by_number = || {
+            let number = number?.to_string();
+            entries.iter().find(|entry| entry.get(2) == Some(&number.as_str()) && entry.len() > 5)
+        };
+        let entry = by_name.or_else(by_number);
+        let uid = match (entry, number) {
+            (Some(entry), _) => parse(entry[2], "passwd")?,
+            (None, Some(number)) => number,
+            (None, None) => {
+                return Err(Error::new(format!("there is no user '{user}' in the container"))
+                    .remedy("its /etc/passwd lists them; a number needs no entry"));
+            }
+        };
+        let groups: Vec<Vec<&str>> = group.lines().map(|line| line.split(':').collect()).collect();
+        let gid = match named_group {
+            Some(name) => group_id(name, &groups)?,
+            None => entry.map_or(Ok(0), |entry| parse(entry[3], "passwd"))?,
+        };
+        let name = entry.map(|entry| entry[0]);
+        let further = if named_group.is_some() {
+            Vec::new()
+        } else {
+            groups
+                .iter()
+                .filter(|group| {
+                    group.get(3).is_some_and(|members| members.split(',').any(|one| Some(one) == name))
+                })
+                .filter_map(|group| group[2].parse().ok())
+                .collect()
+        };
+        let home = entry.map(|entry| entry[5]).filter(|home| !home.is_empty());
+        Ok(Self {
+            uid,
+            gid,
+            groups: further,
+            home: home.unwrap_or(if uid == 0 { "/root" } else { "/" }).to_owned(),
+        })
+    }
+}
+
+/// The number of a group that is given by name or number.
+fn group_id(wanted: &str, groups: &[Vec<&str>]) -> Result<u32> {
+    if let Some(group) = groups.iter().find(|group| group[0] == wanted && group.len() > 2) {
+        return parse(group[2], "group");
+    }
+    wanted.parse().map_err(|_| {
+        Error::new(format!("there is no group '{wanted}' in the container"))
+            .remedy("its /etc/group lists them; a number needs no entry")
+    })
+}
+
+fn parse(text: &str, file: &str) -> Result<u32> {
+    text.parse()
+        .map_err(|_| Error::new(format!("the container's /etc/{file} has '{text}' where a number should be")))
+}
+
+/// An image may have no such file.
+fn read(root: &Root, path: &str) -> Result<String> {
+    let Ok(found) = root.find(Path::new(path)) else { return Ok(String::new()) };
+    let kind = rustix::fs::fstat(&found).doing(|| format!("looking at the container's {path}"))?;
+    if !rustix::fs::FileType::from_raw_mode(kind.st_mode).is_file() {
+        return Ok(String::new());
+    }
+    let mut bytes = Vec::new();
+    reopen(&found)?
+        .take(LARGEST)
+        .read_to_end(&mut bytes)
+        .doing(|| format!("reading the container's {path}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:34:web:/var/www:/bin/false\nbroken\n";
+    const GROUP: &str = "root:x:0:\nweb:x:34:\nlogs:x:50:www,other\n";
+
+    fn find(wanted: &str) -> Result<Identity> {
+        Identity::from_files(wanted, PASSWD, GROUP)
+    }
+
+    #[test]
+    fn names_and_numbers_mean_the_same() {
+        let www = Identity { uid: 33, gid: 34, groups: vec![50], home: "/var/www".into() };
+        assert_eq!(find("www").unwrap(), www);
+        assert_eq!(find("33").unwrap(), www);
+        let root = Identity { uid: 0, gid: 0, groups: vec![], home: "/root".into() };
+        assert_eq!(find("").unwrap(), root);
+        assert_eq!(find("www:logs").unwrap(), Identity { gid: 50, groups: vec![], ..www });
+    }
+
+    #[test]
+    fn a_number_needs_no_entry_but_a_name_does() {
+        assert_eq!(find("1234").unwrap(), Identity { uid: 1234, gid: 0, groups: vec![], home: "/".into() });
+        assert!(find("nobody").unwrap_err().to_string().contains("'nobody'"));
+        assert!(find("www:nobody").unwrap_err().to_string().contains("group 'nobody'"));
+    }
+}

@@ -1,0 +1,271 @@
+//! What nothing refers to any more is removed; what is damaged is found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use super::layers::forget;
+use super::store::{Store, drop_name};
+use super::types::Manifest;
+use super::{Config, Digest, Hashing, Reference};
+use runtime::error::{Doing, Error, Result};
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Blobs.
+    pub blobs: u64,
+    /// Layers that were unpacked.
+    pub layers: u64,
+    /// Bytes of the blobs.
+    pub bytes: u64,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What, in one line.
+    pub what: String,
+    /// Whether it was mended.
+    pub mended: bool,
+}
+
+/// Removes a name, or an image by its id with all of its names.
+///
+/// # Errors
+/// There is no such image, or a container uses it. `in_use` says which container uses an image.
+pub fn remove(
+    store: &Store,
+    wanted: &str,
+    force: bool,
+    in_use: impl Fn(&Digest) -> Option<String>,
+) -> Result<(Vec<String>, Freed)> {
+    let image = store.find(wanted)?;
+    let by_name: Option<Reference> = wanted.parse().ok().filter(|name: &Reference| {
+        image
+            .names
+            .iter()
+            .any(|other| other.to_string() == Reference { digest: None, ..name.clone() }.to_string())
+    });
+    let is_last = by_name.is_none() || image.names.len() <= 1;
+    if is_last && let Some(container) = in_use(image.id()) {
+        // Even by force: its layers are the container's lower layers.
+        if by_name.is_none() || !force {
+            return Err(Error::new(format!("image '{wanted}' is used by container {container}"))
+                .remedy(format!("`plim rm -f {container}` removes the container first")));
+        }
+    }
+    if by_name.is_none() && image.names.len() > 1 && !force {
+        return Err(Error::new(format!("image '{wanted}' has {} names", image.names.len()))
+            .remedy("remove it name by name, or all at once with --force"));
+    }
+    let used = in_use(image.id()).is_some();
+    let mut removed = Vec::new();
+    store.change_index(|index| {
+        for name in &image.names {
+            if by_name.as_ref().is_none_or(|wanted| wanted.to_string() == name.to_string()) {
+                drop_name(index, &name.to_string());
+                removed.push(format!("Untagged: {}", name.familiar()));
+            }
+        }
+        if is_last && !used {
+            index.manifests.retain(|entry| entry.digest != image.entry.digest);
+            removed.push(format!("Deleted: {}", image.id()));
+        }
+        Ok(())
+    })?;
+    Ok((removed, collect(store)?))
+}
+
+/// Removes every blob and layer that no listed image needs. Does nothing while others use the store: they may hold what has
+/// no name yet, and the next removal makes up for it.
+///
+/// # Errors
+/// A directory cannot be read, or something cannot be removed.
+pub fn collect(store: &Store) -> Result<Freed> {
+    let mut freed = Freed::default();
+    let Some(_alone) = store.alone()? else { return Ok(freed) };
+    let needed = needed(store)?;
+    for (digest, path) in blobs(store)? {
+        if !needed.blobs.contains(&digest) {
+            freed.bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            fs::remove_file(&path).doing(|| format!("removing {}", path.display()))?;
+            freed.blobs += 1;
+        }
+    }
+    for entry in fs::read_dir(store.layers_dir()).doing(|| "reading the layers")?.flatten() {
+        let path = entry.path();
+        if path.is_dir() && !needed.layers.contains(&*entry.file_name().to_string_lossy()) {
+            forget(&path)?;
+            freed.layers += 1;
+        }
+    }
+    Ok(freed)
+}
+
+struct Needed {
+    blobs: BTreeSet<Digest>,
+    layers: BTreeSet<String>,
+}
+
+fn needed(store: &Store) -> Result<Needed> {
+    let mut needed = Needed { blobs: BTreeSet::new(), layers: BTreeSet::new() };
+    let mut roots: Vec<Digest> = store.index()?.manifests.into_iter().map(|entry| entry.digest).collect();
+    roots.extend(store.cached_manifests());
+    for root in roots {
+        // A damaged image keeps what can still be read of it; `check` tells of it.
+        let Ok(manifest) = store.get_json::<Manifest>(&root) else { continue };
+        needed.blobs.insert(root);
+        if let Ok(config) = store.get_json::<Config>(&manifest.config.digest) {
+            let names = config.rootfs.diff_ids.iter().map(|diff_id| Store::layer_name(diff_id).to_owned());
+            needed.layers.extend(names);
+        }
+        needed.blobs.insert(manifest.config.digest);
+        for layer in manifest.layers {
+            needed.blobs.extend(store.packed_of(&layer.digest));
+            needed.blobs.insert(layer.digest);
+        }
+    }
+    Ok(needed)
+}
+
+fn blobs(store: &Store) -> Result<BTreeMap<Digest, PathBuf>> {
+    let dir = store.root().join("blobs/sha256");
+    let entries = fs::read_dir(&dir).doing(|| format!("reading {}", dir.display()))?;
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| {
+            let digest = format!("sha256:{}", entry.file_name().to_string_lossy()).parse().ok()?;
+            Some((digest, entry.path()))
+        })
+        .collect())
+}
+
+/// Reads every blob and compares it with its address; looks for images that miss something.
+///
+/// With `repair`, damaged blobs and layers without their note are removed, so that they can be fetched or unpacked again.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn check(store: &Store, repair: bool) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut found = |what: String, mend: &mut dyn FnMut() -> bool| {
+        let mended = repair && mend();
+        problems.push(Problem { what, mended });
+    };
+    for (digest, path) in blobs(store)? {
+        let mut hashing = Hashing::new(std::io::sink());
+        let file = fs::File::open(&path);
+        let read = file.and_then(|mut file| std::io::copy(&mut file, &mut hashing));
+        let (_, actual, _) = hashing.finish();
+        if read.is_err() || actual != digest {
+            found(format!("blob {digest} has other bytes"), &mut || fs::remove_file(&path).is_ok());
+        }
+    }
+    for entry in store.index()?.manifests {
+        let name = entry.name().unwrap_or(entry.digest.as_str()).to_owned();
+        let Ok(manifest) = store.get_json::<Manifest>(&entry.digest) else {
+            found(format!("image {name}: its manifest is missing or damaged"), &mut || {
+                let gone = |index: &mut super::Index| {
+                    index.manifests.retain(|other| other.digest != entry.digest);
+                    Ok(())
+                };
+                store.change_index(gone).is_ok()
+            });
+            continue;
+        };
+        for part in std::iter::once(&manifest.config).chain(&manifest.layers) {
+            if !store.has(&part.digest) {
+                found(
+                    format!("image {name}: blob {} is missing; pull or load it again", part.digest),
+                    &mut || false,
+                );
+            }
+        }
+    }
+    for entry in fs::read_dir(store.layers_dir()).doing(|| "reading the layers")?.flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.with_extension("id").exists() {
+            found(format!("layer {} was not finished", path.display()), &mut || forget(&path).is_ok());
+        }
+    }
+    Ok(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{Compression, Image};
+
+    fn image(store: &Store, name: &str, files: &[&str]) -> Image {
+        let mut config = Config::empty();
+        let mut layers = Vec::new();
+        for file in files {
+            let upper = store.root().join("tmp-upper");
+            fs::create_dir(&upper).unwrap();
+            fs::write(upper.join(file), "content").unwrap();
+            let layer = store.put_layer(&upper).unwrap();
+            fs::remove_dir_all(&upper).unwrap();
+            config.rootfs.diff_ids.push(layer.digest.clone());
+            layers.push(layer);
+        }
+        let image = store.put_image(&config, layers, &[name.parse().unwrap()]).unwrap();
+        store.unpack(&image, false).unwrap();
+        image
+    }
+
+    #[test]
+    fn shared_layers_are_stored_once_and_stay_while_one_image_has_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let one = image(&store, "one", &["base", "one"]);
+        let two = image(&store, "two", &["base", "two"]);
+        assert_eq!(one.manifest.layers[0], two.manifest.layers[0]);
+        let unpacked =
+            || fs::read_dir(store.layers_dir()).unwrap().flatten().filter(|e| e.path().is_dir()).count();
+        assert_eq!(unpacked(), 3);
+        let (said, freed) = remove(&store, "one", false, |_| None).unwrap();
+        assert_eq!(said, ["Untagged: one:latest".to_owned(), format!("Deleted: {}", one.id())]);
+        assert_eq!((freed.blobs, freed.layers), (3, 1));
+        assert_eq!(unpacked(), 2);
+        assert!(store.unpack(&two, false).is_ok());
+    }
+
+    #[test]
+    fn an_image_in_use_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let one = image(&store, "one", &["base"]);
+        for force in [false, true] {
+            let error =
+                remove(&store, one.id().short(), force, |_| Some("busy".into())).unwrap_err().to_string();
+            assert!(error.contains("container busy"), "{error}");
+        }
+        assert!(store.find("one").is_ok());
+    }
+
+    #[test]
+    fn damage_is_found_and_mended_as_far_as_possible() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let one = image(&store, "one", &["base"]);
+        assert_eq!(check(&store, false).unwrap(), []);
+        fs::write(store.blob_path(&one.manifest.layers[0].digest), "damage").unwrap();
+        fs::create_dir(store.layers_dir().join("unfinished")).unwrap();
+        let found = check(&store, true).unwrap();
+        assert_eq!(found.iter().filter(|problem| problem.mended).count(), 2, "{found:?}");
+        assert!(check(&store, false).unwrap().iter().any(|problem| problem.what.contains("is missing")));
+    }
+
+    #[test]
+    fn a_packed_layer_stays_with_its_plain_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let one = image(&store, "one", &["base"]);
+        let packed = store.pack(&one.manifest.layers[0], Compression::Gzip).unwrap();
+        assert_eq!(collect(&store).unwrap(), Freed::default());
+        assert_eq!(store.pack(&one.manifest.layers[0], Compression::Gzip).unwrap(), packed);
+        remove(&store, "one", false, |_| None).unwrap();
+        assert!(!store.has(&packed.digest));
+    }
+}

@@ -1,0 +1,418 @@
+//! Commands on containers that are there: `ps`, `logs`, `stop`, `kill`, `rm`, `wait`, `pause`, `unpause`, `top`, `stats`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Args;
+use nix::sys::signal::Signal;
+
+use super::{each, print_table, show_age, show_bytes, template};
+use engine::containers::{self, Attach, Engine, Follow, Phase, Record, Stream, read_log};
+use runtime::error::{Doing, Error, Result};
+
+#[derive(Debug, Args)]
+pub(super) struct Names {
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    names: Vec<String>,
+}
+
+impl Names {
+    pub(super) fn wait(&self, engine: &Engine) -> Result<()> {
+        each(&self.names, |name| {
+            let record = engine.find(name)?;
+            println!("{}", engine.wait(&record, None)?.unwrap_or(0));
+            Ok(())
+        })
+    }
+
+    pub(super) fn pause(&self, engine: &Engine) -> Result<()> {
+        each(&self.names, |name| {
+            engine.running(&engine.find(name)?)?.pause()?;
+            println!("{name}");
+            Ok(())
+        })
+    }
+
+    pub(super) fn unpause(&self, engine: &Engine) -> Result<()> {
+        each(&self.names, |name| {
+            engine.running(&engine.find(name)?)?.resume()?;
+            println!("{name}");
+            Ok(())
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Ps {
+    /// Those that do not run, too
+    #[arg(long, short)]
+    all: bool,
+    /// Ids alone
+    #[arg(long, short)]
+    quiet: bool,
+    /// Whole ids and commands
+    #[arg(long)]
+    no_trunc: bool,
+    /// Only some: name=, id=, status=, label=, ancestor=
+    #[arg(long, short, value_name = "FILTER")]
+    filter: Vec<String>,
+    /// Template for each, such as '{{.Names}} {{.Status}}'
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<String>,
+}
+
+impl Ps {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        let mut rows = Vec::new();
+        let by_status = self.filter.iter().any(|filter| filter.starts_with("status="));
+        for record in engine.containers()? {
+            let phase = engine.phase(&record.id);
+            let shown = self.all || by_status || matches!(phase, Phase::Running | Phase::Paused);
+            if record.build || !shown || !self.fits(&record, phase)? {
+                continue;
+            }
+            if self.quiet {
+                println!("{}", if self.no_trunc { &record.id } else { &record.id[..12] });
+                continue;
+            }
+            rows.push(self.row(engine, &record, phase)?);
+        }
+        if self.quiet {
+            return Ok(());
+        }
+        let headings = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
+        if let Some(format) = &self.format {
+            let fields = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
+            for row in rows {
+                let value = fields.iter().map(ToString::to_string).zip(row.into_iter().map(Into::into));
+                println!("{}", template::fill(format, &serde_json::Value::Object(value.collect()))?);
+            }
+            return Ok(());
+        }
+        print_table(&headings, &rows);
+        Ok(())
+    }
+
+    fn row(&self, engine: &Engine, record: &Record, phase: Phase) -> Result<Vec<String>> {
+        let state = engine.state(&record.id);
+        let status = match phase {
+            Phase::Created => "Created".to_owned(),
+            Phase::Running => {
+                format!("Up {}", show_age(state.started.as_deref().unwrap_or("")).replace(" ago", ""))
+            }
+            Phase::Paused => {
+                format!(
+                    "Up {} (Paused)",
+                    show_age(state.started.as_deref().unwrap_or("")).replace(" ago", "")
+                )
+            }
+            Phase::Exited => format!(
+                "Exited ({}) {}",
+                state.exit_code.unwrap_or(0),
+                show_age(state.finished.as_deref().unwrap_or(""))
+            ),
+            Phase::Dead => "Dead".to_owned(),
+        };
+        let value = containers::inspect(engine, record)?;
+        let mut words: Vec<&str> = value["Path"].as_str().into_iter().collect();
+        words.extend(value["Args"].as_array().into_iter().flatten().filter_map(|word| word.as_str()));
+        let mut command = words.join(" ");
+        if !self.no_trunc && command.chars().count() > 20 {
+            command = command.chars().take(19).chain(['…']).collect();
+        }
+        let ports: Vec<String> = state
+            .ports
+            .iter()
+            .filter(|_| matches!(phase, Phase::Running | Phase::Paused))
+            .map(|port| format!("{}:{}->{}/{}", port.address, port.host, port.container, port.protocol))
+            .collect();
+        let id = if self.no_trunc { &record.id } else { &record.id[..12] };
+        Ok(vec![
+            id.to_owned(),
+            record.image.clone(),
+            format!("\"{command}\""),
+            show_age(&record.created),
+            status,
+            ports.join(", "),
+            record.name.clone(),
+        ])
+    }
+
+    fn fits(&self, record: &Record, phase: Phase) -> Result<bool> {
+        for filter in &self.filter {
+            let (key, value) = filter
+                .split_once('=')
+                .ok_or_else(|| Error::new(format!("--filter {filter}: it looks like KEY=VALUE")))?;
+            let fits = match key {
+                "name" => record.name.contains(value),
+                "id" => record.id.starts_with(value),
+                "status" => phase.to_string() == value,
+                "ancestor" => record.image == value || record.image_id.hex().starts_with(value),
+                "label" => {
+                    let (key, wanted) =
+                        value.split_once('=').map_or((value, None), |(key, value)| (key, Some(value)));
+                    record
+                        .config
+                        .labels
+                        .get(key)
+                        .is_some_and(|found| wanted.is_none_or(|wanted| found == wanted))
+                }
+                other => {
+                    return Err(Error::new(format!("--filter {other} is unknown"))
+                        .remedy("name, id, status, ancestor and label are known"));
+                }
+            };
+            if !fits {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// Wait for more while it runs
+    #[arg(long, short)]
+    follow: bool,
+    /// Only so many of the last lines, or all
+    #[arg(long, short = 'n', value_name = "NUMBER", default_value = "all")]
+    tail: String,
+    /// The time before each line
+    #[arg(long, short)]
+    timestamps: bool,
+    /// Name or id
+    container: String,
+}
+
+impl Logs {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        let record = engine.find(&self.container)?;
+        let tail = match self.tail.as_str() {
+            "all" => None,
+            number => Some(
+                number.parse().map_err(|_| Error::new(format!("--tail {number}: it is a number, or all")))?,
+            ),
+        };
+        let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+        let mut written = Ok(());
+        read_log(engine, &record, Follow { follow: self.follow, tail }, |line| {
+            let to: &mut dyn Write = if line.stream == Stream::Stdout { &mut out } else { &mut err };
+            let time = if self.timestamps { format!("{} ", line.time) } else { String::new() };
+            written = to
+                .write_all(time.as_bytes())
+                .and_then(|()| to.write_all(&line.bytes))
+                .and_then(|()| to.flush());
+            written.is_ok()
+        })?;
+        written.doing(|| "writing the log")
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Stop {
+    /// Seconds until they are killed; by default those of the container, or 10
+    #[arg(long, short, value_name = "SECONDS", visible_alias = "timeout")]
+    time: Option<u64>,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    names: Vec<String>,
+}
+
+impl Stop {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        each(&self.names, |name| {
+            self.stop(engine, &engine.find(name)?)?;
+            println!("{name}");
+            Ok(())
+        })
+    }
+
+    pub(super) fn restart(&self, engine: &Engine) -> Result<()> {
+        each(&self.names, |name| {
+            let record = engine.find(name)?;
+            self.stop(engine, &record)?;
+            engine.start(&record, Attach::default()).map_err(|(error, _)| error)?;
+            println!("{name}");
+            Ok(())
+        })
+    }
+
+    fn stop(&self, engine: &Engine, record: &Record) -> Result<()> {
+        engine.stop(record, Duration::from_secs(self.time.unwrap_or_else(|| record.grace()))).map(drop)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Kill {
+    /// By name or number
+    #[arg(long, short, default_value = "KILL")]
+    signal: String,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    names: Vec<String>,
+}
+
+impl Kill {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        let signal = containers::parse_signal(&self.signal)?;
+        each(&self.names, |name| {
+            let record = engine.find(name)?;
+            engine.running(&record)?.kill(signal, false)?;
+            if signal == Signal::SIGKILL {
+                engine.wait(&record, None)?;
+            }
+            println!("{name}");
+            Ok(())
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rm {
+    /// Kill those that run
+    #[arg(long, short)]
+    force: bool,
+    /// Their unnamed volumes, too
+    #[arg(long, short)]
+    volumes: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    names: Vec<String>,
+}
+
+impl Rm {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        each(&self.names, |name| {
+            let record = match engine.find(name) {
+                // What is not there need not be removed, if one insists.
+                Err(_) if self.force => return Ok(()),
+                record => record?,
+            };
+            engine.remove(&record, self.force, self.volumes)?;
+            println!("{name}");
+            Ok(())
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rename {
+    /// Name or id
+    container: String,
+    /// The new name
+    name: String,
+}
+
+impl Rename {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        engine.rename(&engine.find(&self.container)?, &self.name)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Top {
+    /// Name or id
+    container: String,
+}
+
+impl Top {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        let container = engine.running(&engine.find(&self.container)?)?;
+        let mut rows = Vec::new();
+        for pid in container.processes() {
+            // It may have ended meanwhile.
+            let Ok(process) = procfs::process::Process::new(pid) else { continue };
+            let (Ok(stat), Ok(uid)) = (process.stat(), process.uid()) else { continue };
+            let ticks = stat.utime + stat.stime;
+            let seconds = ticks / procfs::ticks_per_second();
+            let command = process.cmdline().unwrap_or_default().join(" ");
+            let command = if command.is_empty() { format!("[{}]", stat.comm) } else { command };
+            rows.push(vec![
+                uid.to_string(),
+                pid.to_string(),
+                stat.ppid.to_string(),
+                format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60),
+                command,
+            ]);
+        }
+        print_table(&["UID", "PID", "PPID", "TIME", "CMD"], &rows);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Stats {
+    /// Once, and not again and again
+    #[arg(long)]
+    no_stream: bool,
+    /// Names or ids; none means all that run
+    #[arg(value_name = "CONTAINER")]
+    names: Vec<String>,
+}
+
+impl Stats {
+    /// How long CPU time is counted for one line.
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        loop {
+            let rows = self.measure(engine)?;
+            let headings = ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE", "MEM PEAK", "PIDS", "THROTTLED"];
+            if !self.no_stream {
+                print!("\x1b[2J\x1b[H");
+            }
+            print_table(&headings, &rows);
+            if self.no_stream || rows.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn measure(&self, engine: &Engine) -> Result<Vec<Vec<String>>> {
+        let mut chosen = Vec::new();
+        if self.names.is_empty() {
+            chosen.extend(
+                engine.containers()?.into_iter().filter(|record| engine.phase(&record.id) == Phase::Running),
+            );
+        }
+        for name in &self.names {
+            chosen.push(engine.find(name)?);
+        }
+        let mut live = Vec::new();
+        for record in chosen {
+            let container = engine.running(&record)?;
+            let before = container.stats();
+            live.push((record, container, before));
+        }
+        let start = std::time::Instant::now();
+        if !live.is_empty() {
+            // A share of time needs time: this is the measurement, not a wait for something.
+            std::thread::sleep(Self::WINDOW);
+        }
+        let mut rows = Vec::new();
+        for (record, container, before) in live {
+            let (after, wall) = (container.stats(), start.elapsed());
+            let used = after
+                .cpu_usage_ns
+                .zip(before.cpu_usage_ns)
+                .map(|(after, before)| after.saturating_sub(before));
+            let shown = |value: Option<u64>| value.map_or("-".to_owned(), show_bytes);
+            #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a second or so")]
+            let cpu = used.map_or("-".to_owned(), |used| {
+                format!("{:.2}%", used as f64 / wall.as_nanos() as f64 * 100.0)
+            });
+            rows.push(vec![
+                record.id[..12].to_owned(),
+                record.name.clone(),
+                cpu,
+                shown(after.memory_usage),
+                shown(after.memory_peak),
+                after.pids_current.map_or("-".to_owned(), |pids| pids.to_string()),
+                after.nr_throttled.map_or("-".to_owned(), |times| times.to_string()),
+            ]);
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,286 @@
+//! Commands on images: `images`, `rmi`, `tag`, `history`, `save`, `load`, `import`.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Read, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{each, print_table, show_age, show_bytes};
+use engine::builder;
+use engine::containers::Engine;
+use engine::image::{self, Image, Reference};
+use runtime::error::{Doing, Error, Remedy, Result};
+
+#[derive(Debug, Args)]
+pub(super) struct Images {
+    /// Ids alone
+    #[arg(long, short)]
+    quiet: bool,
+    /// Whole ids
+    #[arg(long)]
+    no_trunc: bool,
+    /// The addresses of the manifests, too
+    #[arg(long)]
+    digests: bool,
+    /// Only this repository
+    repository: Option<String>,
+}
+
+impl Images {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        let wanted: Option<Reference> = self.repository.as_deref().map(str::parse).transpose()?;
+        let mut rows = Vec::new();
+        let mut images = engine.store.images()?;
+        images.sort_by(|one, other| other.config.created.cmp(&one.config.created));
+        for found in images {
+            let id = if self.no_trunc { found.id().as_str() } else { found.id().short() };
+            let size: u64 = found.manifest.layers.iter().map(|layer| layer.size).sum();
+            let mut names: Vec<(String, String)> = found
+                .names
+                .iter()
+                .filter(|name| wanted.as_ref().is_none_or(|wanted| wanted.repository == name.repository))
+                .map(|name| (name.familiar_repository(), name.tag.clone().unwrap_or_default()))
+                .collect();
+            if found.names.is_empty() && wanted.is_none() {
+                names.push(("<none>".into(), "<none>".into()));
+            }
+            for (repository, tag) in names {
+                let mut row = vec![repository, tag];
+                if self.digests {
+                    row.push(found.entry.digest.to_string());
+                }
+                row.extend([
+                    id.to_owned(),
+                    show_age(found.config.created.as_deref().unwrap_or("")),
+                    show_bytes(size),
+                ]);
+                rows.push(row);
+            }
+        }
+        let mut headings = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
+        if self.digests {
+            headings.insert(2, "DIGEST");
+        }
+        if self.quiet {
+            let column = headings.iter().position(|heading| *heading == "IMAGE ID").unwrap_or(2);
+            let mut ids: Vec<&String> = rows.iter().map(|row| &row[column]).collect();
+            ids.dedup();
+            ids.iter().for_each(|id| println!("{id}"));
+            return Ok(());
+        }
+        print_table(&headings, &rows);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rmi {
+    /// All names of an image at once, though a stopped container was made of it
+    #[arg(long, short)]
+    force: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    names: Vec<String>,
+}
+
+impl Rmi {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        each(&self.names, |name| {
+            engine.remove_image(name, self.force)?.iter().for_each(|line| println!("{line}"));
+            Ok(())
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Tag {
+    /// Name or id
+    image: String,
+    /// The new name
+    name: String,
+}
+
+impl Tag {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        let found = engine.store.find(&self.image)?;
+        let name: Reference = self.name.parse()?;
+        if name.digest.is_some() {
+            return Err(Error::new(format!("'{}' has a digest, which nobody can give", self.name)));
+        }
+        engine.store.list(&bare(&found), &[name]).map(drop)
+    }
+}
+
+/// An image's entry without a name.
+fn bare(found: &Image) -> image::Descriptor {
+    image::Descriptor::new(&found.entry.media_type, found.entry.digest.clone(), found.entry.size)
+}
+
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// Whole commands
+    #[arg(long)]
+    no_trunc: bool,
+    /// Name or id
+    image: String,
+}
+
+impl History {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        let found = engine.store.find(&self.image)?;
+        let mut sizes = found.manifest.layers.iter().map(|layer| layer.size);
+        let mut rows = Vec::new();
+        for step in &found.config.history {
+            let size = if step.empty_layer { 0 } else { sizes.next().unwrap_or(0) };
+            let mut command = step.created_by.clone().unwrap_or_default();
+            if !self.no_trunc && command.chars().count() > 60 {
+                command = command.chars().take(59).chain(['…']).collect();
+            }
+            rows.push(vec![
+                show_age(step.created.as_deref().unwrap_or("")),
+                command,
+                show_bytes(size),
+                step.comment.clone().unwrap_or_default(),
+            ]);
+        }
+        rows.reverse();
+        print_table(&["CREATED", "CREATED BY", "SIZE", "COMMENT"], &rows);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Save {
+    /// File instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    names: Vec<String>,
+}
+
+impl Save {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        let mut images: Vec<(Image, Vec<Reference>)> = Vec::new();
+        for name in &self.names {
+            let found = engine.store.find(name)?;
+            let own: Vec<Reference> =
+                name.parse().ok().filter(|own| found.names.contains(own)).into_iter().collect();
+            match images.iter_mut().find(|(other, _)| other.id() == found.id()) {
+                Some((_, names)) => names.extend(own),
+                None => images.push((found, own)),
+            }
+        }
+        write_out(self.output.as_ref(), |to| image::save(&engine.store, &images, to))
+    }
+}
+
+/// Writes to a file, which appears only when it is whole, or to standard output if that is no terminal.
+pub(super) fn write_out(
+    file: Option<&PathBuf>,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let Some(path) = file else {
+        if std::io::stdout().is_terminal() {
+            return Err(Error::new("an archive is nothing for a terminal").remedy("name a file with -o"));
+        }
+        let mut to = BufWriter::new(std::io::stdout().lock());
+        write(&mut to)?;
+        return to.flush().doing(|| "writing to standard output");
+    };
+    let doing = || format!("writing {}", path.display());
+    if path.exists() && !path.is_file() {
+        // A device or a pipe cannot be replaced.
+        let mut to = BufWriter::new(File::options().write(true).open(path).doing(doing)?);
+        write(&mut to)?;
+        return to.flush().doing(doing);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let mut to = BufWriter::with_capacity(1 << 20, File::create(&temporary).doing(doing)?);
+    let written = write(&mut to).and_then(|()| to.flush().doing(doing));
+    drop(to);
+    match written {
+        Ok(()) => std::fs::rename(&temporary, path).doing(doing),
+        Err(error) => {
+            let _ = std::fs::remove_file(&temporary);
+            Err(error)
+        }
+    }
+}
+
+/// A file, or standard input for `-` and for none.
+fn read_in(file: Option<&str>) -> Result<Box<dyn Read + Send>> {
+    match file {
+        None | Some("-") => {
+            if std::io::stdin().is_terminal() {
+                return Err(Error::new("an archive cannot be typed").remedy("name a file, or pipe one in"));
+            }
+            Ok(Box::new(std::io::stdin()))
+        }
+        Some(path) => {
+            let file =
+                File::open(path).doing(|| format!("opening {path}")).or_advise(|| "is the name right?")?;
+            Ok(Box::new(file))
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Load {
+    /// File instead of standard input
+    #[arg(long, short, value_name = "FILE")]
+    input: Option<String>,
+    /// Print ids alone
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Load {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        for loaded in image::load(&engine.store, read_in(self.input.as_deref())?)? {
+            if self.quiet {
+                println!("{}", loaded.image.id());
+            } else if loaded.names.is_empty() {
+                println!("Loaded image ID: {}", loaded.image.id());
+            }
+            for name in loaded.names.iter().filter(|_| !self.quiet) {
+                println!("Loaded image: {}", name.familiar());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// Change the configuration by an instruction, such as 'CMD ["/bin/sh"]'
+    #[arg(long, short, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// What was done
+    #[arg(long, short)]
+    message: Option<String>,
+    /// Take device nodes of the archive, too
+    #[arg(long)]
+    allow_devices: bool,
+    /// Archive, or - for standard input
+    file: String,
+    /// Name of the image, as REPOSITORY[:TAG]
+    image: Option<String>,
+}
+
+impl Import {
+    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
+        let name: Option<Reference> = self.image.as_deref().map(str::parse).transpose()?;
+        let from = read_in(Some(&self.file))?;
+        let made = image::import(&engine.store, from, name.as_ref(), self.allow_devices, |config| {
+            if let (Some(message), Some(step)) = (&self.message, config.history.last_mut()) {
+                step.comment = Some(message.clone());
+            }
+            builder::change(&mut config.config, &self.change)
+        })?;
+        println!("{}", made.id());
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! The program `plim`: a daemonless, Docker-compatible engine.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plim::main()
+}

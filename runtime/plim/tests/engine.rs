@@ -1,0 +1,337 @@
+//! The command `plim` where no check of the catalogue looks: copying, crashes, and several commands at once.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const PLIM: &str = env!("CARGO_BIN_EXE_plim");
+const BUSYBOX: &str = "/bin/busybox";
+
+struct Shop {
+    dir: tempfile::TempDir,
+}
+
+impl Shop {
+    /// An engine with an image of busybox; `None`, and a line that says why, where that cannot be.
+    fn open(test: &str) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: {test}: needs root");
+            return None;
+        }
+        if !fs::read(BUSYBOX).is_ok_and(|bytes| is_static(&bytes)) {
+            println!("skipped: {test}: there is no static {BUSYBOX}: apt-get install busybox-static");
+            return None;
+        }
+        let shop = Self { dir: tempfile::tempdir().unwrap() };
+        let root = shop.path("root");
+        fs::create_dir_all(root.join("bin")).unwrap();
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
+        for applet in
+            ["sh", "cat", "ls", "echo", "rm", "mkdir", "sleep", "id", "env", "pwd", "true", "dd", "tty"]
+        {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nme:x:7:8::/home/me:/bin/sh\n")
+            .unwrap();
+        let archive = shop.path("root.tar");
+        engine::layer::write_tree(&root, fs::File::create(&archive).unwrap()).unwrap();
+        shop.plim(&["import", archive.to_str().unwrap(), "box"]);
+        Some(shop)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(PLIM);
+        command.env("PLIM_DATA_ROOT", self.path("data")).args(words).stdin(Stdio::null());
+        command
+    }
+
+    fn said(&self, words: &[&str]) -> (i32, String, String) {
+        let Output { status, stdout, stderr } = self.command(words).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        (status.code().unwrap_or(-1), text(stdout), text(stderr))
+    }
+
+    fn plim(&self, words: &[&str]) -> String {
+        let (status, out, err) = self.said(words);
+        assert_eq!(status, 0, "plim {}: {out} {err}", words.join(" "));
+        out
+    }
+
+    fn alone(&self, words: &[&str]) -> String {
+        self.plim(&[&["run", "--rm", "--network", "none"], words].concat())
+    }
+
+    fn pid(&self, name: &str) -> i32 {
+        let all: Value = serde_json::from_str(&self.plim(&["inspect", name])).unwrap();
+        all[0]["State"]["Pid"].as_i64().unwrap().try_into().unwrap()
+    }
+}
+
+/// Whether a program needs no loader: it has no program header of type PT_INTERP, elf(5).
+fn is_static(program: &[u8]) -> bool {
+    let number = |at: usize, length: usize| {
+        program
+            .get(at..at + length)
+            .map(|bytes| bytes.iter().rev().fold(0_usize, |all, byte| all << 8 | usize::from(*byte)))
+    };
+    let (Some(first), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2)) else {
+        return false;
+    };
+    program.starts_with(b"\x7fELF") && !(0..count).any(|header| number(first + header * size, 4) == Some(3))
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        let (_, all, _) = self.said(&["ps", "-aq"]);
+        for id in all.lines() {
+            self.said(&["rm", "-f", "-v", id]);
+        }
+    }
+}
+
+#[test]
+fn files_go_in_and_out_of_running_and_stopped_containers() {
+    let Some(shop) = Shop::open("cp") else { return };
+    fs::create_dir_all(shop.path("here/sub")).unwrap();
+    fs::write(shop.path("here/sub/file"), "from here").unwrap();
+    fs::set_permissions(shop.path("here/sub/file"), fs::Permissions::from_mode(0o751)).unwrap();
+    let here = |name: &str| shop.path(name).display().to_string();
+    shop.plim(&[
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        "one",
+        "-v",
+        "kept:/kept",
+        "box",
+        "sleep",
+        "1000",
+    ]);
+    shop.plim(&["cp", &here("here/sub"), "one:/etc/"]);
+    shop.plim(&["cp", &here("here/sub/file"), "one:/kept/in-volume"]);
+    assert_eq!(shop.plim(&["exec", "one", "cat", "/etc/sub/file", "/kept/in-volume"]), "from herefrom here");
+    assert!(shop.plim(&["exec", "one", "ls", "-l", "/etc/sub/file"]).starts_with("-rwxr-x--x"));
+    // A link in the container leads nowhere outside of it.
+    shop.plim(&["exec", "one", "sh", "-c", "busybox ln -s / /out; echo mine > /etc/shadowed"]);
+    shop.plim(&["cp", "one:/out/etc/shadowed", &here("back")]);
+    assert_eq!(fs::read_to_string(shop.path("back")).unwrap(), "mine\n");
+    shop.plim(&["stop", "-t", "0", "one"]);
+    shop.plim(&["cp", &here("here/sub/file"), "one:/added"]);
+    shop.plim(&["cp", "one:/etc/sub", &here("copy")]);
+    assert_eq!(fs::read_to_string(shop.path("copy/file")).unwrap(), "from here");
+    shop.plim(&["export", "-o", &here("exported.tar"), "one"]);
+    shop.plim(&["import", &here("exported.tar"), "again"]);
+    assert_eq!(shop.alone(&["again", "cat", "/added"]), "from here");
+    let (status, _, err) = shop.said(&["cp", "one:/nothing", &here("x")]);
+    assert!(status != 0 && err.contains("/nothing"), "{err}");
+}
+
+#[test]
+fn containers_start_again_with_their_changes_under_another_name() {
+    let Some(shop) = Shop::open("restart") else { return };
+    let id =
+        shop.plim(&["create", "--network", "none", "--name", "one", "-e", "A=1", "box", "sleep", "1000"]);
+    assert_eq!(shop.plim(&["ps", "-a", "--no-trunc", "-q"]), id);
+    shop.plim(&["start", "one"]);
+    shop.plim(&["exec", "one", "sh", "-c", "echo kept > /kept"]);
+    shop.plim(&["restart", "-t", "0", "one"]);
+    assert_eq!(
+        shop.plim(&[
+            "exec",
+            "-e",
+            "B=2",
+            "-w",
+            "/etc",
+            "-u",
+            "me",
+            "one",
+            "sh",
+            "-c",
+            "cat /kept; pwd; id; echo $A$B"
+        ]),
+        "kept\n/etc\nuid=7(me) gid=8\n12"
+    );
+    shop.plim(&["rename", "one", "two"]);
+    shop.plim(&["pause", "two"]);
+    assert!(shop.plim(&["ps"]).contains("(Paused)"));
+    let (status, _, err) = shop.said(&["exec", "two", "true"]);
+    assert!(status != 0 && err.contains("plim unpause two"), "{err}");
+    shop.plim(&["unpause", "two"]);
+    assert!(shop.plim(&["top", "two"]).contains("sleep 1000"));
+    shop.plim(&["kill", "-s", "KILL", "two"]);
+    assert_eq!(shop.plim(&["wait", "two"]), "137");
+    let (_, _, err) = shop.said(&["rm", "one"]);
+    assert!(err.contains("'one'"), "{err}");
+    shop.plim(&["rm", &id[..6]]);
+    assert_eq!(shop.plim(&["ps", "-aq"]), "");
+}
+
+#[test]
+fn a_killed_watcher_leaves_no_mount_and_what_is_left_is_cleared_away() {
+    let Some(shop) = Shop::open("killed watcher") else { return };
+    shop.plim(&["run", "-d", "--network", "none", "--name", "one", "box", "sleep", "1000"]);
+    let pid = shop.pid("one");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let watcher = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    kill(Pid::from_raw(watcher), Signal::SIGKILL).unwrap();
+    // Gone when its parent has buried it; that may be anybody, so its state is asked for.
+    while fs::read_to_string(format!("/proc/{watcher}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+        std::thread::yield_now();
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(shop.dir.path().to_str().unwrap()), "{mounts}");
+    let (status, out, _) = shop.said(&["system", "check"]);
+    assert!(status != 0 && out.contains("container one: its watcher was killed"), "{out}");
+    shop.plim(&["system", "check", "--repair"]);
+    assert_eq!(shop.plim(&["system", "check"]), "nothing is wrong");
+    // Dead at the latest: its parent is the machine's init now, which may not have buried it yet.
+    assert!(fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z ")));
+    shop.plim(&["start", "one"]);
+    assert_eq!(shop.plim(&["exec", "one", "echo", "again"]), "again");
+}
+
+#[test]
+fn a_command_killed_at_any_instant_leaves_a_store_that_opens() {
+    let Some(shop) = Shop::open("killed at any instant") else { return };
+    let context = shop.path("context");
+    fs::create_dir(&context).unwrap();
+    fs::write(context.join("file"), vec![7; 3 << 20]).unwrap();
+    fs::write(
+        context.join("Dockerfile"),
+        "FROM box\nCOPY file /\nRUN echo one > /one\nRUN echo two > /two\n",
+    )
+    .unwrap();
+    shop.plim(&["save", "-o", &shop.path("box.tar").display().to_string(), "box"]);
+    let context = context.display().to_string();
+    let archive = shop.path("box.tar").display().to_string();
+    let commands: [&[&str]; 3] = [
+        &["build", "--network", "none", "--no-cache", "-t", "built", &context],
+        &["run", "--rm", "--network", "none", "box", "sh", "-c", "echo x > /x"],
+        &["load", "-i", &archive],
+    ];
+    for (number, words) in commands.iter().cycle().take(30).enumerate() {
+        let mut child = shop.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Instants spread over what such a command takes; this is no wait for anything.
+        std::thread::sleep(Duration::from_millis(number as u64 * 7 % 150));
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert_eq!(shop.alone(&["box", "echo", "works"]), "works", "after {words:?} was killed");
+    }
+    shop.plim(&["system", "check", "--repair"]);
+    shop.plim(&["system", "prune", "--force"]);
+    assert_eq!(shop.plim(&["system", "check"]), "nothing is wrong");
+    shop.plim(commands[0]);
+    assert_eq!(shop.alone(&["built", "cat", "/one", "/two"]), "one\ntwo");
+    let left = fs::read_dir(shop.path("data/tmp")).unwrap().count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn many_commands_at_once_do_not_disturb_each_other() {
+    let Some(shop) = Shop::open("many at once") else { return };
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let shop = &shop;
+            scope.spawn(move || {
+                for round in 0..3 {
+                    let name = format!("c{number}-{round}");
+                    let image = format!("image-{number}");
+                    shop.plim(&[
+                        "run",
+                        "--network",
+                        "none",
+                        "--name",
+                        &name,
+                        "box",
+                        "sh",
+                        "-c",
+                        &format!("echo {name} > /name"),
+                    ]);
+                    shop.plim(&["commit", &name, &image]);
+                    assert_eq!(shop.alone(&[&image, "cat", "/name"]), name);
+                    shop.plim(&["rm", &name]);
+                    if round == 1 {
+                        shop.plim(&["rmi", &image]);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(shop.plim(&["system", "check"]), "nothing is wrong");
+    // A name is given once, whoever asks at the same time.
+    let outcomes: Vec<i32> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    shop.said(&["create", "--network", "none", "--name", "wanted", "box", "true"]).0
+                })
+            })
+            .collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    assert_eq!(outcomes.iter().filter(|status| **status == 0).count(), 1, "{outcomes:?}");
+}
+
+#[test]
+fn containers_of_a_named_network_know_each_other_by_name() {
+    let Some(shop) = Shop::open("names") else { return };
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| {
+            // Bridges of the test are none of this machine's: what a thread starts inherits its network.
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            runtime::namespace::loopback_up().unwrap();
+            shop.plim(&["network", "create", "fleet"]);
+            shop.plim(&["run", "-d", "--name", "one", "--network", "fleet", "box", "sleep", "1000"]);
+            shop.plim(&["run", "-d", "--name", "two", "--network", "fleet", "box", "sleep", "1000"]);
+            for (from, to) in [("one", "two"), ("two", "one")] {
+                let said = shop.plim(&["exec", from, "busybox", "ping", "-c", "1", "-w", "5", to]);
+                assert!(said.contains("1 packets received"), "{said}");
+            }
+            let (status, _, err) = shop.said(&["network", "rm", "fleet"]);
+            assert!(status != 0 && err.contains("container"), "{err}");
+            shop.plim(&["rm", "-f", "one", "two"]);
+            shop.plim(&["network", "rm", "fleet"]);
+        });
+        done.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+#[test]
+fn bad_input_is_named_with_its_remedy() {
+    let Some(shop) = Shop::open("bad input") else { return };
+    for (words, status, part) in [
+        (&["run", "box", "nonsense-program"][..], 127, "nonsense-program"),
+        (&["run", "-p", "99999:80", "box", "true"], 125, "99999"),
+        (&["run", "-v", "relative/path:/x", "box", "true"], 125, "relative/path"),
+        (&["run", "--memory", "much", "box", "true"], 125, "'much'"),
+        (&["run", "--network", "nowhere", "box", "true"], 125, "plim network create nowhere"),
+        (&["run", "--cap-add", "FLY", "--network", "none", "box", "true"], 125, "CAP_FLY"),
+        (&["run", "-u", "nobody-here", "--network", "none", "box", "true"], 125, "nobody-here"),
+        (&["rmi", "nothing"], 1, "'nothing'"),
+        (&["tag", "box", "UPPER"], 1, "UPPER"),
+        (&["load", "-i", "/etc/passwd"], 1, "archive"),
+        (&["volume", "rm", "nothing"], 1, "'nothing'"),
+        (&["inspect", "nothing"], 1, "'nothing'"),
+        (&["build", "/no/such/context"], 1, "/no/such/context"),
+        (&["logs", "nothing"], 1, "plim ps -a"),
+        (&["kill", "-s", "SIGNONSENSE", "x"], 1, "SIGNONSENSE"),
+    ] {
+        let (found, out, err) = shop.said(words);
+        assert_eq!(found, status, "{words:?}: {out} {err}");
+        assert!(err.contains(part), "{words:?}: {err}");
+    }
+}

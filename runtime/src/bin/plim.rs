@@ -1,7 +1,0 @@
-//! An engine for images and containers, in the words of docker.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    runtime::plim::main()
-}
