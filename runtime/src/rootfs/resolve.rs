@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -32,6 +33,16 @@ impl Root {
         let dir = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .doing(|| format!("opening the root file system {}", path.display()))?;
         Ok(Self { dir, shown: path.to_owned() })
+    }
+
+    /// The root that a descriptor refers to. `shown` names it in errors.
+    pub fn from_descriptor(dir: OwnedFd, shown: &Path) -> Self {
+        Self { dir, shown: shown.to_owned() }
+    }
+
+    /// What names it in errors.
+    pub fn shown(&self) -> &Path {
+        &self.shown
     }
 
     /// Resolves a path to an O_PATH descriptor.
@@ -66,7 +77,7 @@ impl Root {
             && let Ok(dir) = self.resolve(parent, ResolveFlags::empty())
             && rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(mode)).is_ok()
         {
-            return self.find(inside);
+            return self.just_made(&dir, name, inside);
         }
         self.ensure_dir_following(inside, mode, MOST_LINKS)
     }
@@ -82,9 +93,43 @@ impl Root {
         let (parent, name) = self.ensure_parent(inside)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))
-            .map(drop)
-            .doing(|| format!("making {}", self.name(inside)))?;
-        self.find(inside)
+            .doing(|| format!("making {}", self.name(inside)))
+    }
+
+    /// Opens a regular file for reading. Anything else (a device, a pipe that would block) is refused: the check is
+    /// made on the descriptor that is returned.
+    ///
+    /// # Errors
+    /// It does not exist inside the root, may not be read, or is no regular file.
+    pub fn open_regular(&self, inside: &Path) -> Result<File> {
+        let regular = |fd: &OwnedFd| {
+            let stat = rustix::fs::fstat(fd).doing(|| self.name(inside))?;
+            match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+                rustix::fs::FileType::RegularFile => Ok(()),
+                other => Err(Error::new(format!("{} is a {other:?}, not a regular file", self.name(inside)))),
+            }
+        };
+        // Opening a device may already do something, so its kind is looked at before.
+        regular(&self.find(inside)?)?;
+        // What lies there may have been replaced since. Only this descriptor is used, so only it has to be right.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let opened = self.open_at(inside, flags, ResolveFlags::empty()).doing(|| self.name(inside))?;
+        regular(&opened)?;
+        Ok(File::from(opened))
+    }
+
+    /// Reads a regular file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As of [`Root::open_regular`], or the file is larger.
+    pub fn read_bounded(&self, inside: &Path, limit: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = self.open_regular(inside)?;
+        file.take(limit + 1).read_to_end(&mut bytes).doing(|| format!("reading {}", self.name(inside)))?;
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+            return Err(Error::new(format!("{} is larger than {limit} bytes", self.name(inside))));
+        }
+        Ok(bytes)
     }
 
     /// The directory of a path, made if missing, and the path's last name.
@@ -112,7 +157,7 @@ impl Root {
             dir = match self.resolve(&next, ResolveFlags::empty()) {
                 Ok(found) => found,
                 Err(Errno::NOENT) => match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(mode)) {
-                    Ok(()) => self.find(&next)?,
+                    Ok(()) => self.just_made(&dir, name, &next)?,
                     Err(Errno::EXIST) => {
                         return self.through_dangling_link(&dir, &at, name, &parts, mode, links);
                     }
@@ -123,6 +168,12 @@ impl Root {
             at = next;
         }
         self.as_directory(dir, inside)
+    }
+
+    /// The directory that was made in `dir`. If somebody put another thing in its place meanwhile, it is not followed.
+    fn just_made(&self, dir: &OwnedFd, name: &OsStr, inside: &Path) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(dir, name, flags, Mode::empty()).doing(|| self.name(inside))
     }
 
     fn as_directory(&self, dir: OwnedFd, inside: &Path) -> Result<OwnedFd> {
@@ -152,15 +203,14 @@ impl Root {
     }
 
     fn resolve(&self, inside: &Path, more: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+        self.open_at(inside, OFlags::PATH | OFlags::CLOEXEC, more)
+    }
+
+    fn open_at(&self, inside: &Path, flags: OFlags, more: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more;
         // EAGAIN: something was renamed meanwhile, and the kernel could not vouch for "..".
         loop {
-            let opened = rustix::fs::openat2(
-                &self.dir,
-                inside,
-                OFlags::PATH | OFlags::CLOEXEC,
-                Mode::empty(),
-                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more,
-            );
+            let opened = rustix::fs::openat2(&self.dir, inside, flags, Mode::empty(), how);
             if !matches!(opened, Err(Errno::AGAIN)) {
                 return opened;
             }
@@ -228,6 +278,23 @@ mod tests {
         assert!(dir.path().join("root/run/a/b").is_dir());
         symlink("loop", dir.path().join("root/loop")).unwrap();
         assert!(root.ensure_dir(Path::new("/loop/x"), 0o755).is_err());
+    }
+
+    #[test]
+    fn only_regular_files_of_a_bounded_size_are_read() {
+        let (dir, root) = root();
+        let top = dir.path().join("root");
+        std::fs::write(top.join("passwd"), "12345").unwrap();
+        symlink("/passwd", top.join("link")).unwrap();
+        symlink(dir.path().join("outside"), top.join("out")).unwrap();
+        std::fs::write(dir.path().join("outside"), "secret").unwrap();
+        nix::unistd::mkfifo(&top.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(root.read_bounded(Path::new("/link"), 5).unwrap(), b"12345");
+        assert!(root.read_bounded(Path::new("/passwd"), 4).unwrap_err().to_string().contains("4 bytes"));
+        // Opening it for reading would block for ever.
+        assert!(root.open_regular(Path::new("/pipe")).unwrap_err().to_string().contains("Fifo"));
+        assert!(root.open_regular(Path::new("/out")).is_err());
+        assert!(root.open_regular(Path::new("/")).is_err());
     }
 
     #[test]
