@@ -53,6 +53,15 @@ impl Root {
         self.resolve(inside, ResolveFlags::empty()).doing(|| self.name(inside))
     }
 
+    /// Resolves a path to what stands under its last name itself, which may be a symbolic link.
+    ///
+    /// # Errors
+    /// It does not exist inside the root.
+    pub fn find_itself(&self, inside: &Path) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.open_at(inside, flags, ResolveFlags::empty()).doing(|| self.name(inside))
+    }
+
     /// Resolves a path of which no part may be a symbolic link.
     ///
     /// # Errors
@@ -123,13 +132,8 @@ impl Root {
     /// # Errors
     /// As of [`Root::open_regular`], or the file is larger.
     pub fn read_bounded(&self, inside: &Path, limit: u64) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
         let file = self.open_regular(inside)?;
-        file.take(limit + 1).read_to_end(&mut bytes).doing(|| format!("reading {}", self.name(inside)))?;
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
-            return Err(Error::new(format!("{} is larger than {limit} bytes", self.name(inside))));
-        }
-        Ok(bytes)
+        read_bounded(file, limit).map_err(|error| Error::new(format!("{}: {error}", self.name(inside))))
     }
 
     /// The directory of a path, made if missing, and the path's last name.
@@ -242,6 +246,32 @@ pub fn reopen(fd: &impl AsFd) -> Result<File> {
     File::open(&path).doing(|| format!("opening {}", path.display()))
 }
 
+/// Opens for reading what a descriptor refers to, if it is a regular file. Nothing else is opened: a device or a pipe can
+/// block, or do something by being opened. Needs the host's /proc.
+///
+/// # Errors
+/// It is of another type, or may not be read.
+pub fn reopen_regular(fd: &impl AsFd) -> Result<File> {
+    let stat = rustix::fs::fstat(fd).doing(|| "looking at a file's type")?;
+    match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+        rustix::fs::FileType::RegularFile => reopen(fd),
+        other => Err(Error::new(format!("it is a {other:?}, not a regular file"))),
+    }
+}
+
+/// Reads at most `limit` bytes.
+///
+/// # Errors
+/// There are more, or they cannot be read.
+pub fn read_bounded(from: impl Read, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(limit + 1).read_to_end(&mut bytes).doing(|| "reading it")?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        return Err(Error::new(format!("it is larger than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,6 +325,11 @@ mod tests {
         assert!(root.open_regular(Path::new("/pipe")).unwrap_err().to_string().contains("Fifo"));
         assert!(root.open_regular(Path::new("/out")).is_err());
         assert!(root.open_regular(Path::new("/")).is_err());
+        assert!(
+            reopen_regular(&root.find(Path::new("/pipe")).unwrap()).unwrap_err().to_string().contains("Fifo")
+        );
+        let link = root.find_itself(Path::new("/out")).unwrap();
+        assert!(rustix::fs::readlinkat(&link, "", Vec::new()).is_ok());
     }
 
     #[test]
