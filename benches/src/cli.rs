@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use reports::bench::{Bench, agreement, slower, table};
+use record::bench::Bench;
+use reports::bench::{agreement, slower, table};
 use reports::json;
 
 use crate::session::{Plan, is_long, measure, names};

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use harness::check::Trouble;
-use harness::dock::{BASE, Dock};
-use harness::run::Run;
-use harness::subject::Subject;
+use kit::check::Trouble;
+use kit::dock::{BASE, Dock};
+use kit::run::Run;
 use nix::sys::resource::{UsageWho, getrusage};
-use reports::bench::Measured;
+use record::bench::Measured;
+use subject::Subject;
 
 use crate::fill_upper;
 use crate::paired::{Contestant, compare, timed};

@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 
-use harness::run::Run;
+use kit::run::Run;
 use procfs::{Current, Meminfo};
-use reports::bench::{Measured, Side};
+use record::bench::{Measured, Side};
 use runtime::cgroup::Group;
 
 use crate::disturbance::Disturbance;

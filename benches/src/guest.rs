@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use harness::matrix::initramfs::{Errand, Kernel};
-use harness::matrix::list::List;
-use harness::matrix::machine::{Accelerator, Machine};
-use harness::matrix::packages::{Archive, default_cache};
-use harness::matrix::probed::Probed;
-use harness::probe::bench::DYNAMIC;
-use harness::run::Run;
+use kit::run::Run;
+use matrix::initramfs::{Errand, Kernel};
+use matrix::list::List;
+use matrix::machine::{Accelerator, Machine};
+use matrix::packages::{Archive, default_cache};
+use matrix::probed::Probed;
+use probe::bench::DYNAMIC;
 
 /// A guest, and what must be known of its figures.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub fn boot(run: &Run, row: Option<&str>, cache: Option<&Path>) -> Result<Guest,
     Ok(Guest { probed, note })
 }
 
-fn nearest(list: &List) -> Result<harness::matrix::list::Row, String> {
+fn nearest(list: &List) -> Result<matrix::list::Row, String> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let numbers = |text: &str| -> Vec<u32> {
         text.split(['.', '-']).map_while(|part| part.parse().ok()).take(2).collect()

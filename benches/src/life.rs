@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use harness::run::Run;
-use reports::bench::{BASES, Measured};
+use kit::run::Run;
+use record::bench::{BASES, Measured};
 use runtime::cgroup::Group;
 use runtime::process::pidfd;
 

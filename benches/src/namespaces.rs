@@ -1,9 +1,9 @@
 //! What each kind of namespace adds to a process that does nothing.
 
-use harness::check::Trouble;
-use harness::probes::Probe;
-use harness::run::Run;
-use reports::bench::Measured;
+use kit::check::Trouble;
+use kit::probes::Probe;
+use kit::run::Run;
+use record::bench::Measured;
 
 use crate::paired::{Contestant, compare, of_one};
 

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use harness::check::Trouble;
-use harness::run::Run;
-use harness::stage::Stage;
-use reports::bench::Measured;
+use kit::check::Trouble;
+use kit::run::Run;
+use kit::stage::Stage;
+use record::bench::Measured;
 use serde_json::Value;
 
 use crate::paired::{Contestant, compare, of_one};

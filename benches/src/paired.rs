@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use reports::bench::{BASES, Measured, Ratio, Side};
+use record::bench::{BASES, Measured, Ratio, Side};
 use serde_json::Value;
 
 use crate::disturbance::Disturbance;

@@ -6,12 +6,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use harness::run::Run;
-use harness::subject::Subject;
+use kit::run::Run;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use runtime::cgroup::Mode;
 use runtime::oci::Spec;
+use subject::Subject;
 
 /// A runtime with a directory of states of its own.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Runtime {
     /// What it complained of.
     pub fn call<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<(), String> {
         let told = |error: std::io::Error| format!("{}: {error}", self.name);
-        let mut command: Command = self.subject.command(&[]);
+        let mut command: Command = self.subject.command(None);
         command.arg("--root").arg(&self.state).args(words);
         command.stdout(Stdio::null()).stderr(File::create(&self.errors).map_err(told)?);
         if self.hides {

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use harness::check::Trouble;
-use harness::probe::bench::OPERATIONS;
-use harness::run::Run;
-use reports::bench::{Bench, Measured};
+use kit::check::Trouble;
+use kit::run::Run;
+use probe::bench::OPERATIONS;
+use record::bench::{Bench, Measured};
 
 use crate::commits::{COMMITS, commits};
 use crate::crowd::{CROWD, crowd};
@@ -56,7 +56,7 @@ pub fn measure(plan: &Plan<'_>, names: &[&str]) -> Result<Bench, String> {
     let run = Run::begin().map_err(Trouble::into_text)?;
     let _states = States::mount(&run)?;
     let mut bench = Bench {
-        schema_version: reports::record::SCHEMA_VERSION,
+        schema_version: record::SCHEMA_VERSION,
         plimsoll: env!("CARGO_PKG_VERSION").to_owned(),
         started,
         duration_ms: 0,

@@ -3,15 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use harness::check::Trouble;
-use harness::container::Container;
-use harness::probe::bench::DYNAMIC;
-use harness::probes::Probe;
-use harness::run::Run;
-use harness::subject::Subject;
-use harness::trial::Trial;
+use kit::check::Trouble;
+use kit::container::Container;
+use kit::probes::Probe;
+use kit::run::Run;
+use kit::trial::Trial;
+use probe::bench::DYNAMIC;
 use runtime::oci::Spec;
 use serde_json::Value;
+use subject::Subject;
 
 use crate::guest::{self, Guest};
 use crate::paired::{of_one, turns};

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use harness::run::Run;
-use reports::bench::Measured;
+use kit::run::Run;
+use record::bench::Measured;
 
 use crate::floor::Starter;
 use crate::paired::{Contestant, compare, timed};

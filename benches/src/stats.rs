@@ -1,6 +1,6 @@
 //! Statistics that say how far they can be trusted.
 
-use reports::bench::Ratio;
+use record::bench::Ratio;
 
 /// Random enough for draws and orders, and the same in every session (xorshift64).
 #[derive(Debug)]

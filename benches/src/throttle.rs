@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use harness::check::Trouble;
-use harness::probes::Probe;
-use harness::run::Run;
-use reports::bench::Throttled;
+use kit::check::Trouble;
+use kit::probes::Probe;
+use kit::run::Run;
+use record::bench::Throttled;
 use runtime::cgroup::Group;
 use runtime::oci::{Cpu, Resources};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use reports::bench::{BASES, Bench};
+use record::bench::{BASES, Bench};
 use reports::json;
 
 fn bench(words: &[&str]) -> Output {

@@ -1,7 +1,7 @@
 //! What is known of other runtimes: claims that do not hold for them, each seen here and described in docs/findings.md.
 //! A finding changes no verdict; it says that a red cell is no news.
 
-use reports::SubjectInfo;
+use record::SubjectInfo;
 
 /// A claim that does not hold for some versions of a subject.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,7 @@ mod tests {
     fn every_finding_is_described_and_names_a_check() {
         let document = include_str!("../../docs/findings.md");
         for finding in KNOWN {
-            assert!(crate::catalogue::find(finding.check).is_some(), "{}", finding.check);
+            assert!(catalogue::find(finding.check).is_some(), "{}", finding.check);
             assert!(document.contains(finding.check), "docs/findings.md says nothing of {}", finding.check);
         }
     }

@@ -1,6 +1,6 @@
 //! The machine, as a record describes it.
 
-use reports::Host;
+use record::Host;
 use runtime::cgroup::{Layout, Version};
 
 /// Describes this machine.

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::multicall::dispatch().unwrap_or_else(harness::cli::main)
+    harness::roles::dispatch().unwrap_or_else(harness::cli::main)
 }

@@ -8,19 +8,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use reports::{Evidence, Outcome, Verdict};
+use record::{Evidence, Outcome, Verdict};
 
 use runtime::process::pidfd;
 
-use crate::audit;
-use crate::check::{Body, Check, Checked, Trouble};
-use crate::dock::Dock;
-use crate::fault::Fault;
-use crate::lab::Report;
-use crate::multicall::LAB;
-use crate::run::{Run, Turn};
-use crate::subject::{RUN_VARIABLE, Subject};
-use crate::trial::Trial;
+use kit::audit;
+use kit::check::{Body, Check, Checked, Trouble};
+use kit::dock::Dock;
+use kit::fault::Fault;
+use kit::lab::NAME as LAB;
+use kit::lab::Report;
+use kit::run::RUN_VARIABLE;
+use kit::run::{Run, Turn};
+use kit::trial::Trial;
+use subject::Subject;
 
 /// How often a check is tried while the noise hides its claim.
 const MOST_ATTEMPTS: u32 = 3;
@@ -264,7 +265,7 @@ fn sweep(run: &Run, tag: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notebook::Notebook;
+    use kit::notebook::Notebook;
 
     #[test]
     fn a_check_that_looked_at_nothing_is_an_error_and_one_broken_expectation_a_failure() {

@@ -3,16 +3,17 @@
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use harness::run::Run;
 use harness::schedule::{Job, jobs, run_one};
-use harness::subject::Subject;
-use harness::{catalogue, findings, multicall};
+use harness::{findings, roles};
+use kit::run::Run;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use reports::{Verdict, terminal};
+use record::Verdict;
+use reports::terminal;
+use subject::Subject;
 
 fn main() -> ExitCode {
     // This program file is also the probe, the lab and the runtime core.
-    if let Some(status) = multicall::dispatch() {
+    if let Some(status) = roles::dispatch() {
         return status;
     }
     let arguments = Arguments::from_args();

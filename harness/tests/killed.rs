@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use harness::run::{PREFIX, base};
+use kit::run::{PREFIX, base};
 use nix::sys::wait::WaitStatus;
 use runtime::cgroup::Layout;
 

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use harness::findings;
-use reports::{Outcome, Run, Verdict, json};
+use record::{Outcome, Run, Verdict};
+use reports::json;
 
 const PLIMSOLL: &str = env!("CARGO_BIN_EXE_plimsoll");
 
@@ -87,8 +88,8 @@ fn bad_words_are_refused_with_the_remedy() {
 #[test]
 fn every_check_is_listed_and_explained() {
     let listed = said(&plimsoll(&["list"]));
-    assert_eq!(listed.lines().count(), harness::catalogue::all().len());
-    for check in harness::catalogue::all() {
+    assert_eq!(listed.lines().count(), catalogue::all().len());
+    for check in catalogue::all() {
         let text = said(&plimsoll(&["explain", check.id]));
         assert!(text.contains(check.claim) && text.contains("fault"), "{text}");
     }

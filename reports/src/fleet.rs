@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Deserialize;
 
-use crate::record::{SCHEMA_VERSION, Verdict};
+use record::{SCHEMA_VERSION, Verdict};
 
 /// What of a record a fleet's report needs; evidence is passed over as it is read.
 #[derive(Debug, Deserialize)]

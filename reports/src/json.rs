@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::bench::Bench;
-use crate::matrix::{Matrix, Row};
-use crate::record::{Run, SCHEMA_VERSION};
+use record::bench::Bench;
+use record::matrix::{Matrix, Row};
+use record::{Run, SCHEMA_VERSION};
 
 /// Writes a record, indented, with a final newline.
 ///
@@ -123,25 +123,6 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     })
 }
 
-/// The JSON Schema of a record.
-pub fn schema() -> String {
-    schema_of::<Run>()
-}
-
-/// The JSON Schema of the record of a matrix.
-pub fn matrix_schema() -> String {
-    schema_of::<Matrix>()
-}
-
-/// The JSON Schema of a benchmark's record.
-pub fn bench_schema() -> String {
-    schema_of::<Bench>()
-}
-
-fn schema_of<T: schemars::JsonSchema>() -> String {
-    serde_json::to_string_pretty(&schemars::schema_for!(T)).expect("a schema is plain JSON") + "\n"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,22 +141,5 @@ mod tests {
         assert!(parse::<Run>("{}").unwrap_err().contains("schema_version"));
         assert!(parse::<Run>(r#"{"schema_version": 1, "id": 5}"#).unwrap_err().starts_with("id: "));
         assert!(parse::<Run>("{").unwrap_err().contains("not a record"));
-    }
-
-    /// `cargo test -p reports -- --ignored` writes the schema anew after a change of the types.
-    #[test]
-    #[ignore = "writes reports/schema/run.json"]
-    fn write_schema() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/run.json"), schema()).unwrap();
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/matrix.json"), matrix_schema()).unwrap();
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/bench.json"), bench_schema()).unwrap();
-    }
-
-    #[test]
-    fn the_published_schema_is_that_of_the_types() {
-        let remedy = "cargo test -p reports -- --ignored";
-        assert_eq!(schema(), include_str!("../schema/run.json"), "{remedy}");
-        assert_eq!(matrix_schema(), include_str!("../schema/matrix.json"), "{remedy}");
-        assert_eq!(bench_schema(), include_str!("../schema/bench.json"), "{remedy}");
     }
 }

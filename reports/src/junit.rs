@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use crate::record::{Outcome, Run, Verdict};
+use record::{Outcome, Run, Verdict};
 
 /// Runs as JUnit XML; a run of several has the name of its machine in each suite's name.
 ///

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::record::{Outcome, Run, Verdict};
+use record::{Outcome, Run, Verdict};
 
 /// Who sends the results, which begins every id.
 const ORIGIN: &str = "plimsoll";

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::record::{Outcome, Run, Verdict};
+use record::{Outcome, Run, Verdict};
 
 /// Runs as KTAP: a subtest for each place, or the checks themselves if there is one place alone.
 pub fn ktap(runs: &[(String, &Run)]) -> String {

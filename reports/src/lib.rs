@@ -1,6 +1,6 @@
-//! The records of Plimsoll - what a run, a check, a verdict and a piece of evidence are - and how they are shown.
+//! How the records of Plimsoll are read, compared and shown.
 //!
-//! This crate runs nothing: it can read and show records of any machine.
+//! This crate runs nothing: it can read and show records of any machine. What a record is says the crate `record`.
 
 pub mod bench;
 pub mod charts;
@@ -13,9 +13,4 @@ pub mod kcidb;
 pub mod ktap;
 pub mod markdown;
 pub mod matrix;
-pub mod record;
 pub mod terminal;
-
-pub use record::{
-    Area, Evidence, Expectation, Host, KernelFile, Outcome, Proof, Run, Scope, Series, SubjectInfo, Verdict,
-};

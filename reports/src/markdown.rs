@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::record::{Run, Verdict};
 use crate::terminal::summary;
+use record::{Run, Verdict};
 
 /// Runs as Markdown.
 pub fn markdown(runs: &[(String, &Run)]) -> String {

@@ -1,97 +1,10 @@
-//! Runs on many kernels: one record for each row, and all of them together.
+//! Runs on many kernels, side by side.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::record::{Outcome, Proof, Run, SCHEMA_VERSION, Verdict};
-
-/// All rows of a matrix.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Matrix {
-    /// Version of this form, see [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// Version of Plimsoll.
-    pub plimsoll: String,
-    /// One for each kernel and layout, in the order of the list.
-    pub rows: Vec<Row>,
-}
-
-/// One kernel with one cgroup layout.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Row {
-    /// Version of this form, see [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// Name of the row, such as `6.1-rt-v2`.
-    pub name: String,
-    /// `generic` or `rt`.
-    pub variant: String,
-    /// `v1`, `v2` or `hybrid`, as it was asked for.
-    pub layout: String,
-    /// Name and version of each package that the kernel came from.
-    pub packages: Vec<String>,
-    /// What ran the guest's instructions: `kvm`, or `tcg` for emulation, under which times are not those of hardware.
-    pub accelerator: String,
-    /// From the start of the machine to the guest's first process, in milliseconds; 0 if it never ran.
-    pub boot_ms: u64,
-    /// From the start of the machine to the start of the first check, in milliseconds; 0 if none was started.
-    pub first_check_ms: u64,
-    /// From the start of the machine to its end, in milliseconds.
-    pub duration_ms: u64,
-    /// Why the row has no record of a run; empty if it has one.
-    pub failure: String,
-    /// The console's last lines, if the row failed.
-    pub console: Vec<String>,
-    /// What the checks said.
-    pub run: Option<Run>,
-}
-
-impl Row {
-    /// A row that could not even be started.
-    pub fn failed(name: &str, variant: &str, layout: &str, failure: String) -> Self {
-        Self {
-            schema_version: SCHEMA_VERSION,
-            name: name.into(),
-            variant: variant.into(),
-            layout: layout.into(),
-            packages: Vec::new(),
-            accelerator: String::new(),
-            boot_ms: 0,
-            first_check_ms: 0,
-            duration_ms: 0,
-            failure,
-            console: Vec::new(),
-            run: None,
-        }
-    }
-}
-
-impl Matrix {
-    /// 0 if every claim held (or could not be tried) in every row; 1 if one did not; 3 if all that ran held, but a row
-    /// failed or the harness had trouble.
-    pub fn exit_status(&self) -> u8 {
-        let status = |row: &Row| match &row.run {
-            None => 3,
-            Some(run) if is_proof(run) => u8::from(proofs(run, Proof::Toothless) > 0),
-            Some(run) => match run.exit_status() {
-                2 => 3,
-                status => status,
-            },
-        };
-        let all: Vec<u8> = self.rows.iter().map(status).collect();
-        if all.contains(&1) { 1 } else { all.into_iter().max().unwrap_or(0) }
-    }
-
-    /// Puts a row in the place of the one with its name, or at the end.
-    pub fn merge(&mut self, row: Row) {
-        match self.rows.iter_mut().find(|known| known.name == row.name) {
-            Some(known) => *known = row,
-            None => self.rows.push(row),
-        }
-    }
-}
+use record::matrix::Matrix;
+use record::{Outcome, Proof, Run, Verdict};
 
 /// Checks by rows: a line for each check, a column for each row; below it what is not a pass or a skip, and which rows
 /// failed.
@@ -129,10 +42,10 @@ pub fn table(matrix: &Matrix) -> String {
 }
 
 fn summary(run: &Run) -> String {
-    if !is_proof(run) {
+    if !run.is_proof() {
         return crate::terminal::summary(run);
     }
-    let count = |proof| proofs(run, proof);
+    let count = |proof| run.proofs(proof);
     format!(
         "{} of {} go red under their faults, {} toothless, {} not tried",
         count(Proof::Red),
@@ -140,14 +53,6 @@ fn summary(run: &Run) -> String {
         count(Proof::Toothless),
         count(Proof::NotTried)
     )
-}
-
-fn is_proof(run: &Run) -> bool {
-    run.outcomes.iter().any(|outcome| outcome.fault.is_some())
-}
-
-fn proofs(run: &Run, proof: Proof) -> usize {
-    run.outcomes.iter().filter(|outcome| outcome.proof() == Some(proof)).count()
 }
 
 /// Under a fault, red is what should be.
@@ -209,6 +114,9 @@ fn facts(matrix: &Matrix) -> String {
 
 #[cfg(test)]
 mod tests {
+    use record::SCHEMA_VERSION;
+    use record::matrix::Row;
+
     use super::*;
     use crate::terminal::tests::example;
 
@@ -243,7 +151,7 @@ mod tests {
         let mut matrix = matrix();
         matrix.rows.pop();
         let run = matrix.rows[0].run.as_mut().unwrap();
-        let broken = crate::record::Expectation {
+        let broken = record::Expectation {
             what: "x".into(),
             observed: "1".into(),
             expected: "2".into(),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use owo_colors::{OwoColorize, Style};
 
-use crate::record::{Area, Expectation, Outcome, Run, Verdict};
+use record::{Area, Expectation, Outcome, Run, Verdict};
 
 /// Longest reason that is printed in a table.
 const WIDTH: usize = 100;
@@ -169,7 +169,7 @@ impl Painter {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::record::{Evidence, Host, SCHEMA_VERSION, Scope, SubjectInfo};
+    use record::{Evidence, Host, SCHEMA_VERSION, Scope, SubjectInfo};
 
     pub(crate) fn example() -> Run {
         let outcome = |check: &str, subject: &str, verdict, reason: &str| Outcome {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use reports::{html, json, matrix};
+use reports::{html, json};
 use serde_json::Value;
 
 fn browser() -> Option<&'static str> {
@@ -71,7 +71,7 @@ const OVERLAPS: &str = "
     findings.tooWide = document.documentElement.scrollWidth > document.documentElement.clientWidth + 1;
 ";
 
-fn record() -> reports::Run {
+fn record() -> record::Run {
     json::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/run.json")).unwrap()
 }
 
@@ -154,12 +154,15 @@ fn nothing_overlaps_in_the_page_of_a_benchmark() {
 fn a_cell_of_the_matrix_opens_its_evidence() {
     let Some(browser) = browser() else { return };
     let row = |name: &str| {
-        let mut row = matrix::Row::failed(name, "generic", "v2", String::new());
+        let mut row = record::matrix::Row::failed(name, "generic", "v2", String::new());
         row.run = Some(record());
         row
     };
-    let whole =
-        matrix::Matrix { schema_version: 1, plimsoll: String::new(), rows: vec![row("one"), row("two")] };
+    let whole = record::matrix::Matrix {
+        schema_version: 1,
+        plimsoll: String::new(),
+        rows: vec![row("one"), row("two")],
+    };
     let script = format!(
         "document.querySelector('button[data-check=\"life.hooks\"]').click();
          const dialog = document.querySelector('dialog');
@@ -185,11 +188,12 @@ fn a_large_matrix_opens_within_a_second() {
                 outcome
             })
             .collect();
-        let mut row = matrix::Row::failed(&format!("kernel-{number}"), "generic", "v2", String::new());
+        let mut row =
+            record::matrix::Row::failed(&format!("kernel-{number}"), "generic", "v2", String::new());
         row.run = Some(run);
         row
     });
-    let whole = matrix::Matrix { schema_version: 1, plimsoll: String::new(), rows: rows.collect() };
+    let whole = record::matrix::Matrix { schema_version: 1, plimsoll: String::new(), rows: rows.collect() };
     let page = html::matrix_page(&whole);
     let script = "const all = performance.getEntriesByType('navigation')[0];
                   findings.ready = all.domContentLoadedEventEnd; findings.cells = document.querySelectorAll('td button').length;";

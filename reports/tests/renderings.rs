@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use reports::bench::{self, Bench};
-use reports::{Run, charts, difference, fleet, html, json, junit, kcidb, ktap, markdown, matrix, terminal};
+use record::Run;
+use record::bench::Bench;
+use reports::bench;
+use reports::{charts, difference, fleet, html, json, junit, kcidb, ktap, markdown, terminal};
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
@@ -57,14 +59,14 @@ fn the_page_of_a_matrix() {
     other.outcomes.truncate(6);
     other.host.kernel = "5.10.0".into();
     let row = |name: &str, run: Option<Run>| {
-        let mut row = matrix::Row::failed(name, "generic", "v2", String::new());
+        let mut row = record::matrix::Row::failed(name, "generic", "v2", String::new());
         row.accelerator = "tcg".into();
         row.run = run;
         row
     };
     let mut failed = row("6.12-v2", None);
     failed.failure = "the kernel panicked".into();
-    let whole = matrix::Matrix {
+    let whole = record::matrix::Matrix {
         schema_version: 1,
         plimsoll: "0.1.0".into(),
         rows: vec![row("5.10-v1", Some(other)), row("6.18-v2", Some(one)), failed],
@@ -173,7 +175,7 @@ fn a_difference_names_what_broke_first() {
     let mut after = run();
     for outcome in &mut after.outcomes {
         if outcome.check == "cpu.quota.sweep" {
-            outcome.verdict = reports::Verdict::Fail;
+            outcome.verdict = record::Verdict::Fail;
             outcome.reason = "it got more".into();
         }
     }
@@ -192,9 +194,9 @@ fn a_fleet_names_the_host_that_is_not_as_its_group_and_the_records_that_are_none
     for number in 0..40 {
         let mut host = run();
         if number == 17 {
-            host.outcomes[0].verdict = reports::Verdict::Fail;
+            host.outcomes[0].verdict = record::Verdict::Fail;
         } else {
-            host.outcomes[0].verdict = reports::Verdict::Pass;
+            host.outcomes[0].verdict = record::Verdict::Pass;
         }
         let path = dir.path().join(format!("host-{number}.json"));
         json::write(&host, &path).unwrap();

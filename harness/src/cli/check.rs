@@ -6,12 +6,14 @@ use std::time::{Instant, SystemTime};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use reports::{Outcome, Scope, Verdict, html, json, record, terminal};
+use record::{Outcome, Scope, Verdict};
+use reports::{html, json, terminal};
 
-use crate::matrix::wire::{Event, Wire};
 use crate::schedule::{Job, jobs, run_all};
-use crate::subject::Subject;
-use crate::{audit, catalogue, findings, host, run};
+use crate::{findings, host};
+use ::matrix::wire::{Event, Wire};
+use kit::{audit, run};
+use subject::Subject;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -117,10 +119,10 @@ impl std::fmt::Display for Kind {
 
 /// Those checks that look at one of these; all if none is named.
 pub(super) fn within(
-    checks: Vec<&'static catalogue::Check>,
+    checks: Vec<&'static kit::check::Check>,
     kinds: &[Kind],
-) -> Vec<&'static catalogue::Check> {
-    let wanted = |check: &&catalogue::Check| kinds.iter().any(|kind| kind.scope() == check.scope);
+) -> Vec<&'static kit::check::Check> {
+    let wanted = |check: &&kit::check::Check| kinds.iter().any(|kind| kind.scope() == check.scope);
     checks.into_iter().filter(|check| kinds.is_empty() || wanted(check)).collect()
 }
 

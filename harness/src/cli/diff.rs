@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use reports::bench::{self, Bench};
-use reports::{Run, difference, json};
+use record::Run;
+use record::bench::Bench;
+use reports::bench;
+use reports::{difference, json};
 
 #[derive(Debug, Args)]
 pub(super) struct Diff {
@@ -54,10 +56,10 @@ fn read(given: &Path) -> Result<Given, String> {
         Some((path, row)) if !given.exists() => (PathBuf::from(path), Some(row)),
         _ => (given.to_owned(), None),
     };
-    let no_run = |row: &reports::matrix::Row| {
+    let no_run = |row: &record::matrix::Row| {
         format!("{}: row {} has no run: {}", path.display(), row.name, row.failure)
     };
-    let found = |row: &reports::matrix::Row| {
+    let found = |row: &record::matrix::Row| {
         row.run.clone().map(|run| Given::Run(Box::new(run))).ok_or_else(|| no_run(row))
     };
     match json::read_any(&path)? {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use runtime::cgroup::Layout;
 
-use crate::need::Need;
-use crate::subject::Subject;
-use crate::{catalogue, host};
+use crate::host;
+use kit::need::Need;
+use subject::Subject;
 
 pub(super) fn run() -> Result<u8, String> {
     let layout = Layout::detect().map_err(|error| error.to_string())?;

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use crate::catalogue;
-use crate::check::Body;
+use catalogue;
+use kit::check::Body;
 
 #[derive(Debug, Args)]
 pub(super) struct List {

@@ -10,12 +10,12 @@ use reports::{json, matrix};
 use serde_json::json;
 
 use super::check::Kind;
-use crate::catalogue;
-use crate::matrix::initramfs::Kernel;
-use crate::matrix::list::{List, Row};
-use crate::matrix::machine::Accelerator;
-use crate::matrix::packages::{Archive, Resolved, default_cache};
-use crate::matrix::row::{Plan, Progress, run};
+use ::matrix::initramfs::Kernel;
+use ::matrix::list::{List, Row};
+use ::matrix::machine::Accelerator;
+use ::matrix::packages::{Archive, Resolved, default_cache};
+use ::matrix::row::{Plan, Progress, run};
+use catalogue;
 
 #[derive(Debug, Args)]
 pub(super) struct Matrix {
@@ -142,7 +142,7 @@ impl Matrix {
     }
 
     /// Finds, fetches and unpacks the kernels. A row without one is a failed row, not the end.
-    fn prepare(&self, list: &List, rows: Vec<Row>) -> Result<(Vec<Ready>, Vec<matrix::Row>), String> {
+    fn prepare(&self, list: &List, rows: Vec<Row>) -> Result<(Vec<Ready>, Vec<record::matrix::Row>), String> {
         let cache = self.cache.clone().unwrap_or_else(default_cache);
         let archive = Archive::open(&cache, list, &rows, self.refresh)?;
         let index = archive.index()?;
@@ -158,7 +158,12 @@ impl Matrix {
             match found {
                 Ok((kernel, files)) => ready.push(Ready { row, kernel, files }),
                 Err(error) => {
-                    failed.push(matrix::Row::failed(&row.name, row.variant.word(), row.layout.word(), error));
+                    failed.push(record::matrix::Row::failed(
+                        &row.name,
+                        row.variant.word(),
+                        row.layout.word(),
+                        error,
+                    ));
                 }
             }
         }
@@ -177,7 +182,7 @@ impl Matrix {
     }
 
     /// Boots the rows, some at a time; each row's record is written as soon as it is there.
-    fn boot(&self, plan: &Plan<'_>, ready: &[Ready], jobs: usize) -> Vec<matrix::Row> {
+    fn boot(&self, plan: &Plan<'_>, ready: &[Ready], jobs: usize) -> Vec<record::matrix::Row> {
         let bars = MultiProgress::new();
         let all = bars.add(bar(ready.len(), "{pos}/{len} rows [{bar:30}] {elapsed} {msg}"));
         all.set_message(plan.accelerator.word());
@@ -215,10 +220,14 @@ impl Matrix {
     }
 
     /// The rows that ran, and those of earlier runs in the same directory, in the order of the list.
-    fn merged(&self, order: &[String], ran: Vec<matrix::Row>) -> Result<matrix::Matrix, String> {
+    fn merged(
+        &self,
+        order: &[String],
+        ran: Vec<record::matrix::Row>,
+    ) -> Result<record::matrix::Matrix, String> {
         let path = self.out.join("matrix.json");
-        let mut whole = matrix::Matrix {
-            schema_version: reports::record::SCHEMA_VERSION,
+        let mut whole = record::matrix::Matrix {
+            schema_version: record::SCHEMA_VERSION,
             plimsoll: env!("CARGO_PKG_VERSION").into(),
             rows: Vec::new(),
         };
@@ -228,14 +237,15 @@ impl Matrix {
             }
         }
         ran.into_iter().for_each(|row| whole.merge(row));
-        let place = |row: &matrix::Row| order.iter().position(|name| *name == row.name).unwrap_or(usize::MAX);
+        let place =
+            |row: &record::matrix::Row| order.iter().position(|name| *name == row.name).unwrap_or(usize::MAX);
         whole.rows.sort_by_key(place);
         json::write(&whole, &path)?;
         Ok(whole)
     }
 }
 
-fn write_row(out: &Path, row: &matrix::Row) -> Result<(), String> {
+fn write_row(out: &Path, row: &record::matrix::Row) -> Result<(), String> {
     json::write(row, &out.join(format!("{}.json", row.name)))
 }
 

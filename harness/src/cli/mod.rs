@@ -90,7 +90,7 @@ fn bench(arguments: &[std::ffi::OsString]) -> Result<u8, String> {
 }
 
 fn clean() -> Result<u8, String> {
-    let (done, failed) = crate::clean::clean()?;
+    let (done, failed) = kit::clean::clean()?;
     done.iter().for_each(|what| println!("removed {what}"));
     if done.is_empty() && failed.is_empty() {
         println!("nothing to remove");

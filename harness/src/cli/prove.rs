@@ -1,11 +1,12 @@
 //! `plimsoll prove`: a check that stays green under its fault proves nothing.
 
 use clap::Args;
-use reports::{Proof, Verdict, terminal};
+use record::{Proof, Verdict};
+use reports::terminal;
 
 use super::check::{Kind, run_jobs, subjects, within};
-use crate::catalogue;
 use crate::schedule::{Job, jobs};
+use catalogue;
 
 #[derive(Debug, Args)]
 pub(super) struct Prove {

@@ -4,8 +4,10 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use reports::bench::{self, Bench};
-use reports::{Run, charts, fleet, html, json, junit, kcidb, ktap, markdown, matrix, terminal};
+use record::Run;
+use record::bench::Bench;
+use reports::bench;
+use reports::{charts, fleet, html, json, junit, kcidb, ktap, markdown, matrix, terminal};
 
 /// A form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,7 +74,7 @@ impl Report {
                 Err(format!("{} records were not read", read.broken.len()))
             };
         }
-        let (mut whole, mut runs, mut broken) = (None::<matrix::Matrix>, Vec::new(), Vec::new());
+        let (mut whole, mut runs, mut broken) = (None::<record::matrix::Matrix>, Vec::new(), Vec::new());
         let mut benches = Vec::new();
         for path in &paths {
             match json::read_any(path) {
@@ -104,7 +106,7 @@ impl Report {
         short.into_iter().find(|(given, _)| *given).map_or(self.form, |(_, form)| form)
     }
 
-    fn show(&self, whole: Option<matrix::Matrix>, runs: Vec<(String, Run)>) -> Result<(), String> {
+    fn show(&self, whole: Option<record::matrix::Matrix>, runs: Vec<(String, Run)>) -> Result<(), String> {
         let form = self.form();
         if form == Form::Table {
             for (_, run) in &runs {
@@ -194,8 +196,8 @@ impl Report {
     }
 }
 
-fn merge(whole: &mut Option<matrix::Matrix>, version: u32, rows: Vec<matrix::Row>) {
-    let empty = || matrix::Matrix {
+fn merge(whole: &mut Option<record::matrix::Matrix>, version: u32, rows: Vec<record::matrix::Row>) {
+    let empty = || record::matrix::Matrix {
         schema_version: version,
         plimsoll: env!("CARGO_PKG_VERSION").into(),
         rows: Vec::new(),
@@ -205,17 +207,21 @@ fn merge(whole: &mut Option<matrix::Matrix>, version: u32, rows: Vec<matrix::Row
 }
 
 /// Runs of several machines as rows of one table.
-fn side_by_side(whole: Option<matrix::Matrix>, runs: Vec<(String, Run)>) -> matrix::Matrix {
+fn side_by_side(whole: Option<record::matrix::Matrix>, runs: Vec<(String, Run)>) -> record::matrix::Matrix {
     let mut whole = whole;
     for (name, run) in runs {
-        let mut row = matrix::Row::failed(&name, "", &run.host.cgroup_mode, String::new());
+        let mut row = record::matrix::Row::failed(&name, "", &run.host.cgroup_mode, String::new());
         row.accelerator.clone_from(&run.host.virtualization);
         row.duration_ms = run.duration_ms;
         let version = row.schema_version;
         row.run = Some(run);
         merge(&mut whole, version, vec![row]);
     }
-    whole.unwrap_or_else(|| matrix::Matrix { schema_version: 1, plimsoll: String::new(), rows: Vec::new() })
+    whole.unwrap_or_else(|| record::matrix::Matrix {
+        schema_version: 1,
+        plimsoll: String::new(),
+        rows: Vec::new(),
+    })
 }
 
 fn name_of(path: &Path) -> String {

@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::{Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, SIZE, draw_sized, ink, whole};
-use crate::bench::{BASES, Bench, Measured, Side, Throttled};
+use record::bench::{BASES, Bench, Measured, Side, Throttled};
 
 /// Reddish purple, the fourth of the colours that the colour-blind tell apart.
 const PURPLE: RGBColor = RGBColor(204, 121, 167);

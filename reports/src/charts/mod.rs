@@ -8,7 +8,7 @@ use plotters::prelude::*;
 
 pub use bench::bench_charts;
 
-use crate::record::{Outcome, Run, Series};
+use record::{Outcome, Run, Series};
 
 /// Text and axes; replaced by the page's own text colour.
 const INK: RGBColor = RGBColor(1, 2, 3);

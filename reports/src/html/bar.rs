@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::record::Expectation;
+use record::Expectation;
 
 /// The bar of an expectation; nothing where it is no number or has no band.
 pub(super) fn of(expectation: &Expectation) -> Markup {

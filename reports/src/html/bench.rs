@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 
 use super::{document, pictures};
-use crate::bench::{Bench, Measured, Side, trial};
+use crate::bench::trial;
 use crate::charts::bench_charts;
+use record::bench::{Bench, Measured, Side};
 
 /// The page of one session.
 pub fn bench_page(bench: &Bench) -> String {

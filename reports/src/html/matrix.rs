@@ -6,8 +6,8 @@ use maud::{Markup, PreEscaped, html};
 use serde_json::{Value, json};
 
 use super::{class, document, filters};
-use crate::matrix::Matrix;
-use crate::record::{Outcome, Verdict};
+use record::matrix::Matrix;
+use record::{Outcome, Verdict};
 
 /// Outcomes of one check in one row, by their numbers.
 type Cell = Vec<usize>;
@@ -58,7 +58,7 @@ pub fn matrix_page(matrix: &Matrix) -> String {
     document(&title, &body)
 }
 
-fn facts(row: &crate::matrix::Row) -> String {
+fn facts(row: &record::matrix::Row) -> String {
     match &row.run {
         Some(run) => format!("{} ({}): {}", run.host.kernel, row.accelerator, crate::terminal::summary(run)),
         None => format!("FAILED: {}", row.failure),

@@ -12,8 +12,8 @@ pub use bench::bench_page;
 pub use matrix::matrix_page;
 
 use crate::charts::{Chart, charts, samples};
-use crate::record::{Area, Outcome, Run, Verdict};
 use crate::terminal::summary;
+use record::{Area, Outcome, Run, Verdict};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("page.js");

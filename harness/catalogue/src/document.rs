@@ -1,0 +1,31 @@
+//! The catalogue as a document: docs/catalogue.md.
+
+use std::fmt::Write;
+
+use kit::check::Check;
+
+/// Every check in a table for each area.
+pub fn markdown(checks: &[&'static Check]) -> String {
+    let mut text = format!(
+        "# The catalogue\n\nWritten by the code: `cargo test -p catalogue -- --ignored write_catalogue`. {} checks; under \
+         each fault the check must go red, and `plimsoll prove` shows that it does. `plimsoll explain ID` tells more.\n",
+        checks.len()
+    );
+    let mut area = "";
+    for check in checks {
+        let own = check.id.split('.').next().unwrap_or_default();
+        if own != area {
+            area = own;
+            let _ = write!(
+                text,
+                "\n## {area}\n\n| id | looks at | claim | needs | faults | source |\n|---|---|---|---|---|---|\n"
+            );
+        }
+        let needs: Vec<String> = check.needs.iter().map(|need| need.describe()).collect();
+        let faults: Vec<&str> = check.faults.iter().map(|fault| fault.name).collect();
+        let scope = format!("{:?}", check.scope).to_lowercase();
+        let row = [check.id, &scope, check.claim, &needs.join(", "), &faults.join(", "), check.source];
+        let _ = writeln!(text, "| {} |", row.map(|cell| cell.replace('|', "\\|")).join(" | "));
+    }
+    text
+}

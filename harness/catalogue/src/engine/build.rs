@@ -1,0 +1,406 @@
+//! Images from Dockerfiles. The shell of the built-in image is the probe: its commands are the probe's verbs.
+
+use serde_json::json;
+
+use super::commit::when;
+use kit::check::{Check, Checked, Trouble};
+use kit::dock::{Dock, Said};
+use kit::fault::{Fault, before, scene};
+
+const REFERENCE: &str = "Dockerfile reference";
+const HARMLESS: &str = "nothing to refuse";
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_engine(
+        "build.instruction-is-layer",
+        "each filesystem instruction makes one layer, each other one a config change",
+        REFERENCE,
+        instruction_is_layer,
+    )
+    .faults(&[edited("layers squashed")]),
+    Check::of_engine(
+        "build.cmd-default",
+        "CMD runs when no arguments are given, arguments replace it",
+        "Dockerfile reference, CMD",
+        cmd_default,
+    )
+    .faults(&[before("arguments appended", |_, words| {
+        when(words, "run", || Ok(insert_before_last(words, &["/probe", "arguments", "default"])))
+    })]),
+    Check::of_engine(
+        "build.entrypoint-plus-cmd",
+        "the process is ENTRYPOINT followed by CMD",
+        "Dockerfile reference, Understand how CMD and ENTRYPOINT interact",
+        entrypoint_plus_cmd,
+    )
+    .faults(&[edited("CMD dropped")]),
+    Check::of_engine(
+        "build.shell-form",
+        "shell form runs under /bin/sh -c, exec form directly",
+        "Dockerfile reference, Shell and exec form",
+        shell_form,
+    )
+    .faults(&[edited("always shell")]),
+    Check::of_engine(
+        "build.shell-entrypoint-ignores-cmd",
+        "a shell-form ENTRYPOINT ignores CMD",
+        "Dockerfile reference, ENTRYPOINT, Shell form",
+        shell_entrypoint,
+    )
+    .faults(&[edited("appended")]),
+    Check::of_engine(
+        "build.env-workdir-user",
+        "ENV, WORKDIR, USER, ARG, LABEL, EXPOSE act as documented, with variable substitution",
+        "Dockerfile reference, Environment replacement, ARG, WORKDIR, USER",
+        env_workdir_user,
+    )
+    .faults(&[edited("one dropped")]),
+    Check::of_engine(
+        "build.copy-add",
+        "COPY and ADD with globs, --chown, --chmod, --from; ADD unpacks local archives; .dockerignore holds",
+        "Dockerfile reference, COPY, ADD, .dockerignore file",
+        copy_add,
+    )
+    .faults(&[before("ignore file ignored", |dock, words| {
+        when(words, "build", || Ok(std::fs::remove_file(dock.path("context/.dockerignore")).map(|()| None)?))
+    })]),
+    Check::of_engine(
+        "build.multi-stage",
+        "only the copied files reach the last stage",
+        "Dockerfile reference, FROM; Multi-stage builds",
+        multi_stage,
+    )
+    .faults(&[edited("stages merged")]),
+    Check::of_engine(
+        "build.cache",
+        "an unchanged step is reused, a changed file or earlier step invalidates the rest",
+        "Docker documentation, Build cache invalidation",
+        cache,
+    )
+    .faults(&[before("stale reuse", |dock, words| {
+        when(words, "build", || {
+            // Whatever changed in the context is hidden from the build.
+            std::fs::write(dock.path("context/file"), "first")?;
+            Ok(None)
+        })
+    })]),
+    Check::of_engine(
+        "build.context-escape",
+        "COPY ../x and symlinks out of the context are refused",
+        "Dockerfile reference, COPY; CVE-2018-15664 and its kin",
+        context_escape,
+    )
+    .faults(&[scene(HARMLESS)]),
+    Check::of_engine(
+        "build.failing-run",
+        "a failing RUN names file, line and exit status and leaves no image",
+        "Dockerfile reference, RUN",
+        failing_run,
+    )
+    .faults(&[edited("image tagged")]),
+    Check::of_engine(
+        "build.bad-syntax",
+        "an unknown instruction is a clear error with line and column",
+        "Dockerfile reference, Format",
+        bad_syntax,
+    )
+    .faults(&[scene(HARMLESS)]),
+];
+
+/// A fault in the Dockerfile that the engine gets: as if it had understood another one.
+const fn edited(name: &'static str) -> Fault {
+    // Such a fault can hold no edit, so it is found again by its name.
+    before(name, |dock, words| {
+        when(words, "build", || {
+            let file = dock.path("context/Dockerfile");
+            let text = std::fs::read_to_string(&file)?;
+            let edit = edit_of(dock).ok_or_else(|| Trouble::Harness("an edit without a name".into()))?;
+            std::fs::write(&file, edit(&text))?;
+            Ok(None)
+        })
+    })
+}
+
+/// Makes another Dockerfile of one.
+type Edit = fn(&str) -> String;
+
+fn edit_of(dock: &Dock) -> Option<Edit> {
+    let edits: [(&str, Edit); 7] = [
+        ("layers squashed", |text| text.replace("\"\nRUN ", "\" && ")),
+        ("CMD dropped", |text| text.replace("CMD [\"default\"]", "")),
+        ("always shell", |text| text.replace("CMD [\"/probe\", \"process\"]", "CMD process")),
+        ("appended", |text| {
+            text.replace("ENTRYPOINT arguments alone", "ENTRYPOINT [\"/probe\", \"arguments\", \"alone\"]")
+        }),
+        ("one dropped", |text| text.replace("USER sailor:crew", "")),
+        ("stages merged", |text| {
+            text.replace(
+                "FROM base AS unused\nRUN exit 1\nFROM base AS last\nCOPY --from=first /made /made\n",
+                "",
+            )
+        }),
+        ("image tagged", |text| text.replace("RUN exit 7\n", "")),
+    ];
+    edits.into_iter().find(|(name, _)| dock.has(name)).map(|(_, edit)| edit)
+}
+
+/// The same words with more before the last one.
+fn insert_before_last(words: &[String], more: &[&str]) -> Option<Vec<String>> {
+    let (last, rest) = words.split_last()?;
+    if last.starts_with("own") {
+        let mut words = rest.to_vec();
+        // The image's command comes before the user's, which is the fault.
+        words.retain(|word| word != "/probe" && word != "arguments");
+        words.extend(more.iter().map(|word| (*word).to_owned()));
+        words.push(last.clone());
+        return Some(words);
+    }
+    None
+}
+
+/// Builds from a Dockerfile in the context that lies there.
+fn build(dock: &Dock, text: &str, tag: &str, flags: &[&str]) -> Result<Said, Trouble> {
+    let context = dock.directory("context")?;
+    std::fs::write(context.join("Dockerfile"), text)?;
+    dock.said(&[&["build", "--network", "none", "-t", tag], flags, &[&dock.text("context")]].concat())
+}
+
+fn built(dock: &Dock, text: &str, tag: &str) -> Result<String, Trouble> {
+    let said = build(dock, text, tag, &[])?;
+    if said.status == 0 { Ok(said.out) } else { Err(Trouble::Subject(format!("build: {}", said.err))) }
+}
+
+const ALONE: &[&str] = &["run", "--rm", "--network", "none"];
+
+fn output(dock: &Dock, words: &[&str]) -> Result<String, Trouble> {
+    dock.plim(&[ALONE, words].concat())
+}
+
+fn instruction_is_layer(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    std::fs::write(dock.directory("context")?.join("file"), "x")?;
+    let text = "FROM base\nCOPY file /file\nENV A=1\nRUN write /one \"1\"\nRUN write /two 2\nLABEL a=b\nCMD [\"x\"]\n";
+    built(dock, text, "layered")?;
+    let layers = dock.layers("layered")?;
+    dock.seen.expect_eq("layers", &layers.len(), &4);
+    for (number, path) in [(1, "file"), (2, "one"), (3, "two")] {
+        let paths = layers.get(number).map(|layer| layer.paths.clone()).unwrap_or_default();
+        dock.seen.expect_eq(&format!("layer {number}"), &paths, &vec![path.to_owned()]);
+    }
+    Ok(())
+}
+
+fn cmd_default(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    built(dock, "FROM base\nCMD [\"/probe\", \"arguments\", \"default\"]\n", "commanded")?;
+    let default = output(dock, &["commanded"])?;
+    dock.seen.expect_eq("without arguments", &default.as_str(), &r#"{"ok":["default"]}"#);
+    let own = output(dock, &["commanded", "/probe", "arguments", "own"])?;
+    dock.seen.expect_eq("with arguments", &own.as_str(), &r#"{"ok":["own"]}"#);
+    Ok(())
+}
+
+fn entrypoint_plus_cmd(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    built(
+        dock,
+        "FROM base\nENTRYPOINT [\"/probe\", \"arguments\", \"entry\"]\nCMD [\"default\"]\n",
+        "entered",
+    )?;
+    let default = output(dock, &["entered"])?;
+    dock.seen.expect_eq("without arguments", &default.as_str(), &r#"{"ok":["entry","default"]}"#);
+    let own = output(dock, &["entered", "own"])?;
+    dock.seen.expect_eq("with arguments", &own.as_str(), &r#"{"ok":["entry","own"]}"#);
+    let other = output(dock, &["--entrypoint", "/probe", "entered", "arguments", "other"])?;
+    dock.seen.expect_eq("with another entry point", &other.as_str(), &r#"{"ok":["other"]}"#);
+    Ok(())
+}
+
+fn shell_form(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    built(dock, "FROM base\nENV WHO=sailor\nCMD arguments hello $WHO\n", "shelled")?;
+    let shell = output(dock, &["shelled"])?;
+    dock.seen.expect_eq(
+        "shell form: a shell replaced the variable",
+        &shell.as_str(),
+        &r#"["hello","sailor"]"#,
+    );
+    built(dock, "FROM base\nCMD [\"/probe\", \"process\"]\n", "direct")?;
+    let line = output(dock, &["direct"])?;
+    let process: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+    dock.seen.expect_json("exec form: its arguments", &process["ok"]["args"], &json!(["/probe", "process"]));
+    Ok(())
+}
+
+fn shell_entrypoint(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    built(dock, "FROM base\nENTRYPOINT arguments alone\nCMD [\"ignored\"]\n", "shell-entry")?;
+    let said = output(dock, &["shell-entry"])?;
+    dock.seen.expect_eq("what it runs", &said.as_str(), &r#"["alone"]"#);
+    let more = output(dock, &["shell-entry", "argument"])?;
+    dock.seen.expect_eq("what it runs with arguments", &more.as_str(), &r#"["alone"]"#);
+    Ok(())
+}
+
+fn env_workdir_user(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let text = "ARG VERSION=1\nFROM base\nARG VERSION\nARG PLACE=nowhere\nENV DIR=/deck NOTE=\"version ${VERSION:-none}\"\n\
+                ENV REST=${UNSET:+set}${UNSET:-unset} LITERAL=\\$DIR\nWORKDIR $DIR\nWORKDIR below\n\
+                RUN write place $PLACE\nLABEL dir=$DIR\nEXPOSE 80 53/udp\nUSER sailor:crew\n";
+    let said = build(dock, text, "set-up", &["--build-arg", "VERSION=2", "--build-arg", "PLACE=here"])?;
+    if said.status != 0 {
+        return Err(Trouble::Subject(format!("build: {}", said.err)));
+    }
+    let process = dock.run(&["--network", "none"], "set-up", &["process"])?;
+    dock.seen.expect_json("uid", &process["uid"], &json!(1000));
+    dock.seen.expect_json("gid", &process["gid"], &json!(2000));
+    dock.seen.expect_json("working directory", &process["cwd"], &json!("/deck/below"));
+    for (name, wanted) in [
+        ("NOTE", json!("version 2")),
+        ("REST", json!("unset")),
+        ("LITERAL", json!("$DIR")),
+        ("PLACE", json!(null)),
+    ] {
+        let value = dock.run(&["--network", "none"], "set-up", &["env", name])?;
+        dock.seen.expect_json(&format!("the variable {name}"), &value, &wanted);
+    }
+    let place = dock.run(&["--network", "none"], "set-up", &["read", "/deck/below/place"])?;
+    dock.seen.expect_json("a build argument in RUN", &place, &json!("here"));
+    for (at, wanted) in [("/Config/Labels/dir", json!("/deck")), ("/Config/ExposedPorts/53~1udp", json!({}))]
+    {
+        let found = dock.inspect("set-up", at)?;
+        dock.seen.expect_json(at, &found, &wanted);
+    }
+    Ok(())
+}
+
+fn copy_add(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let context = dock.directory("context")?;
+    std::fs::create_dir_all(context.join("dir/sub"))?;
+    for file in ["a.txt", "b.txt", "secret.key", "dir/one", "dir/sub/two", "dir/sub/secret.key"] {
+        std::fs::write(context.join(file), file)?;
+    }
+    std::fs::write(context.join(".dockerignore"), "# keys stay\n**/*.key\n")?;
+    let mut packed = tar::Builder::new(std::fs::File::create(context.join("cargo.tar"))?);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(5);
+    header.set_mode(0o640);
+    header.set_uid(7);
+    header.set_gid(8);
+    packed.append_data(&mut header, "hold/crate", &b"goods"[..])?;
+    packed.finish()?;
+    let text = "FROM base AS other\nRUN mkdir /made && write /made/it yes\n\
+                FROM base\nCOPY *.txt /texts/\nCOPY dir /dir/\nCOPY --chown=sailor:crew --chmod=604 a.txt /owned\n\
+                COPY --from=other /made/ /from/\nADD cargo.tar /cargo/\nCOPY cargo.tar /whole/\nCOPY . /all/\n";
+    built(dock, text, "copied")?;
+    let tree = dock.run(&["--network", "none"], "copied", &["describe", "/"])?;
+    for (path, wanted) in [
+        ("texts/a.txt", true),
+        ("texts/b.txt", true),
+        ("dir/one", true),
+        ("dir/sub/two", true),
+        ("from/it", true),
+        ("cargo/hold/crate", true),
+        ("cargo/cargo.tar", false),
+        ("whole/cargo.tar", true),
+        ("all/dir/one", true),
+        ("all/secret.key", false),
+        ("dir/sub/secret.key", false),
+        ("all/dir/sub/secret.key", false),
+    ] {
+        dock.seen.expect_eq(&format!("{path} is there"), &tree.get(path).is_some(), &wanted);
+    }
+    dock.seen.expect_json("owner by --chown", &tree["owned"]["owner"], &json!([1000, 2000]));
+    dock.seen.expect_json("mode by --chmod", &tree["owned"]["mode"], &json!(0o604));
+    dock.seen.expect_json("owner of what was copied", &tree["dir/one"]["owner"], &json!([0, 0]));
+    dock.seen.expect_json("owner of what was unpacked", &tree["cargo/hold/crate"]["owner"], &json!([7, 8]));
+    Ok(())
+}
+
+fn multi_stage(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let text = "FROM base AS first\nRUN mkdir /made && write /made/result done && write /rubbish x\n\
+                FROM base AS unused\nRUN exit 1\nFROM base AS last\nCOPY --from=first /made /made\n";
+    built(dock, text, "staged")?;
+    let result = dock.run(&["--network", "none"], "staged", &["read", "/made/result"])?;
+    dock.seen.expect_json("what was copied", &result, &json!("done"));
+    let rubbish = dock.run(&["--network", "none"], "staged", &["exists", "/rubbish"])?;
+    dock.seen.expect_json("what was not is there", &rubbish, &json!(false));
+    let layers = dock.layers("staged")?;
+    dock.seen.expect_eq("layers", &layers.len(), &2);
+    Ok(())
+}
+
+fn cache(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let context = dock.directory("context")?;
+    std::fs::write(context.join("file"), "first")?;
+    let text = |note: &str| format!("FROM base\nENV NOTE={note}\nCOPY file /file\nRUN write /when $NOTE\n");
+    let layers = |dock: &Dock, image: &str| -> Result<Vec<String>, Trouble> {
+        Ok(dock.layers(image)?.into_iter().map(|layer| layer.digest).collect())
+    };
+    let id = |dock: &Dock, image: &str| dock.inspect(image, "/Id");
+    built(dock, &text("one"), "first")?;
+    let said = built(dock, &text("one"), "same")?;
+    let (first, same) = (id(dock, "first")?, id(dock, "same")?);
+    dock.seen.expect_json("the image of an unchanged build", &same, &first);
+    let reused = said.to_lowercase().matches("using cache").count();
+    dock.seen.expect("steps said to be reused", reused, "2 or more", reused >= 2);
+    std::fs::write(context.join("file"), "second")?;
+    built(dock, &text("one"), "file-changed")?;
+    let file = dock.run(&["--network", "none"], "file-changed", &["read", "/file"])?;
+    dock.seen.expect_json("the file after it changed", &file, &json!("second"));
+    let (old, new) = (layers(dock, "first")?, layers(dock, "file-changed")?);
+    dock.seen.expect_eq("the base is the same layer", &new.first(), &old.first());
+    built(dock, &text("two"), "step-changed")?;
+    let when = dock.run(&["--network", "none"], "step-changed", &["read", "/when"])?;
+    dock.seen.expect_json("a step behind one that changed", &when, &json!("two"));
+    Ok(())
+}
+
+fn context_escape(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    std::fs::write(dock.path("secret"), "secret")?;
+    let context = dock.directory("context")?;
+    std::fs::write(context.join("harmless"), "x")?;
+    std::os::unix::fs::symlink("../secret", context.join("link"))?;
+    std::os::unix::fs::symlink(dock.path("secret"), context.join("absolute"))?;
+    std::os::unix::fs::symlink("..", context.join("dir"))?;
+    for source in ["../secret", "dir/secret", "link", "absolute", "harmless/../../secret"] {
+        let source = if dock.has(HARMLESS) { "harmless" } else { source };
+        let said = build(dock, &format!("FROM base\nCOPY {source} /taken\n"), "taken", &[])?;
+        dock.seen.expect(
+            &format!("COPY {source}"),
+            format!("{} {}", said.status, said.err),
+            "refused",
+            said.status != 0,
+        );
+    }
+    Ok(())
+}
+
+fn failing_run(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let said = build(dock, "FROM base\n\nRUN write /x y\nRUN exit 7\n", "failed", &[])?;
+    dock.seen.expect("exit status", said.status, "not 0", said.status != 0);
+    for (what, word) in [("the file", "Dockerfile"), ("the line", "4"), ("the exit status", "7")] {
+        dock.seen.expect(&format!("the error names {what}"), &said.err, word, said.err.contains(word));
+    }
+    let there = dock.said(&["inspect", "failed"])?;
+    dock.seen.expect("looking for the image", there.status, "not 0", there.status != 0);
+    let left = dock.plim(&["ps", "-aq"])?;
+    dock.seen.expect_eq("containers that are left", &left.as_str(), &"");
+    Ok(())
+}
+
+fn bad_syntax(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let text = if dock.has(HARMLESS) { "FROM base\nENV A=b\n" } else { "FROM base\nENV A=b\n  FLY away\n" };
+    let said = build(dock, text, "flown", &[])?;
+    dock.seen.expect("exit status", said.status, "not 0", said.status != 0);
+    for (what, word) in [("the instruction", "FLY"), ("line and column", ":3:3")] {
+        dock.seen.expect(&format!("the error names {what}"), &said.err, word, said.err.contains(word));
+    }
+    Ok(())
+}

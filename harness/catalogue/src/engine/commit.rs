@@ -1,0 +1,416 @@
+//! What a commit takes, and what it leaves out.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use kit::check::{Check, Checked, Trouble};
+use kit::dock::{BASE, Dock};
+use kit::fault::{after, before};
+
+const DOCUMENT: &str = "Docker reference, docker container commit";
+const LAYERS: &str = "OCI image-spec, layer.md";
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_engine(
+        "commit.only-changes",
+        "a committed layer holds exactly what was added, changed, deleted",
+        LAYERS,
+        only_changes,
+    )
+    .faults(&[before("whole tree stored", |dock, words| {
+        when(words, "commit", || upper_of(dock, words, |upper| {
+            Ok(std::fs::write(upper.join("etc/passwd"), "of the image")?)
+        }))
+    })]),
+    Check::of_engine(
+        "commit.excludes-init-layer",
+        "hosts, hostname, resolv.conf written for this container are not in it",
+        DOCUMENT,
+        excludes_init_layer,
+    )
+    .faults(&[before("init layer merged", |dock, words| {
+        when(words, "commit", || upper_of(dock, words, |upper| {
+            std::fs::create_dir_all(upper.join("etc"))?;
+            Ok(std::fs::write(upper.join("etc/hosts"), "127.0.0.1 localhost")?)
+        }))
+    })]),
+    Check::of_engine(
+        "commit.whiteouts",
+        "deletions are stored as `.wh.` entries, opaque directories as `.wh..wh..opq`",
+        "OCI image-spec, layer.md, Whiteouts",
+        whiteouts,
+    )
+    .faults(&[before("whiteouts dropped", |dock, words| {
+        when(words, "commit", || {
+            upper_of(dock, words, |upper| {
+                // The first of two containers has none.
+                let _ = std::fs::remove_file(upper.join("etc/of-image"));
+                Ok(())
+            })
+        })
+    })]),
+    Check::of_engine(
+        "commit.parent-unchanged",
+        "parent layers keep their digests and trees",
+        LAYERS,
+        parent_unchanged,
+    )
+    .faults(&[after("write to lower", |dock, words| {
+        if words[0] != "commit" {
+            return Ok(());
+        }
+        let lower = dock.inspect(BASE, "/GraphDriver/Data/LowerDir")?;
+        let lower = lower.as_str().unwrap_or_default().to_owned();
+        Ok(std::fs::write(Path::new(&lower).join("etc/of-image"), "of another")?)
+    })]),
+    Check::of_engine(
+        "commit.metadata",
+        "modes, owners, times, xattrs, file capabilities, hard links, sparse, devices, long and non-UTF-8 names survive",
+        "OCI image-spec, layer.md, File Attributes",
+        metadata,
+    )
+    .faults(&[before("one stripped", |dock, words| {
+        when(words, "commit", || upper_of(dock, words, |upper| {
+            Ok(xattr::remove(upper.join("specimens/capable"), "security.capability")?)
+        }))
+    })]),
+    Check::of_engine(
+        "commit.roundtrip",
+        "a container of the committed image sees exactly what the old one saw",
+        DOCUMENT,
+        roundtrip,
+    )
+    .faults(&[entry_dropped()]),
+    Check::of_engine(
+        "commit.deterministic",
+        "the same change commits to the same diff id, in any order of doing",
+        "OCI image-spec, config.md, DiffID",
+        deterministic,
+    )
+    .faults(&[before("timestamps of now", |dock, words| {
+        when(words, "commit", || {
+            upper_of(dock, words, |upper| {
+                // Another second each time, however fast commits follow each other.
+                let now = std::time::UNIX_EPOCH.elapsed()?.subsec_nanos();
+                let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(now.into());
+                Ok(std::fs::File::open(upper.join("tree/one"))?.set_modified(time)?)
+            })
+        })
+    })]),
+    Check::of_engine(
+        "commit.pauses",
+        "a running writer is paused meanwhile and no torn file is stored",
+        "Docker reference, docker container commit, --pause",
+        pauses,
+    )
+    .faults(&[before("no pause", |_, words| {
+        when(words, "commit", || {
+            let mut words = words.to_vec();
+            words.insert(1, "--pause=false".into());
+            Ok(Some(words))
+        })
+    })]),
+    Check::of_engine(
+        "commit.config",
+        "CMD, ENTRYPOINT, ENV, WORKDIR, USER, EXPOSE, VOLUME, labels, history carry over, and changes apply",
+        "OCI image-spec, config.md; Docker reference, docker container commit, --change",
+        config,
+    )
+    .faults(&[before("one dropped", |_, words| {
+        when(words, "commit", || {
+            let mut words = words.to_vec();
+            // The third change, a variable.
+            words.drain(5..7);
+            Ok(Some(words))
+        })
+    })]),
+];
+
+pub(super) const fn entry_dropped() -> kit::fault::Fault {
+    before("one entry dropped", |dock, words| {
+        when(words, "commit", || upper_of(dock, words, |upper| drop_one(&upper)))
+    })
+}
+
+/// Removes the first file of a tree.
+fn drop_one(dir: &Path) -> Result<(), Trouble> {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir)?.flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.symlink_metadata()?.is_dir() {
+            drop_one(&path)?;
+        } else {
+            return Ok(std::fs::remove_file(path)?);
+        }
+    }
+    Ok(())
+}
+
+/// Only before commands of this name.
+pub(super) fn when(
+    words: &[String],
+    command: &str,
+    act: impl FnOnce() -> Result<Option<Vec<String>>, Trouble>,
+) -> Result<Option<Vec<String>>, Trouble> {
+    if words.first().is_some_and(|word| word == command) { act() } else { Ok(None) }
+}
+
+/// Does something to the writable layer of the container that a command names by its last but one word.
+fn upper_of(
+    dock: &Dock,
+    words: &[String],
+    act: impl FnOnce(PathBuf) -> Result<(), Trouble>,
+) -> Result<Option<Vec<String>>, Trouble> {
+    let container = words.iter().rev().nth(1).map(String::as_str).unwrap_or_default();
+    let upper = dock.inspect(container, "/GraphDriver/Data/UpperDir")?;
+    act(PathBuf::from(upper.as_str().unwrap_or_default()))?;
+    Ok(None)
+}
+
+/// A container that has changed a file, made one and deleted one.
+fn changed(dock: &Dock) -> Result<String, Trouble> {
+    dock.base()?;
+    let name = dock.up(&["--network", "none"], BASE)?;
+    dock.exec(&name, &["write", "/etc/group", "changed"])?;
+    dock.exec(&name, &["write", "/etc/new", "new"])?;
+    dock.exec(&name, &["remove", "/etc/of-image"])?;
+    Ok(name)
+}
+
+fn only_changes(dock: &mut Dock) -> Checked {
+    let name = changed(dock)?;
+    dock.plim(&["commit", &name, "changed"])?;
+    let layers = dock.layers("changed")?;
+    let top = layers.last().map(|layer| layer.paths.clone()).unwrap_or_default();
+    dock.seen.expect_eq("number of layers", &layers.len(), &2);
+    let wanted: Vec<String> = ["etc", "etc/.wh.of-image", "etc/group", "etc/new"].map(str::to_owned).to_vec();
+    let mut found = top;
+    found.sort();
+    dock.seen.expect_eq("the layer", &found, &wanted);
+    Ok(())
+}
+
+fn excludes_init_layer(dock: &mut Dock) -> Checked {
+    let name = changed(dock)?;
+    let hosts = dock.exec(&name, &["read", "/etc/hosts"])?;
+    let own = hosts.to_string().contains("localhost");
+    dock.seen.expect("the container has a hosts file of its own", own, true, own);
+    dock.plim(&["commit", &name, "changed"])?;
+    let top = dock.layers("changed")?.pop();
+    for file in ["hosts", "hostname", "resolv.conf", "mtab"] {
+        let is_in = top.as_ref().is_some_and(|layer| layer.has(&format!("etc/{file}")));
+        dock.seen.expect_eq(&format!("{file} is in the layer"), &is_in, &false);
+    }
+    let has_change = top.as_ref().is_some_and(|layer| layer.has("etc/new"));
+    dock.seen.expect_eq("the change is in the layer", &has_change, &true);
+    for place in ["dev", "proc", "sys"] {
+        let is_in = top.as_ref().is_some_and(|layer| layer.has(place));
+        dock.seen.expect_eq(&format!("the mount point {place} is in the layer"), &is_in, &false);
+    }
+    Ok(())
+}
+
+fn whiteouts(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let first = dock.up(&["--network", "none"], BASE)?;
+    dock.exec(&first, &["mkdir", "/replaced"])?;
+    dock.exec(&first, &["write", "/replaced/old", "old"])?;
+    dock.plim(&["commit", &first, "with-directory"])?;
+    let second = dock.up(&["--network", "none"], "with-directory")?;
+    dock.exec(&second, &["remove", "/etc/of-image"])?;
+    dock.exec(&second, &["remove", "/replaced/old"])?;
+    let gone = dock.exec(&second, &["try", "rmdir", "/replaced"])?;
+    dock.seen.expect_json("errno of removing the directory", &gone, &json!(0));
+    dock.exec(&second, &["mkdir", "/replaced"])?;
+    dock.exec(&second, &["write", "/replaced/new", "new"])?;
+    dock.plim(&["commit", &second, "replaced"])?;
+    let top = dock.layers("replaced")?.pop();
+    for mark in ["etc/.wh.of-image", "replaced/.wh..wh..opq"] {
+        let is_in = top.as_ref().is_some_and(|layer| layer.has(mark));
+        dock.seen.expect_eq(&format!("{mark} is in the layer"), &is_in, &true);
+    }
+    let seen = dock.run(&["--network", "none"], "replaced", &["list", "/replaced"])?;
+    dock.seen.expect_json("the directory in a container of the image", &seen, &json!(["new"]));
+    Ok(())
+}
+
+fn parent_unchanged(dock: &mut Dock) -> Checked {
+    let name = changed(dock)?;
+    let before = (dock.layers(BASE)?, dock.inspect(BASE, "/RootFS/Layers")?);
+    dock.plim(&["commit", &name, "changed"])?;
+    let after = (dock.layers("changed")?, dock.inspect(BASE, "/RootFS/Layers")?);
+    dock.seen.expect_eq("digest of the lowest layer", &after.0[0].digest, &before.0[0].digest);
+    dock.seen.expect_json("diff ids of the parent", &after.1, &before.1);
+    let file = dock.run(&["--network", "none"], BASE, &["read", "/etc/of-image"])?;
+    dock.seen.expect_json("a file of the parent, which the container deleted", &file, &json!("of the image"));
+    Ok(())
+}
+
+fn metadata(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let name = dock.up(&["--network", "none"], BASE)?;
+    dock.exec(&name, &["make-specimens", "/specimens"])?;
+    let made = dock.exec(&name, &["describe", "/specimens"])?;
+    dock.plim(&["commit", &name, "specimens"])?;
+    let kept = dock.run(&["--network", "none"], "specimens", &["describe", "/specimens"])?;
+    same_trees(dock, &made, &kept);
+    let has = made.as_object().map_or(0, serde_json::Map::len);
+    dock.seen.expect("specimens", has, "12", has == 12);
+    Ok(())
+}
+
+/// Names the first path in which two trees differ.
+pub(super) fn same_trees(dock: &mut Dock, old: &Value, new: &Value) {
+    let empty = serde_json::Map::new();
+    let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
+    let differs = old.keys().chain(new.keys()).find(|path| old.get(*path) != new.get(*path));
+    match differs {
+        None => dock.seen.expect("paths that differ", "none", "none", true),
+        Some(path) => {
+            let (was, is) = (old.get(path).cloned(), new.get(path).cloned());
+            dock.seen.expect_json(path, &is.unwrap_or(Value::Null), &was.unwrap_or(Value::Null));
+        }
+    }
+}
+
+fn roundtrip(dock: &mut Dock) -> Checked {
+    let name = changed(dock)?;
+    dock.exec(&name, &["make-specimens", "/specimens"])?;
+    dock.exec(&name, &["try", "rename", "/specimens/dir", "/moved"])?;
+    let saw = dock.exec(&name, &["describe", "/"])?;
+    dock.plim(&["commit", &name, "again"])?;
+    let again = dock.up(&["--network", "none"], "again")?;
+    let sees = dock.exec(&again, &["describe", "/"])?;
+    let (saw, sees) = (without_own(saw), without_own(sees));
+    same_trees(dock, &saw, &sees);
+    Ok(())
+}
+
+/// Without what each container has of its own.
+fn without_own(mut tree: Value) -> Value {
+    if let Some(tree) = tree.as_object_mut() {
+        tree.retain(|path, _| {
+            !["dev", "proc", "sys"].iter().any(|own| path == own || path.starts_with(&format!("{own}/")))
+                && !["etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab"].contains(&path.as_str())
+        });
+    }
+    tree
+}
+
+fn deterministic(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let mut ids = Vec::new();
+    for order in [["one", "two"], ["two", "one"]] {
+        let name = dock.up(&["--network", "none"], BASE)?;
+        dock.exec(&name, &["mkdir", "/tree"])?;
+        for file in order {
+            dock.exec(&name, &["write", &format!("/tree/{file}"), file])?;
+        }
+        // The same change has the same times, whenever it is made.
+        let upper = dock.inspect(&name, "/GraphDriver/Data/UpperDir")?;
+        let upper = PathBuf::from(upper.as_str().unwrap_or_default());
+        let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        for path in ["tree/one", "tree/two", "tree"] {
+            std::fs::File::open(upper.join(path))?.set_modified(past)?;
+        }
+        let image = format!("ordered-{}", order[0]);
+        dock.plim(&["commit", &name, &image])?;
+        ids.push(dock.inspect(&image, "/RootFS/Layers/1")?);
+    }
+    let (first, second) = (ids[0].clone(), ids[1].clone());
+    dock.seen.expect_json("diff id of the second", &second, &first);
+    Ok(())
+}
+
+fn pauses(dock: &mut Dock) -> Checked {
+    const SIZE: usize = 16 << 20;
+    dock.base()?;
+    let size = SIZE.to_string();
+    let name = dock.up_with(&["--network", "none"], BASE, &["/probe", "rewrite", "/file", &size])?;
+    dock.await_line(&name, "writing")?;
+    let mut torn = 0;
+    for round in 0..3 {
+        let image = format!("round-{round}");
+        dock.plim(&["commit", &name, &image])?;
+        let file = dock.path("saved.tar");
+        dock.plim(&["save", "-o", &dock.text("saved.tar"), &image])?;
+        torn += usize::from(!is_of_one_byte(&file, SIZE)?);
+    }
+    dock.seen.expect_eq("images of three with a torn file", &torn, &0);
+    Ok(())
+}
+
+/// Whether the top layer of a saved image has a file of this size that is one byte all over.
+fn is_of_one_byte(saved: &Path, size: usize) -> Result<bool, Trouble> {
+    use std::io::Read;
+    let mut archive = tar::Archive::new(std::fs::File::open(saved)?);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.size() < size as u64 {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        let mut layer = tar::Archive::new(bytes.as_slice());
+        for found in layer.entries()?.flatten() {
+            let mut found = found;
+            if found.size() == size as u64 {
+                let mut content = Vec::new();
+                found.read_to_end(&mut content)?;
+                return Ok(content.iter().all(|byte| *byte == content[0]));
+            }
+        }
+    }
+    Err(Trouble::Subject("the committed image has no such file".into()))
+}
+
+fn config(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let flags =
+        ["--network", "none", "-e", "KEPT=yes", "--label", "kept=yes", "-w", "/kept", "-u", "1000:2000"];
+    let name = dock.up(&flags, BASE)?;
+    let changes = [
+        "ENTRYPOINT [\"/probe\", \"arguments\"]",
+        "CMD [\"by\", \"default\"]",
+        "ENV ADDED=yes",
+        "EXPOSE 80",
+        "VOLUME /data",
+        "LABEL added=yes",
+    ];
+    let mut words = vec!["commit"];
+    for change in &changes {
+        words.extend(["--change", change]);
+    }
+    words.extend([name.as_str(), "configured"]);
+    dock.plim(&words)?;
+    let said = dock.plim(&["run", "--rm", "--network", "none", "configured"])?;
+    dock.seen.expect_eq("what it runs by default", &said.as_str(), &r#"{"ok":["by","default"]}"#);
+    let process = |verb: &[&str]| -> Result<Value, Trouble> {
+        let words =
+            [&["run", "--rm", "--network", "none", "--entrypoint", "/probe", "configured"], verb].concat();
+        let line: Value = serde_json::from_str(&dock.plim(&words)?)?;
+        Ok(line["ok"].clone())
+    };
+    let state = process(&["process"])?;
+    let added = process(&["env", "ADDED"])?;
+    let kept = process(&["env", "KEPT"])?;
+    dock.seen.expect_json("uid", &state["uid"], &json!(1000));
+    dock.seen.expect_json("gid", &state["gid"], &json!(2000));
+    dock.seen.expect_json("working directory", &state["cwd"], &json!("/kept"));
+    dock.seen.expect_json("a variable of the container", &kept, &json!("yes"));
+    dock.seen.expect_json("a variable of a change", &added, &json!("yes"));
+    for (place, wanted) in [
+        ("/Config/Labels/kept", json!("yes")),
+        ("/Config/Labels/added", json!("yes")),
+        ("/Config/ExposedPorts/80~1tcp", json!({})),
+        ("/Config/Volumes/~1data", json!({})),
+    ] {
+        let found = dock.inspect("configured", place)?;
+        dock.seen.expect_json(place, &found, &wanted);
+    }
+    let history = dock.plim(&["history", "configured"])?;
+    let steps = history.lines().count().saturating_sub(1);
+    dock.seen.expect_eq("steps of the history", &steps, &2);
+    Ok(())
+}

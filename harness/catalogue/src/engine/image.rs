@@ -1,0 +1,501 @@
+//! Images on their ways in and out.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::commit::when;
+use kit::check::{Check, Checked, Trouble};
+use kit::dock::{BASE, Dock};
+use kit::fault::{after, before, scene};
+use kit::need::Need;
+
+const NOT_FLIPPED: &str = "one bit flipped, and back";
+/// What is in no other file: a text that stood in this program would be in the built-in image, too.
+fn cargo(dock: &Dock) -> String {
+    format!("cargo of {}", dock.text("ship"))
+}
+
+const HONEST: &str = "an honest archive";
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_engine(
+        "image.digest-verified",
+        "a layer whose bytes do not match its digest is refused",
+        "OCI image-spec, descriptor.md, Verification",
+        digest_verified,
+    )
+    .faults(&[scene(NOT_FLIPPED)]),
+    Check::of_engine(
+        "image.oci-layout",
+        "an exported image is valid to skopeo and umoci; theirs are accepted",
+        "OCI image-spec, image-layout.md",
+        oci_layout,
+    )
+    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("skopeo"), Need::Tool("umoci")])
+    .faults(&[after("wrong media type", |dock, words| {
+        if words[0] == "save" {
+            edit_archive(dock, Path::new(&words[2]), "index.json", |text| text.replace("image.manifest", "image.nonsense"))?;
+        }
+        Ok(())
+    })]),
+    Check::of_engine(
+        "image.docker-archive",
+        "`docker save` archives load",
+        "Docker image specification v1.2, Combined Image JSON + Filesystem Changeset Format",
+        docker_archive,
+    )
+    .faults(&[before("manifest ignored", |dock, words| {
+        when(words, "load", || {
+            edit_archive(dock, Path::new(&words[2]), "manifest.json", |_| "[]".into())?;
+            Ok(None)
+        })
+    })]),
+    Check::of_engine(
+        "image.push-pull",
+        "push to and pull from a real registry give the same digests; what exists is not sent again; wrong login is 401",
+        "OCI distribution-spec, Push, Pull",
+        push_pull,
+    )
+    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("docker-registry"), Need::Tool("htpasswd")])
+    .faults(&[before("other digest", |dock, words| {
+        when(words, "push", || {
+            // Something else is pushed under the name.
+            let name = words.last().map(String::as_str).unwrap_or_default();
+            dock.plim(&["tag", "other", name]).map(|_| None)
+        })
+    })]),
+    Check::of_engine(
+        "image.rm-in-use",
+        "an image in use is not removed",
+        "Docker reference, docker image rm",
+        rm_in_use,
+    )
+    .faults(&[before("forced", |dock, words| {
+        when(words, "rmi", || {
+            remove_all(dock).map(|()| None)
+        })
+    })]),
+    Check::of_engine(
+        "image.layers-shared",
+        "a layer common to two images is stored once",
+        "OCI image-spec, image-layout.md, Blobs",
+        layers_shared,
+    )
+    .faults(&[after("stored twice", |dock, words| {
+        if words[0] == "commit" {
+            let blobs = dock.data().join("blobs/sha256");
+            let largest = std::fs::read_dir(&blobs)?.flatten().max_by_key(|entry| entry.metadata().map_or(0, |m| m.len()));
+            if let Some(largest) = largest {
+                let name = format!("copy-for-{}", words.last().map(String::as_str).unwrap_or_default());
+                std::fs::copy(largest.path(), blobs.join(name))?;
+            }
+        }
+        Ok(())
+    })]),
+    Check::of_engine(
+        "image.hostile-archive",
+        "`..`, absolute, symlink-walk, device, hard-link-out, whiteout-out, zip-bomb entries are refused and write nothing outside",
+        "OCI image-spec, layer.md; CVE-2019-14271, CVE-2018-15664 and their kin",
+        hostile_archive,
+    )
+    .faults(&[scene(HONEST)]),
+];
+
+/// Removes all containers.
+pub(super) fn remove_all(dock: &Dock) -> Result<(), Trouble> {
+    let all = dock.plim(&["ps", "-aq"])?;
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut words = vec!["rm", "-f"];
+    words.extend(all.lines());
+    dock.plim(&words).map(drop)
+}
+
+/// Changes one file of an archive.
+fn edit_archive(dock: &Dock, archive: &Path, name: &str, edit: fn(String) -> String) -> Result<(), Trouble> {
+    let dir = dock.directory("edited")?;
+    tar::Archive::new(std::fs::File::open(archive)?).unpack(&dir)?;
+    let file = dir.join(name);
+    std::fs::write(&file, edit(std::fs::read_to_string(&file)?))?;
+    pack(&dir, archive)?;
+    Ok(std::fs::remove_dir_all(&dir)?)
+}
+
+fn pack(dir: &Path, archive: &Path) -> Result<(), Trouble> {
+    let mut builder = tar::Builder::new(std::fs::File::create(archive)?);
+    builder.follow_symlinks(false);
+    builder.append_dir_all(".", dir)?;
+    Ok(builder.finish()?)
+}
+
+/// An image of two layers.
+fn two_layers(dock: &Dock) -> Result<(), Trouble> {
+    dock.base()?;
+    let name = dock.up(&["--network", "none"], BASE)?;
+    dock.exec(&name, &["write", "/etc/new", &cargo(dock)])?;
+    dock.exec(&name, &["remove", "/etc/of-image"])?;
+    dock.plim(&["commit", &name, "changed"])?;
+    dock.plim(&["rm", "-f", &name])?;
+    Ok(())
+}
+
+fn digest_verified(dock: &mut Dock) -> Checked {
+    two_layers(dock)?;
+    let file = dock.path("image.tar");
+    dock.plim(&["save", "-o", &dock.text("image.tar"), "changed"])?;
+    let top = dock.inspect("changed", "/RootFS/Layers/1")?;
+    dock.plim(&["rmi", "changed"])?;
+    let mut bytes = std::fs::read(&file)?;
+    // The bit lies in the content of the layer, which no archive's own checksum covers.
+    let place = find(&bytes, cargo(dock).as_bytes())
+        .ok_or_else(|| Trouble::Harness("the content was not found".into()))?;
+    if !dock.has(NOT_FLIPPED) {
+        bytes[place] ^= 1;
+    }
+    std::fs::write(&file, bytes)?;
+    let said = dock.said(&["load", "-i", &dock.text("image.tar")])?;
+    dock.seen.expect("exit status of loading the damaged image", said.status, "not 0", said.status != 0);
+    let named = said.err.contains("sha256:");
+    dock.seen.expect("the error names the digest", &said.err, "sha256:...", named);
+    let there = dock.said(&["inspect", "changed"])?;
+    dock.seen.expect("exit status of looking for it", there.status, "not 0", there.status != 0);
+    dock.seen.note(format!("the layer was {top}"));
+    Ok(())
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+fn tool(program: &str, words: &[&str]) -> Result<(i32, String), Trouble> {
+    let output = Command::new(program).args(words).stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Ok((output.status.code().unwrap_or(-1), said))
+}
+
+fn oci_layout(dock: &mut Dock) -> Checked {
+    two_layers(dock)?;
+    dock.plim(&["save", "-o", &dock.text("image.tar"), "changed"])?;
+    let (archive, layout) = (dock.text("image.tar"), dock.text("layout"));
+    let copied = tool("skopeo", &["copy", &format!("oci-archive:{archive}"), &format!("oci:{layout}:x")])?;
+    dock.seen.expect(
+        "skopeo reads the archive",
+        format!("{} {}", copied.0, last_line(&copied.1)),
+        "0",
+        copied.0 == 0,
+    );
+    if copied.0 != 0 {
+        return Ok(());
+    }
+    let bundle = dock.text("bundle");
+    let unpacked = tool("umoci", &["unpack", "--image", &format!("{layout}:x"), &bundle])?;
+    dock.seen.expect(
+        "umoci unpacks it",
+        format!("{} {}", unpacked.0, last_line(&unpacked.1)),
+        "0",
+        unpacked.0 == 0,
+    );
+    let root = dock.path("bundle/rootfs");
+    let content = std::fs::read_to_string(root.join("etc/new")).unwrap_or_default();
+    let cargo = cargo(dock);
+    dock.seen.expect_eq("an added file in umoci's tree", &content, &cargo);
+    dock.seen.expect_eq("a deleted file in umoci's tree", &root.join("etc/of-image").exists(), &false);
+    let theirs = dock.text("theirs.tar");
+    let back =
+        tool("skopeo", &["copy", &format!("oci:{layout}:x"), &format!("oci-archive:{theirs}:theirs")])?;
+    dock.seen.expect("skopeo writes an archive", back.0, "0", back.0 == 0);
+    let loaded = dock.plim(&["load", "-q", "-i", &theirs])?;
+    let id = loaded.lines().last().unwrap_or_default().to_owned();
+    let seen = dock.run(&["--network", "none"], &id, &["read", "/etc/new"])?;
+    dock.seen.expect_json("the added file in a container of skopeo's archive", &seen, &json!(cargo));
+    Ok(())
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or_default()
+}
+
+fn docker_archive(dock: &mut Dock) -> Checked {
+    let cargo = cargo(dock);
+    two_layers(dock)?;
+    dock.plim(&["save", "-o", &dock.text("image.tar"), "changed"])?;
+    // As older engines wrote it: one directory for each layer, no index, layers plain.
+    let (from, to) = (dock.directory("from")?, dock.directory("to")?);
+    tar::Archive::new(std::fs::File::open(dock.path("image.tar"))?).unpack(&from)?;
+    let manifest: Value = serde_json::from_slice(&std::fs::read(from.join("manifest.json"))?)?;
+    let mut names = Vec::new();
+    for (number, layer) in manifest[0]["Layers"].as_array().into_iter().flatten().enumerate() {
+        let name = format!("{number:064}/layer.tar");
+        std::fs::create_dir_all(to.join(&name).parent().unwrap_or(&to))?;
+        std::fs::rename(from.join(layer.as_str().unwrap_or_default()), to.join(&name))?;
+        names.push(name);
+    }
+    std::fs::rename(from.join(manifest[0]["Config"].as_str().unwrap_or_default()), to.join("config.json"))?;
+    let manifest = json!([{ "Config": "config.json", "RepoTags": ["old/style:1"], "Layers": names }]);
+    std::fs::write(to.join("manifest.json"), manifest.to_string())?;
+    pack(&to, &dock.path("docker.tar"))?;
+    dock.plim(&["rmi", "changed"])?;
+    let said = dock.said(&["load", "-i", &dock.text("docker.tar")])?;
+    dock.seen.expect_eq("exit status of loading it", &said.status, &0);
+    let found =
+        dock.said(&["run", "--rm", "--network", "none", "old/style:1", "/probe", "read", "/etc/new"])?;
+    dock.seen.expect_eq(
+        "the added file in a container of it",
+        &found.out,
+        &json!({ "ok": cargo }).to_string(),
+    );
+    Ok(())
+}
+
+/// A registry of its own on the stage's loopback device; gone when dropped.
+struct Harbour {
+    child: Child,
+    host: String,
+}
+
+impl Harbour {
+    fn open(dock: &Dock) -> Result<Self, Trouble> {
+        dock.directory("registry")?;
+        let passwords = Command::new("htpasswd").args(["-Bbn", "sailor", "secret"]).output()?;
+        std::fs::write(dock.path("passwords"), passwords.stdout)?;
+        let config = format!(
+            "version: 0.1\nlog: {{accesslog: {{disabled: false}}, level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+             http: {{addr: 127.0.0.1:5000}}\nauth: {{htpasswd: {{realm: harbour, path: {}}}}}\n",
+            dock.text("registry"),
+            dock.text("passwords")
+        );
+        std::fs::write(dock.path("registry.yml"), config)?;
+        let program = runtime::process::in_path("docker-registry")
+            .ok_or_else(|| Trouble::Skip("there is no docker-registry".into()))?;
+        let mut command = dock.on_stage(&program);
+        let log = std::fs::File::create(dock.path("registry.log"))?;
+        let child = command
+            .arg("serve")
+            .arg(dock.path("registry.yml"))
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let harbour = Self { child, host: "127.0.0.1:5000".into() };
+        // It tells nobody when it listens, so it is asked until it answers.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while dock.ask_stage(&["get", "127.0.0.1:5000"]).is_err() {
+            if std::time::Instant::now() > deadline {
+                return Err(Trouble::Harness("the registry does not answer".into()));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        Ok(harbour)
+    }
+}
+
+impl Drop for Harbour {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn push_pull(dock: &mut Dock) -> Checked {
+    let cargo = cargo(dock);
+    two_layers(dock)?;
+    dock.plim(&["tag", BASE, "other"])?;
+    let harbour = Harbour::open(dock)?;
+    let name = format!("{}/fleet/changed:1", harbour.host);
+    let again = format!("{}/fleet/changed:2", harbour.host);
+    dock.plim(&["tag", "changed", &name])?;
+    dock.plim(&["tag", "changed", &again])?;
+    let before = (dock.inspect("changed", "/Id")?, dock.inspect("changed", "/RootFS/Layers")?);
+    let login = |dock: &Dock, password: &str| -> Result<kit::dock::Said, Trouble> {
+        std::fs::write(dock.path("password"), password)?;
+        let input = std::fs::File::open(dock.path("password"))?;
+        dock.said_with(&["login", "-u", "sailor", "--password-stdin", &harbour.host], input.into())
+    };
+    let stranger = dock.said(&["push", &name])?;
+    dock.seen.expect(
+        "pushing without a login",
+        &stranger.err,
+        "401",
+        stranger.status != 0 && stranger.err.contains("401"),
+    );
+    let wrong = login(dock, "wrong")?;
+    dock.seen.expect("a wrong password", &wrong.err, "401", wrong.status != 0 && wrong.err.contains("401"));
+    let right = login(dock, "secret")?;
+    dock.seen.expect("exit status of the right one", right.status, "0", right.status == 0);
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(dock.path("auth.json"))
+        .map(|found| found.permissions().mode() & 0o777)
+        .unwrap_or(0);
+    dock.seen.expect("mode of the file of passwords", format!("{mode:o}"), "600", mode == 0o600);
+    dock.plim(&["push", &name])?;
+    let uploads = uploads(dock)?;
+    dock.plim(&["push", &again])?;
+    let more = self::uploads(dock)? - uploads;
+    dock.seen.expect("uploads of the first push", uploads, "1 or more", uploads > 0);
+    dock.seen.expect_eq("uploads of the same under another tag", &more, &0);
+    for image in [&name, &again, "changed"] {
+        dock.plim(&["rmi", image])?;
+    }
+    dock.plim(&["pull", &name])?;
+    let after = (dock.inspect(&name, "/Id")?, dock.inspect(&name, "/RootFS/Layers")?);
+    dock.seen.expect_json("the image's id after pulling", &after.0, &before.0);
+    dock.seen.expect_json("its diff ids", &after.1, &before.1);
+    let seen = dock.said(&["run", "--rm", "--network", "none", &name, "/probe", "read", "/etc/new"])?;
+    dock.seen.expect_eq("a file of it", &seen.out, &json!({ "ok": cargo }).to_string());
+    Ok(())
+}
+
+/// Blobs that the registry has been sent, as its log of requests has them.
+fn uploads(dock: &Dock) -> Result<usize, Trouble> {
+    let text = std::fs::read_to_string(dock.path("registry.log"))?;
+    Ok(text.lines().filter(|line| line.contains("\"PUT /v2/") && line.contains("/blobs/uploads/")).count())
+}
+
+fn rm_in_use(dock: &mut Dock) -> Checked {
+    let cargo = cargo(dock);
+    two_layers(dock)?;
+    let running = dock.up(&["--network", "none"], "changed")?;
+    let refused = dock.said(&["rmi", "changed"])?;
+    dock.seen.expect("removing it while a container runs", refused.status, "not 0", refused.status != 0);
+    let named =
+        refused.err.contains(&running) || refused.err.contains("in use") || refused.err.contains("used by");
+    dock.seen.expect("the error says why", &refused.err, "the container", named);
+    dock.said(&["stop", "-t", "0", &running])?;
+    let stopped = dock.said(&["rmi", "changed"])?;
+    dock.seen.expect(
+        "removing it while a stopped container is left",
+        stopped.status,
+        "not 0",
+        stopped.status != 0,
+    );
+    let seen = dock.said(&["run", "--rm", "--network", "none", "changed", "/probe", "read", "/etc/new"])?;
+    dock.seen.expect_eq("it still runs", &seen.out, &json!({ "ok": cargo }).to_string());
+    Ok(())
+}
+
+fn layers_shared(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let usage = |dock: &Dock| -> Result<u64, Trouble> { Ok(size_of(&dock.data())) };
+    let layer = size_of(&dock.path("image"));
+    let before = usage(dock)?;
+    for number in 0..3 {
+        let name = dock.up(&["--network", "none"], BASE)?;
+        dock.exec(&name, &["write", "/etc/new", &number.to_string()])?;
+        dock.plim(&["commit", &name, &format!("image-{number}")])?;
+        dock.plim(&["rm", "-f", &name])?;
+        let seen = dock.run(&["--network", "none"], &format!("image-{number}"), &["read", "/etc/new"])?;
+        dock.seen.expect_json(&format!("the change of image {number}"), &seen, &json!(number.to_string()));
+    }
+    let grown = usage(dock)?.saturating_sub(before);
+    // Three small layers, packed and unpacked, and their descriptions; a copy of the common one would be hundreds of times that.
+    let most = layer / 4;
+    dock.seen.expect("bytes for three images upon one", grown, format!("{most} or less"), grown <= most);
+    Ok(())
+}
+
+/// Bytes that a tree takes on the disk.
+fn size_of(dir: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+        .map(|(path, found)| if found.is_dir() { size_of(&path) } else { found.blocks() * 512 })
+        .sum()
+}
+
+/// Name, kind, and content or target of an entry.
+type Raw = (String, tar::EntryType, String);
+
+fn hostile_archive(dock: &mut Dock) -> Checked {
+    use tar::EntryType::{Char, Link, Regular, Symlink};
+    dock.base()?;
+    let outside = dock.path("outside");
+    std::fs::write(&outside, "untouched")?;
+    let up = "../".repeat(12);
+    let climbing = format!("{up}{}", outside.strip_prefix("/").unwrap_or(&outside).display());
+    let absolute = outside.display().to_string();
+    let attacks: Vec<(&str, Vec<Raw>)> = vec![
+        ("a name that climbs", vec![(climbing.clone(), Regular, "written".into())]),
+        ("an absolute name", vec![(absolute.clone(), Regular, "written".into())]),
+        (
+            "a way through a symbolic link",
+            vec![("way".into(), Symlink, dock.text("")), ("way/outside".into(), Regular, "written".into())],
+        ),
+        (
+            "a hard link to outside",
+            vec![("link".into(), Link, absolute.clone()), ("link".into(), Regular, "written".into())],
+        ),
+        ("a device", vec![("device".into(), Char, String::new())]),
+        (
+            "a deletion outside",
+            vec![("way".into(), Symlink, dock.text("")), ("way/.wh.outside".into(), Regular, String::new())],
+        ),
+        ("a deletion of the directory itself", vec![("dir/.wh...".into(), Regular, String::new())]),
+    ];
+    for (what, entries) in attacks {
+        let entries =
+            if dock.has(HONEST) { vec![("file".into(), Regular, "honest".into())] } else { entries };
+        write_raw(&dock.path("hostile.tar"), &entries)?;
+        refused(dock, what, &dock.text("hostile.tar"))?;
+    }
+    if !dock.has(HONEST) {
+        bomb(&dock.path("bomb.tar.gz"))?;
+        refused(dock, "a bomb", &dock.text("bomb.tar.gz"))?;
+    }
+    let content = std::fs::read_to_string(&outside).unwrap_or_default();
+    dock.seen.expect_eq("the file outside", &content.as_str(), &"untouched");
+    let left = std::fs::read_dir(dock.data().join("tmp"))?.count();
+    dock.seen.expect_eq("what the refused archives left", &left, &0);
+    Ok(())
+}
+
+fn refused(dock: &mut Dock, what: &str, archive: &str) -> Checked {
+    let said = dock.said(&["import", archive, "hostile"])?;
+    dock.seen.expect(what, format!("{} {}", said.status, said.err), "refused", said.status != 0);
+    Ok(())
+}
+
+/// An archive as only a hostile program writes it.
+fn write_raw(file: &Path, entries: &[Raw]) -> Result<(), Trouble> {
+    let mut builder = tar::Builder::new(std::fs::File::create(file)?);
+    for (name, kind, content) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        let is_file = kind.is_file();
+        header.set_size(if is_file { content.len() as u64 } else { 0 });
+        if !is_file && !content.is_empty() {
+            header.set_link_name_literal(content)?;
+        }
+        if name.len() > 100 {
+            let mut long = tar::Header::new_gnu();
+            long.set_entry_type(tar::EntryType::GNULongName);
+            long.set_size(name.len() as u64 + 1);
+            long.set_cksum();
+            builder.append(&long, format!("{name}\0").as_bytes())?;
+        } else if let Some(place) = header.as_gnu_mut() {
+            place.name[..name.len()].copy_from_slice(name.as_bytes());
+        }
+        header.set_cksum();
+        builder.append(&header, if is_file { content.as_bytes() } else { b"" })?;
+    }
+    Ok(builder.finish()?)
+}
+
+/// A few hundred bytes that say that a petabyte follows, and many zeros, packed a thousandfold.
+fn bomb(file: &Path) -> Result<(), Trouble> {
+    use std::io::Write;
+    let mut plain = Vec::new();
+    let mut header = tar::Header::new_gnu();
+    header.set_path("bomb")?;
+    header.set_mode(0o644);
+    header.set_size(1 << 50);
+    header.set_cksum();
+    plain.extend_from_slice(header.as_bytes());
+    plain.resize(16 << 20, 0);
+    let mut packed = Vec::new();
+    engine::image::Compression::Gzip.compress(plain.as_slice(), &mut packed)?;
+    Ok(std::fs::File::create(file)?.write_all(&packed)?)
+}

@@ -1,0 +1,226 @@
+//! Lifecycle and safety as an engine adds them.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::commit::when;
+use kit::check::{Check, Checked, Trouble};
+use kit::dock::{BASE, Dock};
+use kit::fault::{before, scene};
+use kit::need::Need;
+
+const ALWAYS_ONE: &str = "always 1";
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_engine(
+        "life.start-errors",
+        "125, 126, 127 as documented: engine error, not executable, not found",
+        "Docker reference, docker run, Exit status",
+        start_errors,
+    )
+    .faults(&[scene(ALWAYS_ONE)]),
+    Check::of_engine(
+        "life.stop-then-kill",
+        "stop sends the stop signal, then SIGKILL after the grace time",
+        "Docker reference, docker stop",
+        stop_then_kill,
+    )
+    .faults(&[before("SIGKILL at once", |_, words| {
+        when(words, "stop", || {
+            let name = words.last().cloned().unwrap_or_default();
+            Ok(Some(vec!["kill".into(), name]))
+        })
+    })])
+    .timing("a lower bound: the grace time of 1 s; the upper one is 10 s, beyond which nothing was sent"),
+    Check::of_engine(
+        "life.detached-logs",
+        "a detached container's stdout and stderr are kept apart, whole and in order",
+        "Docker reference, docker logs",
+        detached_logs,
+    )
+    .faults(&[before("stderr lost", |_, words| {
+        when(words, "run", || {
+            // Everything comes by one stream, as through a terminal.
+            let mut words = words.to_vec();
+            words.insert(1, "-t".into());
+            Ok(Some(words))
+        })
+    })]),
+    Check::of_engine(
+        "life.inspect",
+        "inspect gives pid, state, mounts, layers, limits that are true on the host",
+        "Docker reference, docker inspect",
+        inspect,
+    )
+    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Controller("pids")])
+    .faults(&[before("stale pid", |dock, words| {
+        when(words, "inspect", || {
+            // What was true before the container was started again.
+            dock.plim(&["restart", "-t", "0", words.last().map(String::as_str).unwrap_or_default()])?;
+            Ok(None)
+        })
+    })]),
+    Check::of_engine(
+        "sec.seccomp.default",
+        "the calls the default profile denies fail with the documented errno",
+        "Docker documentation, Seccomp security profiles for Docker",
+        seccomp_default,
+    )
+    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Seccomp])
+    .faults(&[before("no filter", |_, words| {
+        when(words, "run", || {
+            let mut words = words.to_vec();
+            words.splice(1..1, ["--security-opt".to_owned(), "seccomp=unconfined".to_owned()]);
+            Ok(Some(words))
+        })
+    })]),
+];
+
+const ALONE: &[&str] = &["--network", "none"];
+
+fn start_errors(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let run = |dock: &Dock, words: &[&str]| -> Result<i32, Trouble> {
+        let status = dock.said(&[&["run", "--rm"], ALONE, words].concat())?.status;
+        Ok(if dock.has(ALWAYS_ONE) && status != 0 { 1 } else { status })
+    };
+    for (what, words, wanted) in [
+        ("an unknown image", &["--pull", "never", "no-such-image"][..], 125),
+        ("an unknown flag", &["--no-such-flag", BASE], 125),
+        ("a mount of nothing", &["--mount", "type=bind,source=/no/such/place,target=/x", BASE], 125),
+        ("a file that cannot be executed", &[BASE, "/etc/passwd"], 126),
+        ("a directory", &[BASE, "/etc"], 126),
+        ("a program that is not there", &[BASE, "/no/such/program"], 127),
+        ("a name that is not in PATH", &[BASE, "no-such-program"], 127),
+        ("a program that says 42", &[BASE, "/probe", "exit", "42"], 42),
+    ] {
+        let status = run(dock, words)?;
+        dock.seen.expect_eq(what, &status, &wanted);
+    }
+    let left = dock.plim(&["ps", "-aq"])?;
+    dock.seen.expect_eq("containers that are left", &left.as_str(), &"");
+    Ok(())
+}
+
+fn stop_then_kill(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    // The first process of a PID namespace ignores what it has no handler for, so SIGTERM does not end it.
+    let stubborn = dock.up(ALONE, BASE)?;
+    let start = Instant::now();
+    dock.plim(&["stop", "-t", "1", &stubborn])?;
+    let took = start.elapsed();
+    let in_time = (Duration::from_secs(1)..Duration::from_secs(10)).contains(&took);
+    dock.seen.expect(
+        "time until a stubborn one was killed, in ms",
+        took.as_millis(),
+        "1000 to 10000",
+        in_time,
+    );
+    let status = dock.inspect(&stubborn, "/State/ExitCode")?;
+    dock.seen.expect_json("its exit status", &status, &json!(137));
+    // Its own stop signal is one that nobody can ignore.
+    let willing = dock.up(&[ALONE, &["--stop-signal", "SIGKILL"]].concat(), BASE)?;
+    let start = Instant::now();
+    dock.plim(&["stop", "-t", "8", &willing])?;
+    let took = start.elapsed();
+    let quick = took < Duration::from_secs(8);
+    dock.seen.expect(
+        "time until one with another stop signal was gone, in ms",
+        took.as_millis(),
+        "below 8000",
+        quick,
+    );
+    Ok(())
+}
+
+fn detached_logs(dock: &mut Dock) -> Checked {
+    const LINES: usize = 300;
+    dock.base()?;
+    let name = dock.up_with(ALONE, BASE, &["/probe", "chatter", &LINES.to_string()])?;
+    dock.plim(&["wait", &name])?;
+    let said = dock.said(&["logs", &name])?;
+    let wanted = |stream: &str| (0..LINES).map(|line| format!("{stream} {line}")).collect::<Vec<_>>();
+    for (stream, text) in [("out", &said.out), ("err", &said.err)] {
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let holds = lines == wanted(stream);
+        let first = lines.iter().zip(wanted(stream)).position(|(found, wanted)| *found != wanted);
+        let observed = format!("{} lines, the first wrong one: {first:?}", lines.len());
+        dock.seen.expect(&format!("standard {stream}"), observed, format!("{LINES} lines, None"), holds);
+    }
+    let tail = dock.said(&["logs", "--tail", "2", &name])?;
+    let lines = tail.out.lines().count() + tail.err.lines().count();
+    dock.seen.expect_eq("lines with --tail 2", &lines, &2);
+    Ok(())
+}
+
+fn inspect(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let host = dock.directory("bound")?;
+    let bound = format!("{}:/bound:ro", host.display());
+    let name = dock.up(&[ALONE, &["-v", &bound, "--pids-limit", "17"]].concat(), BASE)?;
+    let before = dock.exec(&name, &["namespaces"])?;
+    let pid = dock.inspect(&name, "/State/Pid")?.as_i64().unwrap_or(0);
+    let namespace = |pid: i64| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let seen = namespace(pid).map(|link| link.display().to_string()).unwrap_or_default();
+    let inside = before["pid"].to_string();
+    let same = !seen.is_empty() && digits(&seen) == digits(&inside);
+    dock.seen.expect("PID namespace of the process that inspect names", &seen, &inside, same);
+    let program = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let program = String::from_utf8_lossy(&program).replace('\0', " ");
+    dock.seen.expect_eq("its command line", &program.trim_end(), &"/probe sleep");
+    let state = dock.inspect(&name, "/State/Status")?;
+    dock.seen.expect_json("state", &state, &json!("running"));
+    let mount = dock.inspect(&name, "/Mounts/0")?;
+    dock.seen.expect_json("the mount's source", &mount["Source"], &json!(host.display().to_string()));
+    let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    let read_only = table.lines().any(|line| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        fields.get(4) == Some(&"/bound")
+            && fields.get(5).is_some_and(|options| options.split(',').any(|one| one == "ro"))
+    });
+    dock.seen.expect_eq(
+        "it is there, and read-only",
+        &read_only,
+        &json!(mount["RW"] == json!(false)).as_bool().unwrap_or(false),
+    );
+    let upper = dock.inspect(&name, "/GraphDriver/Data/UpperDir")?;
+    dock.exec(&name, &["write", "/etc/marker", "here"])?;
+    let marker = std::path::Path::new(upper.as_str().unwrap_or_default()).join("etc/marker").exists();
+    dock.seen.expect_eq("what it writes is in the upper directory that inspect names", &marker, &true);
+    let limit = dock.inspect(&name, "/HostConfig/PidsLimit")?;
+    dock.seen.expect_json("task limit", &limit, &json!(17));
+    let group = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let limited = dock.exec(&name, &["fork", "40"])?;
+    let made = limited["made"].as_u64().unwrap_or(0);
+    dock.seen.expect("forks until refused", made, "1 to 16", (1..17).contains(&made));
+    dock.seen.note(format!("its groups: {}", group.trim().replace('\n', "; ")));
+    dock.plim(&["stop", "-t", "0", &name])?;
+    let stopped = (dock.inspect(&name, "/State/Status")?, dock.inspect(&name, "/State/Pid")?);
+    dock.seen.expect_json("state after stop", &stopped.0, &json!("exited"));
+    dock.seen.expect_json("PID after stop", &stopped.1, &json!(0));
+    Ok(())
+}
+
+fn digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
+}
+
+fn seccomp_default(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let flags = [ALONE, &["--cap-drop", "ALL"]].concat();
+    let name = dock.up(&flags, BASE)?;
+    // What the kernel itself would refuse proves nothing: without the filter these answer otherwise.
+    for (what, call, wanted) in [
+        ("keyctl(2)", "keyctl", libc::EPERM),
+        ("unshare(2) of a user namespace", "unshare-user", libc::EPERM),
+        ("io_uring_setup(2)", "io_uring_setup", libc::EPERM),
+        ("clone3(2)", "clone3", libc::ENOSYS),
+        ("getpid(2)", "getpid", 0),
+    ] {
+        let verb = &["try", "call", call];
+        let answer = dock.exec(&name, verb)?;
+        dock.seen.expect_json(&format!("errno of {what}"), &answer, &json!(wanted));
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Checks of engines: images, builds, volumes and networks, by their commands and from inside their containers.
+
+pub(crate) mod build;
+pub(crate) mod commit;
+pub(crate) mod image;
+pub(crate) mod life;
+pub(crate) mod net;
+pub(crate) mod property;
+pub(crate) mod volumes;

@@ -1,0 +1,395 @@
+//! The CPU controller itself: hierarchy, throttling, bursts, idle groups, accounting, pressure.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use kit::check::{Check, Checked, Trouble};
+use kit::fault::scene;
+use kit::lab::{Cell, Scene};
+use kit::measure::{Control, as_f64, millis, slice, tick};
+use kit::need::Need;
+use kit::probes::Probe;
+
+const SOURCE: &str = "Documentation/scheduler/sched-bwc.rst";
+const NEEDS: &[Need] = &[Need::Root, Need::Controller("cpu"), Need::CpuAccounting];
+const EDGE: &str = "a clock tick and a slice for each CPU at the edges of the window";
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_kernel(
+        "cpu.quota.hierarchical",
+        "children never exceed their parent's quota; v1 refuses a larger child quota, v2 accepts and caps it",
+        "Documentation/scheduler/sched-bwc.rst, Hierarchical considerations; cgroup-v2.rst, cpu.max",
+        hierarchical,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(PARENT_UNLIMITED)])
+    .timing(EDGE),
+    Check::of_kernel(
+        "cpu.quota.attach-mid-run",
+        "a process moved in while it runs is held from then on, and its threads come along",
+        SOURCE,
+        attach_mid_run,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(ONE_THREAD)])
+    .timing(EDGE),
+    Check::of_kernel(
+        "cpu.quota.rejects-invalid",
+        "a period below 1 ms or above 1 s and a quota below 1 ms give EINVAL and change nothing",
+        "Documentation/scheduler/sched-bwc.rst, Management",
+        rejects_invalid,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(VALID_VALUES)]),
+    Check::of_kernel(
+        "cpu.throttle.none-when-under",
+        "many threads of low use under their quota are never throttled (they were in 4.18 to 5.3)",
+        "Linux commit de53fd7aedb1, sched/fair: Fix low cpu usage with high throttling",
+        none_when_under,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(TOO_SMALL)])
+    .timing("none: no throttling is the claim; a delay longer than a period's spare quota is noise"),
+    Check::of_kernel(
+        "cpu.burst.accumulates",
+        "saved run time is usable up to the burst (since Linux 5.14)",
+        "Documentation/scheduler/sched-bwc.rst, Burst feature",
+        burst,
+    )
+    .needs(&[Need::Root, Need::GroupFile("cpu", "cpu.cfs_burst_us", "cpu.max.burst")])
+    .faults(&[scene(NO_BURST)])
+    .timing("a tick and a slice; without the burst a stall of most of a period"),
+    Check::of_kernel(
+        "cpu.idle.yields",
+        "an idle group yields to a normal one (since Linux 5.15)",
+        "cgroup-v2.rst, cpu.idle",
+        idle_yields,
+    )
+    .needs(&[Need::Root, Need::GroupFile("cpu", "cpu.idle", "cpu.idle"), Need::CpuAccounting])
+    .faults(&[scene(NOT_IDLE)])
+    .timing("weights 3 and 1024 give 0.3 %; a minimum slice now and then makes it at most a tenth"),
+    Check::of_kernel(
+        "cpu.cpuset.empty-is-refused",
+        "v1: attaching to a set with no CPUs gives ENOSPC",
+        "cpuset(7), ERRORS; Documentation/admin-guide/cgroup-v1/cpusets.rst",
+        empty_cpuset,
+    )
+    .needs(&[Need::Root, Need::V1("cpuset")])
+    .faults(&[scene(CPUS_WRITTEN)]),
+    Check::of_kernel(
+        "cpu.stat.matches-rusage",
+        "the group's usage equals the sum of its processes' rusage",
+        "getrusage(2); Documentation/admin-guide/cgroup-v1/cpuacct.rst; cgroup-v2.rst, cpu.stat",
+        matches_rusage,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(OTHER_GROUP)])
+    .timing("rusage counts from fork, the group from joining: the start of a process, at most a few ms"),
+    Check::of_kernel(
+        "cpu.pressure.rises",
+        "v2: cpu.pressure of a throttled group rises, an idle one's does not",
+        "Documentation/accounting/psi.rst, Cgroup2 interface",
+        pressure,
+    )
+    .needs(&[Need::Root, Need::V2("cpu"), Need::GroupFile("cpu", "", "cpu.pressure")])
+    .faults(&[scene(QUOTA_NOT_WRITTEN)])
+    .timing("pressure is averaged every 2 s but counted at once; half of the throttled time is asked for"),
+];
+
+const PARENT_UNLIMITED: &str = "parent unlimited";
+const ONE_THREAD: &str = "only one thread moved";
+const VALID_VALUES: &str = "valid values";
+const TOO_SMALL: &str = "quota too small";
+const NO_BURST: &str = "burst not written";
+const NOT_IDLE: &str = "not idle";
+const CPUS_WRITTEN: &str = "CPUs written";
+const OTHER_GROUP: &str = "another group's file";
+const QUOTA_NOT_WRITTEN: &str = "quota not written";
+
+const PERIOD: u64 = 50_000;
+
+fn usage(cell: &Cell) -> Result<u64, Trouble> {
+    cell.group().stats().cpu_usage_ns.ok_or_else(|| Trouble::Harness("CPU time is not accounted".into()))
+}
+
+/// CPU time of a group in a stretch of time, in ms, and the longest delay of the control beside it.
+fn used(cell: &Cell, window: Duration) -> Result<(f64, f64, f64), Trouble> {
+    let control = Control::begin()?;
+    let (before, start) = (usage(cell)?, Instant::now());
+    std::thread::sleep(window);
+    let (after, wall) = (usage(cell)?, start.elapsed());
+    Ok((as_f64(after - before) / 1e6, millis(wall), millis(control.end()?)))
+}
+
+fn edge(cpus: f64) -> f64 {
+    cpus * millis(tick() + slice())
+}
+
+fn hierarchical(scene: &mut Scene) -> Checked {
+    let parent = scene.cell("parent")?;
+    let limited = !scene.has(PARENT_UNLIMITED);
+    if limited {
+        parent.limit_cpu(PERIOD / 5, PERIOD)?;
+    }
+    let (one, other) = (parent.child("one")?, parent.child("other")?);
+    let larger = one.limit_cpu(PERIOD / 2, PERIOD);
+    let accepted = larger.is_ok();
+    scene.seen.expect_eq("a child's larger quota is accepted", &accepted, &one.is_v2("cpu"));
+    // The largest that both versions take.
+    one.limit_cpu(PERIOD / 5, PERIOD)?;
+    other.limit_cpu(PERIOD / 5, PERIOD)?;
+    let mut probes = [one.probe()?, other.probe()?];
+    for probe in &mut probes {
+        probe.ask(&["spin-anywhere", "1"])?;
+    }
+    std::thread::sleep(Duration::from_micros(3 * PERIOD));
+    let (cpu, wall, late) = used(&parent, Duration::from_millis(600))?;
+    let most = wall / 5.0 + edge(2.0);
+    scene.seen.expect_in(
+        "CPU time of both children together, in ms",
+        cpu,
+        (wall / 5.0 - edge(2.0))..=most,
+        "tick and slice of two CPUs",
+        2.0 * late,
+    );
+    drop(probes);
+    Ok(())
+}
+
+fn attach_mid_run(scene: &mut Scene) -> Checked {
+    let cell = scene.cell("group")?;
+    cell.limit_cpu(PERIOD / 5, PERIOD)?;
+    let mut probe = Probe::start_after(|| Ok(()))?;
+    probe.ask(&["spin-anywhere", "2"])?;
+    if !scene.has(ONE_THREAD) {
+        cell.group().attach(probe.pid)?;
+    } else if !cell.is_v2("cpu") {
+        // The first thread is the one that answers questions.
+        fs::write(cell.dir("cpu")?.join("tasks"), probe.pid.to_string())?;
+    }
+    std::thread::sleep(Duration::from_micros(3 * PERIOD));
+    let control = Control::begin()?;
+    let (before, start) = (process_time(probe.pid)?, Instant::now());
+    std::thread::sleep(Duration::from_millis(800));
+    let (after, wall) = (process_time(probe.pid)?, millis(start.elapsed()));
+    let late = millis(control.end()?);
+    let most = wall / 5.0 + edge(2.0) + 20.0;
+    scene.seen.expect_in(
+        "CPU time of the process, in ms",
+        after - before,
+        0.0..=most,
+        "tick and slice of two CPUs, a hundredth of a second at each end",
+        2.0 * late,
+    );
+    Ok(())
+}
+
+/// CPU time of a process, in ms. Source: proc_pid_schedstat, and proc_pid_stat(5) in hundredths of a second.
+fn process_time(pid: i32) -> Result<f64, Trouble> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> =
+        stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
+    let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    Ok((ticks(11) + ticks(12)) * 10.0)
+}
+
+fn rejects_invalid(scene: &mut Scene) -> Checked {
+    let cell = scene.cell("group")?;
+    cell.limit_cpu(20_000, 100_000)?;
+    let dir = cell.dir("cpu")?;
+    let read = || {
+        ["cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            .map(|file| fs::read_to_string(dir.join(file)).unwrap_or_default())
+    };
+    let before = read();
+    let valid = scene.has(VALID_VALUES);
+    for (what, quota, period) in [
+        ("a period of 0.5 ms", 1_000, 500),
+        ("a period of 2 s", 20_000, 2_000_000),
+        ("a quota of 0.5 ms", 500, 100_000),
+    ] {
+        let (quota, period) = if valid { (30_000, 100_000) } else { (quota, period) };
+        let written = if cell.is_v2("cpu") {
+            fs::write(dir.join("cpu.max"), format!("{quota} {period}"))
+        } else if what.contains("period") {
+            fs::write(dir.join("cpu.cfs_period_us"), period.to_string())
+        } else {
+            fs::write(dir.join("cpu.cfs_quota_us"), quota.to_string())
+        };
+        let errno = written.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
+        scene.seen.expect_eq(&format!("error of {what}"), &errno, &(Errno::EINVAL as i32));
+    }
+    scene.seen.expect_eq("the limit afterwards", &read(), &before);
+    Ok(())
+}
+
+fn none_when_under(scene: &mut Scene) -> Checked {
+    let cell = scene.cell("group")?;
+    // Eight threads of 0.25 ms in every 10 ms or more: at most 20 % of a CPU under a quota of 80 %.
+    let quota = if scene.has(TOO_SMALL) { 5_000 } else { 40_000 };
+    let asked = 40_000;
+    cell.limit_cpu(quota, PERIOD)?;
+    let mut probe = cell.probe()?;
+    probe.ask(&["pulse", "8", "250", "9750"])?;
+    let control = Control::begin()?;
+    let before = cell.group().stats();
+    std::thread::sleep(Duration::from_millis(600));
+    let after = cell.group().stats();
+    let late = millis(control.end()?);
+    let grown = |after: Option<u64>, before: Option<u64>| after.unwrap_or(0) - before.unwrap_or(0);
+    let periods = grown(after.nr_periods, before.nr_periods);
+    let throttled = grown(after.nr_throttled, before.nr_throttled);
+    let cpu = as_f64(grown(after.cpu_usage_ns, before.cpu_usage_ns)) / 1e6;
+    scene.seen.note(format!("{cpu:.0} ms used in {periods} periods"));
+    let wanted = as_f64(asked) / as_f64(PERIOD);
+    if cpu / 600.0 > 0.7 * wanted {
+        return Err(Trouble::Noise(format!(
+            "the threads, which were to use 120 ms, used {cpu:.0} ms: this machine is too slow"
+        )));
+    }
+    // A period has 30 ms to spare. An emulator charges a task for the time that its own host withheld: so often may that,
+    // or work that comes late and all at once, throttle a period.
+    let noise = ((cpu - 120.0).max(0.0) + late) / 30.0;
+    scene.seen.expect_in("throttlings", as_f64(throttled), 0.0..=0.0, "none is allowed", noise);
+    scene.seen.expect("periods in which it ran", periods, "5 or more", periods >= 5);
+    Ok(())
+}
+
+fn burst(scene: &mut Scene) -> Checked {
+    const QUOTA: u64 = 20_000;
+    let cell = scene.cell("group")?;
+    cell.limit_cpu(QUOTA, 100_000)?;
+    if !scene.has(NO_BURST) {
+        let text = QUOTA.to_string();
+        cell.set("cpu", ("cpu.cfs_burst_us", &text), ("cpu.max.burst", &text))?;
+    }
+    let mut probe = cell.probe()?;
+    // Run time is saved in whole periods in which the group has a timer running, so it is used a little, then idle.
+    let (mut stopped, mut charged) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let start = usage(&cell)?;
+        probe.ask(&["burn", "1000"])?;
+        std::thread::sleep(Duration::from_millis(250));
+        let before = cell.group().stats().throttled_ns.unwrap_or(0);
+        probe.ask(&["burn", "39000"])?;
+        stopped.push(as_f64(cell.group().stats().throttled_ns.unwrap_or(0) - before) / 1e6);
+        charged.push(as_f64(usage(&cell)? - start) / 1e6);
+    }
+    scene.seen.series("throttled time in 39 ms of work", "ms", stopped.clone());
+    scene.seen.series("charged for it and for 1 ms before", "ms", charged.clone());
+    // What an emulator charges beyond the work is taken from what was saved, and then a stop of a period is rightful.
+    let overcharged = charged.iter().fold(0.0_f64, |most, charged| most.max(charged - 40.0));
+    let noise = if overcharged > 1.0 { 100.0 } else { 0.0 };
+    stopped.sort_by(f64::total_cmp);
+    // Without the burst it goes on in the next period, 60 ms later, unless the end of one lies just in its middle.
+    scene.seen.expect_in(
+        "median throttled time in 39 ms of work on a quota of 20 ms, in ms",
+        stopped[1],
+        0.0..=edge(1.0),
+        "tick and slice",
+        noise,
+    );
+    Ok(())
+}
+
+fn idle_yields(scene: &mut Scene) -> Checked {
+    let (idle, normal) = (scene.cell("idle")?, scene.cell("normal")?);
+    if !scene.has(NOT_IDLE) {
+        idle.set("cpu", ("cpu.idle", "1"), ("cpu.idle", "1"))?;
+    }
+    let mut probes = [idle.probe()?, normal.probe()?];
+    for probe in &mut probes {
+        probe.ask(&["spin", "1"])?;
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let (before, other) = (usage(&idle)?, usage(&normal)?);
+    std::thread::sleep(Duration::from_millis(500));
+    let (idle_used, normal_used) = (as_f64(usage(&idle)? - before), as_f64(usage(&normal)? - other));
+    let share = idle_used / (idle_used + normal_used).max(1.0) * 100.0;
+    scene.seen.expect_in(
+        "the idle group's part of the CPU, in %",
+        share,
+        0.0..=10.0,
+        "see the tolerance",
+        0.0,
+    );
+    drop(probes);
+    Ok(())
+}
+
+fn empty_cpuset(scene: &mut Scene) -> Checked {
+    let cell = scene.cell("group")?;
+    let dir = cell.dir("cpuset")?.join("empty");
+    fs::create_dir(&dir)?;
+    if scene.has(CPUS_WRITTEN) {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            fs::write(dir.join(file), fs::read_to_string(cell.dir("cpuset")?.join(file))?)?;
+        }
+    } else if !fs::read_to_string(dir.join("cpuset.cpus"))?.trim().is_empty() {
+        return Err(Trouble::Skip("new sets inherit their CPUs here: cgroup.clone_children is set".into()));
+    }
+    let probe = Probe::start_after(|| Ok(()))?;
+    let attached = fs::write(dir.join("cgroup.procs"), probe.pid.to_string());
+    let errno = attached.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
+    scene.seen.expect_eq("error of attaching a process", &errno, &libc::ENOSPC);
+    drop(probe);
+    Ok(())
+}
+
+fn matches_rusage(scene: &mut Scene) -> Checked {
+    let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
+    let mut probe = cell.probe()?;
+    // What a question costs the one who answers, at the first time and at the next.
+    let (first, second, own) = (rusage(&mut probe)?, rusage(&mut probe)?, rusage(&mut probe)?);
+    let question = as_f64((second - first).max(own - second)) / 1e6;
+    let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
+    let before = usage(watched)?;
+    probe.ask(&["burn", "150000"])?;
+    let after = usage(watched)?;
+    let later = rusage(&mut probe)?;
+    let (group, process) = (as_f64(after - before) / 1e6, as_f64(later - own) / 1e6);
+    // Between the readings the probe answers twice; a running task is brought up to date at a tick.
+    let slack = millis(tick()) + 2.0 + 2.0 * question;
+    scene.seen.expect_in(
+        "CPU time of the group, in ms",
+        group,
+        (process - slack)..=(process + slack),
+        "a tick, and what the two readings cost",
+        0.0,
+    );
+    Ok(())
+}
+
+fn rusage(probe: &mut Probe) -> Result<u64, Trouble> {
+    Ok(probe.ask(&["rusage"])?.as_u64().unwrap_or(0))
+}
+
+fn pressure(scene: &mut Scene) -> Checked {
+    let (cell, idle) = (scene.cell("group")?, scene.cell("idle")?);
+    if !scene.has(QUOTA_NOT_WRITTEN) {
+        cell.limit_cpu(PERIOD / 5, PERIOD)?;
+    }
+    let total = |cell: &Cell| -> Result<u64, Trouble> {
+        let text = fs::read_to_string(cell.dir("cpu")?.join("cpu.pressure"))?;
+        let some = text.lines().find(|line| line.starts_with("some")).unwrap_or_default();
+        Ok(some.rsplit_once("total=").and_then(|(_, total)| total.trim().parse().ok()).unwrap_or(0))
+    };
+    let mut probe = cell.probe()?;
+    probe.ask(&["spin", "1"])?;
+    let (before, still) = (total(&cell)?, total(&idle)?);
+    let start = Instant::now();
+    std::thread::sleep(Duration::from_millis(500));
+    let wall = start.elapsed().as_micros() as u64;
+    let grown = total(&cell)? - before;
+    let wanted = wall * 4 / 10;
+    scene.seen.expect(
+        "growth of the throttled group's pressure, in µs",
+        grown,
+        format!("{wanted} or more"),
+        grown >= wanted,
+    );
+    scene.seen.expect_eq("growth of the idle group's", &(total(&idle)? - still), &0);
+    Ok(())
+}

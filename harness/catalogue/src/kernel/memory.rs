@@ -1,0 +1,307 @@
+//! The memory controller itself: hierarchy, charges, protection, events, reclaim.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use kit::check::{Check, Checked, Trouble};
+use kit::fault::scene;
+use kit::lab::{Cell, Scene};
+use kit::loopdev::LoopDevice;
+use kit::measure::as_f64;
+use kit::need::Need;
+use kit::probes::Probe;
+
+const V2: &str = "Documentation/admin-guide/cgroup-v2.rst, Memory Interface Files";
+const V1: &str = "Documentation/admin-guide/cgroup-v1/memory.rst";
+const NEEDS: &[Need] = &[Need::Root, Need::Controller("memory")];
+const MIB: u64 = 1 << 20;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_kernel("memory.limit.hierarchical", "children together are held by the parent", V2, hierarchical)
+        .needs(NEEDS)
+        .faults(&[scene(PARENT_UNLIMITED)]),
+    Check::of_kernel(
+        "memory.charge.follows-first-toucher",
+        "memory is charged to whoever touches it first, in the amount touched, and returns",
+        "cgroup-v2.rst, Memory Ownership; cgroup-v1/memory.rst, 2.3 Shared Page Accounting",
+        first_toucher,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(OTHER_GROUP)]),
+    Check::of_kernel("memory.high.throttles", "v2: past high the group is reclaimed and not killed", V2, high)
+        .needs(&[Need::Root, Need::V2("memory"), Need::Loop])
+        .faults(&[scene(NOT_WRITTEN)]),
+    Check::of_kernel("memory.low.protects", "v2: a protected group keeps its cache under outside pressure", V2, low)
+        .needs(&[Need::Root, Need::V2("memory"), Need::Loop])
+        .faults(&[scene(NOT_WRITTEN)]),
+    Check::of_kernel("memory.oom-group.kills-all", "v2: with memory.oom.group one OOM kills the whole group", V2, oom_group)
+        .needs(&[Need::Root, Need::GroupFile("memory", "", "memory.oom.group")])
+        .faults(&[scene(NOT_WRITTEN)]),
+    Check::of_kernel("memory.events.count", "v2: max, oom and oom_kill count one kill", V2, events)
+        .needs(&[Need::Root, Need::V2("memory")])
+        .faults(&[scene(OTHER_GROUP)]),
+    Check::of_kernel("memory.peak.records", "the high-water mark is what was touched", V2, peak)
+        .needs(&[Need::Root, Need::GroupFile("memory", "memory.max_usage_in_bytes", "memory.peak")])
+        .faults(&[scene(READ_BEFORE)]),
+    Check::of_kernel("memory.reclaim.works", "v2: memory.reclaim (since Linux 5.19) shrinks the usage", V2, reclaim)
+        .needs(&[Need::Root, Need::GroupFile("memory", "", "memory.reclaim"), Need::Loop])
+        .faults(&[scene(NOT_WRITTEN)]),
+    Check::of_kernel(
+        "memory.oom-control.disabled",
+        "v1: oom_kill_disable makes the task wait instead of killing it, and it goes on when the limit is raised",
+        V1,
+        oom_control,
+    )
+    .needs(&[Need::Root, Need::V1("memory")])
+    .faults(&[scene(NOT_WRITTEN)]),
+];
+
+const PARENT_UNLIMITED: &str = "parent unlimited";
+const OTHER_GROUP: &str = "another group's file";
+const NOT_WRITTEN: &str = "not written";
+const READ_BEFORE: &str = "read before the touch";
+
+fn signal_of(probe: &mut Probe, bytes: u64) -> Result<i64, Trouble> {
+    let ended = probe.ask(&["touch-in-child", &bytes.to_string()])?;
+    Ok(ended["signal"].as_i64().unwrap_or(-1))
+}
+
+fn mib(bytes: u64) -> f64 {
+    as_f64(bytes) / as_f64(MIB)
+}
+
+fn hierarchical(scene: &mut Scene) -> Checked {
+    let parent = scene.cell("parent")?;
+    let (one, other) = (parent.child("one")?, parent.child("other")?);
+    if !scene.has(PARENT_UNLIMITED) {
+        parent.limit_memory(48 * MIB)?;
+    }
+    let (mut first, mut second) = (one.probe()?, other.probe()?);
+    first.ask(&["hold", &(24 * MIB).to_string()])?;
+    scene.seen.expect_eq(
+        "signal that ended 16 MiB in the other child",
+        &signal_of(&mut second, 16 * MIB)?,
+        &0,
+    );
+    let killed = signal_of(&mut second, 40 * MIB);
+    // The killer may also take the one that holds.
+    let died = !matches!(killed, Ok(0)) || first.ask(&["true"]).is_err();
+    scene.seen.expect_eq("somebody was killed when both together wanted more", &died, &true);
+    drop((first, second));
+    Ok(())
+}
+
+fn first_toucher(scene: &mut Scene) -> Checked {
+    const AMOUNT: u64 = 24 * MIB;
+    let (one, other) = (scene.cell("one")?, scene.cell("other")?);
+    let watched = if scene.has(OTHER_GROUP) { &other } else { &one };
+    let (mut first, mut second) = (one.probe()?, other.probe()?);
+    let before = watched.memory_usage();
+    let path = scene.dir().join("file").display().to_string();
+    let piece = 65_536.to_string();
+    first.ask(&["write-stream", &path, &AMOUNT.to_string(), &piece, "create"])?;
+    let grown = watched.memory_usage().saturating_sub(before);
+    scene.seen.expect_in(
+        "growth of the writer's charge, in MiB",
+        mib(grown),
+        23.0..=27.0,
+        "batches of 64 pages for each CPU",
+        0.0,
+    );
+    let theirs = other.memory_usage();
+    second.ask(&["read-stream", &path, &AMOUNT.to_string(), "buffered"])?;
+    let grown = other.memory_usage().saturating_sub(theirs);
+    scene.seen.expect_in("growth of a later reader's charge, in MiB", mib(grown), 0.0..=2.0, "the same", 0.0);
+    fs::remove_file(&path)?;
+    let left = watched.memory_usage().saturating_sub(before);
+    scene.seen.expect_in("what is left of it afterwards, in MiB", mib(left), 0.0..=3.0, "the same", 0.0);
+    drop((first, second));
+    Ok(())
+}
+
+fn disk(scene: &Scene, size: u64) -> Result<(LoopDevice, String), Trouble> {
+    let device = LoopDevice::attach(&scene.dir().join("disk"), size)?;
+    let path = device.path.display().to_string();
+    Ok((device, path))
+}
+
+fn high(scene: &mut Scene) -> Checked {
+    let cell = scene.cell("group")?;
+    let (_device, path) = disk(scene, 96 * MIB)?;
+    if !scene.has(NOT_WRITTEN) {
+        fs::write(cell.dir("memory")?.join("memory.high"), (24 * MIB).to_string())?;
+    }
+    let mut probe = cell.probe()?;
+    let read = probe.ask(&["read-stream", &path, &(80 * MIB).to_string(), "buffered"]);
+    scene.seen.expect_eq("the reader survived", &read.is_ok(), &true);
+    let usage = cell.memory_usage();
+    scene.seen.expect_in(
+        "memory charged afterwards, in MiB",
+        mib(usage),
+        0.0..=32.0,
+        "high, and what is charged between two reclaims",
+        0.0,
+    );
+    let events = cell.keyed("memory", "memory.events", "high")?;
+    scene.seen.expect("times that high was passed", events, "1 or more", events >= 1);
+    let kills = cell.keyed("memory", "memory.events", "oom_kill")?;
+    scene.seen.expect_eq("kills", &kills, &0);
+    drop(probe);
+    Ok(())
+}
+
+fn low(scene: &mut Scene) -> Checked {
+    let parent = scene.cell("parent")?;
+    parent.limit_memory(56 * MIB)?;
+    let (kept, greedy) = (parent.child("kept")?, parent.child("greedy")?);
+    if !scene.has(NOT_WRITTEN) {
+        fs::write(kept.dir("memory")?.join("memory.low"), (32 * MIB).to_string())?;
+    }
+    let (_device, path) = disk(scene, 128 * MIB)?;
+    let other = LoopDevice::attach(&scene.dir().join("other"), 32 * MIB)?;
+    let (mut quiet, mut loud) = (kept.probe()?, greedy.probe()?);
+    quiet.ask(&["read-stream", &other.path.display().to_string(), &(24 * MIB).to_string(), "buffered"])?;
+    let before = kept.memory_usage();
+    loud.ask(&["read-stream", &path, &(120 * MIB).to_string(), "buffered"])?;
+    let after = kept.memory_usage();
+    scene.seen.note(format!("{:.1} MiB before, {:.1} MiB after", mib(before), mib(after)));
+    let share = as_f64(after) / as_f64(before) * 100.0;
+    scene.seen.expect_in(
+        "what the protected group kept, in %",
+        share,
+        90.0..=105.0,
+        "batches of 64 pages for each CPU",
+        0.0,
+    );
+    drop((quiet, loud));
+    Ok(())
+}
+
+fn oom_group(scene: &mut Scene) -> Checked {
+    let cell = scene.cell("group")?;
+    cell.limit_memory(32 * MIB)?;
+    if !scene.has(NOT_WRITTEN) {
+        fs::write(cell.dir("memory")?.join("memory.oom.group"), "1")?;
+    }
+    let (mut greedy, mut bystander) = (cell.probe()?, cell.probe()?);
+    let _ = signal_of(&mut greedy, 64 * MIB);
+    let ended = ended(&mut bystander)?;
+    scene.seen.expect_eq("signal that ended the bystander", &ended, &Some(libc::SIGKILL));
+    Ok(())
+}
+
+/// How a process ended, if it does within a moment.
+fn ended(probe: &mut Probe) -> Result<Option<i32>, Trouble> {
+    let process = runtime::process::pidfd::open(probe.pid)?;
+    let _ =
+        runtime::process::pidfd::wait_exit(std::os::fd::AsFd::as_fd(&process), Duration::from_millis(500))?;
+    probe.ended_by()
+}
+
+fn events(scene: &mut Scene) -> Checked {
+    let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
+    cell.limit_memory(32 * MIB)?;
+    let mut probe = cell.probe()?;
+    let signal = signal_of(&mut probe, 64 * MIB)?;
+    scene.seen.expect_eq("signal that ended the child", &signal, &i64::from(libc::SIGKILL));
+    let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
+    for (key, exact) in [("max", false), ("oom", false), ("oom_kill", true)] {
+        let count = watched.keyed("memory", "memory.events", key)?;
+        let holds = if exact { count == 1 } else { count >= 1 };
+        scene.seen.expect(
+            &format!("{key} in memory.events"),
+            count,
+            if exact { "1" } else { "1 or more" },
+            holds,
+        );
+    }
+    drop(probe);
+    Ok(())
+}
+
+fn peak(scene: &mut Scene) -> Checked {
+    let cell = scene.cell("group")?;
+    let mut probe = cell.probe()?;
+    let read = || cell.group().stats().memory_peak.unwrap_or(0);
+    let base = cell.memory_usage();
+    let early = read();
+    probe.ask(&["touch", &(24 * MIB).to_string()])?;
+    let seen = if scene.has(READ_BEFORE) { early } else { read() };
+    let peak = mib(seen.saturating_sub(base));
+    scene.seen.expect_in(
+        "the mark beyond what was used before, in MiB",
+        peak,
+        23.0..=27.0,
+        "batches of 64 pages for each CPU",
+        0.0,
+    );
+    let now = mib(cell.memory_usage().saturating_sub(base));
+    scene.seen.expect_in("what is used now, in MiB", now, 0.0..=3.0, "the same", 0.0);
+    drop(probe);
+    Ok(())
+}
+
+fn reclaim(scene: &mut Scene) -> Checked {
+    let cell = scene.cell("group")?;
+    let (_device, path) = disk(scene, 64 * MIB)?;
+    let mut probe = cell.probe()?;
+    probe.ask(&["read-stream", &path, &(48 * MIB).to_string(), "buffered"])?;
+    let before = cell.memory_usage();
+    if !scene.has(NOT_WRITTEN) {
+        // EAGAIN says that less was reclaimed than was asked for; how much is what is looked at.
+        let _ = fs::write(cell.dir("memory")?.join("memory.reclaim"), (32 * MIB).to_string());
+    }
+    let shrunk = mib(before.saturating_sub(cell.memory_usage()));
+    scene.seen.expect_in(
+        "how far the usage shrank, in MiB",
+        shrunk,
+        28.0..=48.0,
+        "asked for 32, in batches of pages",
+        0.0,
+    );
+    drop(probe);
+    Ok(())
+}
+
+fn oom_control(scene: &mut Scene) -> Checked {
+    let cell = scene.cell("group")?;
+    cell.limit_memory(32 * MIB)?;
+    let control = cell.dir("memory")?.join("memory.oom_control");
+    if !scene.has(NOT_WRITTEN) {
+        fs::write(&control, "1")
+            .map_err(|error| Trouble::Skip(format!("the killer cannot be disabled here: {error}")))?;
+    }
+    let mut probe = cell.probe()?;
+    let question = ["touch-in-child", &(48 * MIB).to_string()];
+    probe.tell(&question)?;
+    let waits = await_true(|| Ok(fs::read_to_string(&control)?.contains("under_oom 1")))?;
+    scene.seen.expect_eq("the task waits in the full group", &waits, &true);
+    raise(&cell)?;
+    let ended = probe.answer(&question)?;
+    scene.seen.expect_json("signal that ended it after the limit was raised", &ended["signal"], &0.into());
+    Ok(())
+}
+
+/// More than the task wants. Memory may never exceed memory with swap, so that goes first.
+fn raise(cell: &Cell) -> Checked {
+    let dir = cell.dir("memory")?;
+    for file in ["memory.memsw.limit_in_bytes", "memory.limit_in_bytes"] {
+        if dir.join(file).exists() {
+            fs::write(dir.join(file), (128 * MIB).to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits for what nobody announces, looking every millisecond; says whether it came within a fifth of patience.
+fn await_true(mut look: impl FnMut() -> Result<bool, Trouble>) -> Result<bool, Trouble> {
+    let deadline = Instant::now() + PATIENCE / 5;
+    while Instant::now() < deadline {
+        if look()? {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(false)
+}

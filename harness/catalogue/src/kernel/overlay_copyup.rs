@@ -1,0 +1,301 @@
+//! What happens when a lower file is changed first, and the options that change that.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use engine::overlay::{Stack, unmount};
+use nix::sched::{CloneFlags, unshare};
+
+use super::overlay::{Layers, names};
+use kit::check::{Check, Checked, Trouble};
+use kit::fault::scene;
+use kit::lab::Scene;
+use kit::need::Need;
+
+const SOURCE: &str = "Documentation/filesystems/overlayfs.rst";
+const NEEDS: &[Need] = &[Need::Root, Need::Filesystem("overlay")];
+
+const fn check(id: &'static str, claim: &'static str, body: fn(&mut Scene) -> Checked) -> Check {
+    Check::of_kernel(id, claim, SOURCE, body).needs(NEEDS)
+}
+
+pub(crate) const CHECKS: &[Check] = &[
+    check("overlay.copyup.on-write-only", "reading copies nothing; the first write copies the file once", on_write_only)
+        .faults(&[scene(TOUCH_ON_READ)]),
+    check("overlay.copyup.keeps-metadata", "mode, owner, times, attributes and file capabilities survive", keeps_metadata)
+        .faults(&[scene(STRIPPED)]),
+    check("overlay.copyup.parents", "parents are copied with their metadata and without siblings", parents)
+        .faults(&[scene(SIBLINGS)]),
+    check("overlay.copyup.hardlinks", "a hard link breaks on copy-up without index and holds with it", hardlinks)
+        .faults(&[scene(OTHER_MODE)]),
+    check(
+        "overlay.copyup.open-fd",
+        "a read-only shared mapping made before copy-up keeps the old content, as documented as non-standard, while a descriptor follows the copy",
+        open_fd,
+    )
+    .faults(&[scene(OPENED_AFTER)]),
+    check("overlay.inode.stable", "st_ino is constant over copy-up, all layers on one file system", inode_stable)
+        .faults(&[scene(OTHER_FILE)]),
+    check("overlay.metacopy", "with metacopy=on a change of mode copies no data", metacopy).faults(&[scene(OPTION_OFF)]),
+    check("overlay.volatile", "volatile (since Linux 5.10) refuses an upper that was not unmounted cleanly", volatile)
+        .faults(&[scene(OPTION_OFF)]),
+    check("overlay.userxattr", "userxattr (since Linux 5.11) makes opaque directories work in a user namespace", userxattr)
+        .faults(&[scene(OPTION_OFF)]),
+];
+
+const TOUCH_ON_READ: &str = "touch on read";
+const STRIPPED: &str = "one stripped";
+const SIBLINGS: &str = "siblings copied";
+const OTHER_MODE: &str = "other mode";
+const OPENED_AFTER: &str = "opened after the write";
+const OTHER_FILE: &str = "compare other file";
+const OPTION_OFF: &str = "option off";
+
+fn on_write_only(scene: &mut Scene) -> Checked {
+    let layers = Layers::with(scene, &[], |_| Ok(()))?;
+    let file = layers.merged.join("file");
+    fs::read_to_string(&file)?;
+    fs::metadata(&file)?;
+    if scene.has(TOUCH_ON_READ) {
+        fs::File::options().write(true).open(&file)?.set_modified(std::time::SystemTime::now())?;
+    }
+    scene.seen.expect_eq("upper after reading", &names(&layers.upper)?, &Vec::<String>::new());
+    let mut opened = fs::File::options().append(true).open(&file)?;
+    opened.write_all(b"+")?;
+    let first = fs::metadata(layers.upper.join("file"))?.ino();
+    opened.write_all(b"+")?;
+    let again = fs::metadata(layers.upper.join("file"))?.ino();
+    scene.seen.expect_eq("the second write found the same copy", &again, &first);
+    scene.seen.expect_eq(
+        "content of the copy",
+        &fs::read_to_string(layers.upper.join("file"))?,
+        &"lower++".to_owned(),
+    );
+    Ok(())
+}
+
+/// `cap_net_raw=ep`, as capability.h's VFS_CAP_REVISION_2 has it.
+const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+fn keeps_metadata(scene: &mut Scene) -> Checked {
+    let layers = Layers::with(scene, &[], |lower| {
+        let file = lower.join("file");
+        std::os::unix::fs::chown(&file, Some(12), Some(34))?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o4751))?;
+        xattr::set(&file, "trusted.mark", b"kept")?;
+        xattr::set(&file, "security.capability", &CAPABILITY)?;
+        let then = std::time::UNIX_EPOCH + std::time::Duration::new(1_000_000_000, 123_456_789);
+        Ok(fs::File::options().write(true).open(&file)?.set_modified(then)?)
+    })?;
+    let describe = |path: &Path| -> Result<String, Trouble> {
+        let of = fs::metadata(path)?;
+        let mark = xattr::get(path, "trusted.mark")?;
+        let rights = xattr::get(path, "security.capability")?;
+        Ok(format!(
+            "{:o} {}:{} {}.{} {mark:?} {rights:?}",
+            of.mode(),
+            of.uid(),
+            of.gid(),
+            of.mtime(),
+            of.mtime_nsec()
+        ))
+    };
+    let before = describe(&layers.lower.join("file"))?;
+    // A new attribute copies the file up and changes nothing else.
+    xattr::set(layers.merged.join("file"), "trusted.other", b"new")?;
+    if scene.has(STRIPPED) {
+        xattr::remove(layers.upper.join("file"), "trusted.mark")?;
+    }
+    let after = describe(&layers.upper.join("file"))?;
+    scene.seen.expect_eq("metadata of the copy", &after, &before);
+    scene.seen.expect_eq(
+        "content of the copy",
+        &fs::read_to_string(layers.upper.join("file"))?,
+        &"lower".to_owned(),
+    );
+    Ok(())
+}
+
+fn parents(scene: &mut Scene) -> Checked {
+    let layers = Layers::with(scene, &[], |lower| {
+        fs::create_dir_all(lower.join("a/b"))?;
+        fs::write(lower.join("a/b/deep"), "")?;
+        fs::write(lower.join("a/sibling"), "")?;
+        std::os::unix::fs::chown(lower.join("a"), Some(5), Some(6))?;
+        Ok(fs::set_permissions(lower.join("a"), fs::Permissions::from_mode(0o711))?)
+    })?;
+    fs::write(layers.merged.join("a/b/deep"), "changed")?;
+    if scene.has(SIBLINGS) {
+        fs::write(layers.merged.join("a/sibling"), "")?;
+    }
+    scene.seen.expect_eq("upper", &names(&layers.upper)?, &vec!["a".to_owned()]);
+    scene.seen.expect_eq("upper's a", &names(&layers.upper.join("a"))?, &vec!["b".to_owned()]);
+    let of = fs::metadata(layers.upper.join("a"))?;
+    scene.seen.expect_eq(
+        "mode and owner of the copied parent",
+        &(of.mode() & 0o7777, of.uid(), of.gid()),
+        &(0o711, 5, 6),
+    );
+    Ok(())
+}
+
+fn hardlinks(scene: &mut Scene) -> Checked {
+    let swap = scene.has(OTHER_MODE);
+    for (option, holds) in [("index=off", false), ("index=on", true)] {
+        let used = match (swap, holds) {
+            (false, _) => option,
+            (true, true) => "index=off",
+            (true, false) => "index=on",
+        };
+        let layers = Layers::with(&scene.below(option)?, &[used], |lower| {
+            Ok(fs::hard_link(lower.join("file"), lower.join("other"))?)
+        })?;
+        fs::write(layers.merged.join("file"), "changed")?;
+        let other = fs::read_to_string(layers.merged.join("other"))?;
+        let expected = if holds { "changed" } else { "lower" };
+        scene.seen.expect_eq(
+            &format!("the other name's content with {option}"),
+            &other,
+            &expected.to_owned(),
+        );
+        unmount(&layers.merged)?;
+    }
+    Ok(())
+}
+
+fn open_fd(scene: &mut Scene) -> Checked {
+    let layers = Layers::with(scene, &[], |_| Ok(()))?;
+    let file = layers.merged.join("file");
+    if scene.has(OPENED_AFTER) {
+        fs::write(&file, "upper")?;
+    }
+    let mut early = fs::File::open(&file)?;
+    let length = std::num::NonZeroUsize::new(5).expect("not zero");
+    // SAFETY: a new read-only mapping of a file that is not truncated below its length: its page stays the lower one's.
+    let mapping = unsafe {
+        nix::sys::mman::mmap(
+            None,
+            length,
+            nix::sys::mman::ProtFlags::PROT_READ,
+            nix::sys::mman::MapFlags::MAP_SHARED,
+            &early,
+            0,
+        )
+    }?;
+    fs::File::options().write(true).open(&file)?.write_all(b"upper")?;
+    // SAFETY: the mapping has so many bytes.
+    let mapped = unsafe { std::slice::from_raw_parts(mapping.cast::<u8>().as_ptr(), length.get()) };
+    let mut text = String::new();
+    early.read_to_string(&mut text)?;
+    scene.seen.expect_eq(
+        "content through the early mapping",
+        &String::from_utf8_lossy(mapped).as_ref(),
+        &"lower",
+    );
+    scene.seen.expect_eq("content through the early descriptor", &text, &"upper".to_owned());
+    scene.seen.expect_eq("content by name", &fs::read_to_string(&file)?, &"upper".to_owned());
+    Ok(())
+}
+
+fn inode_stable(scene: &mut Scene) -> Checked {
+    let layers = Layers::with(scene, &[], |_| Ok(()))?;
+    let file = layers.merged.join("file");
+    let of = |path: &Path| fs::metadata(path).map(|of| (of.dev(), of.ino()));
+    let before = of(&file)?;
+    fs::write(&file, "changed")?;
+    let after = of(&if scene.has(OTHER_FILE) { layers.merged.join("dir/inner") } else { file })?;
+    scene.seen.expect_eq("device and inode after copy-up", &after, &before);
+    Ok(())
+}
+
+fn metacopy(scene: &mut Scene) -> Checked {
+    const LARGE: u64 = 8 << 20;
+    let option = if scene.has(OPTION_OFF) { "metacopy=off" } else { "metacopy=on" };
+    let layers =
+        Layers::with(scene, &[option], |lower| Ok(fs::write(lower.join("large"), vec![1; LARGE as usize])?))?;
+    fs::set_permissions(layers.merged.join("large"), fs::Permissions::from_mode(0o600))?;
+    let copy = fs::metadata(layers.upper.join("large"))?;
+    scene.seen.expect_eq("size and mode of the copy", &(copy.len(), copy.mode() & 0o777), &(LARGE, 0o600));
+    scene.seen.expect("bytes that the copy takes", copy.blocks() * 512, "0", copy.blocks() == 0);
+    let text = fs::read(layers.merged.join("large"))?;
+    scene.seen.expect_eq("content is still read from below", &text.iter().all(|byte| *byte == 1), &true);
+    Ok(())
+}
+
+fn volatile(scene: &mut Scene) -> Checked {
+    let option: &[&str] = if scene.has(OPTION_OFF) { &[] } else { &["volatile"] };
+    let layers = match Layers::with(scene, option, |_| Ok(())) {
+        Err(trouble) if !scene.has(OPTION_OFF) => {
+            return Err(Trouble::Skip(format!("this kernel has no volatile mounts: {trouble:?}")));
+        }
+        layers => layers?,
+    };
+    fs::write(layers.merged.join("new"), "")?;
+    unmount(&layers.merged)?;
+    // A mount that was volatile leaves its mark, as a crash would, and must not be trusted again.
+    let again = layers.remount_same();
+    scene.seen.expect("a second mount of the same upper", format!("{again:?}"), "an error", again.is_err());
+    let mark = scene.dir().join("work/work/incompat/volatile");
+    scene.seen.expect_eq("the mark is in the work directory", &mark.exists(), &true);
+    if mark.exists() {
+        fs::remove_dir_all(scene.dir().join("work/work/incompat"))?;
+        let mended = layers.remount_same();
+        scene.seen.expect("a mount after the mark was removed", format!("{mended:?}"), "Ok", mended.is_ok());
+    }
+    Ok(())
+}
+
+/// Without rights over the host, overlay keeps its marks in attributes that a user may set.
+fn userxattr(scene: &mut Scene) -> Checked {
+    let option = !scene.has(OPTION_OFF);
+    let dir = scene.dir().to_owned();
+    // The whole tree belongs to the user who mounts, on a file system of the namespace's own.
+    let text = scene.in_mapped_namespace("0 0 1", || {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let inner = dir.join("inner");
+        fs::create_dir_all(&inner)?;
+        nix::mount::mount(
+            Some("plimsoll"),
+            &inner,
+            Some("tmpfs"),
+            nix::mount::MsFlags::empty(),
+            None::<&str>,
+        )?;
+        for name in ["lower/dir", "upper", "work", "merged"] {
+            fs::create_dir_all(inner.join(name))?;
+        }
+        fs::write(inner.join("lower/dir/hidden"), "")?;
+        if xattr::set(inner.join("upper"), "user.plimsoll", b"y").is_err() {
+            return Ok("mount: tmpfs has no user attributes here (since Linux 6.6 it has)".into());
+        }
+        let stack = Stack {
+            lower: vec![inner.join("lower")],
+            upper: Some((inner.join("upper"), inner.join("work"))),
+            options: if option { vec!["userxattr".into()] } else { Vec::new() },
+        };
+        if let Err(error) = stack.mount(&inner.join("merged")) {
+            return Ok(format!("mount: {error}"));
+        }
+        let merged = inner.join("merged");
+        let replaced =
+            fs::remove_dir_all(merged.join("dir")).and_then(|()| fs::create_dir(merged.join("dir")));
+        if let Err(error) = replaced {
+            return Ok(format!("replacing a directory: {error}"));
+        }
+        unmount(&merged)?;
+        stack.mount(&merged)?;
+        let mark = xattr::get(inner.join("upper/dir"), "user.overlay.opaque").ok().flatten();
+        Ok(format!("{:?} {:?}", mark.as_deref() == Some(b"y"), names(&merged.join("dir"))?))
+    })?;
+    if text.starts_with("mount:") && option {
+        return Err(Trouble::Skip(format!("this kernel mounts no overlay in a user namespace: {text}")));
+    }
+    scene.seen.expect_eq(
+        "the directory is marked in a user attribute, and lists",
+        &text,
+        &"true []".to_owned(),
+    );
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! PID namespaces, as the kernel makes them.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, unshare};
+use runtime::namespace::Kind;
+use runtime::process::pidfd;
+use serde_json::Value;
+
+use kit::check::{Check, Checked, Trouble};
+use kit::fault::{Fault, scene};
+use kit::lab::Scene;
+use kit::need::Need;
+use kit::probes::Probe;
+
+const SOURCE: &str = "pid_namespaces(7), The namespace init process";
+const NEEDS: &[Need] = &[Need::Root, Need::Namespace(Kind::Pid)];
+const NONE: &str = "no PID namespace";
+const FAULTS: &[Fault] = &[scene(NONE)];
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_kernel(
+        "ns.pid.init-death-kills-rest",
+        "when PID 1 dies every other process of the namespace dies",
+        SOURCE,
+        init_death_kills_rest,
+    )
+    .needs(NEEDS)
+    .faults(FAULTS),
+    Check::of_kernel(
+        "ns.pid.init-ignores-unhandled",
+        "SIGTERM from inside to a PID 1 without a handler is ignored, and SIGKILL from the parent namespace works",
+        SOURCE,
+        init_ignores_unhandled,
+    )
+    .needs(NEEDS)
+    .faults(FAULTS),
+    Check::of_kernel("ns.pid.orphans-reparent", "orphans are reparented to the namespace's PID 1", SOURCE, orphans_reparent)
+        .needs(NEEDS)
+        .faults(FAULTS),
+];
+
+/// The first process of a new PID namespace, unless a fault leaves it in this one.
+fn first_process(scene: &Scene) -> Result<Probe, Trouble> {
+    if !scene.has(NONE) {
+        unshare(CloneFlags::CLONE_NEWPID)?;
+    }
+    Probe::start_after(|| Ok(()))
+}
+
+fn init_death_kills_rest(scene: &mut Scene) -> Checked {
+    let mut first = first_process(scene)?;
+    for _ in 0..3 {
+        first.ask(&["leave-child"])?;
+    }
+    let mut rest = Vec::new();
+    for pid in children_of(first.pid)? {
+        rest.push((pid, pidfd::open(pid)?));
+    }
+    scene.seen.expect_eq("other processes of the namespace", &rest.len(), &3);
+    first.kill()?;
+    let mut alive = Vec::new();
+    for (pid, process) in &rest {
+        if !gone(process)? {
+            alive.push(*pid);
+            let _ = pidfd::signal(process.as_fd(), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+    scene.seen.expect("processes that outlived PID 1", format!("{alive:?}"), "[]", alive.is_empty());
+    Ok(())
+}
+
+fn gone(process: &OwnedFd) -> Result<bool, Trouble> {
+    // With a namespace the kernel has killed them before PID 1 could be waited for.
+    Ok(pidfd::wait_exit(process.as_fd(), Duration::from_millis(200))?)
+}
+
+fn children_of(pid: i32) -> Result<Vec<i32>, Trouble> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    Ok(text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+fn init_ignores_unhandled(scene: &mut Scene) -> Checked {
+    let mut first = first_process(scene)?;
+    let term = libc::SIGTERM.to_string();
+    let survived = first.ask(&["signal-from-child", &term]).is_ok();
+    scene.seen.expect_eq("PID 1 answers after a child sent it SIGTERM", &survived, &true);
+    if !survived {
+        return Ok(());
+    }
+    let process = pidfd::open(first.pid)?;
+    pidfd::signal(process.as_fd(), nix::sys::signal::Signal::SIGKILL)?;
+    let dead = pidfd::wait_exit(process.as_fd(), PATIENCE)?;
+    scene.seen.expect_eq("it ends by SIGKILL from the parent namespace", &dead, &true);
+    let signal = first.end()?.signal();
+    scene.seen.expect_eq("signal that ended it", &signal, &Some(libc::SIGKILL));
+    Ok(())
+}
+
+fn orphans_reparent(scene: &mut Scene) -> Checked {
+    let mut first = first_process(scene)?;
+    let seen = first.ask(&["orphan"])?;
+    scene.seen.expect_json("parent of an orphan", &seen["parent"], &seen["own"]);
+    if !scene.has(NONE) {
+        scene.seen.expect_json("its PID in the namespace", &seen["own"], &Value::from(1));
+    }
+    Ok(())
+}

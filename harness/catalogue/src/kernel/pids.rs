@@ -1,0 +1,149 @@
+//! The pids controller, huge pages, and frozen processes: what a group may have, and what can still be done to it.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use runtime::process::pidfd;
+use serde_json::Value;
+
+use kit::check::{Check, Checked, Trouble};
+use kit::fault::{self, scene};
+use kit::lab::Scene;
+use kit::need::Need;
+use kit::trial::Trial;
+
+const SOURCE: &str = "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID";
+const NEEDS: &[Need] = &[Need::Root, Need::Controller("pids")];
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_runtime("pids.max.counts-threads", "threads count as processes do", SOURCE, counts_threads)
+        .needs(NEEDS)
+        .faults(&[fault::PIDS_LIMIT_NOT_WRITTEN]),
+    Check::of_kernel(
+        "pids.max.hierarchical",
+        "the parent's limit holds for its children",
+        SOURCE,
+        hierarchical,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(PARENT_UNLIMITED)]),
+    Check::of_kernel("pids.events.count", "a refused fork is counted", SOURCE, events)
+        .needs(NEEDS)
+        .faults(&[scene(OTHER_GROUP)]),
+    Check::of_kernel(
+        "freezer.kill-while-frozen",
+        "v2: a frozen process can be killed; v1: it dies when it is thawed",
+        "cgroup-v2.rst, cgroup.freeze; cgroup-v1/freezer-subsystem.rst",
+        kill_while_frozen,
+    )
+    .needs(&[Need::Root, Need::Freezer])
+    .faults(&[scene(NOT_FROZEN)]),
+    Check::of_kernel(
+        "hugetlb.limit",
+        "touching huge pages past the limit gets SIGBUS",
+        "Documentation/admin-guide/cgroup-v1/hugetlb.rst; cgroup-v2.rst, HugeTLB",
+        huge_pages,
+    )
+    .needs(&[Need::Root, Need::Controller("hugetlb"), Need::HugePages])
+    .faults(&[scene(NOT_WRITTEN)]),
+];
+
+const PARENT_UNLIMITED: &str = "parent unlimited";
+const OTHER_GROUP: &str = "another group's file";
+const NOT_FROZEN: &str = "not frozen";
+const NOT_WRITTEN: &str = "limit not written";
+
+fn counts_threads(trial: &mut Trial) -> Checked {
+    const LIMIT: i64 = 16;
+    let mut container = trial.container().pids(LIMIT).start()?;
+    let made = container.ask(&["threads", "64"])?;
+    let count = made["made"].as_i64().unwrap_or(i64::MAX);
+    trial.seen.expect("threads made", count, format!("1 to {}", LIMIT - 1), (1..LIMIT).contains(&count));
+    trial.seen.expect_json(
+        "error of the thread that was refused",
+        &made["errno"],
+        &Value::from(libc::EAGAIN),
+    );
+    container.close()?;
+    Ok(())
+}
+
+fn hierarchical(scene: &mut Scene) -> Checked {
+    let parent = scene.cell("parent")?;
+    if !scene.has(PARENT_UNLIMITED) {
+        fs::write(parent.dir("pids")?.join("pids.max"), "8")?;
+    }
+    let child = parent.child("child")?;
+    let mut probe = child.probe()?;
+    let forked = probe.ask(&["fork", "32"])?;
+    scene.seen.expect_json("children forked below a parent's limit of 8", &forked["made"], &Value::from(7));
+    scene.seen.expect_json(
+        "error of the fork that was refused",
+        &forked["errno"],
+        &Value::from(libc::EAGAIN),
+    );
+    drop(probe);
+    Ok(())
+}
+
+fn events(scene: &mut Scene) -> Checked {
+    let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
+    let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
+    fs::write(cell.dir("pids")?.join("pids.max"), "4")?;
+    let mut probe = cell.probe()?;
+    let count = || watched.keyed("pids", "pids.events", "max");
+    let before = count()?;
+    probe.ask(&["fork", "16"])?;
+    scene.seen.expect_eq("growth of max in pids.events by one refused fork", &(count()? - before), &1);
+    drop(probe);
+    Ok(())
+}
+
+fn kill_while_frozen(scene: &mut Scene) -> Checked {
+    let cell = scene.cell("group")?;
+    let mut probe = cell.probe()?;
+    let process = pidfd::open(probe.pid)?;
+    if !scene.has(NOT_FROZEN) {
+        cell.group().set_frozen(true)?;
+    }
+    scene.seen.expect_eq("the group is frozen", &cell.group().is_frozen(), &true);
+    pidfd::signal(process.as_fd(), Signal::SIGKILL)?;
+    let dead = pidfd::wait_exit(process.as_fd(), Duration::from_millis(200))?;
+    let v1 = cell.dir("freezer").is_ok() && !cell.is_v2("freezer");
+    scene.seen.expect_eq("it dies while frozen", &dead, &!v1);
+    if v1 {
+        cell.group().set_frozen(false)?;
+        let dead = pidfd::wait_exit(process.as_fd(), Duration::from_secs(5))?;
+        scene.seen.expect_eq("it dies when thawed", &dead, &true);
+    }
+    let _ = probe.kill();
+    Ok(())
+}
+
+fn huge_pages(scene: &mut Scene) -> Checked {
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    let size = meminfo.lines().find_map(|line| {
+        line.strip_prefix("Hugepagesize:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+    });
+    let size = size.ok_or_else(|| Trouble::Skip("this kernel has no huge pages".into()))? * 1024;
+    let name = if size >= 1 << 30 { format!("{}GB", size >> 30) } else { format!("{}MB", size >> 20) };
+    let cell = scene.cell("group")?;
+    if !scene.has(NOT_WRITTEN) {
+        let limit = (2 * size).to_string();
+        let (v1, v2) = (format!("hugetlb.{name}.limit_in_bytes"), format!("hugetlb.{name}.max"));
+        cell.set("hugetlb", (&v1, &limit), (&v2, &limit))?;
+    }
+    let mut probe = cell.probe()?;
+    for (pages, signal) in [("2", 0), ("3", libc::SIGBUS)] {
+        let ended = probe.ask(&["touch-huge", pages, &size.to_string()])?;
+        scene.seen.expect_json(
+            &format!("signal that ended a touch of {pages} pages"),
+            &ended["signal"],
+            &Value::from(signal),
+        );
+    }
+    drop(probe);
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Clocks: which are namespaced, and which are not.
+
+use nix::sched::unshare;
+use nix::time::{ClockId, clock_gettime};
+use record::Scope;
+use runtime::namespace::Kind;
+
+use kit::check::{Body, Check, Checked, Trouble};
+use kit::fault::scene;
+use kit::lab::Scene;
+use kit::need::Need;
+
+pub(crate) const CHECKS: &[Check] = &[
+    MONOTONIC,
+    Check {
+        id: "ns.time.realtime-is-shared",
+        scope: Scope::Kernel,
+        claim: "CLOCK_REALTIME is the host's in every namespace: the time of day is not namespaced",
+        source: "time_namespaces(7): only CLOCK_MONOTONIC and CLOCK_BOOTTIME are virtualized",
+        needs: &[Need::Root, Need::Namespace(Kind::Time)],
+        faults: &[scene(SHIFTED)],
+        tolerance: "",
+        timing: false,
+        body: Body::Kernel(realtime_is_shared),
+    },
+];
+
+const MONOTONIC: Check = Check::of_kernel(
+    "ns.time.monotonic-offset",
+    "a time namespace offsets CLOCK_MONOTONIC and CLOCK_BOOTTIME (since Linux 5.6)",
+    "time_namespaces(7), /proc/pid/timens_offsets",
+    monotonic_offset,
+)
+.needs(&[Need::Root, Need::Namespace(Kind::Time)])
+.faults(&[scene(NO_OFFSET)]);
+
+const NO_OFFSET: &str = "no offset written";
+
+fn monotonic_offset(scene: &mut Scene) -> Checked {
+    let clocks =
+        [(ClockId::CLOCK_MONOTONIC, "monotonic", OFFSET), (ClockId::CLOCK_BOOTTIME, "boottime", 2 * OFFSET)];
+    unshare(Kind::Time.flag())?;
+    if !scene.has(NO_OFFSET) {
+        let lines: Vec<String> =
+            clocks.iter().map(|(_, name, offset)| format!("{name} {offset} 0\n")).collect();
+        std::fs::write("/proc/self/timens_offsets", lines.concat())?;
+    }
+    for (clock, name, offset) in clocks {
+        let before = nanoseconds(clock)?;
+        let text = scene.in_child(|| Ok(nanoseconds(clock)?.to_string()))?;
+        let after = nanoseconds(clock)?;
+        let inside: i128 = text.parse().unwrap_or(0);
+        let shift = i128::from(offset) * 1_000_000_000;
+        let held = (before + shift..=after + shift).contains(&inside);
+        let expected = format!("{} to {}", before + shift, after + shift);
+        scene.seen.expect(&format!("{name} clock inside, in ns"), inside, expected, held);
+    }
+    Ok(())
+}
+
+const SHIFTED: &str = "shifted clock reading";
+
+/// A day: no scheduling delay can be taken for it.
+const OFFSET: i64 = 86_400;
+
+fn realtime_is_shared(scene: &mut Scene) -> Checked {
+    let monotonic_before = nanoseconds(ClockId::CLOCK_MONOTONIC)?;
+    unshare(Kind::Time.flag())?;
+    std::fs::write("/proc/self/timens_offsets", format!("monotonic {OFFSET} 0"))?;
+    let before = nanoseconds(ClockId::CLOCK_REALTIME)?;
+    let shifted = scene.has(SHIFTED);
+    let text = scene.in_child(|| {
+        for kind in [Kind::Uts, Kind::Ipc, Kind::Network, Kind::Mount, Kind::Cgroup] {
+            unshare(kind.flag())?;
+        }
+        let monotonic = nanoseconds(ClockId::CLOCK_MONOTONIC)?;
+        let realtime = if shifted {
+            before + monotonic - monotonic_before
+        } else {
+            nanoseconds(ClockId::CLOCK_REALTIME)?
+        };
+        Ok(format!("{monotonic} {realtime}"))
+    })?;
+    let after = nanoseconds(ClockId::CLOCK_REALTIME)?;
+    let numbers: Vec<i128> = text.split(' ').filter_map(|number| number.parse().ok()).collect();
+    let [monotonic, realtime] = numbers[..] else {
+        return Err(Trouble::Harness(format!("the child answered '{text}'")));
+    };
+    // Proof that the child really stood in another time namespace.
+    let ahead = (monotonic - monotonic_before) / 1_000_000_000;
+    let is_ahead = ahead >= i128::from(OFFSET);
+    scene.seen.expect(
+        "CLOCK_MONOTONIC inside is ahead by, in s",
+        ahead,
+        format!("{OFFSET} or more"),
+        is_ahead,
+    );
+    let held = (before..=after).contains(&realtime);
+    let expected = format!("between the host's readings before and after, {before} and {after}");
+    scene.seen.expect("CLOCK_REALTIME inside, in ns", realtime, expected, held);
+    Ok(())
+}
+
+fn nanoseconds(clock: ClockId) -> Result<i128, Trouble> {
+    let now = clock_gettime(clock)?;
+    Ok(i128::from(now.tv_sec()) * 1_000_000_000 + i128::from(now.tv_nsec()))
+}

@@ -1,0 +1,232 @@
+//! User namespaces: which ids stand for which, and how far rights reach.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use proptest::prelude::*;
+use runtime::namespace::Kind;
+
+use kit::check::{Check, Checked, Trouble};
+use kit::fault::{self, scene};
+use kit::lab::Scene;
+use kit::need::Need;
+use kit::trial::Trial;
+
+const NEEDS: &[Need] = &[Need::Root, Need::Namespace(Kind::User)];
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_runtime(
+        "ns.user.root-is-mapped",
+        "uid 0 inside is the mapped unprivileged uid on the host's files and in /proc",
+        "user_namespaces(7); OCI config-linux.md, User namespace mappings",
+        root_is_mapped,
+    )
+    .needs(NEEDS)
+    .faults(&[fault::NO_USER_NAMESPACE]),
+    Check::of_kernel(
+        "ns.user.unmapped-is-overflow",
+        "unmapped ids show as the overflow id",
+        "user_namespaces(7), Unmapped user and group IDs",
+        unmapped_is_overflow,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(FULL_MAP)]),
+    Check::of_kernel(
+        "ns.user.caps-confined",
+        "full capabilities inside give none over the parent namespace's resources",
+        "user_namespaces(7), Effect of capabilities within a user namespace",
+        caps_confined,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(NO_NAMESPACE)]),
+    Check::of_kernel(
+        "ns.user.setgroups-denied",
+        "setgroups is denied where the map was written unprivileged",
+        "user_namespaces(7), The /proc/pid/setgroups file",
+        setgroups_denied,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(SETGROUPS_ALLOWED)]),
+    Check::of_kernel(
+        "ns.user.id-range-property",
+        "property: any valid map translates ids both ways as it says",
+        "user_namespaces(7), User and group ID mappings",
+        id_range_property,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(OFF_BY_ONE)]),
+];
+
+const FULL_MAP: &str = "full mapping";
+const NO_NAMESPACE: &str = "no user namespace";
+const SETGROUPS_ALLOWED: &str = "setgroups left allowed";
+const OFF_BY_ONE: &str = "one range off by one";
+
+const FIRST: u32 = 100_000;
+
+fn root_is_mapped(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().in_user_namespace(FIRST).start()?;
+    fs::set_permissions(container.rootfs.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    let inside = container.ask(&["process"])?;
+    trial.seen.expect_json("uid inside", &inside["uid"], &0.into());
+    container.ask(&["write", "/tmp/of-root", "x"])?;
+    let owner = fs::metadata(container.rootfs.join("tmp/of-root"))?.uid();
+    trial.seen.expect_eq("owner of its file on the host", &owner, &FIRST);
+    let uid = fs::metadata(format!("/proc/{}", container.pid))?.uid();
+    trial.seen.expect_eq("owner of its process on the host", &uid, &FIRST);
+    container.close()?;
+    Ok(())
+}
+
+/// In a new user namespace with this map; without one, in this namespace.
+fn in_namespace(
+    scene: &Scene,
+    map: Option<&str>,
+    act: impl FnOnce() -> Result<String, Trouble>,
+) -> Result<String, Trouble> {
+    match map {
+        Some(map) => scene.in_mapped_namespace(map, act),
+        None => scene.in_child(act),
+    }
+}
+
+fn unmapped_is_overflow(scene: &mut Scene) -> Checked {
+    const STRANGER: u32 = 4_242;
+    let file = scene.dir().join("file");
+    fs::write(&file, "")?;
+    chown(&file, Some(STRANGER), Some(STRANGER))?;
+    let overflow: u32 = fs::read_to_string("/proc/sys/kernel/overflowuid")?.trim().parse().unwrap_or(65_534);
+    let map = if scene.has(FULL_MAP) { "0 0 100000" } else { "0 0 1" };
+    let seen = in_namespace(scene, Some(map), || Ok(fs::metadata(&file)?.uid().to_string()))?;
+    scene.seen.expect_eq("owner of a stranger's file inside", &seen, &overflow.to_string());
+    let own = scene.dir().join("own");
+    fs::write(&own, "")?;
+    let seen = in_namespace(scene, Some(map), || Ok(fs::metadata(&own)?.uid().to_string()))?;
+    scene.seen.expect_eq("owner of a mapped file inside", &seen, &"0".to_owned());
+    Ok(())
+}
+
+fn caps_confined(scene: &mut Scene) -> Checked {
+    // What a fault would change is this scene's own, not the host's.
+    unshare(CloneFlags::CLONE_NEWUTS)?;
+    let file = scene.dir().join("file");
+    fs::write(&file, "")?;
+    let map = (!scene.has(NO_NAMESPACE)).then_some("0 0 1");
+    let answers = in_namespace(scene, map, || {
+        let errno = |result: nix::Result<()>| result.err().map_or(0, |error| error as i32);
+        let status = fs::read_to_string("/proc/self/status")?;
+        let effective = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapEff:"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+        let name = errno(nix::unistd::sethostname("taken"));
+        let owner = chown(&file, Some(1), Some(1)).err().and_then(|error| error.raw_os_error()).unwrap_or(0);
+        let own = errno(unshare(CloneFlags::CLONE_NEWUTS).and_then(|()| nix::unistd::sethostname("own")));
+        Ok(format!("{effective} {name} {owner} {own}"))
+    })?;
+    let words: Vec<&str> = answers.split(' ').collect();
+    let [effective, name, owner, own] = words[..] else {
+        return Err(Trouble::Harness(format!("the child answered '{answers}'")));
+    };
+    let full = u64::from_str_radix(effective, 16).unwrap_or(0).count_ones() >= 30;
+    scene.seen.expect("effective capabilities inside", effective, "all", full);
+    let (refused, done) = (libc::EPERM.to_string(), "0".to_owned());
+    scene.seen.expect_eq("error of renaming the parent's host", &name.to_owned(), &refused);
+    let outside = (Errno::EPERM as i32).to_string();
+    let held = owner == outside || owner == (Errno::EINVAL as i32).to_string();
+    scene.seen.expect("error of giving away a file to an unmapped user", owner, "EPERM or EINVAL", held);
+    scene.seen.expect_eq("error of renaming a host of its own", &own.to_owned(), &done);
+    Ok(())
+}
+
+fn setgroups_denied(scene: &mut Scene) -> Checked {
+    let allowed = scene.has(SETGROUPS_ALLOWED);
+    let act = || -> Result<String, Trouble> {
+        let errno = setgroups(&[Gid::from_raw(0)]).err().map_or(0, |error| error as i32);
+        Ok(errno.to_string())
+    };
+    let seen = if allowed {
+        in_namespace(scene, Some("0 1000 1"), act)?
+    } else {
+        scene.in_child(|| {
+            let (uid, gid) = (Uid::from_raw(1_000), Gid::from_raw(1_000));
+            setresgid(gid, gid, gid)?;
+            setresuid(uid, uid, uid)?;
+            // A change of user makes a process's files root's.
+            nix::sys::prctl::set_dumpable(true)?;
+            unshare(CloneFlags::CLONE_NEWUSER)?;
+            fs::write("/proc/self/uid_map", "0 1000 1")?;
+            let without = fs::write("/proc/self/gid_map", "0 1000 1").is_err();
+            if !without {
+                return Ok("gid_map was written without denying setgroups".into());
+            }
+            fs::write("/proc/self/setgroups", "deny")?;
+            fs::write("/proc/self/gid_map", "0 1000 1")?;
+            act()
+        })?
+    };
+    scene.seen.expect_eq("error of setgroups inside", &seen, &libc::EPERM.to_string());
+    Ok(())
+}
+
+/// Extents that do not overlap on either side, as (inside, outside, length).
+fn maps() -> impl Strategy<Value = Vec<(u32, u32, u32)>> {
+    prop::collection::vec((0_u32..1_000, 0_u32..1_000, 1_u32..2_000), 1..5).prop_map(|parts| {
+        let (mut inside, mut outside) = (0, FIRST);
+        parts
+            .into_iter()
+            .map(|(gap_inside, gap_outside, length)| {
+                let extent = (inside + gap_inside, outside + gap_outside, length);
+                inside = extent.0 + length;
+                outside = extent.1 + length;
+                extent
+            })
+            .collect()
+    })
+}
+
+fn id_range_property(scene: &mut Scene) -> Checked {
+    scene.expect_property("ns.user.id-range-property", 12, &maps(), |scene, map| translates(scene, &map))
+}
+
+/// The first id that is translated otherwise than the map says.
+fn translates(scene: &Scene, map: &[(u32, u32, u32)]) -> Result<Option<String>, Trouble> {
+    let dir = scene.directory("ids")?;
+    let mut expected = BTreeMap::new();
+    // Both ends of each extent, and what lies just outside.
+    for (inside, outside, length) in map {
+        for offset in [0, length - 1] {
+            expected.insert(outside + offset, inside + offset);
+        }
+    }
+    for outside in expected.keys() {
+        let path = dir.join(outside.to_string());
+        fs::write(&path, "")?;
+        chown(&path, Some(*outside), Some(*outside))?;
+    }
+    let off = u32::from(scene.has(OFF_BY_ONE));
+    let text: Vec<String> =
+        map.iter().map(|(inside, outside, length)| format!("{} {outside} {length}", inside + off)).collect();
+    let names: Vec<u32> = expected.keys().copied().collect();
+    let answer = in_namespace(scene, Some(&(text.join("\n") + "\n")), || {
+        let ids: Vec<String> = names
+            .iter()
+            .map(|name| {
+                fs::metadata(dir.join(name.to_string())).map(|of| format!("{}:{}", of.uid(), of.gid()))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(ids.join(" "))
+    })?;
+    for (seen, (outside, inside)) in answer.split(' ').zip(&expected) {
+        if seen != format!("{inside}:{inside}") {
+            return Ok(Some(format!("{map:?}: {outside} outside is {seen} inside, not {inside}")));
+        }
+    }
+    Ok(None)
+}

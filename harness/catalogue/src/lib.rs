@@ -1,0 +1,119 @@
+//! Every check, one file for each area.
+
+pub mod document;
+mod engine;
+mod kernel;
+mod runtime;
+
+use kit::check::Check;
+
+/// All checks, in the order of the catalogue.
+pub fn all() -> Vec<&'static Check> {
+    [
+        runtime::namespaces::CHECKS,
+        kernel::pid::CHECKS,
+        kernel::mounts::CHECKS,
+        runtime::isolation::CHECKS,
+        kernel::user::CHECKS,
+        kernel::time::CHECKS,
+        runtime::exec::CHECKS,
+        runtime::cpu::CHECKS,
+        runtime::cpu_quota::CHECKS,
+        kernel::cpu::CHECKS,
+        runtime::cpu_shape::CHECKS,
+        runtime::memory::CHECKS,
+        runtime::memory_limit::CHECKS,
+        kernel::memory::CHECKS,
+        runtime::tasks::CHECKS,
+        kernel::pids::CHECKS,
+        runtime::io::CHECKS,
+        runtime::devices::CHECKS,
+        runtime::cgroup::CHECKS,
+        kernel::cgroup::CHECKS,
+        runtime::net::CHECKS,
+        runtime::rootfs::CHECKS,
+        runtime::rootfs_spec::CHECKS,
+        kernel::overlay::CHECKS,
+        kernel::overlay_merge::CHECKS,
+        kernel::overlay_copyup::CHECKS,
+        kernel::overlay_model::CHECKS,
+        runtime::commit::CHECKS,
+        engine::commit::CHECKS,
+        engine::property::CHECKS,
+        engine::image::CHECKS,
+        engine::build::CHECKS,
+        runtime::volumes::CHECKS,
+        engine::volumes::CHECKS,
+        runtime::life::CHECKS,
+        engine::life::CHECKS,
+        runtime::security::CHECKS,
+        runtime::escapes::CHECKS,
+        engine::net::CHECKS,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The check with an id.
+pub fn find(id: &str) -> Option<&'static Check> {
+    all().into_iter().find(|check| check.id == id)
+}
+
+/// The checks that a list of filters names: an id, the beginning of one, or any part. No filter names all.
+///
+/// # Errors
+/// A filter that names none.
+pub fn select(filters: &[String]) -> Result<Vec<&'static Check>, String> {
+    let matches = |check: &Check, filter: &str| check.id.contains(filter);
+    if let Some(lost) = filters.iter().find(|filter| !all().iter().any(|check| matches(check, filter))) {
+        return Err(format!("no check matches '{lost}'; `plimsoll list` shows them all"));
+    }
+    Ok(all()
+        .into_iter()
+        .filter(|check| filters.is_empty() || filters.iter().any(|filter| matches(check, filter)))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn ids_are_unique_and_every_check_has_a_source_and_a_fault() {
+        let mut ids = BTreeSet::new();
+        for check in all() {
+            assert!(ids.insert(check.id), "{} is there twice", check.id);
+            assert!(!check.faults.is_empty(), "{} cannot be shown to fail", check.id);
+            assert!(!check.claim.is_empty() && !check.source.is_empty(), "{}", check.id);
+            assert_eq!(check.timing, !check.tolerance.is_empty(), "{}: tolerance and timing", check.id);
+            assert!(check.needs.contains(&kit::need::Need::Root), "{} would run without root", check.id);
+        }
+    }
+
+    /// `cargo test -p catalogue -- --ignored write_catalogue` writes the document anew after a change.
+    #[test]
+    #[ignore = "writes docs/catalogue.md"]
+    fn write_catalogue() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/catalogue.md");
+        std::fs::write(path, document::markdown(&all())).unwrap();
+    }
+
+    #[test]
+    fn the_published_catalogue_is_that_of_the_code() {
+        let published = include_str!("../../../docs/catalogue.md");
+        assert_eq!(
+            document::markdown(&all()),
+            published,
+            "cargo test -p catalogue -- --ignored write_catalogue"
+        );
+    }
+
+    #[test]
+    fn filters_match_parts_and_unknown_ones_are_refused() {
+        assert_eq!(select(&["cpu.quota.20-percent".into()]).unwrap().len(), 1);
+        assert!(select(&["ns.pid".into()]).unwrap().len() >= 3);
+        assert!(select(&["ns.tea".into()]).unwrap_err().contains("ns.tea"));
+    }
+}

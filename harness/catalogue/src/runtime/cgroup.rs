@@ -1,0 +1,129 @@
+//! Control groups themselves: where they live, and that they go.
+
+use std::path::Path;
+
+use record::Scope;
+use runtime::cgroup::{Group, Layout, Version};
+use runtime::oci::Resources;
+
+use kit::audit;
+use kit::check::{Body, Check, Checked, Trouble};
+use kit::fault::{Fault, How, scene};
+use kit::lab::Scene;
+use kit::need::Need;
+use kit::trial::Trial;
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check {
+        id: "cgroup.hierarchy-detected",
+        scope: Scope::Kernel,
+        claim: "v1, v2 and hybrid are told apart by what is mounted, controller by controller",
+        source: "cgroups(7), /proc files; Documentation/admin-guide/cgroup-v2.rst, Mounting",
+        needs: &[Need::Root],
+        faults: &[scene(DOCTORED)],
+        tolerance: "",
+        timing: false,
+        body: Body::Kernel(hierarchy_detected),
+    },
+    Check {
+        id: "cgroup.removed-after",
+        scope: Scope::Runtime,
+        claim: "nothing of a deleted container's groups is left on any hierarchy",
+        source: "OCI runtime-spec, runtime.md, delete",
+        needs: &[Need::Root],
+        faults: &[Fault { name: "cleanup skipped", how: How::CleanupSkipped }],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(removed_after),
+    },
+];
+
+const DOCTORED: &str = "doctored mount table";
+
+/// What detection says is compared with what the kernel does: a process is put where detection says that a
+/// controller's groups live, and the kernel's own account of that process must name the group for that controller.
+fn hierarchy_detected(scene: &mut Scene) -> Checked {
+    let layout = if scene.has(DOCTORED) { detect_from_doctored_table()? } else { Layout::detect()? };
+    let path = format!("/{}-1", scene.tag());
+    let group = Group::plan(&layout, Path::new(&path))?;
+    let account = scene.in_child(|| {
+        let joined =
+            group.make().and_then(|()| group.ticket(&Resources::default())).and_then(|ticket| ticket.join());
+        // v2 is joined by a clone elsewhere; here the file does as well.
+        for part in group.parts().iter().filter(|part| part.hierarchy.version == Version::V2) {
+            let _ = std::fs::write(part.dir.join("cgroup.procs"), "0");
+        }
+        let account = std::fs::read_to_string("/proc/self/cgroup")?;
+        Ok(joined.map_or_else(|error| format!("error: {error}"), |()| account))
+    })?;
+    group.remove()?;
+    scene.seen.note(format!(
+        "mode {}; the kernel's account: {}",
+        layout.mode(),
+        account.trim().replace('\n', "; ")
+    ));
+    for line in std::fs::read_to_string("/proc/cgroups")?.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [controller, hierarchy, _, "1"] = fields[..] else { continue };
+        let owner = layout.owner(controller);
+        // Hierarchy 0 is v2's. A v1 controller may also be held by a hierarchy that is mounted nowhere here.
+        let on_v1 = owner.is_some_and(|owner| owner.version == Version::V1);
+        if hierarchy == "0" || owner.is_some() {
+            scene.seen.expect_eq(&format!("{controller} is on a v1 hierarchy"), &on_v1, &(hierarchy != "0"));
+        }
+        if on_v1 {
+            let named = account.lines().any(|line| {
+                let mut fields = line.splitn(3, ':').skip(1);
+                let labels = fields.next().unwrap_or_default();
+                labels.split(',').any(|label| label == controller) && fields.next() == Some(&path)
+            });
+            scene.seen.expect_eq(&format!("{controller}: the kernel names the group"), &named, &true);
+        }
+    }
+    let has_v2 = cgroup2_is_mounted()?;
+    scene.seen.expect_eq("v2 is mounted", &layout.v2().is_some(), &has_v2);
+    if let Some(v2) = layout.v2() {
+        let named = account.lines().any(|line| line == format!("0::{path}"));
+        scene.seen.expect_eq("v2: the kernel names the group", &named, &true);
+        let really = std::fs::read_to_string(v2.mount_point.join("cgroup.controllers")).is_ok();
+        scene.seen.expect_eq("the v2 mount has a cgroup.controllers", &really, &true);
+    }
+    Ok(())
+}
+
+/// A table in which two controllers have changed places, or v2 is called v1.
+/// As the file systems themselves say, whatever the table calls them: CGROUP2_SUPER_MAGIC, statfs(2).
+fn cgroup2_is_mounted() -> Result<bool, Trouble> {
+    const MAGIC: i64 = 0x6367_7270;
+    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mut points = text.lines().filter_map(|line| line.split(' ').nth(4));
+    Ok(points.any(|point| rustix::fs::statfs(point).is_ok_and(|found| found.f_type == MAGIC)))
+}
+
+fn detect_from_doctored_table() -> Result<Layout, runtime::Error> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let doctored: Vec<String> = text
+        .lines()
+        .map(|line| match line {
+            line if line.contains(" - cgroup ") && line.ends_with(",cpu") => line.replace(",cpu", ",memory"),
+            line if line.contains(" - cgroup ") && line.ends_with(",memory") => {
+                line.replace(",memory", ",cpu")
+            }
+            line => line.replace(" - cgroup2 ", " - cgroup "),
+        })
+        .collect();
+    Layout::from_mountinfo(&(doctored.join("\n") + "\n"), |_| String::new())
+}
+
+fn removed_after(trial: &mut Trial) -> Checked {
+    let id = trial.container().pids(64).probe(&["true"]).create()?;
+    let made = audit::cgroups(trial.layout(), &id);
+    trial.seen.expect("groups while it exists", made.len(), "1 or more", !made.is_empty());
+    let driver = trial.driver().clone();
+    driver.call(&["start", &id])?;
+    driver.wait_stopped(&id)?;
+    driver.delete(&id)?;
+    let left = audit::cgroups(trial.layout(), &id);
+    trial.seen.expect("groups after it was deleted", format!("{left:?}"), "[]", left.is_empty());
+    Ok(())
+}

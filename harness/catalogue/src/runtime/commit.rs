@@ -1,0 +1,85 @@
+//! What a commit takes, and what it leaves out.
+
+use std::path::Path;
+
+use engine::layer::{What, diff};
+use record::Scope;
+use runtime::oci::{Mount, Root};
+
+use kit::check::{Body, Check, Checked, Trouble};
+use kit::fault;
+use kit::need::Need;
+use kit::trial::Trial;
+
+pub(crate) const CHECKS: &[Check] = &[Check {
+    id: "commit.excludes-volumes",
+    scope: Scope::Engine,
+    claim: "what was written to bind and tmpfs mounts is not in the layer, while the empty mount points are",
+    source: "Docker reference, docker container commit: \"does not include any data contained in mounted volumes\"",
+    needs: &[Need::Root, Need::Filesystem("overlay")],
+    faults: &[fault::VOLUME_COPIED_IN],
+    tolerance: "",
+    timing: false,
+    body: Body::Subject(excludes_volumes),
+}];
+
+fn excludes_volumes(trial: &mut Trial) -> Checked {
+    trial.on_stage()?;
+    let lower = trial.image()?;
+    std::fs::write(lower.join("etc/gone"), "of the image")?;
+    let layers = trial.file_system()?;
+    let (upper, work, merged) = (layers.join("upper"), layers.join("work"), layers.join("merged"));
+    let volume = trial.directory("volume")?;
+    for dir in [&upper, &work, &merged] {
+        trial.ask_stage(&["mkdir", text(dir)?])?;
+    }
+    trial.ask_stage(&["overlay", text(&lower)?, text(&upper)?, text(&work)?, text(&merged)?])?;
+    let scratch = Mount {
+        destination: "/scratch".into(),
+        kind: Some("tmpfs".into()),
+        source: Some("tmpfs".into()),
+        options: Vec::new(),
+    };
+    let mut container = trial
+        .container()
+        .volume(&volume, "/data")
+        .mount(scratch)
+        .with(|spec| spec.root = Some(Root { path: merged.clone(), readonly: false }))
+        .start()?;
+    // They exist already, unless a fault took the mounts away.
+    container.ask(&["mkdir", "/data"])?;
+    container.ask(&["mkdir", "/scratch"])?;
+    container.ask(&["write", "/data/in-volume", "x"])?;
+    container.ask(&["write", "/scratch/in-tmpfs", "x"])?;
+    container.ask(&["write", "/etc/changed", "x"])?;
+    container.ask(&["remove", "/etc/gone"])?;
+    container.close()?;
+    // The stage's mounts are its own; the layer is read through its root.
+    let seen_from_here = Path::new("/proc").join(trial.host_pid().to_string()).join("root");
+    let changes = diff(&seen_from_here.join(upper.strip_prefix("/").unwrap_or(&upper)))?;
+    let has = |path: &str, what: What| {
+        changes.iter().any(|change| change.path == Path::new(path) && change.what == what)
+    };
+    let listed: Vec<String> = changes.iter().map(|change| change.path.display().to_string()).collect();
+    trial.seen.note(format!("the layer: {}", listed.join(" ")));
+    for (what, observed, expected) in [
+        ("a changed file is in the layer", has("etc/changed", What::Set), true),
+        ("a deleted file is in the layer as a whiteout", has("etc/gone", What::Deleted), true),
+        // Kernels before 5.15 mark every directory that is made in a merged one as opaque.
+        (
+            "the volume's mount point is in the layer",
+            has("data", What::Set) || has("data", What::SetOpaque),
+            true,
+        ),
+        ("the volume's content is in the layer", has("data/in-volume", What::Set), false),
+        ("the tmpfs's content is in the layer", has("scratch/in-tmpfs", What::Set), false),
+        ("the volume's content is in the volume", volume.join("in-volume").exists(), true),
+    ] {
+        trial.seen.expect_eq(what, &observed, &expected);
+    }
+    Ok(())
+}
+
+fn text(path: &Path) -> Result<&str, Trouble> {
+    path.to_str().ok_or_else(|| Trouble::Harness("the run's directory is no UTF-8".into()))
+}

@@ -1,0 +1,324 @@
+//! CPU quotas of containers: how much, at which period, for whom, and when they change.
+//!
+//! What a group gets beyond its quota is bounded by the clock tick, at which the kernel notices, and by the slice that
+//! a CPU takes at a time; both are repaid later, so the error of a window does not grow with its length.
+
+use std::time::{Duration, Instant};
+
+use runtime::cgroup::Group;
+
+use kit::check::{Check, Checked, Trouble};
+use kit::container::Container;
+use kit::fault::{self, Fault, resources};
+use kit::measure::{Control, as_f64, busy_time, millis, periods, slice, stalls, tick};
+use kit::need::Need;
+use kit::trial::Trial;
+
+const SOURCE: &str = "Documentation/scheduler/sched-bwc.rst; cgroup-v2.rst, cpu.max";
+const NEEDS: &[Need] = &[Need::Root, Need::Controller("cpu"), Need::CpuAccounting];
+const EDGE: &str =
+    "a clock tick and a slice for each CPU at the edges of the window; what a CPU uses too much is repaid";
+
+const HALVED: Fault = fault::config("quota halved", |spec| {
+    if let Some(cpu) = resources(spec).cpu.as_mut() {
+        cpu.quota = cpu.quota.map(|quota| quota / 2);
+    }
+});
+const PERIOD_FIXED: Fault = fault::config("period fixed at 40 ms", |spec| {
+    if let Some(cpu) = resources(spec).cpu.as_mut() {
+        (cpu.quota, cpu.period) = (Some(8_000), Some(40_000));
+    }
+});
+const FOR_EACH_THREAD: Fault = fault::config("quota for each thread", |spec| {
+    if let Some(cpu) = resources(spec).cpu.as_mut() {
+        cpu.quota = cpu.quota.map(|quota| quota * 4);
+    }
+});
+const QUOTA_SET_TOO: Fault = fault::config("quota set too", |spec| {
+    let cpu = resources(spec).cpu.get_or_insert_default();
+    (cpu.quota, cpu.period) = (Some(20_000), Some(100_000));
+});
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_runtime(
+        "cpu.quota.sweep",
+        "5, 10, 50, 100 and 150 % of a CPU, with as many threads as needed, each hold",
+        SOURCE,
+        sweep,
+    )
+    .needs(&[Need::Root, Need::Controller("cpu"), Need::CpuAccounting, Need::Cpus(2)])
+    .faults(&[HALVED])
+    .timing(EDGE),
+    Check::of_runtime(
+        "cpu.quota.period-sweep",
+        "20 % holds at periods of 10 ms, 100 ms and 1 s, and the on/off pattern has the period's length",
+        SOURCE,
+        period_sweep,
+    )
+    .needs(NEEDS)
+    .faults(&[PERIOD_FIXED])
+    .timing(
+        "a tick at each end of a stall; at a period of a few ticks a debt may last for whole periods more",
+    ),
+    Check::of_runtime(
+        "cpu.quota.shared-by-threads",
+        "many threads together get the quota, not each",
+        SOURCE,
+        shared_by_threads,
+    )
+    .needs(NEEDS)
+    .faults(&[FOR_EACH_THREAD])
+    .timing(EDGE),
+    Check::of_runtime(
+        "cpu.quota.live-update",
+        "a changed quota applies within two periods",
+        SOURCE,
+        live_update,
+    )
+    .needs(NEEDS)
+    .faults(&[fault::UPDATE_DROPPED])
+    .timing(EDGE),
+    Check::of_runtime("cpu.quota.unlimited", "a quota of -1 (max) lifts the limit", SOURCE, unlimited)
+        .needs(NEEDS)
+        .faults(&[fault::UPDATE_DROPPED])
+        .timing(EDGE),
+    Check::of_runtime(
+        "cpu.weight.work-conserving",
+        "a group of the lowest weight gets the whole CPU when nobody else wants it",
+        "Documentation/scheduler/sched-design-CFS.rst; cgroup-v2.rst, Weights",
+        work_conserving,
+    )
+    .needs(NEEDS)
+    .faults(&[QUOTA_SET_TOO])
+    .timing("others' use of the same CPU, as /proc/stat has it"),
+    Check::of_runtime(
+        "cpu.cpuset.pins",
+        "threads run on the set CPUs only, and sched_getaffinity shows it",
+        "cpuset(7); cgroup-v2.rst, cpuset.cpus",
+        cpuset_pins,
+    )
+    .needs(&[Need::Root, Need::Controller("cpuset"), Need::CpuAccounting, Need::Cpus(2)])
+    .faults(&[fault::config("cpuset not written", |spec| resources(spec).cpu = None)])
+    .timing(EDGE),
+];
+
+/// CPU time that a group used in a window, in ms, and the window's length.
+struct Used {
+    cpu: f64,
+    wall: f64,
+    throttled: u64,
+    late: f64,
+}
+
+/// Watches a group for so long; what is measured is the passing of time itself.
+fn watch(group: &Group, window: Duration) -> Result<Used, Trouble> {
+    let control = Control::begin()?;
+    let read = || {
+        let stats = group.stats();
+        let cpu = stats.cpu_usage_ns.ok_or_else(|| Trouble::Harness("CPU time is not accounted".into()))?;
+        Ok::<_, Trouble>((cpu, stats.nr_throttled.unwrap_or(0), Instant::now()))
+    };
+    let before = read()?;
+    std::thread::sleep(window);
+    let after = read()?;
+    let late = millis(control.end()?);
+    Ok(Used {
+        cpu: as_f64(after.0 - before.0) / 1e6,
+        wall: millis(after.2 - before.2),
+        throttled: after.1 - before.1,
+        late,
+    })
+}
+
+/// Of the quotas whose use is watched, in ms.
+const PERIOD_MS: f64 = 50.0;
+
+/// How far the use of a window may be from the quota: at each edge each CPU may be in the middle of a tick or a slice.
+fn edge(cpus: f64) -> f64 {
+    cpus * millis(tick() + slice())
+}
+
+/// Expects `percent` of a CPU, but no more than there is.
+fn expect_share(trial: &mut Trial, what: &str, used: &Used, percent: f64, cpus: f64) {
+    let expected = used.wall * percent / 100.0;
+    // Hardly any kernel charges the quota's last ticks exactly; a whole window of it is what must hold.
+    let slack = edge(cpus) + expected * 0.02;
+    let what = format!("{what}: CPU time in {:.0} ms, in ms", used.wall);
+    // Others can only take CPU time away, and where they do the group is not stopped by its quota in each period.
+    let starved = as_f64(used.throttled) + 2.0 < used.wall / PERIOD_MS;
+    let missing = if starved { (expected - used.cpu).max(0.0) } else { 0.0 };
+    trial.seen.expect_in(
+        &what,
+        used.cpu,
+        (expected - slack)..=(expected + slack),
+        "tick and slice at the edges, 2 % of rounding",
+        used.late * cpus + missing,
+    );
+}
+
+fn busy(trial: &mut Trial, quota: i64, period: u64, threads: u32) -> Result<(Container, Group), Trouble> {
+    let mut container = trial.container().cpu_quota(quota, period).start()?;
+    let group = container.group()?;
+    container.ask(&["spin-anywhere", &threads.to_string()])?;
+    // The first periods begin at an arbitrary moment with a full quota.
+    std::thread::sleep(Duration::from_micros(3 * period));
+    Ok((container, group))
+}
+
+fn sweep(trial: &mut Trial) -> Checked {
+    const PERIOD: u64 = 50_000;
+    const WINDOW: Duration = Duration::from_millis(600);
+    let (mut asked, mut got) = (Vec::new(), Vec::new());
+    for (percent, threads) in [(5_u32, 1), (10, 1), (50, 1), (100, 2), (150, 2)] {
+        let quota = i64::from(percent) * 500;
+        let (container, group) = busy(trial, quota, PERIOD, threads)?;
+        let used = watch(&group, WINDOW)?;
+        container.close()?;
+        asked.push(f64::from(percent));
+        got.push(used.cpu / used.wall * 100.0);
+        expect_share(trial, &format!("{percent} %"), &used, f64::from(percent), f64::from(threads));
+    }
+    trial.seen.series("asked", "% of a CPU", asked);
+    trial.seen.series("got", "% of a CPU", got);
+    Ok(())
+}
+
+fn period_sweep(trial: &mut Trial) -> Checked {
+    for (period, watched) in [(10_u64, 400_u64), (100, 600), (1_000, 2_300)] {
+        let quota = i64::try_from(period * 200).unwrap_or(i64::MAX);
+        let mut container = trial.container().cpu_quota(quota, period * 1_000).start()?;
+        let control = Control::begin()?;
+        let answer = container.ask(&["gaps", &watched.to_string(), &(period * 400).to_string()])?;
+        let late = millis(control.end()?);
+        container.close()?;
+        let stalls = stalls(&answer);
+        let mut distances = periods(&stalls);
+        trial.seen.series(
+            &format!("period {period} ms: from the end of a stall to that of the next"),
+            "ms",
+            distances.clone(),
+        );
+        distances.sort_by(f64::total_cmp);
+        let Some(median) = distances.get(distances.len() / 2).copied() else {
+            let wanted = "2 or more";
+            trial.seen.expect(
+                &format!("period {period} ms: stalls in {watched} ms"),
+                stalls.len(),
+                wanted,
+                false,
+            );
+            continue;
+        };
+        let length = as_f64(period);
+        let whole = (median / length).round().max(1.0);
+        let slack = millis(tick()) + 1.0;
+        trial.seen.expect_in(
+            &format!("period {period} ms: median distance, in ms"),
+            median,
+            (whole * length - slack)..=(whole * length + slack),
+            "a tick",
+            late,
+        );
+        // Where a tick is a good part of the period, what was used too much takes whole periods to repay.
+        let most = (millis(tick()) * 5.0 / length).ceil().max(1.0);
+        trial.seen.expect_in(
+            &format!("period {period} ms: periods from stall to stall"),
+            whole,
+            1.0..=most,
+            "debts of a tick",
+            // What others took for so long was charged to the group, which repays it at a fifth of a CPU.
+            late * 5.0 / length,
+        );
+    }
+    Ok(())
+}
+
+fn shared_by_threads(trial: &mut Trial) -> Checked {
+    let (container, group) = busy(trial, 10_000, 50_000, 4)?;
+    let used = watch(&group, Duration::from_millis(800))?;
+    container.close()?;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    expect_share(trial, "4 threads at 20 %", &used, 20.0, as_f64(cpus as u64));
+    Ok(())
+}
+
+fn live_update(trial: &mut Trial) -> Checked {
+    let (container, group) = busy(trial, 10_000, 50_000, 1)?;
+    let driver = trial.driver().clone();
+    driver.call(&["update", "--cpu-period", "50000", "--cpu-quota", "30000", &container.id])?;
+    std::thread::sleep(Duration::from_millis(100));
+    let used = watch(&group, Duration::from_millis(500))?;
+    expect_share(trial, "20 % raised to 60 %", &used, 60.0, 1.0);
+    driver.call(&["update", "--cpu-period", "50000", "--cpu-quota", "5000", &container.id])?;
+    // Two periods, and what the old quota still lets it owe.
+    std::thread::sleep(Duration::from_millis(100));
+    let used = watch(&group, Duration::from_millis(500))?;
+    container.close()?;
+    expect_share(trial, "60 % lowered to 10 %", &used, 10.0, 1.0);
+    Ok(())
+}
+
+fn unlimited(trial: &mut Trial) -> Checked {
+    let (container, group) = busy(trial, 5_000, 50_000, 1)?;
+    trial.driver().clone().call(&["update", "--cpu-quota", "-1", &container.id])?;
+    std::thread::sleep(Duration::from_millis(100));
+    let used = watch(&group, Duration::from_millis(300))?;
+    container.close()?;
+    trial.seen.expect_eq("throttlings after the limit was lifted", &used.throttled, &0);
+    let share = used.cpu / used.wall * 100.0;
+    // Others may want the CPU too; ten times the old quota is what they cannot explain.
+    let noise = if share > 20.0 { 60.0 } else { 0.0 };
+    trial.seen.expect_in(
+        "CPU time, in %",
+        share,
+        80.0..=101.0,
+        "a whole CPU less what interrupts take",
+        noise,
+    );
+    Ok(())
+}
+
+fn work_conserving(trial: &mut Trial) -> Checked {
+    let v2 = trial.layout().owner("cpu").is_some_and(|owner| owner.version == runtime::cgroup::Version::V2);
+    let mut container = trial.container().cpu_share(2, 1, v2).start()?;
+    let group = container.group()?;
+    let cpu = container.ask(&["spin", "1"])?.as_u64().unwrap_or(0);
+    let before = busy_time(cpu)?;
+    let used = watch(&group, Duration::from_millis(400))?;
+    let others = (busy_time(cpu)? - before - used.cpu).max(0.0);
+    container.close()?;
+    let share = used.cpu / used.wall * 100.0;
+    trial.seen.note(format!("others used {others:.0} ms of the CPU"));
+    let noise = (others + used.late) / used.wall * 100.0;
+    trial.seen.expect_in(
+        "CPU time, in %",
+        share,
+        95.0..=101.0,
+        "a hundredth of a second at each edge",
+        noise,
+    );
+    Ok(())
+}
+
+fn cpuset_pins(trial: &mut Trial) -> Checked {
+    let mut container = trial
+        .container()
+        .with(|spec| resources(spec).cpu.get_or_insert_default().cpus = Some("0".into()))
+        .start()?;
+    let group = container.group()?;
+    container.ask(&["spin-anywhere", "3"])?;
+    let used = watch(&group, Duration::from_millis(200))?;
+    let seen = container.ask(&["affinity"])?;
+    container.close()?;
+    trial.seen.expect_json("CPUs that sched_getaffinity shows", &seen["allowed"], &serde_json::json!([0]));
+    trial.seen.expect_json("CPUs on which threads were seen", &seen["seen"], &serde_json::json!([0]));
+    let most = used.wall + edge(1.0);
+    trial.seen.expect_in(
+        "CPU time of 3 busy threads, in ms",
+        used.cpu,
+        0.0..=most,
+        "one CPU, and a tick",
+        used.late,
+    );
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! The shape of throttling, as the throttled process itself feels it.
+
+use record::Scope;
+
+use kit::check::{Body, Check, Checked};
+use kit::fault;
+use kit::measure::{Control, as_f64, busy_time, millis, periods, stalls};
+use kit::need::Need;
+use kit::trial::Trial;
+
+pub(crate) const CHECKS: &[Check] = &[Check {
+    id: "cpu.throttle.gap-shape",
+    scope: Scope::Runtime,
+    claim: "the stalls of a busy loop are about as long as period less quota, one in each period",
+    source: "Documentation/scheduler/sched-bwc.rst",
+    needs: &[Need::Root, Need::Controller("cpu")],
+    faults: &[fault::QUOTA_NOT_WRITTEN],
+    tolerance: "a tick of 10 ms (CONFIG_HZ=100, the coarsest in use) and a slice of 5 ms",
+    timing: true,
+    body: Body::Subject(gap_shape),
+}];
+
+const QUOTA_MS: f64 = 20.0;
+const PERIOD_MS: f64 = 100.0;
+const WATCHED_MS: f64 = 1_200.0;
+const TICK_AND_SLICE_MS: f64 = 15.0;
+
+fn gap_shape(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().cpu_quota(20_000, 100_000).start()?;
+    let group = container.group()?;
+    let used = || as_f64(group.stats().cpu_usage_ns.unwrap_or(0)) / 1e6;
+    let (own, busy) = (used(), busy_time(0)?);
+    let control = Control::begin()?;
+    let answer = container.ask(&["gaps", "1200", "10000"])?;
+    let late = millis(control.end()?);
+    // While others have the CPU the quota is used up later, and what is left of the period is shorter.
+    let others = (busy_time(0)? - busy - (used() - own)).max(0.0);
+    let noise = late + others * PERIOD_MS / WATCHED_MS;
+    container.close()?;
+    let stalls = stalls(&answer);
+    let lengths: Vec<f64> = stalls.iter().map(|(_, length)| *length).collect();
+    let distances = periods(&stalls);
+    trial.seen.series("start of each stall", "ms", stalls.iter().map(|(start, _)| *start).collect());
+    trial.seen.series("stalls", "ms", lengths.clone());
+    trial.seen.series("from the end of a stall to that of the next", "ms", distances.clone());
+    // The first and the last period are not whole.
+    let expected = WATCHED_MS / PERIOD_MS;
+    let holds = (expected - 2.0..=expected + 1.0)
+        .contains(&f64::from(u32::try_from(stalls.len()).unwrap_or(u32::MAX)));
+    let wanted = format!("{} to {}", expected - 2.0, expected + 1.0);
+    trial.seen.expect("number of stalls in 1.2 s", stalls.len(), wanted, holds);
+    let derived = "tick and slice";
+    let band = |middle: f64| (middle - TICK_AND_SLICE_MS)..=(middle + TICK_AND_SLICE_MS);
+    trial.seen.expect_in("median stall, in ms", median(lengths), band(PERIOD_MS - QUOTA_MS), derived, noise);
+    trial.seen.expect_in("median distance, in ms", median(distances), band(PERIOD_MS), derived, noise);
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}

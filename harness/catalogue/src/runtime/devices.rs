@@ -1,0 +1,124 @@
+//! Which devices a container may open.
+
+use runtime::oci::DeviceRule;
+use serde_json::Value;
+
+use kit::check::{Check, Checked};
+use kit::fault::{self, Fault, resources};
+use kit::need::Need;
+use kit::trial::Trial;
+
+const SOURCE: &str = "OCI config-linux.md, Default Devices and Allowed Device list; cgroup-v1/devices.rst; cgroup-v2.rst, Device controller";
+const NO_RULES: Fault = fault::config("no device rules", |spec| resources(spec).devices.clear());
+const ALLOW_ALL: Fault = fault::config("allow all", |spec| {
+    resources(spec).devices =
+        vec![DeviceRule { allow: true, kind: None, major: None, minor: None, access: Some("rwm".into()) }];
+});
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_runtime(
+        "devices.default-list",
+        "null, zero, full, random, urandom and tty work; anything else can be neither opened nor made",
+        SOURCE,
+        default_list,
+    )
+    .needs(&[Need::Root, Need::DeviceControl])
+    .faults(&[NO_RULES]),
+    Check::of_runtime(
+        "devices.allow-one",
+        "an allowed device opens with the granted access alone",
+        SOURCE,
+        allow_one,
+    )
+    .needs(&[Need::Root, Need::DeviceControl])
+    .faults(&[ALLOW_ALL]),
+    Check::of_runtime("sec.mknod", "making and opening a disk device of the host fails", SOURCE, mknod)
+        .needs(&[Need::Root, Need::DeviceControl])
+        .faults(&[fault::config("capability kept, no device rules", |spec| {
+            resources(spec).devices.clear();
+            if let Some(capabilities) =
+                spec.process.as_mut().and_then(|process| process.capabilities.as_mut())
+            {
+                for set in
+                    [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted]
+                {
+                    set.push("CAP_MKNOD".into());
+                }
+            }
+        })]),
+];
+
+fn default_list(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().capabilities(&["MKNOD"]).start()?;
+    for (device, text, expected) in [("null", "x", 0), ("zero", "x", 0), ("full", "x", libc::ENOSPC)] {
+        let path = format!("/dev/{device}");
+        let opened = container.ask(&["try", "open", &path])?;
+        trial.seen.expect_json(&format!("error of opening {path}"), &opened, &Value::from(0));
+        let written = container.ask(&["try", "write", &path, text])?;
+        trial.seen.expect_json(&format!("error of writing to {path}"), &written, &Value::from(expected));
+    }
+    for device in ["random", "urandom"] {
+        let read = container.ask(&["try", "read", &format!("/dev/{device}")])?;
+        trial.seen.expect_json(&format!("error of reading /dev/{device}"), &read, &Value::from(0));
+    }
+    // Without a terminal of its own a process is told that there is none, not that it may not.
+    let terminal = container.ask(&["try", "open", "/dev/tty"])?;
+    trial.seen.expect_json(
+        "error of opening /dev/tty without a terminal",
+        &terminal,
+        &Value::from(libc::ENXIO),
+    );
+    // The kernel's log is a device of every host.
+    let made = container.ask(&["try", "mknod", "/tmp/kmsg", "c", "1", "11"])?;
+    // To write: reading it needs a capability as well.
+    let opened = container.ask(&["try", "write", "/tmp/kmsg", ""])?;
+    let errors = [&made, &opened].map(|error| error.as_i64().unwrap_or(0));
+    let held = errors.contains(&i64::from(libc::EPERM));
+    trial.seen.expect(
+        "errors of making and opening the kernel's log",
+        format!("{errors:?}"),
+        "EPERM (1) at one of both",
+        held,
+    );
+    container.close()?;
+    Ok(())
+}
+
+fn allow_one(trial: &mut Trial) -> Checked {
+    // 1:11 is /dev/kmsg, which is on every host and can be opened for both.
+    let wanted = trial.container().capabilities(&["MKNOD", "SYSLOG"]).with(|spec| {
+        let rule = |access: &str| DeviceRule {
+            allow: true,
+            kind: Some("c".into()),
+            major: Some(1),
+            minor: Some(11),
+            access: Some(access.into()),
+        };
+        resources(spec).devices.push(rule("rm"));
+    });
+    let mut container = wanted.start()?;
+    let made = container.ask(&["try", "mknod", "/tmp/kmsg", "c", "1", "11"])?;
+    trial.seen.expect_json("error of making it", &made, &Value::from(0));
+    let read = container.ask(&["try", "open", "/tmp/kmsg"])?;
+    trial.seen.expect_json("error of opening it to read", &read, &Value::from(0));
+    let write = container.ask(&["try", "write", "/tmp/kmsg", ""])?;
+    trial.seen.expect_json("error of opening it to write", &write, &Value::from(libc::EPERM));
+    container.close()?;
+    Ok(())
+}
+
+fn mknod(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().start()?;
+    // 7:0 is the first loop device: a disk that every host has, and that nothing is read from here.
+    let made = container.ask(&["try", "mknod", "/tmp/disk", "b", "7", "0"])?;
+    let opened = container.ask(&["try", "open", "/tmp/disk"])?;
+    trial.seen.expect("error of making a disk device", &made, "not 0", made != 0);
+    trial.seen.expect(
+        "error of opening it",
+        &opened,
+        "not 0 (nor that it is not there after it was made)",
+        opened != 0,
+    );
+    container.close()?;
+    Ok(())
+}

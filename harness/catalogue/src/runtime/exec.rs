@@ -1,0 +1,193 @@
+//! A further process in a running container.
+
+use std::io::{Read, Write};
+
+use nix::mount::{MsFlags, mount};
+use record::Scope;
+use runtime::namespace::{Kind, id};
+use runtime::oci::{Seccomp, SeccompRule};
+use serde_json::Value;
+
+use kit::check::{Body, Check, Checked, Trouble};
+use kit::fault::{Fault, How, scene};
+use kit::lab::Scene;
+use kit::need::Need;
+use kit::trial::Trial;
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check {
+        id: "ns.exec.joins-all",
+        scope: Scope::Runtime,
+        claim: "an exec'd process is in all the container's namespaces",
+        source: "setns(2); OCI runtime-spec, runtime.md",
+        needs: &[Need::Root],
+        faults: &[Fault { name: "one setns skipped", how: How::ExecSkips(Kind::Ipc) }],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(joins_all),
+    },
+    Check {
+        id: "ns.exec.is-limited-too",
+        scope: Scope::Runtime,
+        claim: "an exec'd process is in the container's cgroups and held by its limits",
+        source: "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID",
+        needs: &[Need::Root, Need::Controller("pids")],
+        faults: &[Fault { name: "exec left in the caller's cgroup", how: How::ExecOutsideCgroups }],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(is_limited_too),
+    },
+    Check::of_runtime(
+        "ns.exec.drops-privilege",
+        "an exec'd process has the container's capabilities, system call filter and no_new_privs",
+        "OCI runtime-spec config.md, process; capabilities(7); seccomp(2)",
+        drops_privilege,
+    )
+    .needs(&[Need::Root, Need::Seccomp])
+    .faults(&[Fault { name: "exec keeps the caller's", how: How::ExecKeepsPrivilege }]),
+    Check::of_runtime(
+        "ns.exec.into-dead",
+        "exec into a stopped container is a clear error",
+        "OCI runtime-spec, runtime.md, State",
+        into_dead,
+    )
+    .faults(&[Fault { name: "exec says that it worked", how: How::Pretends("exec") }]),
+    Check::of_kernel(
+        "ns.file.keeps-alive",
+        "a bind-mounted namespace file keeps the namespace after its last process",
+        "namespaces(7), Namespace lifetime",
+        keeps_alive,
+    )
+    .needs(&[Need::Root, Need::Namespace(Kind::Uts)])
+    .faults(&[scene(NOT_BOUND)]),
+];
+
+const NOT_BOUND: &str = "no bind mount";
+
+/// What /proc/PID/status says of rights.
+const RIGHTS: [&str; 6] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp"];
+
+fn rights(pid: i32) -> Result<Vec<String>, Trouble> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let field = |name: &&str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Ok(RIGHTS.iter().map(|name| field(name).unwrap_or("none").trim().to_owned()).collect())
+}
+
+fn drops_privilege(trial: &mut Trial) -> Checked {
+    let wanted = trial.container().with(|spec| {
+        if let Some(process) = spec.process.as_mut() {
+            process.no_new_privileges = true;
+        }
+        spec.linux.get_or_insert_default().seccomp = Some(refuse("getcpu"));
+    });
+    let container = wanted.start()?;
+    let exec = container.exec()?;
+    let (own, wanted) = (rights(exec.pid)?, rights(container.pid)?);
+    for ((name, own), wanted) in RIGHTS.iter().zip(own).zip(wanted) {
+        trial.seen.expect_eq(&format!("{name} of the exec'd process"), &own, &wanted);
+    }
+    drop(exec);
+    container.close()?;
+    Ok(())
+}
+
+/// A profile that refuses one call and allows the rest.
+pub(super) fn refuse(call: &str) -> Seccomp {
+    let rule = SeccompRule {
+        names: vec![call.into()],
+        action: "SCMP_ACT_ERRNO".into(),
+        errno_ret: Some(libc::ENOSYS.cast_unsigned()),
+        ..SeccompRule::default()
+    };
+    Seccomp { default_action: "SCMP_ACT_ALLOW".into(), syscalls: vec![rule], ..Seccomp::default() }
+}
+
+fn into_dead(trial: &mut Trial) -> Checked {
+    let id = trial.container().probe(&["true"]).create()?;
+    let driver = trial.driver().clone();
+    driver.call(&["start", &id])?;
+    driver.wait_stopped(&id)?;
+    let said = match driver.call(&["exec", &id, "/probe", "true"]) {
+        Ok(()) => None,
+        Err(Trouble::Subject(text)) => Some(text),
+        Err(other) => return Err(other),
+    };
+    trial.seen.expect("exec into a stopped container", format!("{said:?}"), "an error", said.is_some());
+    let clear = said.is_some_and(|text| {
+        text.contains("stopped") || text.contains("not running") || text.contains("running")
+    });
+    trial.seen.expect_eq("the error says that it does not run", &clear, &true);
+    driver.delete(&id)?;
+    Ok(())
+}
+
+fn keeps_alive(scene: &mut Scene) -> Checked {
+    let kept = scene.dir().join("uts");
+    std::fs::write(&kept, "")?;
+    let bind = !scene.has(NOT_BOUND);
+    let (mut ready, mut tell_ready) = std::io::pipe()?;
+    let (mut go, mut tell_go) = std::io::pipe()?;
+    let inside = move || {
+        nix::sched::unshare(Kind::Uts.flag())?;
+        nix::unistd::sethostname("kept-alive")?;
+        tell_ready.write_all(&std::process::id().to_le_bytes())?;
+        go.read_exact(&mut [0])?;
+        Ok(String::new())
+    };
+    let file = kept.clone();
+    scene.in_child_beside(inside, move || {
+        let mut pid = [0; 4];
+        ready.read_exact(&mut pid)?;
+        if bind {
+            let link = format!("/proc/{}/ns/uts", u32::from_le_bytes(pid));
+            mount(Some(link.as_str()), &file, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+        }
+        Ok(tell_go.write_all(b"1")?)
+    })?;
+    let name = scene.in_child(|| {
+        let namespace = std::fs::File::open(&kept)?;
+        let joined = nix::sched::setns(namespace, Kind::Uts.flag());
+        Ok(match joined {
+            Ok(()) => nix::unistd::gethostname()?.to_string_lossy().into_owned(),
+            Err(error) => format!("joining failed: {error}"),
+        })
+    })?;
+    scene.seen.expect_eq(
+        "host name in the namespace after its last process",
+        &name,
+        &"kept-alive".to_owned(),
+    );
+    Ok(())
+}
+
+fn joins_all(trial: &mut Trial) -> Checked {
+    let container = trial.container().start()?;
+    let exec = container.exec()?;
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_supported()) {
+        let (joined, wanted) = (id(exec.pid, kind)?, id(container.pid, kind)?);
+        trial.seen.expect_eq(&format!("{} namespace of the exec'd process", kind.file()), &joined, &wanted);
+    }
+    drop(exec);
+    container.close()?;
+    Ok(())
+}
+
+fn is_limited_too(trial: &mut Trial) -> Checked {
+    const LIMIT: i64 = 16;
+    let container = trial.container().pids(LIMIT).start()?;
+    let mut exec = container.exec()?;
+    let own = std::fs::read_to_string(format!("/proc/{}/cgroup", exec.pid))?;
+    let wanted = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid))?;
+    trial.seen.expect_eq("cgroups of the exec'd process", &own, &wanted);
+    let forked = exec.ask(&["fork", "64"])?;
+    let made = forked["made"].as_i64().unwrap_or(i64::MAX);
+    trial.seen.expect("children that it could fork", made, format!("fewer than {LIMIT}"), made < LIMIT);
+    trial.seen.expect_json(
+        "error of the fork that was refused",
+        &forked["errno"],
+        &Value::from(libc::EAGAIN),
+    );
+    drop(exec);
+    container.close()?;
+    Ok(())
+}

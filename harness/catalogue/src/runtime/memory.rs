@@ -1,0 +1,86 @@
+//! Memory limits.
+
+use record::Scope;
+use serde_json::Value;
+
+use kit::check::{Body, Check, Checked, Trouble};
+use kit::fault::{self, Fault, How};
+use kit::need::Need;
+use kit::trial::Trial;
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check {
+        id: "memory.limit.oom-kills",
+        scope: Scope::Runtime,
+        claim: "touching memory past the limit is killed; the exit status says 137 and the event counter rises",
+        source: "Documentation/admin-guide/cgroup-v1/memory.rst; cgroup-v2.rst, memory.max and memory.events",
+        needs: &[Need::Root, Need::Controller("memory")],
+        faults: &[fault::MEMORY_LIMIT_NOT_WRITTEN],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(oom_kills),
+    },
+    Check {
+        id: "memory.limit.confined",
+        scope: Scope::Runtime,
+        claim: "the neighbour's processes and the host's survive a container that runs out of memory",
+        source: "Documentation/admin-guide/cgroup-v1/memory.rst; cgroup-v2.rst, Memory",
+        needs: &[Need::Root, Need::Controller("memory")],
+        faults: &[Fault { name: "shared group", how: How::GroupShared }],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(confined),
+    },
+];
+
+const MIB: i64 = 1 << 20;
+const LIMIT: i64 = 32 * MIB;
+
+fn oom_kills(trial: &mut Trial) -> Checked {
+    let twice = (2 * LIMIT).to_string();
+    let status = trial.container().memory(LIMIT).probe(&["touch", &twice]).run()?;
+    trial.seen.expect_eq("exit status of an application that touches twice the limit", &status, &137);
+    let half = (LIMIT / 2).to_string();
+    let status = trial.container().memory(LIMIT).probe(&["touch", &half]).run()?;
+    trial.seen.expect_eq("exit status of one that touches half of it", &status, &0);
+
+    let mut container = trial.container().memory(LIMIT).start()?;
+    let group = container.group()?;
+    let kills = || group.stats().oom_kills;
+    let before = kills();
+    let ended = container.ask(&["touch-in-child", &twice])?;
+    trial.seen.expect_json(
+        "signal that ended a child that did the same",
+        &ended["signal"],
+        &Value::from(libc::SIGKILL),
+    );
+    let after = kills();
+    match (before, after) {
+        (Some(before), Some(after)) => trial.seen.expect_eq("kills counted for it", &(after - before), &1),
+        _ => trial.seen.note("this kernel does not count OOM kills for a v1 group (it does since 4.13)"),
+    }
+    container.close()?;
+    Ok(())
+}
+
+fn confined(trial: &mut Trial) -> Checked {
+    let mut host = trial.host_probe()?;
+    let mut victim = trial.container().memory(LIMIT).start()?;
+    let mut neighbour = trial.container().start()?;
+    // Both have more than the victim is allowed, so that a killer that looked further would choose them.
+    let large = (48 * MIB).to_string();
+    host.ask(&["hold", &large])?;
+    let holds = neighbour.ask(&["hold", &large]).is_ok();
+    trial.seen.expect_eq("the neighbour may have more than the victim", &holds, &true);
+    let ended = victim.ask(&["touch-in-child", &(2 * LIMIT).to_string()]);
+    let killed = ended.as_ref().ok().and_then(|ended| ended["signal"].as_i64());
+    trial.seen.expect_eq(
+        "signal that ended the process that took too much",
+        &killed,
+        &Some(i64::from(libc::SIGKILL)),
+    );
+    let survives = |answer: Result<Value, Trouble>| answer.is_ok();
+    trial.seen.expect_eq("the neighbour answers", &survives(neighbour.ask(&["true"])), &true);
+    trial.seen.expect_eq("the host's process answers", &survives(host.ask(&["true"])), &true);
+    Ok(())
+}

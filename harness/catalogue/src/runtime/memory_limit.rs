@@ -1,0 +1,154 @@
+//! Memory limits of containers beyond the first kill: cache, changes, tmpfs, swap.
+
+use kit::check::{Check, Checked, Trouble};
+use kit::container::Container;
+use kit::fault::{self, Fault, resources, scene};
+use kit::loopdev::LoopDevice;
+use kit::measure::as_f64;
+use kit::need::Need;
+use kit::trial::Trial;
+
+const V1_AND_V2: &str = "Documentation/admin-guide/cgroup-v1/memory.rst; cgroup-v2.rst, Memory";
+const NEEDS: &[Need] = &[Need::Root, Need::Controller("memory")];
+const MIB: i64 = 1 << 20;
+const LIMIT: i64 = 32 * MIB;
+
+const ANONYMOUS: &str = "anonymous memory instead of a file";
+const FROM_OUTSIDE: &str = "written from the host's group";
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_runtime(
+        "memory.limit.cache-is-reclaimed",
+        "streaming three times the limit through the page cache kills nobody",
+        V1_AND_V2,
+        cache_is_reclaimed,
+    )
+    .needs(&[Need::Root, Need::Controller("memory"), Need::Loop])
+    .faults(&[scene(ANONYMOUS)]),
+    Check::of_runtime(
+        "memory.limit.live-update",
+        "a raised limit lets more in, and a lowered one less",
+        V1_AND_V2,
+        live_update,
+    )
+    .needs(NEEDS)
+    .faults(&[fault::UPDATE_DROPPED]),
+    Check::of_runtime(
+        "memory.tmpfs.is-charged",
+        "what the container writes to a tmpfs counts against its limit",
+        "Documentation/admin-guide/cgroup-v1/memory.rst, 2.3 Shared Page Accounting; tmpfs(5)",
+        tmpfs_is_charged,
+    )
+    .needs(NEEDS)
+    .faults(&[scene(FROM_OUTSIDE)]),
+    Check::of_runtime("memory.swap.limit", "swap is bounded apart from memory", V1_AND_V2, swap_limit)
+        .needs(&[Need::Root, Need::Controller("memory"), Need::Swap])
+        .faults(&[SWAP_NOT_WRITTEN]),
+];
+
+const SWAP_NOT_WRITTEN: Fault = fault::config("swap limit not written", |spec| {
+    if let Some(memory) = resources(spec).memory.as_mut() {
+        memory.swap = Some(-1);
+    }
+});
+
+fn killed(container: &mut Container, bytes: i64) -> Result<bool, Trouble> {
+    let ended = container.ask(&["touch-in-child", &bytes.to_string()])?;
+    Ok(ended["signal"] == libc::SIGKILL)
+}
+
+fn cache_is_reclaimed(trial: &mut Trial) -> Checked {
+    let backing = trial.directory("backing")?.join("disk");
+    let device = LoopDevice::attach(&backing, 128 << 20)?;
+    let wanted = trial.container().memory(LIMIT).device(&device, "rw");
+    let mut container = wanted.start()?;
+    let group = container.group()?;
+    let before = group.stats().oom_kills.unwrap_or(0);
+    let amount = (3 * LIMIT).to_string();
+    let read = if trial.has(ANONYMOUS) {
+        container.ask(&["touch", &amount])
+    } else {
+        container.ask(&["read-stream", "/dev/plimsoll-disk", &amount, "buffered"])
+    };
+    trial.seen.expect_eq("the reader survived", &read.is_ok(), &true);
+    let kills = group.stats().oom_kills.unwrap_or(before) - before;
+    trial.seen.expect_eq("kills counted", &kills, &0);
+    if read.is_ok() {
+        let usage = group.stats().memory_usage.unwrap_or(0);
+        let most = u64::try_from(LIMIT).unwrap_or(0);
+        trial.seen.expect(
+            "memory charged afterwards, in bytes",
+            usage,
+            format!("{most} or less"),
+            usage <= most,
+        );
+        container.close()?;
+    }
+    Ok(())
+}
+
+fn live_update(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().memory(LIMIT).start()?;
+    let driver = trial.driver().clone();
+    trial.seen.expect_eq("twice the limit is killed", &killed(&mut container, 2 * LIMIT)?, &true);
+    let raised = (4 * LIMIT).to_string();
+    driver.call(&["update", "--memory", &raised, "--memory-swap", &raised, &container.id])?;
+    trial.seen.expect_eq(
+        "the same is killed under a raised limit",
+        &killed(&mut container, 2 * LIMIT)?,
+        &false,
+    );
+    let lowered = LIMIT.to_string();
+    driver.call(&["update", "--memory", &lowered, "--memory-swap", &lowered, &container.id])?;
+    trial.seen.expect_eq("and under a lowered one", &killed(&mut container, 2 * LIMIT)?, &true);
+    container.close()?;
+    Ok(())
+}
+
+fn tmpfs_is_charged(trial: &mut Trial) -> Checked {
+    const WRITTEN: u64 = 16 << 20;
+    let mut container = trial.container().memory(LIMIT).start()?;
+    let group = container.group()?;
+    let usage = || group.stats().memory_usage.unwrap_or(0);
+    let before = usage();
+    let (bytes, piece) = (WRITTEN.to_string(), 65_536.to_string());
+    if trial.has(FROM_OUTSIDE) {
+        let path = format!("/proc/{}/root/dev/shm/file", container.pid);
+        trial.host_probe()?.ask(&["write-stream", &path, &bytes, &piece, "create"])?;
+    } else {
+        container.ask(&["write-stream", "/dev/shm/file", &bytes, &piece, "create"])?;
+    }
+    let grown = as_f64(usage().saturating_sub(before)) / as_f64(1 << 20);
+    // Each CPU charges a batch of pages ahead, and the file's own bookkeeping is charged too.
+    trial.seen.expect_in(
+        "growth of the charge, in MiB",
+        grown,
+        15.0..=19.0,
+        "batches of 64 pages for each CPU",
+        0.0,
+    );
+    container.ask(&["remove", "/dev/shm/file"])?;
+    let left = as_f64(usage().saturating_sub(before)) / as_f64(1 << 20);
+    trial.seen.expect_in(
+        "what is left of it after the file was removed, in MiB",
+        left,
+        0.0..=3.0,
+        "the same",
+        0.0,
+    );
+    container.close()?;
+    Ok(())
+}
+
+fn swap_limit(trial: &mut Trial) -> Checked {
+    let wanted = trial.container().memory(LIMIT).with(|spec| {
+        if let Some(memory) = resources(spec).memory.as_mut() {
+            memory.swap = Some(2 * LIMIT);
+        }
+    });
+    let mut container = wanted.start()?;
+    trial.seen.expect_eq("half as much again is killed", &killed(&mut container, LIMIT * 3 / 2)?, &false);
+    trial.seen.expect_eq("three times as much is killed", &killed(&mut container, 3 * LIMIT)?, &true);
+    container.close()?;
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! PID, UTS and network namespaces, as a container of a runtime sees them, and as the host does.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+
+use record::Scope;
+use runtime::namespace::{Kind, id};
+use serde_json::Value;
+
+use kit::check::{Body, Check, Checked, Trouble};
+use kit::fault;
+use kit::need::Need;
+use kit::trial::Trial;
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check {
+        id: "ns.pid.app-is-1",
+        scope: Scope::Runtime,
+        claim: "the application is PID 1 in its namespace, and its executable is the application's own",
+        source: "pid_namespaces(7); OCI runtime-spec config.md, process",
+        needs: &[Need::Root, Need::Namespace(Kind::Pid)],
+        faults: &[fault::NO_PID_NAMESPACE],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(app_is_1),
+    },
+    Check {
+        id: "ns.pid.hides-host",
+        scope: Scope::Runtime,
+        claim: "/proc in the container lists only the container's processes",
+        source: "pid_namespaces(7), /proc and PID namespaces",
+        needs: &[Need::Root, Need::Namespace(Kind::Pid)],
+        faults: &[fault::HOST_PROC],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(hides_host),
+    },
+    Check {
+        id: "ns.pid.is-ordinary-on-host",
+        scope: Scope::Runtime,
+        claim: "the host sees the application as an ordinary process under another PID",
+        source: "proc_pid_status(5), NSpid",
+        needs: &[Need::Root, Need::Namespace(Kind::Pid)],
+        faults: &[fault::NO_PID_NAMESPACE],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(is_ordinary_on_host),
+    },
+    Check {
+        id: "ns.uts.hostname",
+        scope: Scope::Runtime,
+        claim: "the host name set inside is not the host's, and the host's is unchanged",
+        source: "uts_namespaces(7)",
+        needs: &[Need::Root, Need::Namespace(Kind::Uts)],
+        faults: &[fault::NO_UTS_NAMESPACE],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(hostname),
+    },
+    Check {
+        id: "ns.net.only-own-devices",
+        scope: Scope::Runtime,
+        claim: "only the namespace's own devices, addresses and sockets are visible",
+        source: "network_namespaces(7)",
+        needs: &[Need::Root, Need::Namespace(Kind::Network)],
+        faults: &[fault::HOST_NETWORK],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(only_own_devices),
+    },
+    Check {
+        id: "ns.files.match-request",
+        scope: Scope::Runtime,
+        claim: "/proc/PID/ns/* differs from the host's for each requested namespace and equals it for each other one",
+        source: "namespaces(7), The /proc/pid/ns/ directory; OCI config-linux.md, namespaces",
+        needs: &[Need::Root],
+        faults: &[fault::FLAG_DROPPED],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(match_request),
+    },
+];
+
+fn app_is_1(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().start()?;
+    let seen = container.ask(&["identity"])?;
+    trial.seen.expect_json("the application's own PID", &seen["pid"], &Value::from(1));
+    trial.seen.expect_json("its /proc/self/exe", &seen["exe"], &Value::from("/probe"));
+    // From outside: init did not stay and fork, it became the application.
+    let running = std::fs::metadata(format!("/proc/{}/exe", container.pid))?;
+    let wanted = std::fs::metadata(container.rootfs.join("probe"))?;
+    let (running, wanted) = ((running.dev(), running.ino()), (wanted.dev(), wanted.ino()));
+    trial.seen.expect_eq("the file that the host sees executed (device, inode)", &running, &wanted);
+    container.close()?;
+    Ok(())
+}
+
+fn hides_host(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().start()?;
+    let children = container.ask(&["spawn", "2"])?;
+    let listed = container.ask(&["processes"])?;
+    let mut expected: Vec<i64> =
+        children.as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
+    expected.push(1);
+    expected.sort_unstable();
+    trial.seen.expect_json("PIDs in the container's /proc", &listed, &Value::from(expected));
+    container.close()?;
+    Ok(())
+}
+
+fn is_ordinary_on_host(trial: &mut Trial) -> Checked {
+    let container = trial.container().start()?;
+    let path = format!("/proc/{}/status", container.pid);
+    let status = std::fs::read_to_string(&path)?;
+    let pids: Vec<i32> = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .ok_or_else(|| {
+            Trouble::Skip("this kernel shows no NSpid in /proc/PID/status (CONFIG_PID_NS)".into())
+        })?
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect();
+    trial.seen.expect_eq("NSpid of the application on the host", &pids, &vec![container.pid, 1]);
+    container.close()?;
+    Ok(())
+}
+
+fn hostname(trial: &mut Trial) -> Checked {
+    trial.on_stage()?;
+    let before = trial.ask_stage(&["set-hostname", "outside"])?;
+    let mut container = trial.container().start()?;
+    container.ask(&["set-hostname", "changed"])?;
+    let inside = container.ask(&["hostname"])?;
+    let outside = trial.ask_stage(&["hostname"])?;
+    trial.seen.expect_json("host name inside", &inside, &Value::from("changed"));
+    trial.seen.expect_json("host name of the host afterwards", &outside, &before);
+    container.close()?;
+    Ok(())
+}
+
+fn only_own_devices(trial: &mut Trial) -> Checked {
+    const ADDRESS: &str = "192.0.2.77";
+    trial.on_stage()?;
+    trial.ask_stage(&["add-address", ADDRESS])?;
+    let port = trial.ask_stage(&["listen"])?;
+    let host = trial.ask_stage(&["interfaces"])?;
+    let mut container = trial.container().start()?;
+    let inside = container.ask(&["interfaces"])?;
+    let marked = |seen: &Value| seen.to_string().contains(ADDRESS);
+    let listens = |seen: &Value| seen["listening"].as_array().is_some_and(|ports| ports.contains(&port));
+    if !marked(&host) || !listens(&host) {
+        return Err(Trouble::Harness(format!(
+            "the host's own address or socket cannot be seen there: {host}"
+        )));
+    }
+    let devices: Vec<&String> =
+        inside["devices"].as_object().map(|devices| devices.keys().collect()).unwrap_or_default();
+    // Beside lo a new namespace may have the fallback devices of tunnel modules, which are its own.
+    let fallback =
+        ["lo", "sit0", "tunl0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6gre0"];
+    let foreign: Vec<_> = devices.iter().filter(|device| !fallback.contains(&device.as_str())).collect();
+    trial.seen.expect(
+        "devices inside that are not its own",
+        format!("{foreign:?}"),
+        "[]",
+        foreign.is_empty(),
+    );
+    trial.seen.expect("the host's address inside", marked(&inside), false, !marked(&inside));
+    trial.seen.expect("the host's listening socket inside", listens(&inside), false, !listens(&inside));
+    container.close()?;
+    Ok(())
+}
+
+fn match_request(trial: &mut Trial) -> Checked {
+    let own = trial.host_pid();
+    for left_out in [None, Some(Kind::Network)] {
+        let mut wanted = trial.container();
+        if let Some(kind) = left_out {
+            wanted = wanted.without_namespace(kind);
+        }
+        // What is asked for here, before a fault can change it.
+        let requested = |kind: Kind| kind != Kind::User && kind != Kind::Time && Some(kind) != left_out;
+        let container = wanted.start()?;
+        let mut seen = BTreeMap::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_supported()) {
+            seen.insert(kind.file(), (id(container.pid, kind)? != id(own, kind)?, requested(kind)));
+        }
+        for (name, (differs, requested)) in seen {
+            let what = format!("{name} namespace differs from the host's (left out: {left_out:?})");
+            trial.seen.expect_eq(&what, &differs, &requested);
+        }
+        container.close()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! The root file system and the process, as the configuration asks for them.
+
+use std::path::Path;
+
+use runtime::oci::{Rlimit, Root, User};
+use serde_json::{Value, json};
+
+use kit::check::{Check, Checked};
+use kit::fault::{self, Fault, How, scene};
+use kit::need::Need;
+use kit::trial::Trial;
+
+const LINUX: &str = "OCI config-linux.md";
+const RW_LOWER: &str = "read-write bind of the lower";
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_runtime("rootfs.is-image", "/ holds the image's files and none of the host's", "OCI config.md, Root", is_image)
+        .faults(&[fault::OLD_ROOT_LEFT]),
+    Check::of_runtime(
+        "rootfs.writes-stay-inside",
+        "create, change and delete inside alter nothing of the layers below",
+        "Documentation/filesystems/overlayfs.rst",
+        writes_stay_inside,
+    )
+    .needs(&[Need::Root, Need::Filesystem("overlay")])
+    .faults(&[scene(RW_LOWER)]),
+    Check::of_runtime(
+        "rootfs.readonly",
+        "a read-only root refuses writes with EROFS, and mounts in it stay writable",
+        "OCI config.md, Root, readonly",
+        readonly,
+    )
+    .faults(&[fault::config("read-write root", |spec| {
+        if let Some(root) = spec.root.as_mut() {
+            root.readonly = false;
+        }
+    })]),
+    Check::of_runtime(
+        "rootfs.dev-nodes",
+        "the default device nodes and links are there, with the right numbers and modes",
+        "OCI config-linux.md, Default Devices; runtime-linux.md, Dev symbolic links",
+        dev_nodes,
+    )
+    .faults(&[fault::config("one is another", |spec| {
+        spec.linux.get_or_insert_default().masked_paths.push("/dev/full".into());
+    })]),
+    Check::of_runtime(
+        "rootfs.proc-sys-mounts",
+        "proc, sysfs, devpts, shm, mqueue and cgroup are mounted as asked for, and act so",
+        "OCI config-linux.md, Default Filesystems; config.md, Mounts",
+        proc_sys_mounts,
+    )
+    .faults(&[fault::config("options dropped", |spec| spec.mounts.iter_mut().for_each(|mount| mount.options.clear()))]),
+    Check::of_runtime("rootfs.masked-paths", "masked files read empty and masked directories list empty", LINUX, masked_paths)
+        .faults(&[fault::config("not masked", |spec| spec.linux.get_or_insert_default().masked_paths.clear())]),
+    Check::of_runtime("rootfs.readonly-paths", "/proc/sys and its like cannot be written", LINUX, readonly_paths)
+        .faults(&[fault::config("not remounted", |spec| spec.linux.get_or_insert_default().readonly_paths.clear())]),
+    Check::of_runtime(
+        "rootfs.process-spec",
+        "working directory, environment, arguments, user, groups, mask, limits and OOM score are those asked for",
+        "OCI config.md, Process",
+        process_spec,
+    )
+    .faults(&[fault::config("one dropped", |spec| {
+        if let Some(process) = spec.process.as_mut() {
+            process.user.additional_gids.clear();
+        }
+    })]),
+    Check::of_runtime("rootfs.no-leaked-fds", "only descriptors 0, 1 and 2 are open in the application", "execve(2); CVE-2024-21626", no_leaked_fds)
+        .faults(&[Fault { name: "a descriptor without close-on-exec", how: How::LeaksDescriptor }]),
+];
+
+fn is_image(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().start()?;
+    let seen = container.ask(&["list", "/"])?;
+    trial.seen.expect_json("names in /", &seen, &json!(["dev", "etc", "probe", "proc", "sys", "tmp"]));
+    container.close()?;
+    Ok(())
+}
+
+fn writes_stay_inside(trial: &mut Trial) -> Checked {
+    trial.on_stage()?;
+    let lower = trial.image()?;
+    std::fs::write(lower.join("etc/kept"), "of the image")?;
+    std::fs::write(lower.join("etc/gone"), "of the image")?;
+    let before = tree(&lower)?;
+    let layers = trial.file_system()?;
+    let paths = ["upper", "work", "merged"].map(|name| layers.join(name).display().to_string());
+    for path in &paths {
+        trial.ask_stage(&["mkdir", path])?;
+    }
+    trial.ask_stage(&["overlay", &lower.display().to_string(), &paths[0], &paths[1], &paths[2]])?;
+    let path = if trial.has(RW_LOWER) { lower.clone() } else { paths[2].clone().into() };
+    let mut container =
+        trial.container().with(|spec| spec.root = Some(Root { path, readonly: false })).start()?;
+    container.ask(&["write", "/etc/new", "x"])?;
+    container.ask(&["write", "/etc/kept", "changed"])?;
+    container.ask(&["remove", "/etc/gone"])?;
+    let inside = container.ask(&["list", "/etc"])?;
+    container.close()?;
+    trial.seen.expect_json("names in /etc inside", &inside, &json!(["kept", "new"]));
+    trial.seen.expect_eq("the tree of the image", &tree(&lower)?, &before);
+    Ok(())
+}
+
+/// Names and contents of the part of an image that a container of these checks may change.
+fn tree(image: &Path) -> Result<Vec<(String, String)>, std::io::Error> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(image.join("etc"))? {
+        let path = entry?.path();
+        found.push((path.display().to_string(), std::fs::read_to_string(&path)?));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn readonly(trial: &mut Trial) -> Checked {
+    let wanted = trial.container().tmpfs("/tmp", &[]).with(|spec| {
+        if let Some(root) = spec.root.as_mut() {
+            root.readonly = true;
+        }
+    });
+    let mut container = wanted.start()?;
+    for (what, path, expected) in [("the root", "/etc/new", libc::EROFS), ("a mount in it", "/tmp/new", 0)] {
+        let error = container.ask(&["try", "create", path])?;
+        trial.seen.expect_json(&format!("error of writing to {what}"), &error, &Value::from(expected));
+    }
+    container.close()?;
+    Ok(())
+}
+
+fn dev_nodes(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().start()?;
+    for (name, major, minor) in
+        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
+    {
+        let seen = container.ask(&["stat", &format!("/dev/{name}")])?;
+        let seen = json!([seen["kind"], seen["device"], seen["mode"]]);
+        trial.seen.expect_json(
+            &format!("kind, number and mode of /dev/{name}"),
+            &seen,
+            &json!(["char", [major, minor], 0o666]),
+        );
+    }
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        let seen = container.ask(&["stat", &format!("/dev/{name}")])?;
+        trial.seen.expect_json(&format!("target of /dev/{name}"), &seen["target"], &Value::from(target));
+    }
+    container.close()?;
+    Ok(())
+}
+
+fn proc_sys_mounts(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().start()?;
+    for (path, kind, options) in [
+        ("/proc", "proc", vec![]),
+        ("/sys", "sysfs", vec!["ro", "nosuid", "nodev", "noexec"]),
+        ("/dev/pts", "devpts", vec!["nosuid", "noexec"]),
+        ("/dev/shm", "tmpfs", vec!["nosuid", "nodev", "noexec"]),
+        ("/dev/mqueue", "mqueue", vec!["nosuid", "nodev", "noexec"]),
+    ] {
+        let seen = container.ask(&["mount-options", path])?;
+        trial.seen.expect_json(&format!("what is mounted at {path}"), &seen["type"], &Value::from(kind));
+        let has: Vec<&str> = seen["options"].as_str().unwrap_or_default().split(',').collect();
+        let lacks: Vec<_> = options.into_iter().filter(|option| !has.contains(option)).collect();
+        trial.seen.expect(
+            &format!("options that {path} lacks"),
+            format!("{lacks:?}"),
+            "[]",
+            lacks.is_empty(),
+        );
+    }
+    let written = container.ask(&["try", "create", "/sys/new"])?;
+    trial.seen.expect_json("error of writing to /sys", &written, &Value::from(libc::EROFS));
+    let group = container.ask(&["try", "mkdir", "/sys/fs/cgroup/new"])?;
+    trial.seen.expect_json(
+        "error of making a directory in /sys/fs/cgroup",
+        &group,
+        &Value::from(libc::EROFS),
+    );
+    // A devpts of its own is another file system than the host's.
+    let inside = container.ask(&["stat", "/dev/pts"])?;
+    let outside = trial.host_probe()?.ask(&["stat", "/dev/pts"])?;
+    let differs = inside["on"] != outside["on"];
+    trial.seen.expect_eq("/dev/pts is not the host's", &differs, &true);
+    container.close()?;
+    Ok(())
+}
+
+fn masked_paths(trial: &mut Trial) -> Checked {
+    let lower = trial.image()?;
+    std::fs::write(lower.join("etc/secret"), "secret")?;
+    std::fs::create_dir(lower.join("etc/hidden"))?;
+    std::fs::write(lower.join("etc/hidden/file"), "")?;
+    let wanted = trial.container().with(|spec| {
+        spec.root = Some(Root { path: lower, readonly: false });
+        spec.linux.get_or_insert_default().masked_paths.extend(["/etc/secret".into(), "/etc/hidden".into()]);
+    });
+    let mut container = wanted.start()?;
+    let file = container.ask(&["read", "/etc/secret"])?;
+    trial.seen.expect_json("content of a masked file", &file, &Value::from(""));
+    let listed = container.ask(&["list", "/etc/hidden"])?;
+    trial.seen.expect_json("names in a masked directory", &listed, &json!([]));
+    if Path::new("/proc/timer_list").exists() {
+        let timers = container.ask(&["read", "/proc/timer_list"])?;
+        trial.seen.expect_json("content of /proc/timer_list", &timers, &Value::from(""));
+    }
+    container.close()?;
+    Ok(())
+}
+
+fn readonly_paths(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().start()?;
+    // The host name of its own UTS namespace, which its capabilities would let it write.
+    let error = container.ask(&["try", "write", "/proc/sys/kernel/hostname", "changed"])?;
+    trial.seen.expect_json("error of writing /proc/sys/kernel/hostname", &error, &Value::from(libc::EROFS));
+    // Not every kernel has it.
+    if Path::new("/proc/sysrq-trigger").exists() {
+        let error = container.ask(&["try", "write", "/proc/sysrq-trigger", ""])?;
+        trial.seen.expect_json(
+            "error of opening /proc/sysrq-trigger to write",
+            &error,
+            &Value::from(libc::EROFS),
+        );
+    }
+    container.close()?;
+    Ok(())
+}
+
+fn process_spec(trial: &mut Trial) -> Checked {
+    let wanted = trial.container().with(|spec| {
+        let Some(process) = spec.process.as_mut() else { return };
+        process.cwd = "/tmp".into();
+        process.env.push("PLIMSOLL_WORD=asked for".into());
+        process.user =
+            User { uid: 1_000, gid: 1_001, umask: Some(0o027), additional_gids: vec![1_002, 1_003] };
+        process.rlimits = vec![Rlimit { kind: "RLIMIT_NOFILE".into(), soft: 512, hard: 1_024 }];
+        process.oom_score_adj = Some(321);
+    });
+    let mut container = wanted.start()?;
+    let seen = container.ask(&["process"])?;
+    for (field, expected) in [
+        ("cwd", json!("/tmp")),
+        ("args", json!(["/probe", "serve"])),
+        ("uid", json!(1_000)),
+        ("euid", json!(1_000)),
+        ("gid", json!(1_001)),
+        ("umask", json!(0o027)),
+        ("nofile", json!([512, 1_024])),
+        ("oom_score_adj", json!("321")),
+    ] {
+        trial.seen.expect_json(field, &seen[field], &expected);
+    }
+    let groups = seen["groups"].as_array().cloned().unwrap_or_default();
+    let has = [1_002, 1_003].iter().all(|gid| groups.contains(&json!(gid)));
+    trial.seen.expect("further groups", format!("{groups:?}"), "1002 and 1003 among them", has);
+    trial.seen.expect_json("a variable", &seen["env"]["PLIMSOLL_WORD"], &json!("asked for"));
+    container.close()?;
+    Ok(())
+}
+
+fn no_leaked_fds(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().start()?;
+    let seen = container.ask(&["descriptors"])?;
+    trial.seen.expect_json("open descriptors", &seen, &json!([0, 1, 2]));
+    container.close()?;
+    Ok(())
+}

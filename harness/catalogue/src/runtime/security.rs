@@ -1,0 +1,280 @@
+//! Rights of a container's processes: what they have, and what is beyond them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use runtime::oci::{Capabilities, Root, Seccomp, SeccompArg, SeccompRule, User};
+use serde_json::{Value, json};
+
+use kit::check::{Check, Checked};
+use kit::fault::{self, Fault, How};
+use kit::need::Need;
+use kit::trial::Trial;
+
+const CAPABILITIES_KEPT: Fault = fault::config("all kept", |spec| {
+    if let Some(capabilities) = spec.process.as_mut().and_then(|process| process.capabilities.as_mut()) {
+        for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted] {
+            set.extend(["CAP_CHOWN", "CAP_NET_RAW", "CAP_SYS_PTRACE", "CAP_SETFCAP"].map(str::to_owned));
+        }
+    }
+});
+const NO_FILTER: Fault = fault::config("no filter", |spec| spec.linux.get_or_insert_default().seccomp = None);
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_runtime(
+        "sec.caps.default-set",
+        "bounding, effective, permitted, inheritable and ambient sets are those asked for",
+        "capabilities(7); OCI config.md, Process, capabilities",
+        capability_sets,
+    )
+    .faults(&[CAPABILITIES_KEPT]),
+    Check::of_runtime(
+        "sec.caps.drop-add",
+        "what a dropped capability allows fails with EPERM, what an added one allows works",
+        "capabilities(7)",
+        drop_add,
+    )
+    .faults(&[CAPABILITIES_KEPT]),
+    Check::of_runtime(
+        "sec.seccomp.custom",
+        "a profile's actions hold: errno, kill, allow, and a match of arguments",
+        "seccomp(2); OCI config-linux.md, Seccomp",
+        seccomp,
+    )
+    .needs(&[Need::Root, Need::Seccomp])
+    .faults(&[NO_FILTER]),
+    Check::of_runtime(
+        "sec.no-new-privs",
+        "with no_new_privs a set-user-id file gives nothing",
+        "Documentation/userspace-api/no_new_privs.rst",
+        no_new_privileges,
+    )
+    .faults(&[fault::config("flag dropped", |spec| {
+        if let Some(process) = spec.process.as_mut() {
+            process.no_new_privileges = false;
+        }
+    })]),
+    Check::of_runtime(
+        "sec.host-processes",
+        "no signal, ptrace, process_vm_readv or pidfd reaches a process of the host",
+        "pid_namespaces(7); ptrace(2); process_vm_readv(2); pidfd_open(2)",
+        host_processes,
+    )
+    .faults(&[fault::NO_PID_NAMESPACE]),
+    Check::of_runtime(
+        "sec.keyring",
+        "keys of the caller's session are not visible",
+        "session-keyring(7); keyctl(2)",
+        keyring,
+    )
+    .faults(&[Fault { name: "shared session keyring", how: How::RunFlag("--no-new-keyring") }]),
+    Check::of_runtime(
+        "sec.masked-after-exec",
+        "exec'd processes see the same masks and read-only paths",
+        "OCI config-linux.md, Masked Paths",
+        masked_after_exec,
+    )
+    .faults(&[fault::HOST_PROC]),
+];
+
+/// Bits of names, as /proc/PID/status has them.
+fn bits(names: &[&str]) -> String {
+    let bits = names
+        .iter()
+        .filter_map(|name| name.parse::<caps::Capability>().ok())
+        .fold(0_u64, |all, one| all | one.bitmask());
+    format!("{bits:016x}")
+}
+
+fn status_field(status: &Value, name: &str) -> String {
+    let text = status.as_str().unwrap_or_default();
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    found.unwrap_or("none").trim().to_owned()
+}
+
+fn capability_sets(trial: &mut Trial) -> Checked {
+    let wanted = trial.container().with(|spec| {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        if let Some(process) = spec.process.as_mut() {
+            process.capabilities = Some(Capabilities {
+                bounding: names(&["CAP_KILL", "CAP_SETUID", "CAP_NET_BIND_SERVICE"]),
+                permitted: names(&["CAP_KILL", "CAP_SETUID"]),
+                effective: names(&["CAP_KILL"]),
+                inheritable: Vec::new(),
+                ambient: Vec::new(),
+            });
+            process.user = User { uid: 0, ..User::default() };
+        }
+    });
+    let mut container = wanted.start()?;
+    let status = container.ask(&["read", "/proc/self/status"])?;
+    // Root's permitted and effective sets become the bounding set at execve(2).
+    let all = bits(&["CAP_KILL", "CAP_SETUID", "CAP_NET_BIND_SERVICE"]);
+    let none = bits(&[]);
+    for (field, expected) in
+        [("CapBnd", &all), ("CapPrm", &all), ("CapEff", &all), ("CapInh", &none), ("CapAmb", &none)]
+    {
+        trial.seen.expect_eq(field, &status_field(&status, field), expected);
+    }
+    container.close()?;
+    // Of another user only the ambient set survives.
+    let wanted = trial.container().with(|spec| {
+        let names = vec!["CAP_KILL".to_owned(), "CAP_NET_RAW".to_owned()];
+        if let Some(process) = spec.process.as_mut() {
+            let ambient = vec!["CAP_KILL".to_owned()];
+            process.capabilities = Some(Capabilities {
+                bounding: names.clone(),
+                permitted: names.clone(),
+                effective: names.clone(),
+                inheritable: names,
+                ambient,
+            });
+            process.user = User { uid: 1_000, gid: 1_000, ..User::default() };
+        }
+    });
+    let mut container = wanted.start()?;
+    let status = container.ask(&["read", "/proc/self/status"])?;
+    for field in ["CapAmb", "CapPrm", "CapEff"] {
+        trial.seen.expect_eq(
+            &format!("{field} of user 1000"),
+            &status_field(&status, field),
+            &bits(&["CAP_KILL"]),
+        );
+    }
+    container.close()?;
+    Ok(())
+}
+
+fn drop_add(trial: &mut Trial) -> Checked {
+    let wanted = trial.container().with(|spec| {
+        if let Some(process) = spec.process.as_mut() {
+            let names = vec!["CAP_DAC_OVERRIDE".to_owned(), "CAP_NET_RAW".to_owned()];
+            process.capabilities = Some(Capabilities {
+                bounding: names.clone(),
+                permitted: names.clone(),
+                effective: names,
+                ..Capabilities::default()
+            });
+        }
+    });
+    let mut container = wanted.start()?;
+    container.ask(&["write", "/tmp/file", ""])?;
+    let refused = container.ask(&["try", "chown", "/tmp/file", "1", "1"])?;
+    trial.seen.expect_json("error of giving away a file without CAP_CHOWN", &refused, &json!(libc::EPERM));
+    let allowed = container.ask(&["try", "raw-socket"])?;
+    trial.seen.expect_json("error of a raw socket with CAP_NET_RAW", &allowed, &json!(0));
+    let mounted = container.ask(&["try", "mount", "/tmp"])?;
+    trial.seen.expect_json("error of mounting without CAP_SYS_ADMIN", &mounted, &json!(libc::EPERM));
+    container.close()?;
+    Ok(())
+}
+
+fn profile() -> Seccomp {
+    let rule = |names: &[&str], action: &str, errno: Option<i32>, args: Vec<SeccompArg>| SeccompRule {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        action: action.into(),
+        errno_ret: errno.map(i32::cast_unsigned),
+        args,
+    };
+    let stranger =
+        SeccompArg { index: 0, value: libc::AF_NETLINK as u64, value_two: 0, op: "SCMP_CMP_EQ".into() };
+    let inet_raw =
+        SeccompArg { index: 2, value: libc::IPPROTO_ICMP as u64, value_two: 0, op: "SCMP_CMP_EQ".into() };
+    Seccomp {
+        default_action: "SCMP_ACT_ALLOW".into(),
+        syscalls: vec![
+            rule(&["mkdir", "mkdirat"], "SCMP_ACT_ERRNO", Some(libc::EXDEV), Vec::new()),
+            rule(&["socket"], "SCMP_ACT_ERRNO", Some(libc::EXDEV), vec![stranger]),
+            rule(&["socket"], "SCMP_ACT_ERRNO", Some(libc::EDOM), vec![inet_raw]),
+            rule(&["sethostname"], "SCMP_ACT_KILL_PROCESS", None, Vec::new()),
+        ],
+        ..Seccomp::default()
+    }
+}
+
+fn seccomp(trial: &mut Trial) -> Checked {
+    let filtered =
+        |spec: &mut runtime::oci::Spec| spec.linux.get_or_insert_default().seccomp = Some(profile());
+    let mut container = trial.container().capabilities(&["NET_RAW"]).with(filtered).start()?;
+    for (what, words, expected) in [
+        ("a call with the action errno", ["try", "mkdir", "/tmp/new"].as_slice(), libc::EXDEV),
+        ("the same call's neighbour, which is allowed", &["try", "create", "/tmp/new"], 0),
+        ("a call whose argument matches", &["try", "raw-socket"], libc::EDOM),
+        ("the same call with another argument", &["try", "listen", "0"], 0),
+    ] {
+        let seen = container.ask(words)?;
+        trial.seen.expect_json(&format!("error of {what}"), &seen, &json!(expected));
+    }
+    container.close()?;
+    let status = trial.container().with(filtered).probe(&["try", "sethostname", "x"]).run()?;
+    trial.seen.expect_eq("exit status after a call with the action kill", &status, &(128 + libc::SIGSYS));
+    Ok(())
+}
+
+fn no_new_privileges(trial: &mut Trial) -> Checked {
+    let image = trial.image()?;
+    fs::create_dir(image.join("suid"))?;
+    fs::copy(image.join("probe"), image.join("suid/probe"))?;
+    fs::set_permissions(image.join("suid/probe"), fs::Permissions::from_mode(0o4755))?;
+    let wanted = trial.container().with(|spec| {
+        spec.root = Some(Root { path: image, readonly: false });
+        if let Some(process) = spec.process.as_mut() {
+            process.user = User { uid: 1_000, gid: 1_000, ..User::default() };
+            process.no_new_privileges = true;
+        }
+    });
+    let mut container = wanted.start()?;
+    let seen = container.ask(&["run", "/suid/probe", "process"])?;
+    let answer: Value = serde_json::from_str(seen["out"].as_str().unwrap_or_default()).unwrap_or_default();
+    trial.seen.expect_json(
+        "effective user of root's set-user-id program",
+        &answer["ok"]["euid"],
+        &json!(1_000),
+    );
+    container.close()?;
+    Ok(())
+}
+
+fn host_processes(trial: &mut Trial) -> Checked {
+    let host = trial.host_probe()?;
+    let target = host.pid.to_string();
+    let mut container = trial.container().capabilities(&["SYS_PTRACE"]).start()?;
+    for (what, words) in [
+        ("a signal", ["try", "kill", &target, "0"].as_slice()),
+        ("process_vm_readv", &["try", "vm-read", &target]),
+        ("a pidfd", &["try", "pidfd", &target]),
+        ("ptrace", &["try", "ptrace", &target]),
+    ] {
+        let seen = container.ask(words)?;
+        trial.seen.expect(&format!("error of {what}"), &seen, "ESRCH (3)", seen == json!(libc::ESRCH));
+    }
+    container.close()?;
+    Ok(())
+}
+
+fn keyring(trial: &mut Trial) -> Checked {
+    let name = format!("plimsoll-{}", trial.run_id());
+    // Credentials belong to a thread, and a program that it starts inherits them.
+    trial.do_here(&["add-key", &name])?;
+    let outside = trial.do_here(&["try", "keyctl-search", &name])?;
+    trial.seen.expect_json("error of finding the key on the host", &outside, &json!(0));
+    let mut container = trial.container().start()?;
+    let inside = container.ask(&["try", "keyctl-search", &name])?;
+    trial.seen.expect("error of finding it inside", &inside, "not 0", inside != json!(0));
+    container.close()?;
+    Ok(())
+}
+
+fn masked_after_exec(trial: &mut Trial) -> Checked {
+    let container = trial.container().start()?;
+    let mut exec = container.exec()?;
+    let written = exec.ask(&["try", "write", "/proc/sys/kernel/hostname", "x"])?;
+    trial.seen.expect_json("error of writing /proc/sys/kernel/hostname", &written, &json!(libc::EROFS));
+    if std::path::Path::new("/proc/timer_list").exists() {
+        let timers = exec.ask(&["read", "/proc/timer_list"])?;
+        trial.seen.expect_json("content of /proc/timer_list", &timers, &json!(""));
+    }
+    drop(exec);
+    container.close()?;
+    Ok(())
+}

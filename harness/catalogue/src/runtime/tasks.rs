@@ -1,0 +1,101 @@
+//! The number of tasks, and stopping them.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use record::Scope;
+use serde_json::Value;
+
+use kit::check::{Body, Check, Checked, Trouble};
+use kit::container::Container;
+use kit::fault::{self, Fault, How};
+use kit::need::Need;
+use kit::trial::Trial;
+use probe::NAME as PROBE;
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check {
+        id: "pids.max.fork-fails",
+        scope: Scope::Runtime,
+        claim: "a fork past the limit fails with EAGAIN, and the host still forks",
+        source: "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID",
+        needs: &[Need::Root, Need::Controller("pids")],
+        faults: &[fault::PIDS_LIMIT_NOT_WRITTEN],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(fork_fails),
+    },
+    Check {
+        id: "freezer.stops-and-thaws",
+        scope: Scope::Runtime,
+        claim: "a paused container makes no progress, and a resumed one does",
+        source: "Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst; cgroup-v2.rst, cgroup.freeze",
+        needs: &[Need::Root, Need::Freezer],
+        faults: &[Fault { name: "freeze dropped", how: How::PauseDropped }],
+        tolerance: "",
+        timing: false,
+        body: Body::Subject(stops_and_thaws),
+    },
+];
+
+fn fork_fails(trial: &mut Trial) -> Checked {
+    const LIMIT: i64 = 16;
+    let mut container = trial.container().pids(LIMIT).start()?;
+    let forked = container.ask(&["fork", "64"])?;
+    // The application itself is one of them; a runtime may have more in the group for a moment.
+    let made = forked["made"].as_i64().unwrap_or(i64::MAX);
+    trial.seen.expect("children forked", made, format!("1 to {}", LIMIT - 1), (1..LIMIT).contains(&made));
+    trial.seen.expect_json(
+        "error of the fork that was refused",
+        &forked["errno"],
+        &Value::from(libc::EAGAIN),
+    );
+    let on_host = Command::new(std::env::current_exe()?).arg0(PROBE).arg("true").output()?;
+    trial.seen.expect_eq("the host still forks", &on_host.status.success(), &true);
+    container.close()?;
+    Ok(())
+}
+
+/// How long a process that runs may take to be seen running.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nothing may move.
+const WATCHED: Duration = Duration::from_millis(100);
+
+fn stops_and_thaws(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().start()?;
+    container.ask(&["tick", "/tmp/count"])?;
+    let moves = waits_for_progress(&container)?;
+    if !moves {
+        return Err(Trouble::Subject("the process makes no progress even before it is paused".into()));
+    }
+    container.pause()?;
+    let before = count(&container)?;
+    // A stretch in which nothing must happen has no event that could be awaited.
+    std::thread::sleep(WATCHED);
+    let after = count(&container)?;
+    trial.seen.expect_eq("steps made in 100 ms while paused", &(after - before), &0);
+    container.resume()?;
+    let thawed = waits_for_progress(&container)?;
+    trial.seen.expect_eq("it goes on after resume", &thawed, &true);
+    container.close()?;
+    Ok(())
+}
+
+fn waits_for_progress(container: &Container) -> Result<bool, Trouble> {
+    let start = Instant::now();
+    let before = count(container)?;
+    while start.elapsed() < PATIENCE {
+        if count(container)? > before {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(false)
+}
+
+/// How far the process has counted: read from outside, so that it need not run to tell.
+fn count(container: &Container) -> Result<u64, Trouble> {
+    let bytes = std::fs::read(container.rootfs.join("tmp/count"))?;
+    Ok(bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
+}

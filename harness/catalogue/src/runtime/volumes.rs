@@ -1,0 +1,356 @@
+//! Volumes: what a container shares with its host, and what it must not.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use runtime::oci::{Mount, Spec};
+use serde_json::Value;
+
+use kit::check::{Check, Checked, Trouble};
+use kit::fault::{self, Fault, bind, scene};
+use kit::need::Need;
+use kit::trial::Trial;
+
+const SOURCE: &str = "OCI config.md, Mounts; mount(2), Creating a bind mount";
+
+/// The mount at a destination, while a configuration is being broken.
+fn at<'s>(spec: &'s mut Spec, destination: &str) -> Option<&'s mut Mount> {
+    spec.mounts.iter_mut().find(|mount| mount.destination == Path::new(destination))
+}
+
+const NOT_MOUNTED: Fault = fault::config("copy instead of bind", |spec| {
+    spec.mounts.retain(|mount| !mount.destination.to_string_lossy().starts_with("/data"));
+});
+const WRITABLE: Fault = fault::config("read-write", |spec| {
+    for mount in &mut spec.mounts {
+        if mount.destination.starts_with("/data") {
+            mount.options.retain(|option| option != "ro" && option != "rro");
+        }
+    }
+});
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_runtime(
+        "volume.bind.read-write",
+        "both sides see each other's writes at once",
+        SOURCE,
+        read_write,
+    )
+    .faults(&[NOT_MOUNTED]),
+    Check::of_runtime(
+        "volume.bind.read-only",
+        "a read-only bind gives EROFS inside and stays writable outside",
+        SOURCE,
+        read_only,
+    )
+    .faults(&[WRITABLE]),
+    Check::of_runtime("volume.bind.single-file", "a file can be bound over a file", SOURCE, single_file)
+        .faults(&[NOT_MOUNTED]),
+    Check::of_runtime(
+        "volume.bind.replaces-inode",
+        "the mount point's own inode is hidden while bound and intact afterwards: writes go to the source",
+        SOURCE,
+        replaces_inode,
+    )
+    .faults(&[NOT_MOUNTED]),
+    Check::of_runtime(
+        "volume.bind.invisible-to-host",
+        "on the host the container's mount point stays empty",
+        SOURCE,
+        invisible_to_host,
+    )
+    .faults(&[scene(MOUNTED_OUTSIDE)]),
+    Check::of_runtime(
+        "volume.bind.missing-source",
+        "a source that is not there is a clear error",
+        SOURCE,
+        missing_source,
+    )
+    .faults(&[fault::config("another source", |spec| {
+        if let Some(mount) = at(spec, "/data") {
+            mount.source = Some("/".into());
+        }
+    })]),
+    Check::of_runtime(
+        "volume.bind.symlink-target",
+        "a symlink in the image at the mount point cannot lead the mount outside the root file system",
+        "OCI config.md, Mounts; CVE-2021-30465; openat2(2), RESOLVE_IN_ROOT",
+        symlink_target,
+    )
+    .faults(&[scene(PLAIN_JOIN)]),
+    Check::of_runtime(
+        "volume.propagation",
+        "rprivate, rslave and rshared as asked",
+        "OCI config.md, Mounts; config-linux.md, Rootfs Mount Propagation; mount_namespaces(7)",
+        propagation,
+    )
+    .faults(&[fault::config("one swapped: private instead of slave", |spec| {
+        if let Some(mount) = at(spec, "/data-slave") {
+            mount.options.retain(|option| option != "rslave");
+            mount.options.push("rprivate".into());
+        }
+    })]),
+    Check::of_runtime(
+        "volume.tmpfs",
+        "a tmpfs is memory: nothing on disk, gone afterwards, its size and mode hold",
+        "tmpfs(5)",
+        tmpfs,
+    )
+    .faults(&[fault::config("bind to disk", |spec| {
+        if let Some(mount) = at(spec, "/data") {
+            *mount = bind("/var/tmp", "/data", "rbind");
+        }
+    })]),
+    Check::of_runtime(
+        "volume.nested-order",
+        "mounts are made in the order given, so that one below another is seen",
+        "OCI config.md, Mounts: the runtime MUST mount entries in the listed order",
+        nested_order,
+    )
+    .faults(&[fault::config("order reversed", |spec| {
+        let own = spec.mounts.iter().position(|mount| mount.destination == Path::new("/data"));
+        let below = spec.mounts.iter().position(|mount| mount.destination == Path::new("/data/below"));
+        if let (Some(own), Some(below)) = (own, below) {
+            spec.mounts.swap(own, below);
+        }
+    })]),
+    Check::of_runtime(
+        "volume.before-pivot",
+        "the source is the host's path as seen before the root is switched",
+        "OCI config.md, Mounts, source; pivot_root(2)",
+        before_pivot,
+    )
+    .needs(&[Need::Root])
+    .faults(&[fault::config("resolved inside", |spec| {
+        if let Some(mount) = at(spec, "/data") {
+            mount.source = Some("/var/tmp".into());
+        }
+    })]),
+];
+
+const MOUNTED_OUTSIDE: &str = "mounted before the namespace was made";
+const PLAIN_JOIN: &str = "plain path join";
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The fault leaves the mount out, so the directory or file that it covers must be there.
+fn mount_point(container: &mut kit::container::Container) {
+    let _ = container.ask(&["mkdir", "/data"]);
+}
+
+fn read_write(trial: &mut Trial) -> Checked {
+    let volume = trial.directory("volume")?;
+    let mut container = trial.container().volume(&volume, "/data").start()?;
+    mount_point(&mut container);
+    container.ask(&["write", "/data/inside", "from inside"])?;
+    let seen = fs::read_to_string(volume.join("inside")).unwrap_or_default();
+    trial.seen.expect_eq("what was written inside, seen outside", &seen.as_str(), &"from inside");
+    fs::write(volume.join("outside"), "from outside")?;
+    let seen = container.ask(&["read", "/data/outside"]).unwrap_or_default();
+    trial.seen.expect_eq("what was written outside, seen inside", &text(&seen), &"from outside");
+    container.close()?;
+    Ok(())
+}
+
+fn read_only(trial: &mut Trial) -> Checked {
+    let volume = trial.directory("volume")?;
+    let mut container = trial.container().bind(&volume, "/data", &["rbind", "rprivate", "ro"]).start()?;
+    let refused = container.ask(&["try", "create", "/data/inside"])?;
+    trial.seen.expect_json("error of writing inside", &refused, &Value::from(libc::EROFS));
+    fs::write(volume.join("outside"), "x")?;
+    let seen = container.ask(&["exists", "/data/outside"])?;
+    trial.seen.expect_json("what was written outside is seen inside", &seen, &Value::from(true));
+    container.close()?;
+    Ok(())
+}
+
+fn single_file(trial: &mut Trial) -> Checked {
+    let file = trial.directory("volume")?.join("file");
+    fs::write(&file, "of the host")?;
+    let mut container = trial.container().bind(&file, "/data-file", &["bind", "rprivate"]).start()?;
+    let inside = container.ask(&["read", "/data-file"]).unwrap_or_default();
+    trial.seen.expect_eq("content inside", &text(&inside), &"of the host");
+    let kind = container.ask(&["stat", "/data-file"]).unwrap_or_default();
+    trial.seen.expect_json("what it is inside", &kind["kind"], &Value::from("file"));
+    container.close()?;
+    Ok(())
+}
+
+fn replaces_inode(trial: &mut Trial) -> Checked {
+    let file = trial.directory("volume")?.join("file");
+    fs::write(&file, "source")?;
+    let lower = trial.image()?;
+    fs::write(lower.join("data-file"), "own")?;
+    let before = fs::metadata(lower.join("data-file"))?;
+    let root = runtime::oci::Root { path: lower.clone(), readonly: false };
+    let mut container = trial
+        .container()
+        .bind(&file, "/data-file", &["bind", "rprivate"])
+        .with(|spec| spec.root = Some(root))
+        .start()?;
+    container.ask(&["write", "/data-file", "written inside"])?;
+    let inside = container.ask(&["stat", "/data-file"])?;
+    container.close()?;
+    trial.seen.expect_json(
+        "inode that is seen inside",
+        &inside["inode"],
+        &Value::from(fs::metadata(&file)?.ino()),
+    );
+    trial.seen.expect_eq("content of the source", &fs::read_to_string(&file)?.as_str(), &"written inside");
+    let after = fs::metadata(lower.join("data-file"))?;
+    trial.seen.expect_eq("the mount point's own inode", &after.ino(), &before.ino());
+    trial.seen.expect_eq("its content", &fs::read_to_string(lower.join("data-file"))?.as_str(), &"own");
+    Ok(())
+}
+
+fn invisible_to_host(trial: &mut Trial) -> Checked {
+    trial.on_stage()?;
+    let volume = trial.directory("volume")?;
+    fs::write(volume.join("file"), "")?;
+    let outside_too = trial.has(MOUNTED_OUTSIDE);
+    let mut container = trial.container().volume(&volume, "/data").start()?;
+    let point = container.rootfs.join("data").display().to_string();
+    if outside_too {
+        trial.ask_stage(&["bind", &volume.display().to_string(), &point])?;
+    }
+    let inside = container.ask(&["list", "/data"])?;
+    let outside = trial.ask_stage(&["list", &point])?;
+    trial.seen.expect_json("the mount point inside", &inside, &serde_json::json!(["file"]));
+    trial.seen.expect_json("the mount point on the host", &outside, &serde_json::json!([]));
+    container.close()?;
+    Ok(())
+}
+
+fn missing_source(trial: &mut Trial) -> Checked {
+    let missing = trial.directory("volume")?.join("not-there");
+    let said = trial.container().bind(&missing, "/data", &["rbind"]).refused()?;
+    trial.seen.expect("starting a container", format!("{said:?}"), "an error", said.is_some());
+    let named = said.is_some_and(|said| said.contains("not-there"));
+    trial.seen.expect_eq("the error names the source", &named, &true);
+    Ok(())
+}
+
+fn symlink_target(trial: &mut Trial) -> Checked {
+    trial.on_stage()?;
+    let outside = trial.directory("outside")?;
+    let volume = trial.directory("volume")?;
+    fs::write(volume.join("of-volume"), "")?;
+    let lower = trial.image()?;
+    // Absolute, as an image may have it: inside the root it names a directory of the image.
+    let join = trial.has(PLAIN_JOIN);
+    let link = if join { lower.join("inner") } else { outside.clone() };
+    std::os::unix::fs::symlink(&link, lower.join("data"))?;
+    let root = runtime::oci::Root { path: lower.clone(), readonly: false };
+    let wanted =
+        trial.container().bind(&volume, "/data", &["rbind", "rprivate"]).with(|spec| spec.root = Some(root));
+    let refused = match wanted.start() {
+        Ok(mut container) => {
+            let seen = container.ask(&["exists", "/data/of-volume"])?;
+            trial.seen.expect_json("the volume is seen inside", &seen, &Value::from(true));
+            if join {
+                // What a runtime that joins strings would have done on its host.
+                trial.ask_stage(&["bind", &volume.display().to_string(), &outside.display().to_string()])?;
+            }
+            let escaped = trial.ask_stage(&["exists", &outside.join("of-volume").display().to_string()])?;
+            trial.seen.expect_json(
+                "the mount is seen where the link points to on the host",
+                &escaped,
+                &Value::from(false),
+            );
+            container.close()?;
+            None
+        }
+        Err(Trouble::Subject(said)) => Some(said),
+        Err(other) => return Err(other),
+    };
+    if let Some(said) = refused {
+        // To refuse is as good as to stay inside.
+        trial.seen.note(format!("the subject refuses such an image: {said}"));
+        let left = outside.join("of-volume").exists();
+        trial.seen.expect_eq("the mount is seen where the link points to on the host", &left, &false);
+    }
+    Ok(())
+}
+
+fn propagation(trial: &mut Trial) -> Checked {
+    trial.on_stage()?;
+    let shared = trial.file_system()?;
+    for dir in ["private", "slave", "shared"] {
+        trial.ask_stage(&["mkdir", &shared.join(dir).display().to_string()])?;
+    }
+    let mut container = trial
+        .container()
+        .bind(&shared.join("private"), "/data-private", &["rbind", "rprivate"])
+        .bind(&shared.join("slave"), "/data-slave", &["rbind", "rslave"])
+        .bind(&shared.join("shared"), "/data-shared", &["rbind", "rshared"])
+        // Without it the container's mounts are cut off from the host's before any is made.
+        .with(|spec| spec.linux.get_or_insert_default().rootfs_propagation = Some("shared".into()))
+        .start()?;
+    for (name, inwards, outwards) in
+        [("private", false, false), ("slave", true, false), ("shared", true, true)]
+    {
+        let (outer, inner) = (shared.join(name).join("outer"), format!("/data-{name}/inner"));
+        trial.ask_stage(&["mount", &outer.display().to_string()])?;
+        container.ask(&["mount", &inner])?;
+        let seen_inside = container.ask(&["read", "/proc/self/mountinfo"])?;
+        let seen_outside = trial.ask_stage(&["read", "/proc/self/mountinfo"])?;
+        let inside = text(&seen_inside).lines().any(|line| line.contains(&format!("/data-{name}/outer ")));
+        let outside = text(&seen_outside).lines().any(|line| line.contains(&format!("/{name}/inner ")));
+        trial.seen.expect_eq(&format!("r{name}: a mount made outside is seen inside"), &inside, &inwards);
+        trial.seen.expect_eq(&format!("r{name}: a mount made inside is seen outside"), &outside, &outwards);
+    }
+    container.close()?;
+    Ok(())
+}
+
+fn tmpfs(trial: &mut Trial) -> Checked {
+    let mut container = trial.container().tmpfs("/data", &["size=1m", "mode=1750", "nosuid"]).start()?;
+    let rootfs = container.rootfs.clone();
+    let mode = container.ask(&["stat", "/data"])?;
+    trial.seen.expect_json("its mode", &mode["mode"], &Value::from(0o1750));
+    container.ask(&["write", "/data/file", "x"])?;
+    let piece = "65536";
+    let full = container.ask(&["write-stream", "/data/large", "4194304", piece, "create"]);
+    let said = match &full {
+        Err(Trouble::Subject(said)) => said.clone(),
+        other => format!("{other:?}"),
+    };
+    let held = said.contains("No space left");
+    trial.seen.expect("writing 4 MiB to 1 MiB", said, "No space left on device", held);
+    container.close()?;
+    let left = fs::read_dir(rootfs.join("data"))?.count();
+    trial.seen.expect_eq("files left on the host's disk", &left, &0);
+    Ok(())
+}
+
+fn nested_order(trial: &mut Trial) -> Checked {
+    let (outer, inner) = (trial.directory("outer")?, trial.directory("inner")?);
+    fs::create_dir(outer.join("below"))?;
+    fs::write(inner.join("file"), "")?;
+    let mut container = trial.container().volume(&outer, "/data").volume(&inner, "/data/below").start()?;
+    let seen = container.ask(&["list", "/data/below"]).unwrap_or_default();
+    trial.seen.expect_json("what is seen in the inner volume", &seen, &serde_json::json!(["file"]));
+    container.close()?;
+    Ok(())
+}
+
+fn before_pivot(trial: &mut Trial) -> Checked {
+    // The same path is there in the image too, with something else in it.
+    let volume = trial.directory("volume")?;
+    fs::write(volume.join("of-host"), "")?;
+    let lower = trial.image()?;
+    let inside = lower.join(volume.strip_prefix("/").unwrap_or(&volume));
+    fs::create_dir_all(&inside)?;
+    fs::write(inside.join("of-image"), "")?;
+    fs::set_permissions(&inside, fs::Permissions::from_mode(0o755))?;
+    let root = runtime::oci::Root { path: lower, readonly: false };
+    let mut container =
+        trial.container().volume(&volume, "/data").with(|spec| spec.root = Some(root)).start()?;
+    let seen = container.ask(&["list", "/data"])?;
+    trial.seen.expect_json("what is seen at the mount point", &seen, &serde_json::json!(["of-host"]));
+    container.close()?;
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! What a check is.
+
+use record::Scope;
+
+use crate::dock::Dock;
+use crate::fault::Fault;
+use crate::lab::Scene;
+use crate::need::Need;
+use crate::trial::Trial;
+
+/// Why a check ended without a verdict of its own.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The harness could not do its part: nothing is said of the claim.
+    Harness(String),
+    /// The subject could not do what every subject must, such as start a container.
+    Subject(String),
+    /// It turned out that it cannot be tried here.
+    Skip(String),
+    /// The machine was measured to be too noisy to say.
+    Noise(String),
+}
+
+impl Trouble {
+    /// What is to be told of it.
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Harness(text) | Self::Subject(text) | Self::Skip(text) | Self::Noise(text) => text,
+        }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Trouble::Harness(error.to_string())
+    }
+}
+
+/// What the body of a check returns; what it observed is in the trial's evidence.
+pub type Checked = Result<(), Trouble>;
+
+/// The body of a check.
+#[derive(Debug, Clone, Copy)]
+pub enum Body {
+    /// Observed with the core's building blocks, in a process with namespaces of its own.
+    Kernel(fn(&mut Scene) -> Checked),
+    /// Observed from inside and outside the containers of a subject.
+    Subject(fn(&mut Trial) -> Checked),
+    /// Observed by the commands of an engine, and from inside and outside its containers.
+    Engine(fn(&mut Dock) -> Checked),
+}
+
+/// One check of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// Stable and public: reports, filters and history use it.
+    pub id: &'static str,
+    /// What it looks at.
+    pub scope: Scope,
+    /// The sentence that it proves.
+    pub claim: &'static str,
+    /// The kernel document, man page or section of the OCI specification that says so.
+    pub source: &'static str,
+    /// What must hold to try it.
+    pub needs: &'static [Need],
+    /// Ways to break what it looks at; under each it must fail.
+    pub faults: &'static [Fault],
+    /// Where its tolerance comes from; empty if it has none.
+    pub tolerance: &'static str,
+    /// Whether it measures time, and so must run alone.
+    pub timing: bool,
+    /// What it does.
+    pub body: Body,
+}
+
+impl Check {
+    /// A check of a runtime's containers. Like every check it needs root, until [`Check::needs`] adds more.
+    pub const fn of_runtime(
+        id: &'static str,
+        claim: &'static str,
+        source: &'static str,
+        body: fn(&mut Trial) -> Checked,
+    ) -> Self {
+        Self::new(id, Scope::Runtime, claim, source, Body::Subject(body))
+    }
+
+    /// A check of an engine.
+    pub const fn of_engine(
+        id: &'static str,
+        claim: &'static str,
+        source: &'static str,
+        body: fn(&mut Dock) -> Checked,
+    ) -> Self {
+        Self::new(id, Scope::Engine, claim, source, Body::Engine(body))
+            .needs(&[Need::Root, Need::Filesystem("overlay")])
+    }
+
+    /// A check of the kernel alone.
+    pub const fn of_kernel(
+        id: &'static str,
+        claim: &'static str,
+        source: &'static str,
+        body: fn(&mut Scene) -> Checked,
+    ) -> Self {
+        Self::new(id, Scope::Kernel, claim, source, Body::Kernel(body))
+    }
+
+    const fn new(
+        id: &'static str,
+        scope: Scope,
+        claim: &'static str,
+        source: &'static str,
+        body: Body,
+    ) -> Self {
+        let needs: &[Need] = &[Need::Root];
+        Self { id, scope, claim, source, needs, faults: &[], tolerance: "", timing: false, body }
+    }
+
+    /// What must hold to try it, root's rights among it.
+    #[must_use]
+    pub const fn needs(mut self, needs: &'static [Need]) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    /// Ways to break what it looks at.
+    #[must_use]
+    pub const fn faults(mut self, faults: &'static [Fault]) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// It measures time, with a tolerance that comes from there.
+    #[must_use]
+    pub const fn timing(mut self, tolerance: &'static str) -> Self {
+        self.timing = true;
+        self.tolerance = tolerance;
+        self
+    }
+}

@@ -1,0 +1,163 @@
+//! The commands of a subject, each run to its end.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use runtime::cgroup::Layout;
+use runtime::process::pidfd;
+use serde_json::Value;
+
+use super::wait_within;
+use crate::check::Trouble;
+use crate::fault::How;
+use crate::run::RUN_VARIABLE;
+use subject::{Subject, Through, complaint};
+
+/// All that is needed to give the subject commands.
+#[derive(Debug, Clone)]
+pub struct Driver {
+    pub(crate) subject: Subject,
+    /// What executes each command.
+    pub(crate) through: Option<Through>,
+    /// The subject's `--root`.
+    pub(crate) state: PathBuf,
+    pub(crate) run: String,
+    pub(crate) fault: Option<How>,
+}
+
+impl Driver {
+    pub(super) fn command(&self) -> Command {
+        let mut command = self.subject.command(self.through.as_ref());
+        command.env(RUN_VARIABLE, &self.run).arg("--root").arg(&self.state);
+        command
+    }
+
+    /// Runs a command of the subject to its end.
+    ///
+    /// # Errors
+    /// It ended with a failure, or did not end.
+    pub fn call(&self, words: &[&str]) -> Result<(), Trouble> {
+        if matches!(self.fault, Some(How::Pretends(command)) if words.first() == Some(&command)) {
+            return Ok(());
+        }
+        let child = self.command().args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        wait_within(child.id().cast_signed(), &words.join(" "))?;
+        let output = child.wait_with_output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let name = &self.subject.name;
+        Err(Trouble::Subject(format!("{name} {}: {}", words.join(" "), complaint(&output))))
+    }
+
+    /// Runs a command of the subject to its end, whatever it says: its exit status, what it printed, and what it
+    /// complained of.
+    ///
+    /// # Errors
+    /// It did not end.
+    pub fn said(&self, words: &[&str], stdin: Stdio) -> Result<(i32, String, String), Trouble> {
+        let mut command = self.command();
+        command.args(words).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn()?;
+        let pid = child.id().cast_signed();
+        let watchdog = std::thread::spawn(move || wait_within(pid, "the command"));
+        let output = child.wait_with_output()?;
+        // Its end may have come before the watchdog looked.
+        let _ = watchdog.join();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        // A command ended by a signal has no status; as a shell says it.
+        let status = output.status;
+        let code = status
+            .code()
+            .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
+        Ok((code, text(&output.stdout), text(&output.stderr)))
+    }
+
+    /// The state of a container, as `state` prints it; `None` if there is none.
+    ///
+    /// # Errors
+    /// What it prints is no JSON.
+    pub fn state(&self, id: &str) -> Result<Option<Value>, Trouble> {
+        let (status, out, _) = self.said(&["state", id], Stdio::null())?;
+        if status != 0 {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_str(&out)?))
+    }
+
+    /// `create`: the standard streams of the application are the command's own, so none may be a pipe that somebody
+    /// waits on.
+    pub fn create(&self, bundle: &Path, id: &str) -> Result<(), Trouble> {
+        self.create_with(bundle, id, &[])
+    }
+
+    /// `create` of a container with a terminal, whose master is sent to this socket.
+    pub fn create_on(&self, bundle: &Path, id: &str, console: &str) -> Result<(), Trouble> {
+        self.create_with(bundle, id, &["--console-socket", console])
+    }
+
+    /// The bundle that a container was made from.
+    pub fn bundle_of(&self, id: &str) -> Result<PathBuf, Trouble> {
+        let state = self.state(id)?.unwrap_or_default();
+        let bundle = state["bundle"].as_str().map(PathBuf::from);
+        bundle.ok_or_else(|| Trouble::Subject(format!("state tells no bundle: {state}")))
+    }
+
+    /// What is in the subject's own state directory.
+    pub fn state_files(&self) -> Result<Vec<PathBuf>, Trouble> {
+        Ok(std::fs::read_dir(&self.state)?.flatten().map(|entry| entry.path()).collect())
+    }
+
+    fn create_with(&self, bundle: &Path, id: &str, more: &[&str]) -> Result<(), Trouble> {
+        let errors = bundle.join("errors");
+        let mut child = self
+            .command()
+            .args(["create", "--bundle"])
+            .arg(bundle)
+            .args(more)
+            .arg(id)
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&errors)?)
+            .spawn()?;
+        wait_within(child.id().cast_signed(), "create")?;
+        if child.wait()?.success() {
+            return Ok(());
+        }
+        let said = std::fs::read_to_string(&errors).unwrap_or_default();
+        Err(Trouble::Subject(format!("{} create: {}", self.subject.name, said.trim())))
+    }
+
+    /// Waits until a container's application has ended, as its first process shows.
+    pub fn wait_stopped(&self, id: &str) -> Result<(), Trouble> {
+        let output = self.command().args(["state", id]).output()?;
+        if !output.status.success() {
+            return Err(Trouble::Subject(format!("{} state: {}", self.subject.name, complaint(&output))));
+        }
+        let state: Value = serde_json::from_slice(&output.stdout)?;
+        match state["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()) {
+            Some(pid) if pid != 0 && state["status"] != "stopped" => match pidfd::open(pid) {
+                Ok(_) => wait_within(pid, "the application"),
+                Err(_) => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// `delete`, as the subject (or its fault) does it.
+    pub fn delete(&self, id: &str) -> Result<(), Trouble> {
+        let layout = Layout::detect()?;
+        let dirs: Vec<PathBuf> = layout
+            .hierarchies
+            .iter()
+            .map(|hierarchy| hierarchy.mount_point.join(id))
+            .filter(|dir| dir.exists())
+            .collect();
+        self.call(&["delete", id])?;
+        if matches!(self.fault, Some(How::CleanupSkipped)) {
+            for dir in dirs {
+                std::fs::create_dir(dir)?;
+            }
+        }
+        Ok(())
+    }
+}

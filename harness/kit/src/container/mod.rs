@@ -1,0 +1,297 @@
+//! A container of a subject, with a probe inside.
+
+mod driver;
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use runtime::cgroup::{Group, Layout};
+use runtime::oci::Spec;
+use runtime::process::pidfd;
+use serde_json::Value;
+
+use crate::check::Trouble;
+use crate::fault::How;
+use crate::lab::NAME as LAB;
+use crate::line::Line;
+use crate::run::RUN_VARIABLE;
+use subject::CORE;
+use subject::complaint;
+
+pub use driver::Driver;
+
+/// How long a subject may take for a command that should take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A container whose first process is a probe.
+#[derive(Debug)]
+pub struct Container {
+    driver: Driver,
+    /// Its id, which is also the name of its cgroup.
+    pub id: String,
+    /// Its first process, as the host sees it.
+    pub pid: i32,
+    /// Its root file system on the host.
+    pub rootfs: PathBuf,
+    child: Child,
+    line: Line,
+    errors: PathBuf,
+}
+
+/// A further process of a container.
+#[derive(Debug)]
+pub struct Exec {
+    /// As the host sees it.
+    pub pid: i32,
+    child: Child,
+    line: Line,
+}
+
+impl Container {
+    /// Runs a bundle whose application is `/probe serve`, and waits until it answers.
+    pub(crate) fn launch(driver: Driver, bundle: &Path, rootfs: PathBuf, id: &str) -> Result<Self, Trouble> {
+        let (mut child, pid_file, errors) = spawn_run(&driver, bundle, id)?;
+        let mut line = Line::new(&mut child);
+        if let Err(trouble) = line.ask(&["true"]) {
+            // The container may end a moment before the subject says why.
+            line.hang_up();
+            let _ = wait_within(child.id().cast_signed(), "run");
+            let _ = child.wait();
+            let said = std::fs::read_to_string(&errors).unwrap_or_default();
+            let said = said.trim().replace('\n', " ");
+            let told = if said.is_empty() { format!("{trouble:?}") } else { said };
+            return Err(Trouble::Subject(format!(
+                "{} could not run a container: {told}",
+                driver.subject.name
+            )));
+        }
+        let pid = read_pid(&pid_file)?;
+        Ok(Self { driver, id: id.to_owned(), pid, rootfs, child, line, errors })
+    }
+
+    /// Asks the probe inside.
+    ///
+    /// # Errors
+    /// See [`Line::ask`].
+    pub fn ask(&mut self, words: &[&str]) -> Result<Value, Trouble> {
+        self.line.ask(words)
+    }
+
+    /// Asks without waiting: the answer is read by [`Container::answer`].
+    ///
+    /// # Errors
+    /// The probe is gone.
+    pub fn tell(&mut self, words: &[&str]) -> Result<(), Trouble> {
+        self.line.tell(words)
+    }
+
+    /// Reads the answer to a question.
+    ///
+    /// # Errors
+    /// See [`Line::ask`].
+    pub fn answer(&mut self, words: &[&str]) -> Result<Value, Trouble> {
+        self.line.answer(words)
+    }
+
+    /// The container's control groups, found from the host's view of its first process.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn group(&self) -> Result<Group, Trouble> {
+        Ok(Group::of_process(&Layout::detect()?, self.pid)?)
+    }
+
+    /// `pause`, as the subject (or its fault) does it.
+    ///
+    /// # Errors
+    /// The subject refuses.
+    pub fn pause(&self) -> Result<(), Trouble> {
+        if matches!(self.driver.fault, Some(How::PauseDropped)) {
+            return Ok(());
+        }
+        self.driver.call(&["pause", &self.id])
+    }
+
+    /// `resume`.
+    ///
+    /// # Errors
+    /// The subject refuses.
+    pub fn resume(&self) -> Result<(), Trouble> {
+        if matches!(self.driver.fault, Some(How::PauseDropped)) {
+            return Ok(());
+        }
+        self.driver.call(&["resume", &self.id])
+    }
+
+    /// `exec` of a further probe, as the subject (or its fault) does it.
+    ///
+    /// # Errors
+    /// The subject refuses.
+    pub fn exec(&self) -> Result<Exec, Trouble> {
+        let pid_file = self.errors.with_file_name("exec.pid");
+        let _ = std::fs::remove_file(&pid_file);
+        let mut command = match self.driver.fault {
+            Some(How::ExecSkips(kind)) => self.broken_exec(kind.file(), true, &pid_file)?,
+            Some(How::ExecKeepsPrivilege) => self.broken_exec("none", true, &pid_file)?,
+            Some(How::ExecOutsideCgroups) => self.broken_exec("none", false, &pid_file)?,
+            _ => {
+                let mut command = self.driver.command();
+                command.args(["exec", "--pid-file"]).arg(&pid_file).arg(&self.id).args(["/probe", "serve"]);
+                command
+            }
+        };
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut line = Line::new(&mut child);
+        if let Err(trouble) = line.ask(&["true"]) {
+            let _ = child.kill();
+            let output = child.wait_with_output()?;
+            return Err(Trouble::Subject(format!("exec: {} ({trouble:?})", complaint(&output))));
+        }
+        Ok(Exec { pid: read_pid(&pid_file)?, child, line })
+    }
+
+    /// An exec that does not do what it should: a helper of ours instead of the subject.
+    fn broken_exec(&self, skip: &str, join_cgroups: bool, pid_file: &Path) -> Result<Command, Trouble> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let cgroups = if join_cgroups { "join" } else { "stay" };
+        command.arg0(LAB).args(["exec", &self.pid.to_string(), skip, cgroups]).arg(pid_file);
+        command.env(RUN_VARIABLE, &self.driver.run);
+        Ok(command)
+    }
+
+    /// A process that joins the container and executes the harness's own file there, as a runtime without protection
+    /// would execute its own.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn exec_own_file(&self) -> Result<(), Trouble> {
+        let pid_file = self.errors.with_file_name("own.pid");
+        let mut command = self.broken_exec("none", true, &pid_file)?;
+        command.args(["/proc/self/exe", "--version"]).stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+        Ok(())
+    }
+
+    /// Ends the probe, waits for the container's end and removal, and returns its exit status.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn close(mut self) -> Result<i32, Trouble> {
+        self.line.hang_up();
+        wait_within(self.child.id().cast_signed(), "run")?;
+        let status = self.child.wait()?;
+        Ok(status.code().unwrap_or(-1))
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.line.hang_up();
+        if let Ok(Some(_)) = self.child.try_wait() {
+            return;
+        }
+        // A check that gave up half-way: the container goes by force.
+        let _ = self.driver.call(&["delete", "--force", &self.id]);
+        if wait_within(self.child.id().cast_signed(), "run").is_err() {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+impl Exec {
+    /// Asks the probe.
+    ///
+    /// # Errors
+    /// See [`Line::ask`].
+    pub fn ask(&mut self, words: &[&str]) -> Result<Value, Trouble> {
+        self.line.ask(words)
+    }
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        self.line.hang_up();
+        if wait_within(self.child.id().cast_signed(), "exec").is_err() {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a bundle whose application ends by itself, and returns its exit status.
+pub(crate) fn run_to_end(driver: &Driver, bundle: &Path, id: &str) -> Result<i32, Trouble> {
+    let (mut child, _, _) = spawn_run(driver, bundle, id)?;
+    wait_within(child.id().cast_signed(), "run")?;
+    let status = child.wait()?;
+    Ok(status.code().unwrap_or(-1))
+}
+
+fn spawn_run(driver: &Driver, bundle: &Path, id: &str) -> Result<(Child, PathBuf, PathBuf), Trouble> {
+    let (pid_file, errors) = (bundle.join("pid"), bundle.join("errors"));
+    let mut command = driver.command();
+    if matches!(driver.fault, Some(How::LeaksDescriptor)) {
+        command = leaking(&driver.command());
+    }
+    command.args(["run", "--bundle"]).arg(bundle);
+    if matches!(driver.fault, Some(How::LeaksDescriptor)) {
+        command.args(["--preserve-fds", "1"]);
+    }
+    if let Some(How::RunFlag(flag)) = driver.fault {
+        command.arg(flag);
+    }
+    let child = command
+        .arg("--pid-file")
+        .arg(&pid_file)
+        .arg(id)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&errors)?)
+        .spawn()?;
+    Ok((child, pid_file, errors))
+}
+
+/// The same command with one more descriptor open, which a shell that executes it hands on.
+fn leaking(command: &Command) -> Command {
+    let mut shell = Command::new(std::env::current_exe().unwrap_or_default());
+    shell.arg0(LAB).arg("leak").arg(command.get_program());
+    // The name under which a program of several names was to be called is no argument of its own.
+    shell.arg(CORE).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            shell.env(name, value);
+        }
+    }
+    shell
+}
+
+/// Writes the configuration of a bundle.
+pub(crate) fn write_bundle(dir: &Path, spec: &Spec) -> Result<(), Trouble> {
+    Ok(std::fs::write(dir.join("config.json"), serde_json::to_vec_pretty(spec)?)?)
+}
+
+/// A pid file is written at about the time at which the application starts, by some runtimes just after.
+fn read_pid(path: &Path) -> Result<i32, Trouble> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(pid) = std::fs::read_to_string(path).unwrap_or_default().trim().parse() {
+            return Ok(pid);
+        }
+        if Instant::now() > deadline {
+            return Err(Trouble::Subject(format!("no PID was written to {}", path.display())));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub(crate) fn wait_within(pid: i32, what: &str) -> Result<(), Trouble> {
+    use std::os::fd::AsFd;
+    let process = pidfd::open(pid)?;
+    if pidfd::wait_exit(process.as_fd(), PATIENCE)? {
+        return Ok(());
+    }
+    pidfd::signal(process.as_fd(), nix::sys::signal::Signal::SIGKILL)?;
+    Err(Trouble::Subject(format!("'{what}' did not end within {PATIENCE:?}")))
+}

@@ -1,0 +1,183 @@
+//! Faults: ways to break a subject, or a kernel scene, on purpose. A check that stays green under its faults proves
+//! nothing.
+
+use runtime::namespace::Kind;
+use runtime::oci::{Mount, Spec};
+
+use crate::check::Trouble;
+use crate::dock::Dock;
+
+/// One way to break things.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    /// Its name, in words.
+    pub name: &'static str,
+    /// What it does.
+    pub how: How,
+}
+
+/// Does something before a command of an engine, and may return another one, or an empty one for none.
+pub type Tamper = fn(&Dock<'_>, &[String]) -> Result<Option<Vec<String>>, Trouble>;
+
+/// What a fault does.
+#[derive(Debug, Clone, Copy)]
+pub enum How {
+    /// The subject gets another configuration than the check asked for.
+    Config(fn(&mut Spec)),
+    /// The subject's `exec` joins all namespaces but this one.
+    ExecSkips(Kind),
+    /// The subject's `exec` leaves the process in the caller's cgroups.
+    ExecOutsideCgroups,
+    /// The subject's `pause` says that it paused, and does nothing.
+    PauseDropped,
+    /// The subject's `delete` leaves the cgroups.
+    CleanupSkipped,
+    /// The subject puts every container into the first one's memory cgroup.
+    GroupShared,
+    /// The subject's `exec` joins everything, and keeps the caller's capabilities and filters.
+    ExecKeepsPrivilege,
+    /// The subject says that a command of this name worked, and does nothing.
+    Pretends(&'static str),
+    /// The subject hands a descriptor of its own to the application.
+    LeaksDescriptor,
+    /// The subject's `run` is given this flag.
+    RunFlag(&'static str),
+    /// The subject leaves the application out of this controller's group.
+    SkipsController(&'static str),
+    /// Before each command of an engine something is done, and perhaps the command is another, or none.
+    Before(Tamper),
+    /// After each command of an engine something is done.
+    After(fn(&Dock<'_>, &[String]) -> Result<(), Trouble>),
+    /// The scene is set up wrongly; the scene itself says how, by the fault's name.
+    Scene,
+}
+
+/// The CPU quota never reaches the kernel.
+pub const QUOTA_NOT_WRITTEN: Fault = config("quota not written", |spec| {
+    if let Some(cpu) = resources(spec).cpu.as_mut() {
+        cpu.quota = None;
+        cpu.period = None;
+    }
+});
+
+/// Memory limits never reach the kernel.
+pub const MEMORY_LIMIT_NOT_WRITTEN: Fault = config("limit not written", |spec| resources(spec).memory = None);
+
+/// The task limit never reaches the kernel.
+pub const PIDS_LIMIT_NOT_WRITTEN: Fault = config("limit not written", |spec| resources(spec).pids = None);
+
+/// Every group weighs the same.
+pub const EQUAL_WEIGHTS: Fault = config("equal weights", |spec| {
+    let resources = resources(spec);
+    if let Some(cpu) = resources.cpu.as_mut() {
+        cpu.shares = None;
+    }
+    resources.unified.remove("cpu.weight");
+});
+
+/// No PID namespace.
+pub const NO_PID_NAMESPACE: Fault = config("no PID namespace", |spec| drop_namespace(spec, Kind::Pid));
+
+/// No UTS namespace: the name that is set is the host's.
+pub const NO_UTS_NAMESPACE: Fault = config("no UTS namespace", |spec| {
+    spec.hostname = None;
+    drop_namespace(spec, Kind::Uts);
+});
+
+/// The host's network.
+pub const HOST_NETWORK: Fault = config("host network", |spec| drop_namespace(spec, Kind::Network));
+
+/// One namespace flag is lost.
+pub const FLAG_DROPPED: Fault = config("one flag dropped", |spec| drop_namespace(spec, Kind::Ipc));
+
+/// The host's /proc instead of the container's own.
+pub const HOST_PROC: Fault = config("host /proc bound in", |spec| {
+    if let Some(proc) = spec.mounts.iter_mut().find(|mount| mount.destination.as_os_str() == "/proc") {
+        *proc = bind("/proc", "/proc", "rbind");
+    }
+    // They would be hidden from the host's own /proc too.
+    let linux = spec.linux.get_or_insert_default();
+    linux.masked_paths.clear();
+    linux.readonly_paths.clear();
+});
+
+/// No IPC namespace.
+pub const NO_IPC_NAMESPACE: Fault = config("no IPC namespace", |spec| drop_namespace(spec, Kind::Ipc));
+
+/// No cgroup namespace.
+pub const NO_CGROUP_NAMESPACE: Fault =
+    config("no cgroup namespace", |spec| drop_namespace(spec, Kind::Cgroup));
+
+/// No user namespace: root inside is root outside.
+pub const NO_USER_NAMESPACE: Fault = config("no user namespace", |spec| {
+    drop_namespace(spec, Kind::User);
+    let linux = spec.linux.get_or_insert_default();
+    linux.uid_mappings.clear();
+    linux.gid_mappings.clear();
+});
+
+/// A limit that was changed later stays as it was.
+pub const UPDATE_DROPPED: Fault = Fault { name: "update dropped", how: How::Pretends("update") };
+
+/// Mounts made in a volume spread to the host.
+pub const VOLUME_SHARED: Fault = config("volume left shared", |spec| propagate(spec, "rshared", "shared"));
+
+/// Mounts made by the host spread into a volume.
+pub const VOLUME_SLAVE: Fault = config("volume left slave", |spec| propagate(spec, "rslave", "slave"));
+
+/// The host's root can still be reached.
+pub const OLD_ROOT_LEFT: Fault =
+    config("old root left mounted", |spec| spec.mounts.push(bind("/", "/.old-root", "rbind")));
+
+/// A volume is no mount, but a directory of the container.
+pub const VOLUME_COPIED_IN: Fault = config("volume copied in", |spec| {
+    spec.mounts.retain(|mount| !matches!(mount.destination.to_str(), Some("/data" | "/scratch")));
+});
+
+/// A fault in what the subject is asked for.
+pub const fn config(name: &'static str, edit: fn(&mut Spec)) -> Fault {
+    Fault { name, how: How::Config(edit) }
+}
+
+/// A fault before the commands of an engine.
+pub const fn before(name: &'static str, tamper: Tamper) -> Fault {
+    Fault { name, how: How::Before(tamper) }
+}
+
+/// A fault after the commands of an engine.
+pub const fn after(name: &'static str, tamper: fn(&Dock<'_>, &[String]) -> Result<(), Trouble>) -> Fault {
+    Fault { name, how: How::After(tamper) }
+}
+
+/// A fault that the scene of a kernel check sets up.
+pub const fn scene(name: &'static str) -> Fault {
+    Fault { name, how: How::Scene }
+}
+
+/// The resources of a configuration.
+pub fn resources(spec: &mut Spec) -> &mut runtime::oci::Resources {
+    spec.linux.get_or_insert_default().resources.get_or_insert_default()
+}
+
+fn drop_namespace(spec: &mut Spec, kind: Kind) {
+    spec.linux.get_or_insert_default().namespaces.retain(|namespace| namespace.kind != kind);
+}
+
+/// A bind mount.
+pub fn bind(source: &str, destination: &str, option: &str) -> Mount {
+    Mount {
+        destination: destination.into(),
+        kind: Some("bind".into()),
+        source: Some(source.into()),
+        options: vec![option.into()],
+    }
+}
+
+fn propagate(spec: &mut Spec, volume: &str, root: &str) {
+    for mount in &mut spec.mounts {
+        for option in mount.options.iter_mut().filter(|option| *option == "rprivate") {
+            *option = volume.into();
+        }
+    }
+    spec.linux.get_or_insert_default().rootfs_propagation = Some(root.into());
+}

@@ -1,0 +1,67 @@
+//! The program in whose processes kernel checks run, and the stage that plays the host. The harness has threads and
+//! so can neither fork nor change its namespaces; this program has one.
+
+mod enter;
+mod group;
+mod property;
+mod scene;
+
+use std::process::ExitCode;
+
+use nix::sched::CloneFlags;
+use nix::sys::signal::Signal;
+
+use crate::check::Check;
+
+pub use group::Cell;
+pub use scene::{Report, Scene};
+
+/// Name under which this program is that one.
+pub const NAME: &str = "plimsoll-lab";
+
+/// Runs the program with its own arguments; `find` knows the checks by their ids.
+pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["stage"] => stage(),
+        ["enter", pid, called, program, arguments @ ..] => enter::stage(pid, called, program, arguments),
+        ["exec", pid, skip, cgroups, pid_file, program @ ..] => {
+            let program = if program.is_empty() { &["/probe", "serve"] } else { program };
+            enter::container(pid, skip, *cgroups == "join", pid_file, program)
+        }
+        ["leak", program, called, arguments @ ..] => enter::leak(program, called, arguments),
+        ["check", id, dir, tag, fault @ ..] => {
+            // A killed harness takes its scenes with it.
+            let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+            match find(id) {
+                Some(check) => scene::play(check, dir, tag, fault.first().copied()),
+                None => Err(format!("no check '{id}'")),
+            }
+        }
+        other => Err(format!("unknown arguments {other:?}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("plimsoll-lab: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Plays the host: namespaces of its own, and every mount shared.
+fn stage() -> Result<(), String> {
+    let flags = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWNET;
+    nix::sched::unshare(flags).map_err(|error| format!("unshare: {error}"))?;
+    // First private, so that nothing of the stage reaches the real host.
+    for kind in [nix::mount::MsFlags::MS_PRIVATE, nix::mount::MsFlags::MS_SHARED] {
+        nix::mount::mount(None::<&str>, "/", None::<&str>, kind | nix::mount::MsFlags::MS_REC, None::<&str>)
+            .map_err(|error| format!("setting the propagation of /: {error}"))?;
+    }
+    probe::serve();
+    Ok(())
+}

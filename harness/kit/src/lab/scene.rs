@@ -1,0 +1,169 @@
+//! A kernel check, played in a process of its own.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, fork};
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Body, Check, Trouble};
+use crate::notebook::Notebook;
+
+/// What the body of a kernel check works with. The process has a mount namespace of its own, private, in which
+/// [`Scene::dir`] is an empty tmpfs.
+#[derive(Debug)]
+pub struct Scene {
+    /// What was expected and seen.
+    pub seen: Notebook,
+    dir: PathBuf,
+    tag: String,
+    fault: Option<String>,
+}
+
+/// What comes back from the process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// What was expected and seen.
+    pub evidence: record::Evidence,
+    /// The word for what went wrong, and what it was.
+    pub trouble: Option<(String, String)>,
+}
+
+impl Scene {
+    /// An empty directory on a file system of its own.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Makes a directory of the scene.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn directory(&self, name: &str) -> Result<PathBuf, Trouble> {
+        let dir = self.dir.join(name);
+        std::fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+
+    /// The same scene in a directory of its own below this one: for a check that sets up the same thing twice.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn below(&self, name: &str) -> Result<Scene, Trouble> {
+        let dir = self.directory(name)?;
+        Ok(Scene { seen: Notebook::default(), dir, tag: self.tag.clone(), fault: self.fault.clone() })
+    }
+
+    /// Does something in a child in a new user namespace, whose maps for users and groups this process writes.
+    ///
+    /// # Errors
+    /// As of [`Scene::in_child`].
+    pub fn in_mapped_namespace(
+        &self,
+        map: &str,
+        act: impl FnOnce() -> Result<String, Trouble>,
+    ) -> Result<String, Trouble> {
+        let (mut ready, mut tell_ready) = std::io::pipe()?;
+        let (mut go, mut tell_go) = std::io::pipe()?;
+        let inside = move || {
+            unshare(CloneFlags::CLONE_NEWUSER)?;
+            tell_ready.write_all(&std::process::id().to_le_bytes())?;
+            go.read_exact(&mut [0])?;
+            act()
+        };
+        let outside = move || {
+            let mut pid = [0; 4];
+            ready.read_exact(&mut pid)?;
+            let pid = u32::from_le_bytes(pid);
+            std::fs::write(format!("/proc/{pid}/gid_map"), map)?;
+            std::fs::write(format!("/proc/{pid}/uid_map"), map)?;
+            Ok(tell_go.write_all(b"1")?)
+        };
+        self.in_child_beside(inside, outside)
+    }
+
+    /// A name for what is made outside of [`Scene::dir`].
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Whether the scene is to be broken in this way.
+    pub fn has(&self, fault: &str) -> bool {
+        self.fault.as_deref() == Some(fault)
+    }
+
+    /// Does something in a child and returns what it wrote.
+    ///
+    /// # Errors
+    /// The child cannot be made, or what it did failed.
+    pub fn in_child(&self, act: impl FnOnce() -> Result<String, Trouble>) -> Result<String, Trouble> {
+        self.in_child_beside(act, || Ok(()))
+    }
+
+    /// The same, while this process does something else at the same time. The child ends with this process.
+    ///
+    /// # Errors
+    /// As of [`Scene::in_child`], and those of `beside`.
+    pub fn in_child_beside(
+        &self,
+        act: impl FnOnce() -> Result<String, Trouble>,
+        beside: impl FnOnce() -> Result<(), Trouble>,
+    ) -> Result<String, Trouble> {
+        let (mut reader, mut writer) = std::io::pipe()?;
+        // SAFETY: this program has one thread.
+        match unsafe { fork() }? {
+            ForkResult::Child => {
+                let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+                let text = match act() {
+                    Ok(text) => format!("+{text}"),
+                    Err(trouble) => format!("-{trouble:?}"),
+                };
+                let _ = writer.write_all(text.as_bytes());
+                // SAFETY: ends the child alone.
+                unsafe { libc::_exit(0) }
+            }
+            ForkResult::Parent { child } => {
+                drop(writer);
+                beside()?;
+                let mut text = String::new();
+                reader.read_to_string(&mut text)?;
+                waitpid(child, None)?;
+                match text.split_at_checked(1) {
+                    Some(("+", text)) => Ok(text.to_owned()),
+                    Some((_, trouble)) => Err(Trouble::Harness(format!("in a child: {trouble}"))),
+                    None => Err(Trouble::Harness("a child ended without a word".into())),
+                }
+            }
+        }
+    }
+}
+
+/// Plays the check and prints the report.
+pub(super) fn play(check: &Check, dir: &str, tag: &str, fault: Option<&str>) -> Result<(), String> {
+    let Body::Kernel(body) = check.body else { return Err(format!("{} is no kernel check", check.id)) };
+    let mut scene = Scene {
+        seen: Notebook::default(),
+        dir: dir.into(),
+        tag: tag.to_owned(),
+        fault: fault.map(str::to_owned),
+    };
+    let checked = prepare(&scene.dir).and_then(|()| body(&mut scene));
+    let trouble = checked.err().map(|trouble| match trouble {
+        Trouble::Harness(text) => ("harness".to_owned(), text),
+        Trouble::Subject(text) => ("subject".to_owned(), text),
+        Trouble::Skip(text) => ("skip".to_owned(), text),
+        Trouble::Noise(text) => ("noise".to_owned(), text),
+    });
+    let report = Report { evidence: scene.seen.0, trouble };
+    println!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
+    Ok(())
+}
+
+fn prepare(dir: &Path) -> Result<(), Trouble> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;
+    Ok(mount(Some("plimsoll"), dir, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
+}

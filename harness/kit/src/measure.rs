@@ -1,0 +1,127 @@
+//! What tolerances are derived from, and the control that runs beside a measurement.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::check::Trouble;
+use crate::probes::Probe;
+
+/// The clock tick: the kernel notices at the next one that a quota is used up.
+///
+/// Source: `CLOCK_MONOTONIC_COARSE` advances once a tick, clock_getres(2).
+pub fn tick() -> Duration {
+    let resolution = nix::time::clock_getres(nix::time::ClockId::CLOCK_MONOTONIC_COARSE);
+    // The coarsest in use, CONFIG_HZ=100.
+    resolution.map_or(Duration::from_millis(10), Duration::from)
+}
+
+/// How much of a quota a CPU takes from its group at a time, and may keep when the group runs elsewhere.
+///
+/// Source: `Documentation/scheduler/sched-bwc.rst`, `sched_cfs_bandwidth_slice_us`.
+pub fn slice() -> Duration {
+    let text = std::fs::read_to_string("/proc/sys/kernel/sched_cfs_bandwidth_slice_us").unwrap_or_default();
+    Duration::from_micros(text.trim().parse().unwrap_or(5_000))
+}
+
+/// A process that does nothing but sleep for a millisecond at a time, beside a measurement. How late it wakes up says
+/// how long this machine withholds a CPU from somebody who is entitled to it, for reasons that are not the subject's.
+#[derive(Debug)]
+pub struct Control(Probe);
+
+impl Control {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn begin() -> Result<Self, Trouble> {
+        let mut probe = Probe::start(&std::env::var(crate::run::RUN_VARIABLE).unwrap_or_default())?;
+        probe.ask(&["sample-lateness"])?;
+        Ok(Self(probe))
+    }
+
+    /// The longest delay since then.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn end(mut self) -> Result<Duration, Trouble> {
+        let late = self.0.ask(&["lateness"])?;
+        Ok(Duration::from_micros(late.as_u64().unwrap_or(0)))
+    }
+}
+
+/// Milliseconds of a duration.
+pub fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// A whole number as a float: counts, nanoseconds and bytes of checks are far below 2^53.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+pub fn as_f64(number: u64) -> f64 {
+    number as f64
+}
+
+/// A number of a probe's answer; 0 if there is none.
+pub fn number(answer: &Value, key: &str) -> u64 {
+    answer[key].as_u64().unwrap_or(0)
+}
+
+/// The stalls that the probe's `gaps` saw: the start and the length of each, in milliseconds.
+///
+/// A throttled group may get a moment in between, from quota that another CPU gives back. What is shorter than the least
+/// that the kernel hands out does not end a stall. Source: Documentation/scheduler/sched-bwc.rst (slack).
+pub fn stalls(answer: &Value) -> Vec<(f64, f64)> {
+    let mut stalls: Vec<(f64, f64)> = Vec::new();
+    for stall in answer.as_array().into_iter().flatten() {
+        let (Some(start), Some(length)) = (stall[0].as_f64(), stall[1].as_f64()) else { continue };
+        let (start, length) = (start / 1e3, length / 1e3);
+        match stalls.last_mut() {
+            Some((first, whole)) if start - (*first + *whole) < LEAST_RUN_MS => {
+                *whole = start + length - *first;
+            }
+            _ => stalls.push((start, length)),
+        }
+    }
+    stalls
+}
+
+/// The kernel gives back no less than this (`min_cfs_rq_runtime`).
+const LEAST_RUN_MS: f64 = 1.0;
+
+/// From the end of each stall to that of the next: there the kernel hands out a new quota, so these are the periods.
+pub fn periods(stalls: &[(f64, f64)]) -> Vec<f64> {
+    let ends: Vec<f64> = stalls.iter().map(|(start, length)| start + length).collect();
+    ends.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+/// Time that a CPU was not idle, in ms. Source: proc_stat(5); counted in hundredths of a second.
+///
+/// # Errors
+/// /proc is not mounted.
+pub fn busy_time(cpu: u64) -> Result<f64, Trouble> {
+    let text = std::fs::read_to_string("/proc/stat")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("cpu{cpu} ")));
+    let fields: Vec<f64> =
+        line.unwrap_or_default().split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal
+    Ok(fields
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(place, _)| *place != 3 && *place != 4)
+        .map(|(_, ticks)| ticks * 10.0)
+        .sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_of_running_does_not_end_a_stall() {
+        let answer = serde_json::json!([[378_850, 83_780], [474_780, 12_090], [486_880, 75_680]]);
+        let found = stalls(&answer);
+        assert_eq!(found.len(), 2);
+        assert!((found[1].1 - 87.78).abs() < 1e-6, "{found:?}");
+    }
+}

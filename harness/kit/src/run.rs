@@ -1,0 +1,172 @@
+//! A run: its id, its directory, and what all of its checks share.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use runtime::cgroup::Layout;
+
+use crate::check::Trouble;
+
+/// First part of every name that a run gives on the host.
+pub const PREFIX: &str = "plimsoll-";
+
+/// Name of the environment variable by which everything that a run starts is found again.
+pub const RUN_VARIABLE: &str = "PLIMSOLL_RUN";
+
+/// A run that is going on. Its directory is removed when it is dropped.
+#[derive(Debug)]
+pub struct Run {
+    id: String,
+    dir: PathBuf,
+    /// The hierarchies of the host.
+    pub layout: Layout,
+    /// Locked while the run lives, so that `clean` does not take it for a dead one.
+    _lock: File,
+}
+
+/// Where runs have their directories.
+pub fn base() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        // Root file systems of containers lie there, so programs and devices must work: systemd's /run allows neither.
+        let usual = ["/run", "/var/lib", "/var/tmp", "/tmp"];
+        let dir = usual.into_iter().find(|dir| allows_all(dir)).unwrap_or("/var/lib");
+        return Path::new(dir).join("plimsoll");
+    }
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    base.join(format!("plimsoll-{}", nix::unistd::geteuid()))
+}
+
+fn allows_all(dir: &str) -> bool {
+    use rustix::fs::StatVfsMountFlags;
+    let refused = StatVfsMountFlags::NOEXEC
+        | StatVfsMountFlags::NODEV
+        | StatVfsMountFlags::NOSUID
+        | StatVfsMountFlags::RDONLY;
+    rustix::fs::statvfs(dir).is_ok_and(|mount| !mount.f_flag.intersects(refused))
+}
+
+impl Run {
+    /// Begins a run.
+    ///
+    /// # Errors
+    /// Its directory cannot be made.
+    pub fn begin() -> Result<Self, Trouble> {
+        let id = new_id();
+        let dir = base().join(&id);
+        let told = |error: std::io::Error| Trouble::Harness(format!("making {}: {error}", dir.display()));
+        fs::create_dir_all(base()).map_err(told)?;
+        // Between the directory and its lock the run would look dead.
+        let _beginning = Beginning::one_of_many().map_err(told)?;
+        fs::create_dir_all(&dir).map_err(told)?;
+        let lock = File::create(dir.join("lock")).map_err(told)?;
+        lock.lock().map_err(told)?;
+        let run = Self { id, dir, layout: Layout::detect()?, _lock: lock };
+        // The probe is this very program; a copy of its own cannot be changed under a container's feet.
+        fs::copy(std::env::current_exe()?, run.probe())?;
+        Ok(run)
+    }
+
+    /// Its id: short, and different from that of every run on this host.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The name of the try with this number.
+    pub fn tag(&self, number: usize) -> String {
+        format!("{PREFIX}{}-{number}", self.id)
+    }
+
+    /// Makes the built-in image: a root file system with the probe and the mount points.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn make_rootfs(&self, rootfs: &Path) -> Result<(), Trouble> {
+        for dir in ["dev", "proc", "sys", "tmp", "etc"] {
+            fs::create_dir_all(rootfs.join(dir))?;
+        }
+        fs::hard_link(self.probe(), rootfs.join("probe"))?;
+        Ok(())
+    }
+
+    /// Its own copy of this program, which is the probe of its containers.
+    pub fn probe(&self) -> PathBuf {
+        self.dir.join("probe")
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        match fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                eprintln!("removing {}: {error} (plimsoll clean tries again)", self.dir.display());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Name of the environment variable with the seed of property checks.
+pub const SEED_VARIABLE: &str = "PLIMSOLL_SEED";
+
+/// The seed of property checks: the one that the user gave, or one that is new each time.
+pub fn seed() -> u64 {
+    let given = std::env::var(SEED_VARIABLE).ok().and_then(|text| text.parse().ok());
+    given.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::from(now.subsec_nanos()) ^ (u64::from(std::process::id()) << 32)
+    })
+}
+
+fn new_id() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Seconds tell runs apart over time, the PID those of one moment.
+    format!("{:x}{:x}", now.as_secs() & 0x00ff_ffff, std::process::id())
+}
+
+/// Keeps runs from beginning while somebody decides which ones are dead, and the reverse.
+#[derive(Debug)]
+pub struct Beginning(#[expect(dead_code, reason = "held, not read")] File);
+
+impl Beginning {
+    fn one_of_many() -> std::io::Result<Self> {
+        let file = File::create(base().join("beginning"))?;
+        file.lock_shared()?;
+        Ok(Self(file))
+    }
+
+    /// No run begins until this is dropped; `None` where none ever did.
+    pub fn none() -> Option<Self> {
+        let file = File::open(base().join("beginning")).ok()?;
+        file.lock().ok()?;
+        Some(Self(file))
+    }
+}
+
+/// Holds back checks that measure time while others run, and the reverse, over all processes of this user: test
+/// runners may start a process for each check.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "held, not read")] File);
+
+impl Turn {
+    /// Waits for one's turn: alone, or together with all others that need not be alone.
+    ///
+    /// # Errors
+    /// The lock file cannot be made.
+    pub fn wait(alone: bool) -> Result<Self, Trouble> {
+        fs::create_dir_all(base())?;
+        let file = File::create(base().join("turn"))?;
+        if alone {
+            file.lock()?;
+        } else {
+            file.lock_shared()?;
+        }
+        Ok(Self(file))
+    }
+}

@@ -1,0 +1,74 @@
+//! A stage: a process with mount, UTS, IPC and network namespaces of its own that plays the host. What a broken
+//! subject does to "the host" it does to the stage, and every mount of it is shared, as on hosts with systemd.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use subject::Through;
+
+use crate::check::Trouble;
+use crate::lab::NAME as LAB;
+use crate::line::Line;
+use crate::run::RUN_VARIABLE;
+
+/// A live stage; gone with everything mounted in it when dropped.
+#[derive(Debug)]
+pub struct Stage {
+    child: Child,
+    line: Line,
+    program: PathBuf,
+}
+
+impl Stage {
+    /// Sets up a stage for a run.
+    ///
+    /// # Errors
+    /// Namespaces cannot be made.
+    pub fn new(run: &str) -> Result<Self, Trouble> {
+        let program = std::env::current_exe()?;
+        let mut child = Command::new(&program)
+            .arg0(LAB)
+            .arg("stage")
+            .env(RUN_VARIABLE, run)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = Line::new(&mut child);
+        line.ask(&["true"])
+            .map_err(|trouble| Trouble::Harness(format!("setting up a stage: {trouble:?}")))?;
+        Ok(Self { child, line, program })
+    }
+
+    /// Asks the probe that stands on the stage, outside every container.
+    ///
+    /// # Errors
+    /// The harness's: a stage is its own.
+    pub fn ask(&mut self, words: &[&str]) -> Result<Value, Trouble> {
+        self.line.ask(words).map_err(|trouble| match trouble {
+            Trouble::Subject(text) => Trouble::Harness(format!("stage: {text}")),
+            other => other,
+        })
+    }
+
+    /// The process that plays the host.
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// The program that executes another one on the stage.
+    pub fn through(&self) -> Through {
+        let pid = OsString::from(self.pid().to_string());
+        Through { program: self.program.clone(), called: LAB, arguments: vec!["enter".into(), pid] }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.line.hang_up();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

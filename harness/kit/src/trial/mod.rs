@@ -1,0 +1,209 @@
+//! One try of a check against a subject: what its body works with.
+
+mod wanted;
+
+use std::path::PathBuf;
+
+use runtime::cgroup::Layout;
+use runtime::oci::{Capabilities, Root, example};
+use serde_json::Value;
+
+use crate::check::Trouble;
+use crate::container::{Container, Driver};
+use crate::fault::Fault;
+use crate::notebook::Notebook;
+use crate::probes::Probe;
+use crate::run::RUN_VARIABLE;
+use crate::run::Run;
+use crate::stage::Stage;
+use subject::Subject;
+
+pub use wanted::Wanted;
+
+/// What a check's body works with.
+#[derive(Debug)]
+pub struct Trial<'a> {
+    /// What was expected and seen.
+    pub seen: Notebook,
+    run: &'a Run,
+    tag: String,
+    dir: PathBuf,
+    driver: Driver,
+    stage: Option<Stage>,
+    containers: u32,
+    first: Option<i32>,
+    fault: Option<&'static str>,
+}
+
+impl<'a> Trial<'a> {
+    /// Prepares a try. Everything that it makes on the host has `tag` in its name.
+    ///
+    /// # Errors
+    /// The run's directory cannot be written.
+    pub fn new(run: &'a Run, subject: &Subject, fault: Option<&Fault>, tag: &str) -> Result<Self, Trouble> {
+        let dir = run.dir().join(tag);
+        std::fs::create_dir_all(dir.join("state"))?;
+        let driver = Driver {
+            subject: subject.clone(),
+            through: None,
+            state: dir.join("state"),
+            run: run.id().to_owned(),
+            fault: fault.map(|fault| fault.how),
+        };
+        Ok(Self {
+            seen: Notebook::default(),
+            run,
+            tag: tag.to_owned(),
+            dir,
+            driver,
+            stage: None,
+            containers: 0,
+            first: None,
+            fault: fault.map(|fault| fault.name),
+        })
+    }
+
+    /// From now on the subject runs on a stage: a host of its own with shared mounts.
+    ///
+    /// # Errors
+    /// The stage cannot be set up.
+    pub fn on_stage(&mut self) -> Result<(), Trouble> {
+        let stage = Stage::new(self.run.id())?;
+        self.driver.through = Some(stage.through());
+        self.stage = Some(stage);
+        Ok(())
+    }
+
+    /// Asks the probe that stands on the stage, outside every container.
+    ///
+    /// # Errors
+    /// There is no stage, or the question cannot be answered.
+    pub fn ask_stage(&mut self, words: &[&str]) -> Result<Value, Trouble> {
+        self.stage().and_then(|stage| stage.ask(words))
+    }
+
+    /// Whether what the check sets up itself is to be broken in this way.
+    pub fn has(&self, fault: &str) -> bool {
+        self.fault == Some(fault)
+    }
+
+    /// A probe outside of every container, on the real host.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn host_probe(&self) -> Result<Probe, Trouble> {
+        Probe::start(self.run.id())
+    }
+
+    /// The process that plays the host: the stage's, or the harness itself.
+    pub fn host_pid(&self) -> i32 {
+        self.stage.as_ref().map_or_else(|| std::process::id().cast_signed(), Stage::pid)
+    }
+
+    fn stage(&mut self) -> Result<&mut Stage, Trouble> {
+        self.stage.as_mut().ok_or_else(|| Trouble::Harness("the check has no stage".into()))
+    }
+
+    /// A fresh directory of the try, with this name.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn directory(&self, name: &str) -> Result<PathBuf, Trouble> {
+        let dir = self.dir.join(name);
+        std::fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+
+    /// A fresh copy of the built-in image, to be a lower layer.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn image(&self) -> Result<PathBuf, Trouble> {
+        let dir = self.directory("image")?;
+        self.run.make_rootfs(&dir)?;
+        Ok(dir)
+    }
+
+    /// A tmpfs on the stage, where an upper layer can be whatever the host's own file system is.
+    ///
+    /// # Errors
+    /// There is no stage.
+    pub fn file_system(&mut self) -> Result<PathBuf, Trouble> {
+        let dir = self.directory("layers")?;
+        let text = dir.to_str().ok_or_else(|| Trouble::Harness("the run's directory is no UTF-8".into()))?;
+        self.ask_stage(&["mount", text])?;
+        Ok(dir)
+    }
+
+    /// The hierarchies of the host.
+    pub fn layout(&self) -> &Layout {
+        &self.run.layout
+    }
+
+    /// The id of the run.
+    pub fn run_id(&self) -> &str {
+        self.run.id()
+    }
+
+    /// A probe's verb, done by this very thread: for what a check must have in its own credentials.
+    ///
+    /// # Errors
+    /// The verb failed.
+    pub fn do_here(&self, words: &[&str]) -> Result<Value, Trouble> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        probe::perform(&words).map_err(Trouble::Harness)
+    }
+
+    /// The subject's commands.
+    pub fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// Describes a container: every namespace but the user's, a probe as its application, and root's rights inside.
+    pub fn container(&mut self) -> Wanted<'_, 'a> {
+        let mut spec = example();
+        "1.0.2".clone_into(&mut spec.oci_version);
+        spec.hostname = Some("inside".into());
+        spec.root = Some(Root { path: "rootfs".into(), readonly: false });
+        if let Some(process) = spec.process.as_mut() {
+            process.terminal = false;
+            process.args = vec!["/probe".into(), "serve".into()];
+            process.env.push(format!("{RUN_VARIABLE}={}", self.run.id()));
+            process.rlimits.clear();
+            process.no_new_privileges = false;
+            let names = ["CHOWN", "DAC_OVERRIDE", "KILL", "SYS_ADMIN", "SYS_CHROOT", "SETUID", "SETGID"];
+            let names: Vec<String> = names.iter().map(|name| format!("CAP_{name}")).collect();
+            process.capabilities = Some(Capabilities {
+                bounding: names.clone(),
+                effective: names.clone(),
+                permitted: names,
+                ..Capabilities::default()
+            });
+        }
+        Wanted { trial: self, spec }
+    }
+
+    /// The fault by which all containers are limited together.
+    fn share_group(&mut self, container: &Container) -> Result<(), Trouble> {
+        let Some(first) = self.first else {
+            self.first = Some(container.pid);
+            return Ok(());
+        };
+        let layout = Layout::detect()?;
+        let group = runtime::cgroup::Group::of_process(&layout, first)?;
+        let part = group.part("memory").ok_or_else(|| Trouble::Harness("no memory controller".into()))?;
+        Ok(std::fs::write(part.dir.join("cgroup.procs"), container.pid.to_string())?)
+    }
+
+    fn next_id(&mut self) -> String {
+        self.containers += 1;
+        format!("{}-{}", self.tag, self.containers)
+    }
+
+    /// A bundle's directory, with a root file system that holds the probe and nothing else.
+    fn bundle(&self, id: &str) -> Result<PathBuf, Trouble> {
+        let bundle = self.directory(id)?;
+        self.run.make_rootfs(&bundle.join("rootfs"))?;
+        Ok(bundle)
+    }
+}

@@ -1,0 +1,103 @@
+//! From a row of the list to its record.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use record::{Verdict, matrix};
+
+use super::initramfs::{Errand, Kernel};
+use super::list::{List, Row};
+use super::machine::{Accelerator, Machine};
+use super::packages::Resolved;
+use super::wire::Event;
+
+/// What is the same for every row.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The list.
+    pub list: &'a List,
+    /// What a guest is to do, as arguments of this program.
+    pub arguments: Vec<String>,
+    /// More words for the kernel's command line.
+    pub append: String,
+    /// What runs the guests.
+    pub accelerator: Accelerator,
+}
+
+/// How far a row is.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// Checks to come, as soon as the guest has said so.
+    pub jobs: usize,
+    /// Verdicts so far.
+    pub done: usize,
+    /// Claims that failed so far.
+    pub failed: usize,
+}
+
+/// Runs a row to its end.
+pub fn run(
+    plan: &Plan<'_>,
+    row: &Row,
+    kernel: &Resolved,
+    files: &Path,
+    dir: &Path,
+    told: &dyn Fn(&Progress),
+) -> matrix::Row {
+    let mut record = matrix::Row::failed(&row.name, row.variant.word(), row.layout.word(), String::new());
+    record.packages =
+        kernel.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
+    plan.accelerator.word().clone_into(&mut record.accelerator);
+    let kernel = match Kernel::find(files) {
+        Ok(kernel) => kernel,
+        Err(error) => return matrix::Row { failure: error, ..record },
+    };
+    let machine = Machine {
+        kernel,
+        modules: plan.list.modules.clone(),
+        accelerator: plan.accelerator,
+        errand: Errand {
+            layout: row.layout.word().into(),
+            arguments: plan.arguments.clone(),
+            ..Errand::default()
+        },
+        append: plan.append.clone(),
+        booting: Machine::BOOTING,
+    };
+    let start = Instant::now();
+    let mut progress = Progress::default();
+    let ended = machine.run(dir, &mut |event| {
+        match event {
+            Event::Up { .. } => record.boot_ms = millis(start.elapsed()),
+            Event::Begin { jobs } => {
+                record.first_check_ms = millis(start.elapsed());
+                progress.jobs = jobs;
+            }
+            Event::Verdict { verdict, .. } => {
+                progress.done += 1;
+                progress.failed += usize::from(verdict == Verdict::Fail);
+            }
+            Event::End { run } => record.run = Some(*run),
+            Event::Broken { .. } => {}
+        }
+        told(&progress);
+    });
+    match ended {
+        Err(error) => record.failure = error,
+        Ok(ended) => {
+            record.duration_ms = millis(ended.lived);
+            // A whole record and an exit status are what a row is for; one without the other is a broken row.
+            let complete = record.run.is_some() && ended.status.is_some();
+            if !complete {
+                record.run = None;
+                record.failure = ended.failure.unwrap_or_else(|| "the guest sent no record".into());
+                record.console = ended.console;
+            }
+        }
+    }
+    record
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,14 @@
+//! The records of Plimsoll: what a run, a check, a verdict and a piece of evidence are.
+//!
+//! The types are published as JSON Schemas (`reports/schema`) and versioned: fields are added, never changed. This crate holds
+//! data and nothing else: it reads no file and shows nothing.
+
+pub mod bench;
+pub mod matrix;
+mod run;
+pub mod schema;
+
+pub use run::{
+    Area, Counts, Evidence, Expectation, Host, KernelFile, Outcome, Proof, Run, SCHEMA_VERSION, Scope,
+    Series, SubjectInfo, Verdict,
+};

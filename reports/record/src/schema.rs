@@ -1,0 +1,47 @@
+//! JSON Schemas of the records, as they are published in `reports/schema`.
+
+use crate::bench::Bench;
+use crate::matrix::Matrix;
+use crate::run::Run;
+
+/// The JSON Schema of a record.
+pub fn schema() -> String {
+    schema_of::<Run>()
+}
+
+/// The JSON Schema of the record of a matrix.
+pub fn matrix_schema() -> String {
+    schema_of::<Matrix>()
+}
+
+/// The JSON Schema of a benchmark's record.
+pub fn bench_schema() -> String {
+    schema_of::<Bench>()
+}
+
+fn schema_of<T: schemars::JsonSchema>() -> String {
+    serde_json::to_string_pretty(&schemars::schema_for!(T)).expect("a schema is plain JSON") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `cargo test -p record -- --ignored` writes the schema anew after a change of the types.
+    #[test]
+    #[ignore = "writes reports/schema/run.json"]
+    fn write_schema() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/run.json"), schema()).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/matrix.json"), matrix_schema())
+            .unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/bench.json"), bench_schema()).unwrap();
+    }
+
+    #[test]
+    fn the_published_schema_is_that_of_the_types() {
+        let remedy = "cargo test -p record -- --ignored";
+        assert_eq!(schema(), include_str!("../../schema/run.json"), "{remedy}");
+        assert_eq!(matrix_schema(), include_str!("../../schema/matrix.json"), "{remedy}");
+        assert_eq!(bench_schema(), include_str!("../../schema/bench.json"), "{remedy}");
+    }
+}
