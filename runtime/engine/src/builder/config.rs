@@ -12,12 +12,14 @@ use runtime::error::{Error, Result};
 /// # Errors
 /// One is none of those that change a configuration, or is wrong in itself.
 pub fn change(config: &mut Execution, instructions: &[String]) -> Result<()> {
+    let mut own_cmd = false;
     for instruction in instructions {
         let file = File::parse(&format!("FROM scratch\n{instruction}\n"), "--change")?;
         for step in &file.stages[0].steps {
             let env = config.env.clone();
             let lookup = |name: &str| variable(&env, name);
-            if !apply(config, &step.op, file.escape, &lookup)? {
+            own_cmd |= matches!(step.op, Op::Cmd(_));
+            if !apply(config, &step.op, file.escape, &lookup, own_cmd)? {
                 return Err(Error::new(format!(
                     "--change '{instruction}' changes more than the configuration"
                 ))
@@ -58,8 +60,14 @@ pub(super) fn command(config: &Execution, form: &Form) -> Vec<String> {
     }
 }
 
-/// Does what an instruction says; false if it is one that changes files.
-pub(super) fn apply(config: &mut Execution, op: &Op, escape: char, lookup: Lookup<'_>) -> Result<bool> {
+/// Does what an instruction says; false if it is one that changes files. `own_cmd` tells whether the same stage has had a CMD.
+pub(super) fn apply(
+    config: &mut Execution,
+    op: &Op,
+    escape: char,
+    lookup: Lookup<'_>,
+    own_cmd: bool,
+) -> Result<bool> {
     let all = |texts: &[String]| -> Result<Vec<String>> {
         let mut words = Vec::new();
         for text in texts {
@@ -70,9 +78,11 @@ pub(super) fn apply(config: &mut Execution, op: &Op, escape: char, lookup: Looku
     match op {
         Op::Cmd(form) => config.cmd = Some(command(config, form)),
         Op::Entrypoint(form) => {
-            config.entrypoint = Some(command(config, form));
-            // An inherited command was meant for another entry point.
-            config.cmd = None;
+            config.entrypoint = Some(command(config, form)).filter(|words| !words.is_empty());
+            // An inherited command was meant for another entry point; one of this very file was not.
+            if !own_cmd {
+                config.cmd = None;
+            }
         }
         Op::Env(text) => {
             for (name, value) in pairs(text, escape, lookup)? {
@@ -81,8 +91,8 @@ pub(super) fn apply(config: &mut Execution, op: &Op, escape: char, lookup: Looku
         }
         Op::Label(text) => config.labels.extend(pairs(text, escape, lookup)?),
         Op::Expose(ports) => {
-            for port in all(ports)? {
-                config.exposed_ports.insert(checked_port(&port)?, json!({}));
+            for port in all(ports)?.iter().flat_map(|text| text.split_whitespace()) {
+                config.exposed_ports.extend(exposed(port)?.into_iter().map(|port| (port, json!({}))));
             }
         }
         Op::Healthcheck { flags, test } => config.healthcheck = Some(health(flags, test.as_ref())?),
@@ -145,15 +155,19 @@ pub(super) fn pairs(text: &str, escape: char, lookup: Lookup<'_>) -> Result<Vec<
         .collect()
 }
 
-fn checked_port(text: &str) -> Result<String> {
+/// A port or a range of ports, each as `NUMBER/PROTOCOL`.
+fn exposed(text: &str) -> Result<Vec<String>> {
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let ends: Vec<&str> = range.split('-').collect();
-    let fits = ends.len() <= 2 && ends.iter().all(|end| end.parse::<u16>().is_ok_and(|port| port > 0));
-    if !fits || !matches!(protocol, "tcp" | "udp" | "sctp") {
-        return Err(Error::new(format!("EXPOSE {text}: it is no port"))
-            .remedy("ports look like 80, 80/udp, 8000-8010"));
+    let protocol = protocol.to_lowercase();
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last && matches!(protocol.as_str(), "tcp" | "udp" | "sctp") => {
+            Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+        }
+        _ => Err(Error::new(format!("EXPOSE: invalid port '{text}'"))
+            .remedy("ports look like 80, 80/udp, 8000-8010")),
     }
-    Ok(format!("{range}/{protocol}"))
 }
 
 /// Docker's form: times in nanoseconds.
@@ -221,15 +235,26 @@ mod tests {
     }
 
     #[test]
-    fn a_new_entry_point_drops_the_inherited_command() {
+    fn a_new_entry_point_drops_the_inherited_command_and_keeps_ones_own() {
         assert_eq!(changed(&["ENTRYPOINT /e"]).unwrap().cmd, None);
+        let config = changed(&["CMD [\"a\"]", "ENTRYPOINT [\"/e\"]"]).unwrap();
+        assert_eq!(config.cmd.as_deref(), Some(&["a".to_owned()][..]));
+        assert_eq!(changed(&["ENTRYPOINT [\"/e\"]", "ENTRYPOINT []"]).unwrap().entrypoint, None);
+    }
+
+    #[test]
+    fn ports_are_named_one_by_one() {
+        let config = changed(&["ENV PORTS=\"80 90/UDP\"", "EXPOSE $PORTS 7000-7001/TCP"]).unwrap();
+        let ports: Vec<_> = config.exposed_ports.keys().collect();
+        assert_eq!(ports, ["7000/tcp", "7001/tcp", "80/tcp", "90/udp"]);
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         for (wrong, why) in [
             ("RUN true", "changes more"),
-            ("EXPOSE http", "no port"),
+            ("EXPOSE http", "invalid port"),
+            ("EXPOSE 90-80", "invalid port"),
             ("STOPSIGNAL SIGNONSENSE", "no signal"),
             ("VOLUME data", "absolute"),
             ("ENV A", "value"),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::patterns::{Ignore, is_pattern, matches};
+use super::patterns::{Ignore, Pattern, is_pattern};
 use runtime::error::{Doing, Error, Result};
 use runtime::rootfs::resolve::Root;
 
@@ -30,7 +30,8 @@ impl Context {
         let file = own.filter(|path| path.exists()).unwrap_or_else(|| dir.join(".dockerignore"));
         let ignore = match std::fs::read_to_string(&file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ignore::default(),
-            text => Ignore::parse(&text.doing(|| format!("reading {}", file.display()))?),
+            text => Ignore::parse(&text.doing(|| format!("reading {}", file.display()))?)
+                .map_err(|error| Error::new(format!("{}: {error}", file.display())))?,
         };
         Ok(Self { dir, ignore })
     }
@@ -74,18 +75,16 @@ impl Tree {
         let path = clean.join("/");
         if !is_pattern(&path) {
             let found = PathBuf::from(&path);
-            let is_there =
-                !self.ignore.leaves_out(&found) && self.root.find(&Path::new("/").join(&found)).is_ok();
-            if !is_there {
-                let left_out =
-                    self.ignore.leaves_out(&found) && self.root.find(&Path::new("/").join(&found)).is_ok();
-                let error = Error::new(format!("'{source}' is not in {}", self.shown));
-                return Err(if left_out { error.remedy(".dockerignore leaves it out") } else { error });
+            let is_there = self.root.find(&Path::new("/").join(&found)).is_ok();
+            if is_there && self.keeps(&found) {
+                return Ok(vec![found]);
             }
-            return Ok(vec![found]);
+            let error = Error::new(format!("'{source}' is not in {}", self.shown));
+            return Err(if is_there { error.remedy(".dockerignore leaves it out") } else { error });
         }
+        let pattern = Pattern::new(&path)?;
         let mut found = Vec::new();
-        self.walk(Path::new(""), &clean, &path, &mut found)?;
+        self.walk(Path::new(""), clean.len(), &pattern, &mut found)?;
         if found.is_empty() {
             return Err(Error::new(format!("'{source}' matches nothing in {}", self.shown)));
         }
@@ -93,25 +92,52 @@ impl Tree {
         Ok(found)
     }
 
-    fn walk(&self, below: &Path, parts: &[&str], pattern: &str, found: &mut Vec<PathBuf>) -> Result<()> {
-        let depth = below.components().count();
-        if depth >= parts.len() && !pattern.contains("**") {
-            return Ok(());
+    /// Whether a path is copied: no rule leaves it out, or it is a directory that holds something which a rule takes back.
+    pub(super) fn keeps(&self, path: &Path) -> bool {
+        if !self.ignore.leaves_out(path) {
+            return true;
         }
+        let is_dir = |path: &Path| {
+            let found = self.root.find(&Path::new("/").join(path)).ok()?;
+            let kind = rustix::fs::fstat(&found).ok()?;
+            (rustix::fs::FileType::from_raw_mode(kind.st_mode) == rustix::fs::FileType::Directory)
+                .then_some(())
+        };
+        self.ignore.takes_back()
+            && is_dir(path).is_some()
+            && self.names(path).is_ok_and(|names| names.iter().any(|name| self.keeps(&path.join(name))))
+    }
+
+    fn names(&self, below: &Path) -> Result<Vec<std::ffi::OsString>> {
         let opened = self.root.find(&Path::new("/").join(below))?;
         let dir = runtime::rootfs::resolve::by_descriptor(&opened);
-        for entry in std::fs::read_dir(&dir).doing(|| format!("reading {}", below.display()))?.flatten() {
-            let path = below.join(entry.file_name());
-            if self.ignore.leaves_out(&path) {
+        let doing = || format!("reading {}", below.display());
+        let entries = std::fs::read_dir(&dir).doing(doing)?;
+        entries.map(|entry| entry.map(|entry| entry.file_name()).doing(doing)).collect()
+    }
+
+    fn walk(&self, below: &Path, depth: usize, pattern: &Pattern, found: &mut Vec<PathBuf>) -> Result<()> {
+        for name in self.names(below)? {
+            let path = below.join(name);
+            if !self.keeps(&path) {
                 continue;
             }
-            if matches(pattern, &path.to_string_lossy()) {
+            if pattern.matches(&path.to_string_lossy()) {
                 found.push(path);
-            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                self.walk(&path, parts, pattern, found)?;
+            } else if path.components().count() < depth && self.is_real_directory(&path) {
+                self.walk(&path, depth, pattern, found)?;
             }
         }
         Ok(())
+    }
+
+    /// A directory, and no link to one: a link may lead to a directory above it.
+    fn is_real_directory(&self, path: &Path) -> bool {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return false };
+        let Ok(parent) = self.root.find(&Path::new("/").join(parent)) else { return false };
+        rustix::fs::statat(&parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+            rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory
+        })
     }
 }
 
@@ -143,5 +169,22 @@ mod tests {
         assert!(tree.find("out").unwrap_err().to_string().contains("not in the context"));
         assert!(tree.find("b.txt").unwrap_err().to_string().contains(".dockerignore"));
         assert!(tree.find("*.zip").unwrap_err().to_string().contains("matches nothing"));
+    }
+
+    #[test]
+    fn a_directory_that_holds_what_is_taken_back_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("src/deep")).unwrap();
+        std::fs::create_dir_all(dir.path().join("other")).unwrap();
+        for file in ["src/main", "src/rest", "src/deep/x", "other/y"] {
+            std::fs::write(dir.path().join(file), "").unwrap();
+        }
+        std::fs::write(dir.path().join(".dockerignore"), "*\n!src/main\n").unwrap();
+        let tree = tree(dir.path());
+        assert_eq!(tree.find("src").unwrap(), [PathBuf::from("src")]);
+        assert_eq!(tree.find("s*").unwrap(), [PathBuf::from("src")]);
+        let kept = |path: &str| tree.keeps(Path::new(path));
+        assert!(kept("src/main") && !kept("src/rest") && !kept("src/deep") && !kept("other"));
+        assert!(tree.find("other").unwrap_err().to_string().contains(".dockerignore"));
     }
 }

@@ -99,19 +99,19 @@ impl Copying<'_> {
 
     /// Which paths below a source are copied.
     fn keep<'s>(&'s self, source: &'s Path, also: &'s Ignore) -> impl Fn(&Path, bool) -> bool + 's {
-        move |path, _| !self.tree.ignore.leaves_out(&source.join(path)) && !also.leaves_out(path)
+        move |path, _| self.tree.keeps(&source.join(path)) && !also.leaves_out(path)
     }
 
-    fn excluded(&self) -> Ignore {
+    fn excluded(&self) -> Result<Ignore> {
         let mut ignore = Ignore::default();
-        self.exclude.iter().for_each(|pattern| ignore.also(pattern));
-        ignore
+        self.exclude.iter().try_for_each(|pattern| ignore.also(pattern))?;
+        Ok(ignore)
     }
 
     /// The address of all that would be copied, whatever its times are.
     pub(super) fn digest(&self) -> Result<Digest> {
         let mut hashing = Hashing::new(std::io::sink());
-        let excluded = self.excluded();
+        let excluded = self.excluded()?;
         for item in self.items()? {
             match item {
                 Item::Path(path) => {
@@ -146,7 +146,7 @@ impl Copying<'_> {
                 Some((identity.uid, group))
             }
         };
-        let excluded = self.excluded();
+        let excluded = self.excluded()?;
         let target = Path::new(&self.target);
         for item in self.items()? {
             let (opened, name, source) = match &item {

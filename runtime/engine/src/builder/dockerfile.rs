@@ -1,12 +1,7 @@
-//! A Dockerfile as stages and instructions, each with its line.
+//! A Dockerfile as stages and instructions, each with its line. Source: Dockerfile reference.
 
-use std::borrow::Cow;
-
-use parse_dockerfile::{
-    Command, Flag, HealthcheckArguments, Instruction, JsonOrStringArray, Source, UnescapedString, parse,
-};
-
-use super::heredoc::{as_written, normalise};
+use super::grammar::{self, Document, Line, Problem};
+use super::lexer::{document, json_array, raw_words};
 use runtime::error::{Error, Result};
 
 /// A command in one of its two forms.
@@ -37,6 +32,15 @@ pub(super) struct Copy {
     pub(super) adds: bool,
 }
 
+/// What `RUN` executes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Run {
+    /// A command, which may be a whole script for the shell.
+    Command(Form),
+    /// A here-document that begins with `#!`: a file to be executed.
+    File { name: String, text: String },
+}
+
 /// What an instruction asks for, its variables not yet replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Op {
@@ -50,7 +54,7 @@ pub(super) enum Op {
     Label(String),
     Maintainer(String),
     Onbuild(String),
-    Run { flags: Vec<(String, Option<String>)>, form: Form, script: Option<String> },
+    Run { flags: Vec<(String, Option<String>)>, run: Run },
     Shell(Vec<String>),
     Stopsignal(String),
     User(String),
@@ -89,227 +93,176 @@ pub(super) struct File {
     pub(super) stages: Vec<Stage>,
 }
 
+/// Why an instruction is none.
+type Refused = String;
+
 impl File {
     /// Parses a text; `shown` is its name for errors.
-    pub(super) fn parse(original: &str, shown: &str) -> Result<Self> {
-        let normal = normalise(original);
-        let text = normal.text.as_str();
-        let parsed = parse(text).map_err(|error| {
-            let line =
-                normal.lines.get(error.line().saturating_sub(1)).copied().unwrap_or_else(|| error.line());
-            let place = format!("{shown}:{line}:{}", error.column());
-            let what = error.to_string();
-            let what = what.split(" at line").next().unwrap_or_default().to_owned();
-            let word = word_at(text, error.line(), error.column());
-            Error::new(format!("{place}: {what}{word}"))
-                .remedy("the Dockerfile reference lists the instructions")
-        })?;
-        let escape = parsed.parser_directives.escape.as_ref().map_or('\\', |directive| directive.value.value);
-        let reader = Reader { text, escape, lines: &normal.lines };
-        let mut file = Self { shown: shown.to_owned(), escape, args: Vec::new(), stages: Vec::new() };
-        for instruction in &parsed.instructions {
-            if let Instruction::From(from) = instruction {
-                let platform = from.options.iter().find(|flag| flag.name.value == "platform");
-                if let Some(flag) = from.options.iter().find(|flag| flag.name.value != "platform") {
-                    let line = reader.line(from.from.span.start);
-                    return Err(Error::new(format!(
-                        "{shown}:{line}: FROM: --{} is unknown",
-                        flag.name.value
-                    )));
-                }
-                file.stages.push(Stage {
-                    line: reader.line(from.from.span.start),
-                    base: text_of(&from.image),
-                    platform: platform.and_then(|flag| flag.value.as_ref()).map(text_of),
-                    name: from.as_.as_ref().map(|(_, name)| name.value.to_lowercase()),
-                    steps: Vec::new(),
-                });
+    pub(super) fn parse(text: &str, shown: &str) -> Result<Self> {
+        let parsed = grammar::parse(text).map_err(|problem| told(shown, &problem))?;
+        let mut file =
+            Self { shown: shown.to_owned(), escape: parsed.escape, args: Vec::new(), stages: Vec::new() };
+        for line in &parsed.lines {
+            let refuse = |what: Refused| told(shown, &Problem::new(line.number, line.column, what));
+            if line.keyword.eq_ignore_ascii_case("FROM") {
+                file.stages.push(stage(line).map_err(refuse)?);
                 continue;
             }
-            let step = reader
-                .step(instruction)
-                .map_err(|(line, error)| Error::new(format!("{shown}:{line}: {error}")))?;
+            let op = op(line).map_err(refuse)?;
+            let step = Step { text: line.written.clone(), line: line.number, op };
             match file.stages.last_mut() {
                 Some(stage) => stage.steps.push(step),
-                None => file.args.push(step),
+                None if matches!(step.op, Op::Arg(_)) => file.args.push(step),
+                None => {
+                    let what = format!("'{}' before FROM: only ARG may stand there", line.keyword);
+                    return Err(refuse(what));
+                }
             }
+        }
+        if file.stages.is_empty() {
+            return Err(Error::new(format!("{shown}: there is no FROM instruction"))
+                .remedy("a Dockerfile begins with FROM and an image, or FROM scratch"));
         }
         Ok(file)
     }
 }
 
-/// The word that an error points at, for those who do not count columns.
-fn word_at(text: &str, line: usize, column: usize) -> String {
-    let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    let word: String =
-        line.chars().skip(column.saturating_sub(1)).take_while(|c| !c.is_whitespace()).collect();
-    if word.is_empty() { String::new() } else { format!(" at '{word}'") }
+fn told(shown: &str, problem: &Problem) -> Error {
+    Error::new(format!("{shown}:{}:{}: {}", problem.line, problem.column, problem.what))
+        .remedy("the Dockerfile reference lists the instructions")
 }
 
-struct Reader<'t> {
-    text: &'t str,
-    escape: char,
-    lines: &'t [usize],
+fn stage(line: &Line) -> Result<Stage, Refused> {
+    let words: Vec<&str> = line.rest.split_whitespace().collect();
+    let (base, name) = match words[..] {
+        [base] => (base, None),
+        [base, word, name] if word.eq_ignore_ascii_case("AS") => (base, Some(name.to_lowercase())),
+        _ => return Err("FROM: expected an image, or an image and AS and a name".to_owned()),
+    };
+    if let Some(name) = &name {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(fits) {
+            return Err(format!(
+                "FROM: invalid stage name '{name}': expected a letter, then letters, digits, '-', '_' or '.'"
+            ));
+        }
+    }
+    let mut platform = None;
+    for (flag, value) in &line.flags {
+        match (flag.as_str(), value) {
+            ("platform", Some(value)) => platform = Some(value.clone()),
+            _ => return Err(format!("FROM: unknown flag --{flag}: expected --platform=PLATFORM")),
+        }
+    }
+    Ok(Stage { line: line.number, base: base.to_owned(), platform, name, steps: Vec::new() })
 }
 
-impl Reader<'_> {
-    fn line(&self, at: usize) -> usize {
-        let number = self.text[..at.min(self.text.len())].matches('\n').count();
-        self.lines.get(number).copied().unwrap_or(number + 1)
-    }
-
-    fn step(&self, instruction: &Instruction<'_>) -> Result<Step, (usize, Error)> {
-        let (start, op) = self.op(instruction);
-        let line = self.line(start);
-        let op = op.map_err(|error| (line, error))?;
-        let end = self.text[start..].len();
-        let mut written = self.joined(&self.text[start..start + end], true);
-        if let Op::Run { script: Some(script), .. } = &op {
-            written = as_written(&written, script);
+fn op(line: &Line) -> Result<Op, Refused> {
+    let keyword = line.keyword.to_uppercase();
+    let rest = || -> Result<String, Refused> {
+        if line.rest.is_empty() {
+            return Err(format!("{keyword}: expected at least one argument"));
         }
-        Ok(Step { text: written, line, op })
+        Ok(line.rest.clone())
+    };
+    if !matches!(keyword.as_str(), "ADD" | "COPY" | "HEALTHCHECK" | "RUN")
+        && let Some((flag, _)) = line.flags.first()
+    {
+        return Err(format!("{keyword}: unknown flag --{flag}"));
     }
+    Ok(match keyword.as_str() {
+        "ADD" | "COPY" => Op::Copy(copy(line, keyword == "ADD")?),
+        "ARG" => Op::Arg(rest()?),
+        "CMD" => Op::Cmd(form(&rest()?)),
+        "ENTRYPOINT" => Op::Entrypoint(form(&rest()?)),
+        "ENV" => Op::Env(rest()?),
+        "EXPOSE" => Op::Expose(rest()?.split_whitespace().map(str::to_owned).collect()),
+        "HEALTHCHECK" => healthcheck(line)?,
+        "LABEL" => Op::Label(rest()?),
+        "MAINTAINER" => Op::Maintainer(rest()?),
+        "ONBUILD" => onbuild(line)?,
+        "RUN" => Op::Run { flags: line.flags.clone(), run: run(&rest()?, &line.documents)? },
+        "SHELL" => match json_array(&line.rest) {
+            Some(words) if !words.is_empty() => Op::Shell(words),
+            _ => return Err("SHELL: expected a JSON array such as [\"/bin/sh\", \"-c\"]".to_owned()),
+        },
+        "STOPSIGNAL" => Op::Stopsignal(rest()?),
+        "USER" => Op::User(rest()?),
+        "VOLUME" => Op::Volume(list(&rest()?)),
+        "WORKDIR" => Op::Workdir(rest()?),
+        _ => return Err(format!("unknown instruction '{}'", line.keyword)),
+    })
+}
 
-    fn op(&self, instruction: &Instruction<'_>) -> (usize, Result<Op>) {
-        match instruction {
-            Instruction::Add(add) => (
-                add.add.span.start,
-                Ok(Op::Copy(Copy {
-                    flags: flags(&add.options),
-                    sources: add.src.iter().map(|source| self.source(source)).collect(),
-                    target: text_of(&add.dest),
-                    adds: true,
-                })),
-            ),
-            Instruction::Copy(copy) => (
-                copy.copy.span.start,
-                Ok(Op::Copy(Copy {
-                    flags: flags(&copy.options),
-                    sources: copy.src.iter().map(|source| self.source(source)).collect(),
-                    target: text_of(&copy.dest),
-                    adds: false,
-                })),
-            ),
-            Instruction::Arg(arg) => (arg.arg.span.start, Ok(Op::Arg(text_of(&arg.arguments)))),
-            Instruction::Cmd(cmd) => (cmd.cmd.span.start, Ok(Op::Cmd(self.form(&cmd.arguments)))),
-            Instruction::Entrypoint(entry) => {
-                (entry.entrypoint.span.start, Ok(Op::Entrypoint(self.form(&entry.arguments))))
-            }
-            Instruction::Env(env) => (env.env.span.start, Ok(Op::Env(text_of(&env.arguments)))),
-            Instruction::Expose(expose) => {
-                (expose.expose.span.start, Ok(Op::Expose(expose.arguments.iter().map(text_of).collect())))
-            }
-            Instruction::Healthcheck(check) => {
-                let test = match &check.arguments {
-                    HealthcheckArguments::Cmd { arguments, .. } => Some(self.form(arguments)),
-                    _ => None,
-                };
-                (check.healthcheck.span.start, Ok(Op::Healthcheck { flags: flags(&check.options), test }))
-            }
-            Instruction::Label(label) => (label.label.span.start, Ok(Op::Label(text_of(&label.arguments)))),
-            Instruction::Maintainer(who) => {
-                (who.maintainer.span.start, Ok(Op::Maintainer(text_of(&who.name))))
-            }
-            Instruction::Onbuild(on) => {
-                let start = on.onbuild.span.start;
-                let (inner, _) = self.op(&on.instruction);
-                let text = self.joined(&self.text[inner..], true);
-                let refused = ["ONBUILD", "FROM", "MAINTAINER"];
-                let word = text.split_whitespace().next().unwrap_or_default().to_uppercase();
-                if refused.contains(&word.as_str()) {
-                    return (start, Err(Error::new(format!("ONBUILD {word} is not allowed"))));
-                }
-                (start, Ok(Op::Onbuild(text)))
-            }
-            Instruction::Run(run) => {
-                let form = self.form(&run.arguments);
-                let script = run.here_docs.first().map(|doc| doc.value.to_string());
-                (run.run.span.start, Ok(Op::Run { flags: flags(&run.options), form, script }))
-            }
-            Instruction::Shell(shell) => {
-                (shell.shell.span.start, Ok(Op::Shell(shell.arguments.iter().map(text_of).collect())))
-            }
-            Instruction::Stopsignal(stop) => {
-                (stop.stopsignal.span.start, Ok(Op::Stopsignal(text_of(&stop.arguments))))
-            }
-            Instruction::User(user) => (user.user.span.start, Ok(Op::User(text_of(&user.arguments)))),
-            Instruction::Volume(volume) => {
-                let paths = match &volume.arguments {
-                    JsonOrStringArray::Json(paths) => paths.value.iter().map(text_of).collect(),
-                    JsonOrStringArray::String(paths) => paths.iter().map(text_of).collect(),
-                };
-                (volume.volume.span.start, Ok(Op::Volume(paths)))
-            }
-            Instruction::Workdir(dir) => (dir.workdir.span.start, Ok(Op::Workdir(text_of(&dir.arguments)))),
-            _ => (0, Err(Error::new("an instruction that this program does not know"))),
-        }
+/// A JSON array, or words.
+fn list(rest: &str) -> Vec<String> {
+    json_array(rest).unwrap_or_else(|| rest.split_whitespace().map(str::to_owned).collect())
+}
+
+fn form(rest: &str) -> Form {
+    json_array(rest).map_or_else(|| Form::Shell(rest.to_owned()), Form::Exec)
+}
+
+fn copy(line: &Line, adds: bool) -> Result<Copy, Refused> {
+    let mut words = list(&line.rest);
+    let keyword = if adds { "ADD" } else { "COPY" };
+    let target = words.pop().filter(|_| !words.is_empty());
+    let Some(target) = target else {
+        return Err(format!("{keyword}: expected at least one source and a destination"));
+    };
+    if document(&target).is_some() {
+        return Err(format!("{keyword}: a here-document cannot be the destination"));
     }
-
-    fn source(&self, source: &Source<'_>) -> From {
-        match source {
-            Source::Path(path) => From::Path(text_of(path)),
-            Source::HereDoc(doc) => {
-                // Its delimiter is its name where the target is a directory.
-                let before = &self.text[..doc.span.start.min(self.text.len())];
-                let name = before.rsplit("<<").next().unwrap_or_default();
-                let name: String = name
-                    .trim_start_matches('-')
-                    .chars()
-                    .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
-                    .collect();
-                From::Text { name, text: doc.value.to_string(), expands: doc.expand }
-            }
-            // Nothing is found under this name, which says so.
-            _ => From::Path("(unknown kind of source)".into()),
+    let mut documents = line.documents.iter();
+    let sources = words.into_iter().map(|word| match document(&word).and_then(|_| documents.next()) {
+        Some(Document { name, text, expands }) => {
+            From::Text { name: name.clone(), text: text.clone(), expands: *expands }
         }
+        None => From::Path(word),
+    });
+    Ok(Copy { flags: line.flags.clone(), sources: sources.collect(), target, adds })
+}
+
+/// A here-document alone is a script; behind a command, the shell reads both as they are written.
+fn run(rest: &str, documents: &[Document]) -> Result<Run, Refused> {
+    let Some(first) = documents.first() else { return Ok(Run::Command(form(rest))) };
+    if raw_words(rest).len() == 1 && document(rest).is_some() {
+        let text = first.text.clone();
+        return Ok(if text.starts_with("#!") {
+            Run::File { name: first.name.clone(), text }
+        } else {
+            Run::Command(Form::Shell(text))
+        });
     }
-
-    fn form(&self, command: &Command<'_>) -> Form {
-        match command {
-            Command::Exec(words) => Form::Exec(words.value.iter().map(text_of).collect()),
-            Command::Shell(text) => Form::Shell(self.joined(text.value, false)),
-            _ => Form::Shell(String::new()),
-        }
+    let mut script = rest.to_owned();
+    for document in documents {
+        script.push_str(&format!("\n{}{}", document.text, document.name));
     }
+    Ok(Run::Command(Form::Shell(script)))
+}
 
-    /// Lines that go on become one, and comments between them go. With `first` only the first instruction of the text.
-    fn joined(&self, text: &str, first: bool) -> String {
-        let mut joined = String::new();
-        let mut goes_on = true;
-        for line in text.lines() {
-            if first && !goes_on {
-                break;
-            }
-            let trimmed = line.trim_start();
-            if goes_on && !joined.is_empty() && (trimmed.starts_with('#') || trimmed.is_empty()) {
-                continue;
-            }
-            let end = line.trim_end();
-            match end.strip_suffix(self.escape) {
-                Some(rest) => {
-                    joined.push_str(rest);
-                    goes_on = true;
-                }
-                None => {
-                    joined.push_str(line);
-                    if !first {
-                        joined.push('\n');
-                    }
-                    goes_on = false;
-                }
-            }
-        }
-        joined.trim().to_owned()
+fn healthcheck(line: &Line) -> Result<Op, Refused> {
+    let (kind, rest) = line.rest.split_once(char::is_whitespace).unwrap_or((&line.rest, ""));
+    let flags = line.flags.clone();
+    match (kind.to_uppercase().as_str(), rest.trim()) {
+        ("NONE", "") if flags.is_empty() => Ok(Op::Healthcheck { flags, test: None }),
+        ("CMD", rest) if !rest.is_empty() => Ok(Op::Healthcheck { flags, test: Some(form(rest)) }),
+        _ => Err("HEALTHCHECK: expected NONE, or CMD and a command".to_owned()),
     }
 }
 
-fn text_of(text: &UnescapedString<'_>) -> String {
-    let value: &Cow<'_, str> = &text.value;
-    value.to_string()
-}
-
-fn flags(flags: &[Flag<'_>]) -> Vec<(String, Option<String>)> {
-    flags.iter().map(|flag| (text_of(&flag.name), flag.value.as_ref().map(text_of))).collect()
+fn onbuild(line: &Line) -> Result<Op, Refused> {
+    let inner = grammar::nested(line).map_err(|problem| problem.what)?;
+    let keyword = inner.keyword.to_uppercase();
+    if matches!(keyword.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
+        return Err(format!("ONBUILD {keyword} is not allowed"));
+    }
+    op(&inner)?;
+    let mut text = inner.written.clone();
+    for document in &inner.documents {
+        text.push_str(&format!("\n{}{}", document.text, document.name));
+    }
+    Ok(Op::Onbuild(text))
 }
 
 #[cfg(test)]
@@ -321,13 +274,14 @@ mod tests {
         file.stages[0].steps.iter().map(|step| step.op.clone()).collect()
     }
 
+    fn shell(text: &str) -> Run {
+        Run::Command(Form::Shell(text.to_owned()))
+    }
+
     #[test]
     fn lines_go_on_and_comments_between_them_go() {
         let ops = steps("RUN one && \\\n  # a comment\n  two\nCMD [\"a\", \"b c\"]\nCMD a b\n");
-        assert!(
-            matches!(&ops[0], Op::Run { form: Form::Shell(text), .. } if text == "one &&   two"),
-            "{ops:?}"
-        );
+        assert!(matches!(&ops[0], Op::Run { run, .. } if *run == shell("one &&   two")), "{ops:?}");
         assert_eq!(ops[1], Op::Cmd(Form::Exec(vec!["a".into(), "b c".into()])));
         assert_eq!(ops[2], Op::Cmd(Form::Shell("a b".into())));
     }
@@ -335,33 +289,63 @@ mod tests {
     #[test]
     fn texts_that_follow_are_read_whole() {
         let ops = steps(
-            "COPY <<EOF /etc/motd\nhello $x\nEOF\nRUN <<EOF\nset -e\necho hi\nEOF\nRUN cat <<E > /f\nx\nE\n",
+            "COPY <<EOF /etc/motd\nhello $x\nEOF\nRUN <<EOF\nset -e\necho hi\nEOF\nRUN cat <<E > /f\nx\nE\n\
+             RUN <<EOF cat > /z\nz\nEOF\nRUN <<A cat && cat <<B\na\nA\nb\nB\nRUN <<E\n#!/bin/awk -f\nE\n",
         );
         assert!(
             matches!(&ops[0], Op::Copy(copy) if matches!(&copy.sources[0], From::Text { text, expands: true, .. } if text == "hello $x\n")),
             "{ops:?}"
         );
-        assert!(
-            matches!(&ops[1], Op::Run { script: Some(text), .. } if text == "set -e\necho hi\n"),
-            "{ops:?}"
-        );
-        assert!(
-            matches!(&ops[2], Op::Run { script: Some(text), .. } if text == "cat <<E > /f\nx\nE\n"),
-            "{ops:?}"
-        );
+        let scripts = [
+            shell("set -e\necho hi\n"),
+            shell("cat <<E > /f\nx\nE"),
+            shell("<<EOF cat > /z\nz\nEOF"),
+            shell("<<A cat && cat <<B\na\nA\nb\nB"),
+            Run::File { name: "E".into(), text: "#!/bin/awk -f\n".into() },
+        ];
+        for (op, script) in ops[1..].iter().zip(scripts) {
+            assert!(matches!(op, Op::Run { run, .. } if *run == script), "{op:?}");
+        }
+    }
+
+    #[test]
+    fn documents_of_a_copy_have_their_own_names() {
+        let ops = steps("COPY <<config.json a.txt <<two /etc/app/\n{}\nconfig.json\nx\ntwo\n");
+        let Op::Copy(copy) = &ops[0] else { panic!("{ops:?}") };
+        let names: Vec<_> = copy
+            .sources
+            .iter()
+            .map(|source| match source {
+                From::Path(path) => path.clone(),
+                From::Text { name, text, .. } => format!("{name}={text}"),
+            })
+            .collect();
+        assert_eq!(names, ["config.json={}\n", "a.txt", "two=x\n"]);
     }
 
     #[test]
     fn errors_have_line_and_column() {
-        let error = File::parse("FROM scratch\nRUN true\nFLY away\n", "Dockerfile").unwrap_err().to_string();
-        assert!(error.starts_with("Dockerfile:3:1:") && error.contains("'FLY'"), "{error}");
-        let error = File::parse("RUN true\n", "D").unwrap_err().to_string();
-        assert!(error.starts_with("D:1:1:"), "{error}");
+        for (text, place, word) in [
+            ("FROM scratch\nRUN true\nFLY away\n", "D:3:1:", "'FLY'"),
+            ("RUN true\n", "D:1:1:", "FROM"),
+            ("# nothing\n", "D:", "no FROM"),
+            ("FROM a AS\n", "D:1:1:", "AS"),
+            ("FROM a AS 1x\n", "D:1:1:", "'1x'"),
+            ("FROM a\n  ENV --x y\n", "D:2:3:", "--x"),
+            ("FROM a\nCOPY x\n", "D:2:1:", "destination"),
+            ("FROM a\nSHELL sh\n", "D:2:1:", "JSON"),
+            ("FROM a\nONBUILD FROM b\n", "D:2:1:", "ONBUILD FROM"),
+            ("FROM a\nHEALTHCHECK SOME\n", "D:2:1:", "NONE"),
+            ("FROM a\nRUN\n", "D:2:1:", "argument"),
+        ] {
+            let error = File::parse(text, "D").unwrap_err().to_string();
+            assert!(error.starts_with(place) && error.contains(word), "{text}: {error}");
+        }
     }
 
     #[test]
     fn steps_know_their_line_and_text() {
-        let file = File::parse("ARG V=1\nFROM scratch AS base\n\nENV A=b \\\n  C=d\n", "D").unwrap();
+        let file = File::parse("ARG V=1\nFROM scratch AS Base\n\nENV A=b \\\n  C=d\n", "D").unwrap();
         assert_eq!(file.args[0].op, Op::Arg("V=1".into()));
         let step = &file.stages[0].steps[0];
         assert_eq!((step.line, step.text.as_str()), (4, "ENV A=b   C=d"));

@@ -1,13 +1,15 @@
-//! Images from Dockerfiles. Source: Dockerfile reference. The text is parsed by the crate `parse-dockerfile`; what it means is
-//! done here: stages, variables, a layer for each instruction that changes files, and a cache by content.
+//! Images from Dockerfiles. Source: Dockerfile reference. `grammar` and `dockerfile` parse the text; `stage`
+//! does what it means: stages, variables, a layer for each instruction that changes files, and a cache by content.
 
 mod config;
 mod context;
 mod copy;
 mod dockerfile;
 mod fetch;
-mod heredoc;
+mod grammar;
+mod lexer;
 mod patterns;
+mod shell_pattern;
 mod stage;
 mod words;
 

@@ -49,6 +49,8 @@ struct Work {
     /// What all so far depends on.
     key: Digest,
     args: BTreeMap<String, String>,
+    /// Whether this stage has had a CMD.
+    own_cmd: bool,
 }
 
 impl<'a> Stages<'a> {
@@ -226,6 +228,7 @@ impl<'a> Stages<'a> {
                 layers: Vec::new(),
                 key: Digest::of(b"scratch"),
                 args,
+                own_cmd: false,
             });
         }
         let by_name = self.file.stages[..number]
@@ -236,7 +239,7 @@ impl<'a> Stages<'a> {
             None => self.image(base)?,
         };
         let key = image.id().clone();
-        Ok(Work { config: image.config, layers: image.manifest.layers, key, args })
+        Ok(Work { config: image.config, layers: image.manifest.layers, key, args, own_cmd: false })
     }
 
     /// An image that is here, or can be fetched.
@@ -278,7 +281,7 @@ impl<'a> Stages<'a> {
                 work.key = chain(&work.key, &[&step.text, &format!("{:?}", work.args)]);
                 Ok(())
             }
-            Op::Run { flags, form, script } => self.run_step(work, step, flags, form, script.as_deref()),
+            Op::Run { flags, run } => self.run_step(work, step, flags, run),
             Op::Copy(copy) => self.copy_step(work, step, copy, number),
             op => {
                 let lookup_args = work.args.clone();
@@ -287,8 +290,9 @@ impl<'a> Stages<'a> {
                 if let Op::Maintainer(name) = op {
                     work.config.author = Some(name.clone());
                 }
+                work.own_cmd |= matches!(op, Op::Cmd(_));
                 let mut config = work.config.clone();
-                apply(&mut config.config, op, self.file.escape, &lookup)?;
+                apply(&mut config.config, op, self.file.escape, &lookup, work.own_cmd)?;
                 let text =
                     serde_json::to_string(&config.config).map_err(|error| Error::new(error.to_string()))?;
                 let key = chain(&work.key, &[&step.text, &text]);

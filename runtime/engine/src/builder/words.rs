@@ -1,5 +1,6 @@
 //! Words of a Dockerfile: quotes, escapes and variables. Source: Dockerfile reference, "Environment replacement".
 
+use super::shell_pattern;
 use runtime::error::{Error, Result};
 
 /// Where variables come from.
@@ -183,18 +184,70 @@ impl<'a> Reader<'a> {
             Some('}') => word.push_str(&value.unwrap_or_default()),
             Some(':') => {
                 let how = self.next();
-                let other = self.until_brace()?;
+                let other = self.until('}')?;
                 let value = value.filter(|value| !value.is_empty());
                 self.choose(word, &name, how, value, &other)?;
             }
             Some(how @ ('-' | '+' | '?')) => {
-                let other = self.until_brace()?;
+                let other = self.until('}')?;
                 self.choose(word, &name, Some(how), value, &other)?;
             }
-            Some(other) => return Err(Error::new(format!("'{other}' in ${{{name}…}} is not understood"))),
+            Some(end @ ('#' | '%')) => {
+                let longest = self.peek() == Some(end);
+                self.at += usize::from(longest);
+                let pattern = self.until('}')?;
+                let pattern = self.pattern(&pattern)?;
+                let value = value.unwrap_or_default();
+                word.push_str(if end == '#' {
+                    shell_pattern::without_prefix(&pattern, &value, longest)
+                } else {
+                    shell_pattern::without_suffix(&pattern, &value, longest)
+                });
+            }
+            Some('/') => {
+                let all = self.peek() == Some('/');
+                self.at += usize::from(all);
+                let pattern = self.until('/')?;
+                let pattern = self.pattern(&pattern)?;
+                let replacement = self.until('}')?;
+                let replacement = self.expanded(&replacement)?;
+                let value = value.unwrap_or_default();
+                word.push_str(&shell_pattern::replaced(&pattern, &value, &replacement, all));
+            }
+            Some(other) => {
+                return Err(Error::new(format!("unsupported modifier '{other}' in ${{{name}…}}"))
+                    .remedy("the reference has :- :+ :? - + ? # ## % %% / //"));
+            }
             None => return Err(Error::new(format!("${{{name} is not closed"))),
         }
         Ok(())
+    }
+
+    /// A pattern of `${name#pattern}` and its kin, its variables replaced.
+    fn pattern(&self, text: &str) -> Result<shell_pattern::Pattern> {
+        let mut reader =
+            Self { text: text.chars().collect(), at: 0, escape: self.escape, lookup: self.lookup };
+        let mut filled = String::new();
+        while let Some(next) = reader.peek() {
+            match next {
+                '$' => reader.variable(&mut filled)?,
+                '\'' => reader.single_quoted(&mut filled)?,
+                '"' => reader.double_quoted(&mut filled)?,
+                _ => {
+                    filled.push(next);
+                    reader.at += 1;
+                    if next == self.escape {
+                        // The pattern itself knows what an escaped character is.
+                        filled.extend(reader.next());
+                    }
+                }
+            }
+        }
+        Ok(shell_pattern::Pattern::new(&filled, self.escape))
+    }
+
+    fn expanded(&self, text: &str) -> Result<String> {
+        expand(text, self.escape, self.lookup.expect("variables are only replaced with one"))
     }
 
     fn choose(
@@ -213,40 +266,54 @@ impl<'a> Reader<'a> {
             (Some('+'), Some(_)) => word.push_str(&other()?),
             (Some('+'), None) => {}
             (Some('?'), Some(value)) => word.push_str(&value),
-            (Some('?'), None) => return Err(Error::new(format!("{name}: {}", other()?))),
-            _ => return Err(Error::new(format!("${{{name}:…}} knows '-', '+' and '?'"))),
+            (Some('?'), None) => {
+                let why = other()?;
+                let why = if why.is_empty() { "it must have a value" } else { &why };
+                return Err(Error::new(format!("{name}: {why}")));
+            }
+            _ => {
+                return Err(Error::new(format!("unsupported modifier in ${{{name}:…}}"))
+                    .remedy("after a colon the reference has - + and ?"));
+            }
         }
         Ok(())
     }
 
-    /// The rest of a variable in braces, which may hold others.
-    fn until_brace(&mut self) -> Result<String> {
-        let (mut depth, mut text) = (1, String::new());
+    /// The rest of a variable in braces, which may hold others, up to `end`.
+    fn until(&mut self, end: char) -> Result<String> {
+        let mut depth = 0;
+        let mut text = String::new();
         loop {
             match self.next() {
-                Some('{') => {
-                    depth += 1;
-                    text.push('{');
+                Some(next) if next == end && depth == 0 => return Ok(text),
+                Some(next) if next == self.escape => {
+                    text.push(next);
+                    text.extend(self.next());
                 }
-                Some('}') => {
-                    depth -= 1;
-                    if depth == 0 {
-                        return Ok(text);
+                Some(next) => {
+                    match next {
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        _ => {}
                     }
-                    text.push('}');
+                    text.push(next);
                 }
-                Some(other) => text.push(other),
                 None => return Err(Error::new("a variable in braces is not closed")),
             }
         }
     }
 
+    /// A variable's name: letters, digits and `_`; a number; or one of the shell's special parameters.
     fn name(&mut self) -> String {
+        let first = self.peek();
+        if let Some(special) = first.filter(|c| matches!(c, '@' | '*' | '#' | '?' | '-' | '$' | '!')) {
+            self.at += 1;
+            return special.to_string();
+        }
+        let number = first.is_some_and(|c| c.is_ascii_digit());
+        let fits = |c: char| if number { c.is_ascii_digit() } else { c.is_ascii_alphanumeric() || c == '_' };
         let mut name = String::new();
-        while let Some(next) = self.peek() {
-            if !(next.is_ascii_alphanumeric() || next == '_') || (name.is_empty() && next.is_ascii_digit()) {
-                break;
-            }
+        while let Some(next) = self.peek().filter(|c| fits(*c)) {
             name.push(next);
             self.at += 1;
         }
@@ -285,6 +352,33 @@ mod tests {
         assert_eq!(one("${none:-${foo}x}"), "/barx");
         assert_eq!(one("'$foo' \"$foo\""), "$foo /bar");
         assert_eq!(one("$ 5$"), "$ 5$");
+        assert_eq!(one("[$1$@]"), "[]");
+    }
+
+    #[test]
+    fn patterns_take_away_and_replace() {
+        let lookup = |name: &str| match name {
+            "str" => Some("foobarbaz".to_owned()),
+            "string" => Some("foobarbaz/x.tar.gz".to_owned()),
+            "dot" => Some(".".to_owned()),
+            _ => None,
+        };
+        for (text, expected) in [
+            ("${str#f*b}", "arbaz"),
+            ("${str##f*b}", "az"),
+            ("${str%b*}", "foobar"),
+            ("${str%%b*}", "foo"),
+            ("${string/ba/fo}", "foobarbaz/x.tar.gz".replacen("ba", "fo", 1).as_str()),
+            ("${string//ba/fo}", "foobarbaz/x.tar.gz".replace("ba", "fo").as_str()),
+            ("${string%.*}", "foobarbaz/x.tar"),
+            ("${string%%${dot}*}", "foobarbaz/x"),
+            ("${string//\\//_}", "foobarbaz_x.tar.gz"),
+            ("${str/b?r/}", "foobaz"),
+            ("${none#x}", ""),
+            ("${str#z}", "foobarbaz"),
+        ] {
+            assert_eq!(expand(text, '\\', &lookup).unwrap(), expected, "{text}");
+        }
     }
 
     #[test]
@@ -296,7 +390,7 @@ mod tests {
 
     #[test]
     fn what_is_not_closed_is_an_error() {
-        for wrong in ["'a", "\"a", "${a", "${a:-b", "${:-a}", "${a!b}"] {
+        for wrong in ["'a", "\"a", "${a", "${a:-b", "${:-a}", "${a!b}", "${a:#b}", "${a/b}", "${a#b"] {
             assert!(expand(wrong, '\\', &lookup).is_err(), "{wrong}");
         }
         assert_eq!(expand("${none:?is needed}", '\\', &lookup).unwrap_err().to_string(), "none: is needed");

@@ -174,6 +174,19 @@ impl Wanted {
         Self::from_volume(target).ok()
     }
 
+    /// A file of the host, read-only.
+    pub(crate) fn read_only_file(source: &Path, target: &str) -> Self {
+        Self {
+            kind: MountKind::Bind,
+            source: Some(source.to_string_lossy().into_owned()),
+            target: target.into(),
+            writable: false,
+            options: Vec::new(),
+            no_copy: false,
+            makes_source: false,
+        }
+    }
+
     /// Where it goes.
     pub fn target(&self) -> &Path {
         &self.target

@@ -1,15 +1,34 @@
 //! RUN: a container whose changes become a layer.
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use super::{PREDEFINED, Stages, Work, chain, short};
-use crate::builder::config::{command, joined, set_variable, shell, variable};
+use crate::builder::config::{command, joined, set_variable, variable};
 use crate::builder::copy::keep_upper;
-use crate::builder::dockerfile::{Form, Step};
+use crate::builder::dockerfile::{Run, Step};
 use crate::containers::{Attach, Create, Host, Wanted};
 use crate::image::Digest;
 use runtime::error::{Doing, Error, Result};
 use runtime::rootfs::resolve::Root;
+
+/// A file that goes with its value.
+struct Script(PathBuf);
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Where a here-document with `#!` lies while it runs; the place is the reference builder's.
+fn script_path(name: &str) -> Result<String> {
+    if name.contains('/') || matches!(name, "." | "..") {
+        return Err(Error::new(format!("invalid name '{name}' of a here-document that is a script"))
+            .remedy("it becomes a file's name: use letters and digits"));
+    }
+    Ok(format!("/dev/pipes/{name}"))
+}
 
 impl Stages<'_> {
     pub(super) fn run_step(
@@ -17,14 +36,11 @@ impl Stages<'_> {
         work: &mut Work,
         step: &Step,
         flags: &[(String, Option<String>)],
-        form: &Form,
-        script: Option<&str>,
+        run: &Run,
     ) -> Result<()> {
-        let words = match (form, script) {
-            (Form::Shell(text), Some(script)) if text.is_empty() || text.starts_with("<<") => {
-                shell(&work.config.config).into_iter().chain([script.to_owned()]).collect()
-            }
-            (form, _) => command(&work.config.config, form),
+        let words = match run {
+            Run::Command(form) => command(&work.config.config, form),
+            Run::File { name, .. } => vec![script_path(name)?],
         };
         let mut env: Vec<String> = Vec::new();
         for (name, value) in &work.args {
@@ -42,7 +58,7 @@ impl Stages<'_> {
             .iter()
             .filter(|entry| !PREDEFINED.iter().any(|name| entry.starts_with(&format!("{name}="))))
             .collect();
-        let key = chain(&work.key, &["RUN", &format!("{words:?} {visible:?} {flags:?}")]);
+        let key = chain(&work.key, &["RUN", &format!("{words:?} {visible:?} {flags:?} {run:?}")]);
         if self.reuse(work, &key)? {
             return Ok(());
         }
@@ -57,6 +73,8 @@ impl Stages<'_> {
                 _ => return Err(Error::new(format!("--{name}={value} is not supported"))),
             }
         }
+        let script = self.script(run)?;
+        mounts.extend(script.as_ref().map(|file| Wanted::read_only_file(&file.0, &words[0])));
         let mut image = self.engine.store.put_unlisted(&work.config, work.layers.clone())?;
         // What a step writes where a volume will be belongs to the image.
         image.config.config.volumes.clear();
@@ -93,6 +111,21 @@ impl Stages<'_> {
         let layer = outcome?;
         removed?;
         self.add_layer(work, step, layer, &key)
+    }
+
+    /// A here-document that is executed as a file.
+    fn script(&self, run: &Run) -> Result<Option<Script>> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let Run::File { text, .. } = run else { return Ok(None) };
+        let script = Script(self.engine.store.temporary("script"));
+        std::fs::File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(&script.0)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .doing(|| format!("writing {}", script.0.display()))?;
+        Ok(Some(script))
     }
 
     /// The end of what a step said, for a build that shows nothing.

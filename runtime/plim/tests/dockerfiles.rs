@@ -1,0 +1,114 @@
+//! Dockerfiles as people write them, built by the command. Expected values: Dockerfile reference.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+mod common;
+
+use common::Shop;
+
+/// Builds a Dockerfile with the files of a context; status, output and errors.
+fn build(shop: &Shop, tag: &str, text: &str, files: &[(&str, &str)]) -> (i32, String, String) {
+    let context = shop.path("context");
+    let _ = fs::remove_dir_all(&context);
+    fs::create_dir_all(&context).unwrap();
+    for (name, content) in files.iter().chain([&("Dockerfile", text)]) {
+        let path = context.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    shop.said(&["build", "--network", "none", "-t", tag, context.to_str().unwrap()])
+}
+
+fn built(shop: &Shop, text: &str, files: &[(&str, &str)]) -> String {
+    let (status, out, err) = build(shop, "built", text, files);
+    assert_eq!(status, 0, "{text}\n{out}\n{err}");
+    out
+}
+
+fn config(shop: &Shop) -> Value {
+    let all: Value = serde_json::from_str(&shop.plim(&["inspect", "built"])).unwrap();
+    all[0]["Config"].clone()
+}
+
+fn cat(shop: &Shop, paths: &[&str]) -> String {
+    shop.alone(&[&["built", "cat"], paths].concat())
+}
+
+#[test]
+fn here_documents_have_their_own_names_and_content() {
+    let Some(shop) = Shop::open("here-documents") else { return };
+    let text = "FROM box\n\
+        ARG who=you\n\
+        COPY <<robots.txt <<humans.txt /static/\nUser-agent: *\nrobots.txt\nhello $who\nhumans.txt\n\
+        COPY <<config.json /etc/app/\n{\"a\": 1}\nconfig.json\n\
+        COPY <<'RAW' /raw\n$who\nRAW\n\
+        COPY <<OUTER /nested\nRUN <<EOF\necho inner\nEOF\nOUTER\n\
+        RUN <<EOF cat > /z\nin z\nEOF\n\
+        RUN cat <<A > /a && cat <<B > /b\none\nA\ntwo\nB\n\
+        RUN <<EOF\n#!/bin/busybox ash\necho \"$0 ran\" > /shebang\nEOF\n\
+        RUN <<-EOF\n\techo tabs > /tabs\n\tEOF\n";
+    built(&shop, text, &[]);
+    assert_eq!(cat(&shop, &["/static/robots.txt", "/static/humans.txt"]), "User-agent: *\nhello you");
+    assert_eq!(cat(&shop, &["/etc/app/config.json", "/raw"]), "{\"a\": 1}\n$who");
+    assert_eq!(cat(&shop, &["/nested"]), "RUN <<EOF\necho inner\nEOF");
+    assert_eq!(cat(&shop, &["/z", "/a", "/b", "/tabs"]), "in z\none\ntwo\ntabs");
+    assert_eq!(cat(&shop, &["/shebang"]), "/dev/pipes/EOF ran");
+}
+
+#[test]
+fn instructions_keep_what_others_said() {
+    let Some(shop) = Shop::open("instructions") else { return };
+    built(
+        &shop,
+        "FROM box\nCMD [\"echo\", \"mine\"]\nENTRYPOINT [\"busybox\"]\nENV V=a.tar.gz P=\"80 90/UDP\"\n\
+         LABEL stem=${V%%.*} end=${V##*.} dashed=${V//./-}\nEXPOSE $P 7000-7001/TCP\n",
+        &[],
+    );
+    assert_eq!(shop.alone(&["built"]), "mine");
+    let found = config(&shop);
+    assert_eq!(found["Labels"]["stem"], "a");
+    assert_eq!(found["Labels"]["end"], "gz");
+    assert_eq!(found["Labels"]["dashed"], "a-tar-gz");
+    let ports: Vec<_> = found["ExposedPorts"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(ports, ["7000/tcp", "7001/tcp", "80/tcp", "90/udp"]);
+    built(&shop, "FROM built\nENTRYPOINT []\nCMD [\"echo\", \"bare\"]\n", &[]);
+    assert_eq!(shop.alone(&["built"]), "bare");
+    built(&shop, "FROM box AS one\nCMD [\"echo\", \"old\"]\nFROM one\nENTRYPOINT [\"echo\", \"new\"]\n", &[]);
+    assert_eq!(shop.alone(&["built"]), "new");
+}
+
+#[test]
+fn what_is_taken_back_is_copied_with_its_directories() {
+    let Some(shop) = Shop::open("ignore") else { return };
+    let files = [
+        (".dockerignore", "*\n!src/main\n!docs/**/*.md\n"),
+        ("src/main", "main"),
+        ("src/rest", "rest"),
+        ("docs/a/b/c.md", "c"),
+        ("docs/a/x", "x"),
+        ("other", "other"),
+    ];
+    built(&shop, "FROM box\nCOPY src /src\nCOPY . /all\n", &files);
+    let list = "cd /src && busybox find . -type f; cd /all && busybox find . -type f | busybox sort";
+    assert_eq!(shop.alone(&["built", "sh", "-c", list]), "./main\n./docs/a/b/c.md\n./src/main");
+    let (status, _, err) = build(&shop, "no", "FROM box\nCOPY other /\n", &files);
+    assert!(status != 0 && err.contains("Dockerfile:2") && err.contains(".dockerignore"), "{err}");
+}
+
+#[test]
+fn errors_name_file_line_column_and_what_was_expected() {
+    let Some(shop) = Shop::open("errors") else { return };
+    for (text, place, word) in [
+        ("FROM box\nRUN cat <<EOF\nx\n", "Dockerfile:2:1", "'EOF'"),
+        ("FROM box\n  FLY away\n", "Dockerfile:2:3", "'FLY'"),
+        ("FROM box\nLABEL a=${V!x}\n", "Dockerfile:2", "'!'"),
+        ("FROM box\nSHELL /bin/sh\n", "Dockerfile:2:1", "JSON"),
+        ("FROM box\nEXPOSE x\n", "Dockerfile:2", "'x'"),
+    ] {
+        let (status, _, err) = build(&shop, "no", text, &[]);
+        assert!(status != 0 && err.contains(place) && err.contains(word), "{text}: {err}");
+    }
+}
