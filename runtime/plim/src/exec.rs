@@ -36,18 +36,16 @@ pub(super) struct Exec {
     /// All capabilities that the container could have
     #[arg(long)]
     privileged: bool,
-    /// Name or id
-    container: String,
-    /// Program and arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// Name or id of the container, and a program with its arguments; all that follows the container belongs to the program
+    #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_name = "CONTAINER COMMAND")]
+    words: Vec<String>,
 }
 
 impl Exec {
     pub(super) fn run(self, engine: &Engine) -> Outcome {
         let own = |error| (error, 1);
         protect::own_file().map_err(own)?;
-        let record = engine.find(&self.container).map_err(own)?;
+        let record = engine.find(&self.words[0]).map_err(own)?;
         if engine.phase(&record.id) == Phase::Paused {
             let error = Error::new(format!("container '{}' is paused", record.name));
             return Err(own(error.remedy(format!("`plim unpause {}` lets it go on", record.name))));
@@ -85,7 +83,7 @@ impl Exec {
     /// The container's own process with the user's changes.
     fn process(&self, container: &Container, default_user: &str) -> Result<Process> {
         let mut process = container.spec().process.clone().unwrap_or_default();
-        process.args.clone_from(&self.command);
+        process.args = self.words[1..].to_vec();
         process.terminal = self.tty && !self.detach;
         process.console_size = if self.tty { terminal::size(std::io::stdin()) } else { None };
         for variable in &self.env {

@@ -48,14 +48,17 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make and start a container
+    #[command(override_usage = "plim run [OPTIONS] IMAGE [COMMAND]...")]
     Run(Box<run::Run>),
     /// Make a container without starting it
+    #[command(override_usage = "plim create [OPTIONS] IMAGE [COMMAND]...")]
     Create(Box<run::Create>),
     /// Start containers that were made or have ended
     Start(run::Start),
     /// Stop and start containers again
     Restart(containers::Stop),
     /// Run a command in a running container
+    #[command(override_usage = "plim exec [OPTIONS] CONTAINER COMMAND...")]
     Exec(exec::Exec),
     /// List containers
     Ps(containers::Ps),

@@ -162,11 +162,9 @@ pub(super) struct Options {
     /// always, missing or never
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pull: String,
-    /// Name or id of the image
-    image: String,
-    /// Command instead of the image's
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// Name or id of the image, and a command instead of the image's; all that follows the image belongs to the command
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND]")]
+    words: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -311,6 +309,10 @@ fn follow(started: &Started, signals: &Signals, tty: bool) -> Result<()> {
 }
 
 impl Options {
+    fn image(&self) -> &str {
+        &self.words[0]
+    }
+
     fn create(self, engine: &Engine) -> Result<Record> {
         self.fetch(engine)?;
         if let Some(path) = &self.cidfile
@@ -329,17 +331,18 @@ impl Options {
 
     /// An image that is not here is fetched from its registry.
     fn fetch(&self, engine: &Engine) -> Result<()> {
-        let is_here = engine.store.find(&self.image).is_ok();
+        let is_here = engine.store.find(self.image()).is_ok();
         match self.pull.as_str() {
             "never" => Ok(()),
             "missing" if is_here => Ok(()),
-            "missing" | "always" => pull(&engine.store, &self.image),
+            "missing" | "always" => pull(&engine.store, self.image()),
             other => Err(Error::new(format!("--pull {other}: it is always, missing or never"))),
         }
     }
 
     fn wanted(self) -> Result<containers::Create> {
         let host = self.host()?;
+        let (image, command) = (self.image().to_owned(), self.words[1..].to_vec());
         let mut mounts = Vec::new();
         for text in &self.volume {
             mounts.push(Wanted::from_volume(text)?);
@@ -360,8 +363,8 @@ impl Options {
         }
         env.extend(self.env);
         Ok(containers::Create {
-            image: self.image,
-            command: self.command,
+            image,
+            command,
             entrypoint: self
                 .entrypoint
                 .map(|program| if program.is_empty() { Vec::new() } else { vec![program] }),
