@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use record::bench::Bench;
-use reports::bench::{agreement, slower, table};
-use reports::json;
+use reports::bench::{agreement, table};
+use reports::{gate, json};
 
+use crate::crowd::{CROWD, CROWD_ROWS};
 use crate::session::{Plan, is_long, measure, names};
 use crate::sides::Chosen;
 
@@ -25,7 +26,7 @@ struct Arguments {
     #[arg(long, value_name = "SIDE", default_values_t = ["core", "core+seccomp", "core+userns", "runc", "crun", "vm"].map(str::to_owned))]
     side: Vec<String>,
     /// Rounds, at most; more make the intervals narrower
-    #[arg(long, value_name = "NUMBER", default_value_t = 24)]
+    #[arg(long, value_name = "NUMBER", default_value = "24", value_parser = rounds)]
     rounds: usize,
     /// A minute instead of many: fewer rounds, shorter ones
     #[arg(long)]
@@ -36,9 +37,10 @@ struct Arguments {
     /// Keep the record: in this file, or, if it is a name and no path, under that name
     #[arg(long, value_name = "NAME|FILE")]
     save: Option<String>,
-    /// Compare with an earlier record; exit status 1 if something got slower and does so when it is measured again
-    #[arg(long, value_name = "NAME|FILE")]
-    against: Option<String>,
+    /// Compare with earlier records: given several times, or a directory of them. The more sessions, the less is taken for
+    /// noise. Exit status 1 if something got slower and does so when it is measured again
+    #[arg(long, value_name = "NAME|FILE|DIR")]
+    against: Vec<String>,
     /// Write a page with charts there [default: plimsoll-bench.html, if it is a terminal that is written to]
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -79,8 +81,7 @@ fn run() -> Result<u8, String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("needs root: run it with sudo".into());
     }
-    let before: Option<Bench> =
-        arguments.against.as_deref().map(|name| json::read_bench(&place(name))).transpose()?;
+    let before = baselines(&arguments.against)?;
     let plan = arguments.plan();
     let bench = measure(&plan, &chosen)?;
     print!("{}", table(&bench));
@@ -95,7 +96,9 @@ fn run() -> Result<u8, String> {
     if bench.rows.is_empty() && bench.throttled.is_empty() {
         return Err("nothing could be measured".into());
     }
-    let Some(before) = before else { return Ok(0) };
+    if before.is_empty() {
+        return Ok(0);
+    }
     compare_with(&before, &bench, &plan, &chosen)
 }
 
@@ -119,24 +122,77 @@ impl Arguments {
     }
 }
 
-/// A gate closes only for what is confirmed.
-fn compare_with(before: &Bench, bench: &Bench, plan: &Plan<'_>, chosen: &[&str]) -> Result<u8, String> {
-    let (agree, of) = agreement(before, bench);
-    println!("\n{agree} of {of} ratios agree with those of {}", before.started);
-    let suspects = slower(before, bench);
-    if suspects.is_empty() {
-        println!("nothing got slower");
+/// A gate closes only for what is confirmed by another session.
+fn compare_with(before: &[Bench], bench: &Bench, plan: &Plan<'_>, chosen: &[&str]) -> Result<u8, String> {
+    println!();
+    for one in before {
+        let (agree, of) = agreement(one, bench);
+        println!("ratios that agree with those of {}: {agree} of {of}", one.started);
+        if one.host != bench.host {
+            println!(
+                "warning: the host of {} is another one, or was changed: {}",
+                one.started, one.host.kernel
+            );
+        }
+    }
+    let first = gate::judge(before, bench);
+    print!("{}", gate::text(&first));
+    if first.judged == 0 {
+        return Err("--against: no side was measured in these sessions and now".into());
+    }
+    if first.slower.is_empty() {
         return Ok(0);
     }
-    let again: Vec<&str> =
-        chosen.iter().copied().filter(|name| suspects.iter().any(|suspect| suspect.0 == *name)).collect();
-    let confirmed = slower(before, &measure(plan, &again)?);
-    for (name, side, times) in &suspects {
-        let sure = confirmed.iter().any(|other| (&other.0, &other.1) == (name, side));
-        let word = if sure { "slower, confirmed" } else { "not confirmed" };
-        println!("{name} ({side}): x {times:.3} {word}");
+    let suspect = |name: &&str| first.slower.iter().any(|changed| stands_in(name, &changed.row));
+    let again: Vec<&str> = chosen.iter().copied().filter(suspect).collect();
+    let confirmed = gate::confirm(before, &first, &measure(plan, &again)?);
+    for changed in &first.slower {
+        let sure = confirmed.iter().any(|other| (&other.row, &other.side) == (&changed.row, &changed.side));
+        let word = if sure { "confirmed" } else { "not confirmed" };
+        println!("{word}: {} ({}) is slower", changed.row, changed.side);
     }
     Ok(u8::from(!confirmed.is_empty()))
+}
+
+/// Whether measuring what has this name gives that row: one of them gives several.
+fn stands_in(name: &str, row: &str) -> bool {
+    name == row || (CROWD.contains(&name) && CROWD_ROWS.contains(&row))
+}
+
+/// Earlier sessions: records, or all records of a directory.
+fn baselines(given: &[String]) -> Result<Vec<Bench>, String> {
+    let mut all = Vec::new();
+    for name in given {
+        let path = place(name);
+        let dir = if path.is_dir() { path.clone() } else { path.with_extension("") };
+        if path.is_file() || !dir.is_dir() {
+            all.push(json::read_bench(&path)?);
+            continue;
+        }
+        let told = |error: std::io::Error| format!("reading {}: {error}", dir.display());
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&dir).map_err(told)? {
+            paths.push(entry.map_err(told)?.path());
+        }
+        paths.retain(|path| path.extension().is_some_and(|end| end == "json"));
+        paths.sort();
+        if paths.is_empty() {
+            return Err(format!("{} has no records (*.json)", dir.display()));
+        }
+        for path in paths {
+            all.push(json::read_bench(&path)?);
+        }
+    }
+    Ok(all)
+}
+
+/// How many rounds: without one there is no figure.
+fn rounds(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1; 6 for intervals of 95 %".into()),
+        Ok(rounds) => Ok(rounds),
+        Err(error) => Err(format!("{error}")),
+    }
 }
 
 /// A path as it is; a name in the directory of kept records.
@@ -159,5 +215,29 @@ mod tests {
         assert_eq!(place("./x"), PathBuf::from("./x"));
         assert_eq!(place("x.json"), PathBuf::from("x.json"));
         assert!(place("before").ends_with("plimsoll/bench/before.json"));
+    }
+
+    #[test]
+    fn no_rounds_are_refused() {
+        assert_eq!(rounds("1"), Ok(1));
+        assert!(rounds("0").unwrap_err().contains("at least 1"));
+        assert!(rounds("-1").is_err());
+        assert!(Arguments::try_parse_from(["bench", "--rounds", "0"]).is_err());
+    }
+
+    #[test]
+    fn baselines_are_files_and_directories_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = include_str!("../../reports/tests/data/bench.json");
+        for name in ["a.json", "b.json"] {
+            std::fs::write(dir.path().join(name), record).unwrap();
+        }
+        std::fs::write(dir.path().join("notes.txt"), "").unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        assert_eq!(baselines(&[at("")]).unwrap().len(), 2);
+        assert_eq!(baselines(&[at("a.json"), at("b.json"), at("a.json")]).unwrap().len(), 3);
+        assert!(baselines(&[at("none.json")]).unwrap_err().contains("none.json"));
+        std::fs::create_dir(dir.path().join("empty")).unwrap();
+        assert!(baselines(&[at("empty")]).unwrap_err().contains("no records"));
     }
 }

@@ -15,6 +15,9 @@ use crate::tiny;
 /// Rows.
 pub const CROWD: [&str; 1] = ["crowd"];
 
+/// What it gives.
+pub const CROWD_ROWS: [&str; 3] = ["start-among-many", "memory-of-an-idle-container", "delete-among-many"];
+
 /// The last starts before a mark is reached stand for it.
 const LAST: usize = 50;
 
@@ -60,9 +63,9 @@ pub fn crowd(run: &Run, marks: &[usize]) -> Result<[Measured; 3], String> {
         sides,
     };
     Ok([
-        row("start-among-many", "us", starts),
-        row("memory-of-an-idle-container", "KiB", memory),
-        row("delete-among-many", "us", vec![alone(&format!("{} live at first", times.len()), &removed)]),
+        row(CROWD_ROWS[0], "us", starts),
+        row(CROWD_ROWS[1], "KiB", memory),
+        row(CROWD_ROWS[2], "us", vec![alone(&format!("{} live at first", times.len()), &removed)]),
     ])
 }
 

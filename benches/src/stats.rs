@@ -48,8 +48,8 @@ pub fn outliers(values: &[f64]) -> usize {
     deviations.iter().filter(|one| **one > 5.0 * 1.4826 * deviation).count()
 }
 
-/// The median of some numbers, with the interval between two of them that holds the true median with at least 95 % whatever their
-/// distribution: as many of independent numbers lie above the median as heads come up in as many throws of a coin. The bootstrap was
+/// The median of some numbers, with the interval between two of them that holds the true median with at least 95 % ([`coverage`] if there
+/// are few) whatever their distribution: as many of independent numbers lie above the median as heads come up in as many throws of a coin. The bootstrap was
 /// tried first; its intervals left the truth out twice as often as they should.
 pub fn interval(values: &[f64]) -> Ratio {
     let mut sorted = values.to_vec();
@@ -62,22 +62,39 @@ pub fn interval(values: &[f64]) -> Ratio {
     Ratio { median: median(values), low, high }
 }
 
+/// Part of 1 in which an interval between two of so many numbers holds the true median: 95 % or more, but for fewer than six
+/// numbers, whose whole span has less.
+pub fn coverage(length: usize) -> f64 {
+    let outside: f64 = chances(length).take(cut_off(length) + 1).sum();
+    if length == 0 { 0.0 } else { (1.0 - 2.0 * outside).max(0.0) }
+}
+
 /// How many of so many numbers may be cut off at each end.
 fn cut_off(length: usize) -> usize {
     const OUTSIDE: f64 = 0.05;
-    let throws = f64::from(u32::try_from(length).unwrap_or(u32::MAX));
-    let (mut chance, mut below) = (0.5_f64.powf(throws), 0.0);
-    let mut cut = 0;
-    for heads in 0..length {
+    let (mut below, mut cut) = (0.0, 0);
+    for (heads, chance) in (0..length).zip(chances(length)) {
         below += chance;
         if 2.0 * below > OUTSIDE {
             break;
         }
         cut = heads;
-        let heads = f64::from(u32::try_from(heads).unwrap_or(u32::MAX));
-        chance *= (throws - heads) / (heads + 1.0);
     }
     cut
+}
+
+/// The chances of no head, of one, and so on, in so many throws. As logarithms, for the first of a thousand throws and more is
+/// too small for a number.
+fn chances(throws: usize) -> impl Iterator<Item = f64> {
+    #[expect(clippy::cast_precision_loss, reason = "numbers of rounds")]
+    let throws = throws as f64;
+    let (mut log, mut heads) = (throws * 0.5_f64.ln(), 0.0);
+    std::iter::from_fn(move || {
+        let chance = log.exp();
+        log += ((throws - heads) / (heads + 1.0)).ln();
+        heads += 1.0;
+        Some(chance)
+    })
 }
 
 /// Part of the pairs in which the first is the larger, less the part in which it is the smaller.
@@ -123,6 +140,29 @@ mod tests {
         let found: Vec<usize> = [1, 5, 6, 12, 24, 40].into_iter().map(cut_off).collect();
         assert_eq!(found, [0, 0, 0, 2, 6, 13]);
         assert_eq!(interval(&[]).median, 0.0);
+    }
+
+    /// For many the normal distribution is near: the half less 0.98 roots.
+    #[test]
+    fn thousands_are_cut_off_as_few_are() {
+        for (length, expected) in [(1000, 468), (1074, 504), (1075, 504), (5000, 2430), (100_000, 49_689)] {
+            let found = cut_off(length);
+            assert!(found.abs_diff(expected) <= 1, "{length}: {found}");
+        }
+        let values: Vec<f64> = (0..3000).map(f64::from).collect();
+        let found = interval(&values);
+        assert!(found.low < found.median && found.median < found.high, "{found:?}");
+    }
+
+    #[test]
+    fn few_numbers_cover_less_than_95_percent_and_say_so() {
+        for (length, expected) in
+            [(1, 0.0), (2, 0.5), (3, 0.75), (5, 0.9375), (6, 0.968_75), (8, 0.992_187_5)]
+        {
+            assert!((coverage(length) - expected).abs() < 1e-9, "{length}: {}", coverage(length));
+        }
+        assert_eq!(coverage(0), 0.0);
+        assert!((6..2000).all(|length| (0.95..=0.993).contains(&coverage(length))));
     }
 
     /// Of a hundred pairs without a difference at least about ninety-five intervals must hold 1.

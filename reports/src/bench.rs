@@ -120,21 +120,10 @@ fn throttled(rows: &[Throttled]) -> String {
     text
 }
 
-/// What got slower against an earlier session, beyond both floors: name, side, and ratio of the medians' ratios.
+/// What got slower against an earlier session, see [`crate::gate`]: name, side, and the time as a multiple of what it was.
 pub fn slower(before: &Bench, after: &Bench) -> Vec<(String, String, f64)> {
-    let mut worse = Vec::new();
-    for row in &after.rows {
-        let Some(old) = before.rows.iter().find(|old| old.name == row.name) else { continue };
-        for side in &row.sides {
-            let Some(was) = old.sides.iter().find(|was| was.name == side.name) else { continue };
-            let (Some(is), Some(was)) = (side.ratio, was.ratio) else { continue };
-            // Ratios to the base of their own session: machines and days may differ.
-            if is.low > was.high && is.median / was.median - 1.0 > row.floor.max(old.floor) {
-                worse.push((row.name.clone(), side.name.clone(), is.median / was.median));
-            }
-        }
-    }
-    worse
+    let judgement = crate::gate::judge(std::slice::from_ref(before), after);
+    judgement.slower.into_iter().map(|changed| (changed.row, changed.side, changed.times)).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod charts;
 pub mod difference;
 pub mod fleet;
+pub mod gate;
 pub mod html;
 pub mod json;
 pub mod junit;

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use record::Run;
 use record::bench::Bench;
-use reports::bench;
-use reports::{difference, json};
+use reports::{bench, difference, gate, json};
 
 #[derive(Debug, Args)]
 pub(super) struct Diff {
@@ -21,7 +20,7 @@ impl Diff {
     pub(super) fn run(&self) -> Result<u8, String> {
         let (before, after) = match (read(&self.before)?, read(&self.after)?) {
             (Given::Run(before), Given::Run(after)) => (before, after),
-            (Given::Bench(before), Given::Bench(after)) => return Ok(costs(&before, &after)),
+            (Given::Bench(before), Given::Bench(after)) => return costs(&before, &after),
             (Given::Bench(_), _) => return Err(alone(&self.before)),
             (_, Given::Bench(_)) => return Err(alone(&self.after)),
         };
@@ -42,12 +41,15 @@ fn alone(path: &Path) -> String {
 }
 
 /// What got slower beyond noise, between two benchmarks.
-fn costs(before: &Bench, after: &Bench) -> u8 {
+fn costs(before: &Bench, after: &Bench) -> Result<u8, String> {
     let (agree, of) = bench::agreement(before, after);
-    println!("{agree} of {of} ratios agree");
-    let slower = bench::slower(before, after);
-    slower.iter().for_each(|(name, side, times)| println!("slower: {name} ({side}): x {times:.3}"));
-    u8::from(!slower.is_empty())
+    println!("ratios that agree: {agree} of {of}");
+    let judgement = gate::judge(std::slice::from_ref(before), after);
+    print!("{}", gate::text(&judgement));
+    if judgement.judged == 0 {
+        return Err("the two benchmarks have no side in common that could be judged".into());
+    }
+    Ok(u8::from(!judgement.slower.is_empty()))
 }
 
 fn read(given: &Path) -> Result<Given, String> {
