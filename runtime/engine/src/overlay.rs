@@ -17,6 +17,9 @@ const LONGEST_OPTIONS: usize = 4095;
 /// Attribute of a directory that hides everything below it in lower layers.
 pub const OPAQUE: &str = "trusted.overlay.opaque";
 
+/// The same attribute where the overlay was mounted without rights.
+pub const USER_OPAQUE: &str = "user.overlay.opaque";
+
 /// A stack of layers to be mounted as one tree.
 #[derive(Debug, Clone, Default)]
 pub struct Stack {
@@ -108,7 +111,7 @@ pub fn is_whiteout(entry: &Metadata) -> bool {
 /// # Errors
 /// Its attributes cannot be read.
 pub fn is_opaque(dir: &Path) -> Result<bool> {
-    for name in [OPAQUE, "user.overlay.opaque"] {
+    for name in [OPAQUE, USER_OPAQUE] {
         match xattr::get(dir, name) {
             Ok(Some(value)) if value == b"y" => return Ok(true),
             Ok(_) => {}

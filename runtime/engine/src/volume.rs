@@ -1,11 +1,13 @@
 //! Named volumes: directories of the data root that outlive the containers that use them.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Dir, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::layer;
+use crate::layer::{self, Node};
 use runtime::error::{Doing, Error, Result};
 
 /// One volume.
@@ -113,18 +115,28 @@ impl Volumes {
 }
 
 impl Volume {
+    /// The directory of its files.
+    ///
+    /// # Errors
+    /// It is gone, or something else is in its place.
+    pub fn open(&self) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(&self.path, flags, Mode::empty()).doing(|| format!("opening volume {}", self.name))
+    }
+
     /// At its first use an empty volume gets what the image has at the place where it is mounted. Says whether it did.
     ///
     /// # Errors
     /// A file cannot be copied.
-    pub fn copy_up(&self, from: &Path) -> Result<bool> {
-        let is_empty = |dir: &Path| -> Result<bool> {
-            Ok(fs::read_dir(dir).doing(|| format!("reading {}", dir.display()))?.next().is_none())
-        };
-        if !is_empty(&self.path)? {
-            return Ok(false);
+    pub fn copy_up(&self, from: &Node) -> Result<bool> {
+        let dir = self.open()?;
+        let doing = || format!("reading volume {}", self.name);
+        for entry in Dir::read_from(&dir).doing(doing)? {
+            if !matches!(entry.doing(doing)?.file_name().to_bytes(), b"." | b"..") {
+                return Ok(false);
+            }
         }
-        layer::copy_tree(from, &self.path).map(|()| true)
+        layer::copy_tree(from, &dir).map(|()| true)
     }
 }
 
@@ -163,9 +175,9 @@ mod tests {
         fs::create_dir(&image).unwrap();
         fs::write(image.join("file"), "from the image").unwrap();
         let volume = volumes.ensure("data", false).unwrap();
-        assert!(volume.copy_up(&image).unwrap());
+        assert!(volume.copy_up(&Node::open(&image).unwrap()).unwrap());
         fs::write(image.join("file"), "newer").unwrap();
-        assert!(!volume.copy_up(&image).unwrap());
+        assert!(!volume.copy_up(&Node::open(&image).unwrap()).unwrap());
         assert_eq!(fs::read_to_string(volume.path.join("file")).unwrap(), "from the image");
     }
 

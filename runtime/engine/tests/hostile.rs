@@ -177,7 +177,7 @@ fn no_archive_escapes_or_panics() {
     while Instant::now() < end {
         let bytes = archive(&mut dice, &outside);
         fs::create_dir(&tree).unwrap();
-        let contents = Contents { devices: false, whiteouts: dice.below(2) == 0 };
+        let contents = Contents { devices: false, whiteouts: dice.below(2) == 0, live: false };
         let limits = Limits { bytes: 1 << 20, entries: 100 };
         refused += u64::from(extract(bytes.as_slice(), &tree, contents, limits).is_err());
         cases += 1;

@@ -1,15 +1,18 @@
 //! `plim cp`, `export`
 
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
 
 use super::images::write_out;
 use engine::containers::Engine;
-use engine::layer::{self, Contents, Limits, Style};
+use engine::layer::{self, Contents, Limits, Mounts, Node, Style};
 use runtime::error::{Doing, Error, Result};
 use runtime::rootfs::resolve::{Root, by_descriptor};
 
@@ -25,8 +28,9 @@ pub(super) struct Export {
 impl Export {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         let record = engine.find(&self.container)?;
-        let rooted = engine.rooted(&record)?;
-        write_out(self.output.as_ref(), |to| layer::write_tree(&rooted.path, to))
+        let top = engine.rooted(&record)?;
+        let node = top.node()?;
+        write_out(self.output.as_ref(), |to| layer::write_some(&node, &Style::default(), to))
     }
 }
 
@@ -65,16 +69,23 @@ impl Cp {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         match (end(&self.source), end(&self.destination)) {
             (End::Container(name, path), to) => {
-                let rooted = engine.rooted(&engine.find(&name)?)?;
-                let root = Root::open(&rooted.path)?;
-                let from = Source::inside(&root, &path, self.follow_link)?;
-                match to {
-                    End::Here(to) => from.copy_to(&Target::here(&to, &from)?),
-                    End::Stream => from.write(&mut std::io::stdout().lock()),
+                let record = engine.find(&name)?;
+                let mounts = engine.mounted_files(&record);
+                let style = Style { mounts: Mounts::These(&mounts), ..Style::default() };
+                // A path of this machine is meant as seen from here, not from where the container's layers are mounted.
+                let to = match to {
+                    End::Here(path) => Some(Here::open(path)?),
+                    End::Stream => None,
                     End::Container(..) => {
-                        Err(Error::new("both ends are in containers")
-                            .remedy("copy to this machine in between"))
+                        return Err(Error::new("both ends are in containers")
+                            .remedy("copy to this machine in between"));
                     }
+                };
+                let rooted = engine.rooted_with_mounts(&record)?;
+                let from = Source::inside(&rooted.root, &path, self.follow_link)?;
+                match to {
+                    Some(to) => from.copy_to(&to.target(&from)?, &style),
+                    None => from.write(&style, &mut std::io::stdout().lock()),
                 }
             }
             (from, End::Container(name, path)) => {
@@ -84,19 +95,17 @@ impl Cp {
                         "the root file system of container '{name}' is read-only"
                     )));
                 }
-                // A path of this machine is meant as seen from here, not from where the container's layers are mounted.
                 let from = match from {
                     End::Here(path) => Some(Source::here(&path, self.follow_link)?),
                     _ => None,
                 };
-                let rooted = engine.rooted(&record)?;
-                let root = Root::open(&rooted.path)?;
+                let rooted = engine.rooted_with_mounts(&record)?;
                 match from {
-                    Some(from) => from.copy_to(&Target::inside(&root, &path, &from)?),
-                    None => {
-                        let dir = root.find(&path)?;
-                        unpack(&mut std::io::stdin().lock(), &by_descriptor(&dir))
+                    Some(from) => {
+                        let style = Style { mounts: Mounts::All, ..Style::default() };
+                        from.copy_to(&Target::inside(&rooted.root, &path, &from)?, &style)
                     }
+                    None => unpack(&mut std::io::stdin().lock(), &rooted.root.find(&path)?),
                 }
             }
             _ => Err(Error::new("neither end is in a container")
@@ -105,155 +114,194 @@ impl Cp {
     }
 }
 
-/// What is copied: a file or a directory, by descriptor, so that nobody can exchange it under our hands.
+/// What is copied, opened: nobody can exchange it under our hands.
 struct Source {
-    dir: File,
-    name: PathBuf,
-    is_dir: bool,
+    node: Node,
+    /// The name that it has where it goes.
+    name: OsString,
     /// `PATH/.`: what is in the directory, not the directory.
     contents: bool,
 }
 
 impl Source {
     fn inside(root: &Root, path: &Path, follow: bool) -> Result<Self> {
-        let contents = path.as_os_str().as_encoded_bytes().ends_with(b"/.");
-        let (parent, name) = match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) if !follow => (parent.to_owned(), PathBuf::from(name)),
-            _ => (path.to_owned(), PathBuf::new()),
-        };
-        let parent = if parent.as_os_str().is_empty() { PathBuf::from("/") } else { parent };
-        let opened = root.find(&parent)?;
-        let place = by_descriptor(&opened);
-        if name.as_os_str().is_empty() {
-            let metadata = fs::metadata(&place).doing(|| format!("looking at {}", path.display()))?;
-            let dir = File::from(opened);
-            let shown = path.file_name().map(PathBuf::from).unwrap_or_default();
-            return Ok(Self { dir, name: shown, is_dir: metadata.is_dir(), contents: metadata.is_dir() });
-        }
-        let metadata =
-            fs::symlink_metadata(place.join(&name)).doing(|| format!("looking at {}", path.display()))?;
-        Ok(Self { dir: File::from(opened), name, is_dir: metadata.is_dir(), contents })
+        let found = if follow || is_dir_like(path) { root.find(path) } else { root.find_itself(path) };
+        Self::new(found?, path)
     }
 
     fn here(path: &Path, follow: bool) -> Result<Self> {
-        let contents = path.as_os_str().as_encoded_bytes().ends_with(b"/.");
-        let real = if follow {
-            path.canonicalize().doing(|| format!("opening {}", path.display()))?
-        } else {
-            path.to_owned()
-        };
-        let metadata = fs::symlink_metadata(&real).doing(|| format!("opening {}", path.display()))?;
-        let name = real.file_name().map(PathBuf::from);
-        let (parent, name) = match name {
-            Some(name) => (real.parent().map(Path::to_owned).unwrap_or_default(), name),
-            None => (real.clone(), PathBuf::new()),
-        };
-        let parent = if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent };
-        let dir = File::open(&parent).doing(|| format!("opening {}", parent.display()))?;
-        Ok(Self { dir, contents: contents || name.as_os_str().is_empty(), name, is_dir: metadata.is_dir() })
+        let mut flags = OFlags::PATH | OFlags::CLOEXEC;
+        flags.set(OFlags::NOFOLLOW, !follow && !is_dir_like(path));
+        let found = rustix::fs::open(path, flags, Mode::empty());
+        Self::new(found.doing(|| format!("opening {}", path.display()))?, path)
     }
 
-    fn path(&self) -> PathBuf {
-        by_descriptor(&self.dir.as_fd()).join(&self.name)
+    fn new(found: OwnedFd, path: &Path) -> Result<Self> {
+        let node = Node::from_descriptor(found).doing(|| format!("looking at {}", path.display()))?;
+        let bytes = path.as_os_str().as_encoded_bytes();
+        if bytes.ends_with(b"/") && !node.is_dir() {
+            return Err(Error::new(format!("{} is not a directory", path.display())));
+        }
+        let contents = bytes == b"." || bytes.ends_with(b"/.") || path.file_name().is_none();
+        Ok(Self { node, name: path.file_name().unwrap_or_default().to_owned(), contents })
     }
 
     /// As an archive in which it has its own name.
-    fn write(&self, to: &mut impl Write) -> Result<()> {
-        if self.is_dir {
-            return layer::write_tree(&self.path(), to);
+    fn write(&self, style: &Style<'_>, to: &mut impl Write) -> Result<()> {
+        if self.node.is_dir() {
+            return layer::write_some(&self.node, style, to);
         }
-        layer::write_one(&self.path(), &self.name, &Style::default(), to)
+        layer::write_one(&self.node, Path::new(&self.name), style, to)
     }
 
-    fn copy_to(&self, target: &Target) -> Result<()> {
-        if self.is_dir {
-            return layer::copy_tree(&self.path(), &target.path());
+    fn copy_to(&self, target: &Target, style: &Style<'_>) -> Result<()> {
+        if self.node.is_dir() {
+            return layer::through_pipe(&target.dir, LIVE, |to| layer::write_some(&self.node, style, to));
         }
-        layer::through_pipe(&target.dir_path(), |to| {
-            layer::write_one(&self.path(), &target.name, &Style::default(), to)
+        layer::through_pipe(&target.dir, LIVE, |to| {
+            layer::write_one(&self.node, Path::new(&target.name), style, to)
         })
     }
 }
 
-fn unpack(from: &mut impl Read, into: &Path) -> Result<()> {
-    let contents = Contents { devices: true, whiteouts: false };
-    layer::extract(from, into, contents, Limits::of_space_at(into)?).map(drop)
+/// What a copy brings into a tree that is in use.
+const LIVE: Contents = Contents { devices: true, whiteouts: false, live: true };
+
+/// Whether a path means a directory, so that a link in its last place is followed.
+fn is_dir_like(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    bytes.ends_with(b"/") || bytes.ends_with(b"/.")
 }
 
-/// Where it goes: a directory that is there, and a name in it; for the content of a directory the directory alone.
+fn unpack(from: &mut impl Read, into: &OwnedFd) -> Result<()> {
+    layer::extract_at(from, into, LIVE, Limits::of_space_at(&by_descriptor(into))?).map(drop)
+}
+
+/// A path of this machine, opened where it is meant: the directory, if it is one, or else the one that it is in.
+struct Here {
+    dir: OwnedFd,
+    name: Option<OsString>,
+    shown: PathBuf,
+}
+
+impl Here {
+    fn open(path: PathBuf) -> Result<Self> {
+        let open = |path: &Path| {
+            rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        };
+        if let Ok(dir) = open(&path) {
+            return Ok(Self { dir, name: None, shown: path });
+        }
+        let name = last_name(&path)?.to_owned();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = open(parent).doing(|| format!("opening {}", parent.display()))?;
+        Ok(Self { dir, name: Some(name), shown: path })
+    }
+
+    fn target(self, from: &Source) -> Result<Target> {
+        match self.name {
+            None => Target::in_dir(self.dir, from, &self.shown),
+            Some(name) => Target::named(self.dir, name, from, &self.shown),
+        }
+    }
+}
+
+/// Where it goes: a directory that is there, and for what is no directory the name that it gets.
 struct Target {
-    dir: File,
-    name: PathBuf,
+    dir: OwnedFd,
+    name: OsString,
 }
 
 impl Target {
     fn inside(root: &Root, path: &Path, from: &Source) -> Result<Self> {
-        let wants_dir = path.as_os_str().as_encoded_bytes().ends_with(b"/");
-        if let Ok(found) = root.find(path) {
-            let place = by_descriptor(&found);
-            if place.is_dir() {
-                return Self::in_dir(File::from(found), from, path);
+        match root.find(path) {
+            Ok(found) => {
+                let found =
+                    Node::from_descriptor(found).doing(|| format!("looking at {}", path.display()))?;
+                if found.is_dir() {
+                    return Self::in_dir(found.into(), from, path);
+                }
+                if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+                    return Err(Error::new(format!(
+                        "{} in the container is not a directory",
+                        path.display()
+                    )));
+                }
             }
-        } else if wants_dir && !from.is_dir {
-            return Err(Error::new(format!("there is no directory {} in the container", path.display())));
+            Err(error) if error.errno() != Some(libc::ENOENT) => return Err(error),
+            Err(_) if path.as_os_str().as_encoded_bytes().ends_with(b"/") && !from.node.is_dir() => {
+                return Err(Error::new(format!("there is no directory {} in the container", path.display())));
+            }
+            Err(_) => {}
         }
-        let name =
-            path.file_name().ok_or_else(|| Error::new(format!("'{}' ends in no name", path.display())))?;
-        let parent = root.find(path.parent().unwrap_or(Path::new("/")))?;
-        Self::new_in(File::from(parent), Path::new(name), from, path)
-    }
-
-    fn here(path: &Path, from: &Source) -> Result<Self> {
-        if path.is_dir() {
-            let dir = File::open(path).doing(|| format!("opening {}", path.display()))?;
-            return Self::in_dir(dir, from, path);
-        }
-        let name =
-            path.file_name().ok_or_else(|| Error::new(format!("'{}' ends in no name", path.display())))?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let dir = File::open(parent).doing(|| format!("opening {}", parent.display()))?;
-        Self::new_in(dir, Path::new(name), from, path)
+        let (parent, name) = followed(root, path)?;
+        Self::named(parent, name, from, path)
     }
 
     /// Into a directory that is there.
-    fn in_dir(dir: File, from: &Source, shown: &Path) -> Result<Self> {
-        if from.contents {
-            return Ok(Self { dir, name: PathBuf::new() });
+    fn in_dir(dir: OwnedFd, from: &Source, shown: &Path) -> Result<Self> {
+        if from.contents && from.node.is_dir() {
+            return Ok(Self { dir, name: OsString::new() });
         }
-        let name = from.name.clone();
-        if from.is_dir {
-            make_dir(&dir, &name, shown)?;
-        }
-        Ok(Self { dir, name })
+        Self::named(dir, from.name.clone(), from, &shown.join(&from.name))
     }
 
-    /// Under a name that is not there, or is a file.
-    fn new_in(dir: File, name: &Path, from: &Source, shown: &Path) -> Result<Self> {
-        if from.is_dir {
-            make_dir(&dir, name, shown)?;
+    /// Under a name that is not there, or is that of something of the same type.
+    fn named(dir: OwnedFd, name: OsString, from: &Source, shown: &Path) -> Result<Self> {
+        if !from.node.is_dir() {
+            return Ok(Self { dir, name });
         }
-        Ok(Self { dir, name: name.to_owned() })
-    }
-
-    fn dir_path(&self) -> PathBuf {
-        by_descriptor(&self.dir.as_fd())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir_path().join(&self.name)
+        match mkdirat(&dir, &name, Mode::from_raw_mode(0o755)) {
+            Err(Errno::EXIST) => {}
+            made => made.doing(|| format!("making {}", shown.display()))?,
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(&dir, &name, flags, Mode::empty()) {
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(Error::new(format!(
+                "cannot overwrite non-directory '{}' with a directory",
+                shown.display()
+            ))),
+            opened => {
+                let dir = opened.doing(|| format!("opening {}", shown.display()))?;
+                Ok(Self { dir, name: OsString::new() })
+            }
+        }
     }
 }
 
-fn make_dir(dir: &File, name: &Path, shown: &Path) -> Result<()> {
-    match rustix::fs::mkdirat(dir, name, rustix::fs::Mode::from_raw_mode(0o755)) {
-        Err(rustix::io::Errno::EXIST) => Ok(()),
-        made => made.doing(|| format!("making {}", shown.display())),
+/// The directory and the name that a path finally means: a link in its last place leads on, inside of the root.
+fn followed(root: &Root, path: &Path) -> Result<(OwnedFd, OsString)> {
+    const MOST_LINKS: usize = 40;
+    let mut at = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let name = last_name(&at)?.to_owned();
+        let above = at.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("/"));
+        let parent = root.find(above)?;
+        let there = openat(&parent, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+        let link = match there {
+            Err(Errno::NOENT) => return Ok((parent, name)),
+            there => there.and_then(|there| rustix::fs::readlinkat(there, "", Vec::new())),
+        };
+        match link {
+            // It is no link: readlinkat(2) says so for a descriptor.
+            Err(Errno::NOENT | Errno::INVAL) => return Ok((parent, name)),
+            link => {
+                let link = link.doing(|| format!("following {}", at.display()))?;
+                at = above.join(OsStr::from_bytes(link.as_bytes()));
+            }
+        }
     }
+    Err(Errno::LOOP).doing(|| format!("following {}", path.display()))
+}
+
+fn last_name(path: &Path) -> Result<&OsStr> {
+    path.file_name().ok_or_else(|| Error::new(format!("'{}' ends in no name", path.display())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn ends_are_told_apart() {
@@ -275,7 +323,8 @@ mod tests {
         let inside = Root::open(&root).unwrap();
         let copy = |source: &Path, target: &str| {
             let source = Source::here(source, false).unwrap();
-            source.copy_to(&Target::inside(&inside, Path::new(target), &source).unwrap()).unwrap();
+            let target = Target::inside(&inside, Path::new(target), &source).unwrap();
+            source.copy_to(&target, &Style::default()).unwrap();
         };
         copy(&from.join("sub/file"), "/etc/");
         copy(&from.join("sub/file"), "/etc/other");
@@ -288,7 +337,32 @@ mod tests {
         std::os::unix::fs::symlink("/", root.join("out")).unwrap();
         let back = Source::inside(&inside, Path::new("/out/etc/file"), false).unwrap();
         let here = dir.path().join("back");
-        back.copy_to(&Target::here(&here, &back).unwrap()).unwrap();
+        let target = Here::open(here.clone()).unwrap().target(&back).unwrap();
+        back.copy_to(&target, &Style::default()).unwrap();
         assert_eq!(fs::read_to_string(here).unwrap(), "x");
+    }
+
+    #[test]
+    fn a_link_where_a_copy_goes_means_its_target_inside_of_the_root_and_is_never_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (host, root) = (dir.path().join("host"), dir.path().join("root"));
+        fs::create_dir_all(host.join("s")).unwrap();
+        fs::create_dir_all(root.join("d")).unwrap();
+        let from = dir.path().join("s");
+        fs::create_dir(&from).unwrap();
+        fs::write(from.join("file"), "x").unwrap();
+        std::os::unix::fs::symlink(host.join("s"), root.join("d/s")).unwrap();
+        std::os::unix::fs::symlink("../d/new", root.join("d/link")).unwrap();
+        let inside = Root::open(&root).unwrap();
+        let copy = |source: &Path, target: &str| -> Result<()> {
+            let source = Source::here(source, false)?;
+            source.copy_to(&Target::inside(&inside, Path::new(target), &source)?, &Style::default())
+        };
+        let error = copy(&from, "/d").unwrap_err().to_string();
+        assert!(error.contains("cannot overwrite non-directory '/d/s'"), "{error}");
+        copy(&from.join("file"), "/d/link").unwrap();
+        assert_eq!(fs::read_to_string(root.join("d/new")).unwrap(), "x");
+        assert!(copy(&from.join("file"), "/d/s/file").is_err());
+        assert_eq!(fs::read_dir(host.join("s")).unwrap().count(), 0);
     }
 }

@@ -1,6 +1,5 @@
 //! `COPY` and `ADD`: files become a layer, made upon the image so far, whose own links decide where a path leads.
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
@@ -11,7 +10,7 @@ use super::fetch::{archive, fetch, is_address, name_of};
 use super::patterns::Ignore;
 use crate::containers::{Create, Engine, Host, Identity, Record, Rooted};
 use crate::image::{Descriptor, Digest, Hashing, Image};
-use crate::layer::{self, Contents, Keep, Limits, Style};
+use crate::layer::{self, COPY, Contents, Keep, Limits, Mounts, Node, Style};
 use runtime::error::{Doing, Error, Result};
 use runtime::rootfs::resolve::{Root, by_descriptor};
 
@@ -94,7 +93,7 @@ impl Copying<'_> {
 
     fn style<'s>(&self, owner: Option<(u32, u32)>, keep: &'s Keep<'s>, timeless: bool) -> Style<'s> {
         let owner = owner.or((!self.keeps_owner).then_some((0, 0)));
-        Style { owner, mode: self.mode, rootless: true, through: true, timeless, keep: Some(keep) }
+        Style { owner, mode: self.mode, rootless: true, timeless, keep: Some(keep), mounts: Mounts::All }
     }
 
     /// Which paths below a source are copied.
@@ -108,6 +107,12 @@ impl Copying<'_> {
         Ok(ignore)
     }
 
+    /// What is at a path of the tree, its links followed inside of it.
+    fn node(&self, path: &Path) -> Result<Node> {
+        let found = self.tree.root.find(&Path::new("/").join(path))?;
+        Node::from_descriptor(found).doing(|| format!("looking at {}", path.display()))
+    }
+
     /// The address of all that would be copied, whatever its times are.
     pub(super) fn digest(&self) -> Result<Digest> {
         let mut hashing = Hashing::new(std::io::sink());
@@ -115,20 +120,20 @@ impl Copying<'_> {
         for item in self.items()? {
             match item {
                 Item::Path(path) => {
-                    let found = self.tree.root.find(&Path::new("/").join(&path))?;
-                    let place = by_descriptor(&found);
+                    let node = self.node(&path)?;
                     let keep = self.keep(&path, &excluded);
                     let style = self.style(None, &keep, true);
-                    if place.is_dir() {
-                        layer::write_some(&place, &style, &mut hashing)?;
+                    if node.is_dir() {
+                        layer::write_some(&node, &style, &mut hashing)?;
                     } else {
-                        layer::write_one(&place, &file_name(&path), &style, &mut hashing)?;
+                        layer::write_one(&node, &file_name(&path), &style, &mut hashing)?;
                     }
                 }
                 Item::File(path, name) => {
                     let keep = |_: &Path, _: bool| true;
                     let name = if name.is_empty() { "file" } else { &name };
-                    layer::write_one(&path, Path::new(name), &self.style(None, &keep, true), &mut hashing)?;
+                    let node = Node::open(&path)?;
+                    layer::write_one(&node, Path::new(name), &self.style(None, &keep, true), &mut hashing)?;
                 }
             }
         }
@@ -149,29 +154,26 @@ impl Copying<'_> {
         let excluded = self.excluded()?;
         let target = Path::new(&self.target);
         for item in self.items()? {
-            let (opened, name, source) = match &item {
-                Item::Path(path) => {
-                    let found = self.tree.root.find(&Path::new("/").join(path))?;
-                    (Place::Opened(found), file_name(path), path.clone())
-                }
-                Item::File(path, name) => (Place::Here(path.clone()), PathBuf::from(name), PathBuf::new()),
+            let (node, name, source) = match &item {
+                Item::Path(path) => (self.node(path)?, file_name(path), path.clone()),
+                Item::File(path, name) => (Node::open(path)?, PathBuf::from(name), PathBuf::new()),
             };
-            let place = opened.path();
             let keep = self.keep(&source, &excluded);
             let style = self.style(owner, &keep, false);
-            if place.is_dir() {
+            if node.is_dir() {
                 let dir = root.ensure_dir(target, 0o755)?;
-                layer::through_pipe(&by_descriptor(&dir), |to| layer::write_some(&place, &style, to))?;
+                layer::through_pipe(&dir, COPY, |to| layer::write_some(&node, &style, to))?;
                 continue;
             }
             if self.adds
                 && matches!(item, Item::Path(_))
-                && let Some(from) = archive(&place)?
+                && node.is_file()
+                && let Some(from) =
+                    archive(&node.content().doing(|| format!("reading {}", source.display()))?)?
             {
                 let dir = root.ensure_dir(target, 0o755)?;
-                let dir = by_descriptor(&dir);
-                let contents = Contents { devices: false, whiteouts: false };
-                layer::extract(from, &dir, contents, Limits::of_space_at(&dir)?)?;
+                let contents = Contents { devices: false, whiteouts: false, live: false };
+                layer::extract_at(from, &dir, contents, Limits::of_space_at(&by_descriptor(&dir))?)?;
                 continue;
             }
             let is_dir =
@@ -184,8 +186,8 @@ impl Copying<'_> {
             };
             let fetched = matches!(&item, Item::File(..)) && self.adds && self.mode.is_none();
             let mode = if fetched { Some(0o600) } else { style.mode };
-            let style = Style { owner: style.owner, mode, through: true, ..Style::default() };
-            layer::through_pipe(&by_descriptor(&parent), |to| layer::write_one(&place, &name, &style, to))?;
+            let style = Style { owner: style.owner, mode, ..Style::default() };
+            layer::through_pipe(&parent, COPY, |to| layer::write_one(&node, &name, &style, to))?;
         }
         Ok(())
     }
@@ -193,21 +195,6 @@ impl Copying<'_> {
 
 fn file_name(path: &Path) -> PathBuf {
     path.file_name().map_or_else(|| PathBuf::from("file"), PathBuf::from)
-}
-
-/// Something to copy, found: by descriptor, because it may lie in a mount that no path leads to any more.
-enum Place {
-    Opened(OwnedFd),
-    Here(PathBuf),
-}
-
-impl Place {
-    fn path(&self) -> PathBuf {
-        match self {
-            Self::Opened(fd) => by_descriptor(fd),
-            Self::Here(path) => path.clone(),
-        }
-    }
 }
 
 /// Makes the layer of a copy upon an image.
@@ -218,7 +205,7 @@ pub(super) fn layer_of(engine: &Engine, image: &Image, copying: &Copying<'_>) ->
     let record = bench(engine, image)?;
     let rooted = engine.rooted(&record);
     let made = rooted.and_then(|rooted| {
-        let copied = Root::open(&rooted.path).and_then(|root| copying.copy_to(&root));
+        let copied = copying.copy_to(&rooted.root);
         release(&rooted)?;
         copied
     });

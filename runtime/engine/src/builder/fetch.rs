@@ -1,11 +1,13 @@
 //! `ADD` of what is not in the context: an address, and archives that other programs unpack.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::image::decompress;
 use runtime::error::{Doing, Error, Result};
+use runtime::rootfs::resolve::reopen;
 
 /// Whether a source is an address.
 pub(super) fn is_address(source: &str) -> bool {
@@ -48,18 +50,17 @@ pub(super) fn fetch(address: &str, to: &Path) -> Result<()> {
 ///
 /// # Errors
 /// The file cannot be read, or the program for its compression is missing.
-pub(super) fn archive(file: &Path) -> Result<Option<Box<dyn Read + Send>>> {
-    let doing = || format!("reading {}", file.display());
+pub(super) fn archive(file: &File) -> Result<Option<Box<dyn Read + Send>>> {
+    let doing = || "reading what may be an archive";
     let mut first = [0; 6];
-    let mut opened = std::fs::File::open(file).doing(doing)?;
-    let length = opened.read(&mut first).doing(doing)?;
+    let length = reopen(file)?.read(&mut first).doing(doing)?;
     let program = match &first[..length] {
         [0xfd, b'7', b'z', b'X', b'Z', 0x00] => Some("xz"),
         [b'B', b'Z', b'h', ..] => Some("bzip2"),
         _ => None,
     };
     let open = || -> Result<Box<dyn Read + Send>> {
-        let file = std::fs::File::open(file).doing(doing)?;
+        let file = reopen(file)?;
         match program {
             None => decompress(file),
             Some(program) => {
@@ -99,10 +100,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         std::fs::write(&path, "no archive").unwrap();
-        assert!(archive(&path).unwrap().is_none());
+        assert!(archive(&File::open(&path).unwrap()).unwrap().is_none());
         let mut builder = tar::Builder::new(Vec::new());
         builder.append_data(&mut tar::Header::new_ustar(), "x", &b""[..]).unwrap();
         std::fs::write(&path, builder.into_inner().unwrap()).unwrap();
-        assert!(archive(&path).unwrap().is_some());
+        assert!(archive(&File::open(&path).unwrap()).unwrap().is_some());
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::logs::{Stream, Writer};
 use super::pump::{Input, Output, Pump};
-use super::record::{MountKind, Record, State};
+use super::record::{Record, State};
 use super::{Engine, Identity, now, spec, watch_lock};
 use crate::network::publish::{self, Listening};
 use runtime::container::{Container, Created, Options};
@@ -244,7 +244,7 @@ impl Watch<'_> {
         let rootfs = engine.mount_layers(record)?;
         let root = Root::open(&rootfs)?;
         let identity = Identity::find(&root, &record.config.user)?;
-        self.fill_volumes(&root)?;
+        engine.fill_volumes(record, &root)?;
         make_workdir(&root, record)?;
         drop(root);
         let sockets = self.listen()?;
@@ -266,23 +266,6 @@ impl Watch<'_> {
         self.state.pid = created.init.pid;
         engine.write_state(&record.id, &self.state)?;
         Ok((created, pump))
-    }
-
-    /// The first time, an empty named volume gets what the image has there.
-    fn fill_volumes(&self, root: &Root) -> Result<()> {
-        for mount in &self.record.mounts {
-            if mount.kind != MountKind::Volume || mount.no_copy {
-                continue;
-            }
-            let Some(name) = &mount.name else { continue };
-            if let Ok(found) = root.find(&mount.destination) {
-                let place = by_descriptor(&found);
-                if place.is_dir() {
-                    self.engine.volumes.find(name)?.copy_up(&place)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     fn listen(&mut self) -> Result<Vec<Listening>> {

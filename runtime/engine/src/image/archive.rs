@@ -115,7 +115,7 @@ pub fn load(store: &Store, from: impl Read + Send) -> Result<Vec<Loaded>> {
 }
 
 fn load_through(store: &Store, from: impl Read + Send, dir: &Path) -> Result<Vec<Loaded>> {
-    let contents = Contents { devices: false, whiteouts: false };
+    let contents = Contents { devices: false, whiteouts: false, live: false };
     layer::extract(decompress(from)?, dir, contents, Limits::of_space_at(dir)?)?;
     let unpacked = Unpacked { root: Root::open(dir)? };
     if unpacked.has("oci-layout") && unpacked.has("index.json") {

@@ -97,7 +97,7 @@ impl Store {
     ) -> Result<Extracted> {
         let mut packed = Hashing::new(self.open_blob(&layer.digest)?);
         let mut plain = Hashing::new(decompress(&mut packed)?);
-        let contents = Contents { devices, whiteouts: true };
+        let contents = Contents { devices, whiteouts: true, live: false };
         let extracted = layer::extract(&mut plain, into, contents, Limits::of_space_at(into)?);
         // Damage makes strange archives: whoever reads the error wants to know that first.
         let rest = std::io::copy(&mut plain, &mut std::io::sink());

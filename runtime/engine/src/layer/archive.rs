@@ -1,16 +1,19 @@
 //! Changes as an OCI layer: a tar archive with whiteouts, the same bytes for the same change.
 
-use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
+use rustix::fs::FileType;
 use tar::{Builder, EntryType, Header};
 
-use super::{Change, What, visit};
+use super::diff::Walk;
+use super::node::{Attributes, FileId, Node};
+use super::{Change, Contents, Limits, What, extract_at, visit};
 use runtime::error::{Doing, Error, Result};
 
 /// Writes the layer that `upper` holds. A thread of its own looks for what changed, so that the archive is written meanwhile.
@@ -18,14 +21,14 @@ use runtime::error::{Doing, Error, Result};
 /// # Errors
 /// A file that cannot be read, by path; or the writer's own.
 pub fn write(upper: &Path, to: impl Write) -> Result<()> {
-    let mut archive = Builder::new(to);
-    let (plain, mut links) = (Style::default(), HashMap::new());
+    let mut archive = Archive::new(to, Style::default());
     let (sender, found) = sync_channel::<Vec<Found>>(BATCHES);
     std::thread::scope(|scope| {
         let walking = scope.spawn(move || walk(upper, &sender));
         let written = found.iter().flatten().try_for_each(|found| {
-            let Found { change, metadata, attributes } = found;
-            entry(&mut archive, upper, &change, &metadata, attributes, &plain, &mut links)
+            let Found { change, node, attributes } = found;
+            archive
+                .entry(&change, &node, attributes)
                 .doing(|| format!("storing {} in the layer", change.path.display()))
         });
         // A walker that finds nobody ends; its own error is the one that counts only if there is no other.
@@ -34,15 +37,15 @@ pub fn write(upper: &Path, to: impl Write) -> Result<()> {
             walking.join().unwrap_or_else(|_| Err(Error::new("the thread that looks for changes panicked")));
         written.and(walked)
     })?;
-    archive.finish().doing(|| "finishing the layer")
+    archive.to.finish().doing(|| "finishing the layer")
 }
 
 fn walk(upper: &Path, to: &SyncSender<Vec<Found>>) -> Result<()> {
     let gone = |_| Error::new("nobody writes what was found");
     let mut batch = Vec::with_capacity(BATCH);
-    visit(upper, &mut |change, metadata| {
-        let attributes = attributes(&upper.join(&change.path), metadata, false);
-        batch.push(Found { change, metadata: metadata.clone(), attributes });
+    visit(upper, &mut |change, node| {
+        let attributes = node.attributes();
+        batch.push(Found { change, node, attributes });
         if batch.len() < BATCH {
             return Ok(());
         }
@@ -51,33 +54,31 @@ fn walk(upper: &Path, to: &SyncSender<Vec<Found>>) -> Result<()> {
     to.send(batch).map_err(gone)
 }
 
-/// How many are handed over at once, and how many such wait: a hand-over costs more than a file's attributes.
-const BATCH: usize = 64;
-const BATCHES: usize = 16;
+/// How many are handed over at once, and how many such wait. A hand-over costs more than a file's attributes, and each
+/// that waits holds a descriptor, of which there may be no more than 1,024.
+const BATCH: usize = 32;
+const BATCHES: usize = 4;
 
 /// A change, and what is known of it before its content is read.
 struct Found {
     change: Change,
-    metadata: Metadata,
+    node: Node,
     attributes: std::io::Result<Attributes>,
 }
-
-/// Extended attributes, by the names that an archive gives them.
-type Attributes = Vec<(String, Vec<u8>)>;
 
 /// Writes a whole tree, such as a merged one, with the attributes of its root.
 ///
 /// # Errors
 /// As of [`write`].
 pub fn write_tree(root: &Path, to: impl Write) -> Result<()> {
-    write_some(root, &Style::default(), to)
+    write_some(&Node::open(root)?, &Style::default(), to)
 }
 
 /// Says whether a path is written, told whether it is a directory.
 pub type Keep<'a> = dyn Fn(&Path, bool) -> bool + Sync + 'a;
 
 /// What of a tree is written, and how.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Style<'a> {
     /// Owner and group of all, instead of their own.
     pub owner: Option<(u32, u32)>,
@@ -85,12 +86,24 @@ pub struct Style<'a> {
     pub mode: Option<u32>,
     /// Without an entry for the root: its target keeps its own attributes.
     pub rootless: bool,
-    /// The path of a single file is a descriptor's, and means what that refers to.
-    pub through: bool,
     /// No times: what differs in them alone gives the same bytes.
     pub timeless: bool,
     /// Which paths are written, told whether they are directories; all if absent.
     pub keep: Option<&'a Keep<'a>>,
+    /// What of that which is mounted in the tree is a part of it.
+    pub mounts: Mounts<'a>,
+}
+
+/// Which mounts count as part of a tree. Of others the mount point alone is written: an empty directory or file.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Mounts<'a> {
+    /// None.
+    #[default]
+    Points,
+    /// Those whose roots are these files.
+    These(&'a HashSet<FileId>),
+    /// All.
+    All,
 }
 
 impl std::fmt::Debug for Style<'_> {
@@ -100,13 +113,19 @@ impl std::fmt::Debug for Style<'_> {
 }
 
 impl Style<'_> {
-    fn header(&self, metadata: &Metadata) -> Header {
-        let mut header = header(metadata);
+    fn header(&self, node: &Node) -> Header {
+        let stat = node.stat();
+        let mut header = Header::new_ustar();
+        header.set_mode(u32::from(stat.stx_mode) & 0o7777);
+        header.set_uid(stat.stx_uid.into());
+        header.set_gid(stat.stx_gid.into());
+        header.set_mtime(u64::try_from(stat.stx_mtime.tv_sec).unwrap_or(0));
+        header.set_size(0);
         if let Some((owner, group)) = self.owner {
             header.set_uid(owner.into());
             header.set_gid(group.into());
         }
-        if let Some(mode) = self.mode.filter(|_| !metadata.is_symlink()) {
+        if let Some(mode) = self.mode.filter(|_| node.kind() != FileType::Symlink) {
             header.set_mode(mode);
         }
         if self.timeless {
@@ -114,48 +133,51 @@ impl Style<'_> {
         }
         header
     }
+
+    fn has(&self, node: &Node) -> bool {
+        !node.is_mounted()
+            || match self.mounts {
+                Mounts::Points => false,
+                Mounts::These(mounts) => mounts.contains(&node.id()),
+                Mounts::All => true,
+            }
+    }
 }
 
 /// Writes a tree, or a part of it, with the attributes of its root.
 ///
 /// # Errors
 /// As of [`write`].
-pub fn write_some(root: &Path, style: &Style<'_>, to: impl Write) -> Result<()> {
-    let mut archive = Builder::new(to);
+pub fn write_some(root: &Node, style: &Style<'_>, to: impl Write) -> Result<()> {
+    let mut archive = Archive::new(to, *style);
     if !style.rootless {
-        let metadata = fs::metadata(root).doing(|| format!("reading {}", root.display()))?;
-        let mut top = style.header(&metadata);
+        let mut top = style.header(root);
         top.set_entry_type(EntryType::Directory);
-        attributes(root, &metadata, true)
-            .and_then(|found| describe(&mut archive, &found))
-            .and_then(|()| archive.append_data(&mut top, "./", std::io::empty()))
+        root.attributes()
+            .and_then(|found| archive.describe(&found))
+            .and_then(|()| archive.to.append_data(&mut top, "./", std::io::empty()))
             .doing(|| "storing the root")?;
     }
-    let mut links = HashMap::new();
-    visit(root, &mut |change, metadata| {
-        let change = Change { what: What::Set, ..change };
-        if style.keep.is_some_and(|keep| !keep(&change.path, metadata.is_dir())) {
+    let walk = Walk { marks: false, enters: &|node| style.has(node) };
+    walk.through(root, &mut |change, node| {
+        if style.keep.is_some_and(|keep| !keep(&change.path, node.is_dir())) {
             return Ok(());
         }
-        let found = attributes(&root.join(&change.path), metadata, style.through);
-        entry(&mut archive, root, &change, metadata, found, style, &mut links)
-            .doing(|| format!("storing {}", change.path.display()))
+        let found = node.attributes();
+        archive.entry(&change, &node, found).doing(|| format!("storing {}", change.path.display()))
     })?;
-    archive.finish().doing(|| "finishing the archive")
+    archive.to.finish().doing(|| "finishing the archive")
 }
 
 /// Writes one file, link or device under a name.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn write_one(path: &Path, name: &Path, style: &Style<'_>, to: impl Write) -> Result<()> {
-    let mut archive = Builder::new(to);
-    let doing = || format!("storing {}", name.display());
-    let metadata =
-        if style.through { fs::metadata(path) } else { fs::symlink_metadata(path) }.doing(doing)?;
-    let attributes = attributes(path, &metadata, style.through);
-    store(&mut archive, path, name, &metadata, attributes, style).doing(doing)?;
-    archive.finish().doing(|| "finishing the archive")
+pub fn write_one(node: &Node, name: &Path, style: &Style<'_>, to: impl Write) -> Result<()> {
+    // The one that was asked for is meant, whatever is mounted there.
+    let mut archive = Archive::new(to, Style { mounts: Mounts::All, ..*style });
+    archive.store(node, name, node.attributes()).doing(|| format!("storing {}", name.display()))?;
+    archive.to.finish().doing(|| "finishing the archive")
 }
 
 /// Copies the content of a directory, and its own attributes, into another; volumes and other mounts below it are not
@@ -163,15 +185,22 @@ pub fn write_one(path: &Path, name: &Path, style: &Style<'_>, to: impl Write) ->
 ///
 /// # Errors
 /// A file cannot be read or made.
-pub fn copy_tree(from: &Path, into: &Path) -> Result<()> {
-    through_pipe(into, |to| write_tree(from, to))
+pub fn copy_tree(from: &Node, into: impl AsFd) -> Result<()> {
+    through_pipe(into, COPY, |to| write_some(from, &Style::default(), to))
 }
+
+/// What a copy of a tree brings into one that nobody else uses yet.
+pub const COPY: Contents = Contents { devices: true, whiteouts: false, live: false };
 
 /// Unpacks into a directory what the caller writes, while it is written.
 ///
 /// # Errors
 /// The writer's, or what cannot be made.
-pub fn through_pipe(into: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()> + Send) -> Result<()> {
+pub fn through_pipe(
+    into: impl AsFd,
+    contents: Contents,
+    write: impl FnOnce(&mut dyn Write) -> Result<()> + Send,
+) -> Result<()> {
     let (reader, writer) = std::io::pipe().doing(|| "making a pipe")?;
     std::thread::scope(|scope| {
         let writing = scope.spawn(move || {
@@ -183,9 +212,8 @@ pub fn through_pipe(into: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()
             write(&mut to)?;
             to.flush().doing(|| "writing to the pipe")
         });
-        let contents = super::Contents { devices: true, whiteouts: false };
-        let limits = super::Limits { bytes: u64::MAX, entries: u64::MAX };
-        let extracted = super::extract(reader, into, contents, limits);
+        let limits = Limits { bytes: u64::MAX, entries: u64::MAX };
+        let extracted = extract_at(reader, into, contents, limits);
         let written = writing.join().unwrap_or_else(|_| Err(Error::new("the copying thread panicked")));
         match (extracted, written) {
             (Ok(_), written) => written,
@@ -198,87 +226,127 @@ pub fn through_pipe(into: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()
     })
 }
 
-fn entry(
-    archive: &mut Builder<impl Write>,
-    upper: &Path,
-    change: &Change,
-    metadata: &Metadata,
-    attributes: std::io::Result<Attributes>,
-    style: &Style<'_>,
-    links: &mut HashMap<u64, PathBuf>,
-) -> std::io::Result<()> {
-    if change.what == What::Deleted {
-        let mut name = b".wh.".to_vec();
-        name.extend(change.path.file_name().unwrap_or_default().as_bytes());
-        return marker(archive, &change.path.with_file_name(std::ffi::OsStr::from_bytes(&name)));
-    }
-    let full = upper.join(&change.path);
-    let mut header = style.header(metadata);
-    if metadata.is_dir() {
-        describe(archive, &attributes?)?;
-        header.set_entry_type(EntryType::Directory);
-        archive.append_data(&mut header, &change.path, std::io::empty())?;
-        if change.what == What::SetOpaque {
-            marker(archive, &change.path.join(".wh..wh..opq"))?;
-        }
-        return Ok(());
-    }
-    if metadata.nlink() > 1 {
-        if let Some(first) = links.get(&metadata.ino()) {
-            header.set_entry_type(EntryType::Link);
-            return archive.append_link(&mut header, &change.path, first);
-        }
-        links.insert(metadata.ino(), change.path.clone());
-    }
-    store(archive, &full, &change.path, metadata, attributes, style)
+/// An archive that is being written.
+struct Archive<'a, W: Write> {
+    to: Builder<W>,
+    style: Style<'a>,
+    /// Files with several names, by the first one.
+    links: HashMap<FileId, PathBuf>,
 }
 
-/// What is no directory and no further name of something stored before.
-fn store(
-    archive: &mut Builder<impl Write>,
-    full: &Path,
-    name: &Path,
-    metadata: &Metadata,
-    attributes: std::io::Result<Attributes>,
-    style: &Style<'_>,
-) -> std::io::Result<()> {
-    let mut header = style.header(metadata);
-    let kind = metadata.file_type();
-    if kind.is_symlink() {
-        header.set_entry_type(EntryType::Symlink);
-        return archive.append_link(&mut header, name, fs::read_link(full)?);
+impl<'a, W: Write> Archive<'a, W> {
+    fn new(to: W, style: Style<'a>) -> Self {
+        Self { to: Builder::new(to), style, links: HashMap::new() }
     }
-    if kind.is_socket() {
-        // It means nothing without the process that listens on it.
-        return Ok(());
+
+    fn entry(
+        &mut self,
+        change: &Change,
+        node: &Node,
+        attributes: std::io::Result<Attributes>,
+    ) -> std::io::Result<()> {
+        if change.what == What::Deleted {
+            let mut name = b".wh.".to_vec();
+            name.extend(change.path.file_name().unwrap_or_default().as_bytes());
+            return self.marker(&change.path.with_file_name(std::ffi::OsStr::from_bytes(&name)));
+        }
+        if node.is_dir() {
+            let mut header = self.style.header(node);
+            self.describe(&attributes?)?;
+            header.set_entry_type(EntryType::Directory);
+            self.to.append_data(&mut header, &change.path, std::io::empty())?;
+            if change.what == What::SetOpaque {
+                self.marker(&change.path.join(".wh..wh..opq"))?;
+            }
+            return Ok(());
+        }
+        if node.stat().stx_nlink > 1 {
+            if let Some(first) = self.links.get(&node.id()) {
+                let mut header = self.style.header(node);
+                header.set_entry_type(EntryType::Link);
+                return self.to.append_link(&mut header, &change.path, first);
+            }
+            self.links.insert(node.id(), change.path.clone());
+        }
+        self.store(node, &change.path, attributes)
     }
-    describe(archive, &attributes?)?;
-    if kind.is_file() {
-        header.set_entry_type(EntryType::Regular);
-        header.set_size(metadata.size());
-        let mut file = File::open(full)?;
-        // The header alone; the content follows in pieces that are worth a call each.
-        archive.append_data(&mut header, name, std::io::empty())?;
-        return content(&mut file, metadata.size(), archive.get_mut());
+
+    /// What is no directory and no further name of something stored before.
+    fn store(
+        &mut self,
+        node: &Node,
+        name: &Path,
+        attributes: std::io::Result<Attributes>,
+    ) -> std::io::Result<()> {
+        let mut header = self.style.header(node);
+        match node.kind() {
+            FileType::Symlink => {
+                header.set_entry_type(EntryType::Symlink);
+                return self.to.append_link(&mut header, name, node.target()?);
+            }
+            // It means nothing without the process that listens on it.
+            FileType::Socket => return Ok(()),
+            _ if !self.style.has(node) => return self.mount_point(name),
+            _ => {}
+        }
+        self.describe(&attributes?)?;
+        let device = |header: &mut Header| {
+            header.set_device_major(node.stat().stx_rdev_major)?;
+            header.set_device_minor(node.stat().stx_rdev_minor)
+        };
+        match node.kind() {
+            FileType::RegularFile => {
+                let mut file = node.content()?;
+                header.set_entry_type(EntryType::Regular);
+                header.set_size(node.stat().stx_size);
+                // The header alone; the content follows in pieces that are worth a call each.
+                self.to.append_data(&mut header, name, std::io::empty())?;
+                return content(&mut file, node.stat().stx_size, self.to.get_mut());
+            }
+            FileType::CharacterDevice => {
+                header.set_entry_type(EntryType::Char);
+                device(&mut header)?;
+            }
+            FileType::BlockDevice => {
+                header.set_entry_type(EntryType::Block);
+                device(&mut header)?;
+            }
+            FileType::Fifo => header.set_entry_type(EntryType::Fifo),
+            other => return Err(std::io::Error::other(format!("no archive can hold a {other:?}"))),
+        }
+        self.to.append_data(&mut header, name, std::io::empty())
     }
-    if kind.is_char_device() || kind.is_block_device() {
-        let device = metadata.rdev();
-        header.set_entry_type(if kind.is_char_device() { EntryType::Char } else { EntryType::Block });
-        header.set_device_major(rustix::fs::major(device))?;
-        header.set_device_minor(rustix::fs::minor(device))?;
-    } else {
-        header.set_entry_type(EntryType::Fifo);
+
+    fn describe(&mut self, attributes: &Attributes) -> std::io::Result<()> {
+        if attributes.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<(String, &[u8])> = attributes
+            .iter()
+            .map(|(name, value)| (format!("SCHILY.xattr.{}", name.to_string_lossy()), value.as_slice()))
+            .collect();
+        self.to.append_pax_extensions(named.iter().map(|(name, value)| (name.as_str(), *value)))
     }
-    archive.append_data(&mut header, name, std::io::empty())
+
+    /// An empty file whose name is the message.
+    fn marker(&mut self, path: &Path) -> std::io::Result<()> {
+        let mut header = blank(0o600);
+        self.to.append_data(&mut header, path, std::io::empty())
+    }
+
+    /// An empty file, as it stands below what is mounted there.
+    fn mount_point(&mut self, path: &Path) -> std::io::Result<()> {
+        let mut header = blank(0o644);
+        self.to.append_data(&mut header, path, std::io::empty())
+    }
 }
 
-fn header(metadata: &Metadata) -> Header {
+fn blank(mode: u32) -> Header {
     let mut header = Header::new_ustar();
-    header.set_mode(metadata.mode() & 0o7777);
-    header.set_uid(metadata.uid().into());
-    header.set_gid(metadata.gid().into());
-    header.set_mtime(u64::try_from(metadata.mtime()).unwrap_or(0));
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(mode);
     header.set_size(0);
+    header.set_mtime(0);
     header
 }
 
@@ -304,51 +372,10 @@ fn content(file: &mut File, size: u64, to: &mut impl Write) -> std::io::Result<(
 /// How much is read of a file at once.
 const PIECE: usize = 128 * 1024;
 
-/// Extended attributes, but not those by which the overlay itself keeps its books.
-fn attributes(full: &Path, metadata: &Metadata, through: bool) -> std::io::Result<Attributes> {
-    let mut found = Vec::new();
-    if metadata.file_type().is_symlink() {
-        return Ok(found);
-    }
-    let listed = if through { xattr::list_deref(full) } else { xattr::list(full) };
-    let mut names: Vec<_> = match listed {
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(found),
-        names => names?.collect(),
-    };
-    names.sort_unstable();
-    for name in names {
-        let text = name.to_string_lossy().into_owned();
-        if text.starts_with("trusted.overlay.") || text.starts_with("user.overlay.") {
-            continue;
-        }
-        let value = if through { xattr::get_deref(full, &name) } else { xattr::get(full, &name) };
-        if let Some(value) = value? {
-            found.push((format!("SCHILY.xattr.{text}"), value));
-        }
-    }
-    Ok(found)
-}
-
-fn describe(archive: &mut Builder<impl Write>, attributes: &Attributes) -> std::io::Result<()> {
-    if attributes.is_empty() {
-        return Ok(());
-    }
-    archive.append_pax_extensions(attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice())))
-}
-
-/// An empty file whose name is the message.
-fn marker(archive: &mut Builder<impl Write>, path: &Path) -> std::io::Result<()> {
-    let mut header = Header::new_ustar();
-    header.set_entry_type(EntryType::Regular);
-    header.set_mode(0o600);
-    header.set_size(0);
-    header.set_mtime(0);
-    archive.append_data(&mut header, path, std::io::empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     fn archive(upper: &Path) -> Vec<u8> {

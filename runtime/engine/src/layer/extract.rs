@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -41,13 +41,16 @@ impl Limits {
     }
 }
 
-/// What an archive may hold beside files, directories and links.
+/// What an archive may hold beside files, directories and links, and where it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
     /// Device nodes are made; otherwise they are refused.
     pub devices: bool,
     /// Names that begin with `.wh.` are deletions for an overlay; otherwise they are names like others.
     pub whiteouts: bool,
+    /// The tree is in use: a container's, or a directory of the host. What is mounted in it is entered, unless the kernel
+    /// itself speaks there; and a directory never replaces something else, nor something else a directory.
+    pub live: bool,
 }
 
 /// What was unpacked.
@@ -65,9 +68,27 @@ pub struct Extracted {
 /// Names the entry that cannot be unpacked or is refused: one that leads outside, a device where none is allowed, more
 /// than the limits. What was unpacked before it stays, for the caller to remove with the directory.
 pub fn extract(archive: impl Read, into: &Path, contents: Contents, limits: Limits) -> Result<Extracted> {
+    let root = rustix::fs::open(into, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .doing(|| format!("opening {}", into.display()))?;
+    extract_at(archive, root, contents, limits)
+}
+
+/// As [`extract`], into a directory that is open.
+///
+/// # Errors
+/// Likewise.
+pub fn extract_at(
+    archive: impl Read,
+    into: impl AsFd,
+    contents: Contents,
+    limits: Limits,
+) -> Result<Extracted> {
     let guard = Guard::new(archive, limits.bytes);
     let mut unpack = Unpack {
-        tree: Tree::open(into)?,
+        tree: Tree::new(
+            into.as_fd().try_clone_to_owned().doing(|| "duplicating a descriptor")?,
+            contents.live,
+        ),
         contents,
         limits,
         done: Extracted::default(),
@@ -76,7 +97,7 @@ pub fn extract(archive: impl Read, into: &Path, contents: Contents, limits: Limi
         records: Records::new(),
     };
     let mut archive = Archive::new(guard);
-    let doing = || format!("reading the archive for {}", into.display());
+    let doing = || "reading the archive";
     let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     let mut all = || {
         for entry in archive.entries().doing(doing)? {
@@ -179,7 +200,7 @@ impl Unpack {
         if kind.is_symlink() {
             let target = link.ok_or_else(|| refused(path, "it is a symbolic link to nowhere"))?;
             symlinkat(target.as_slice(), parent, &name).doing(doing)?;
-            return metadata.apply_to_name(parent, &name).doing(doing);
+            return metadata.apply_unopened(parent, &name, FileType::Symlink).doing(doing);
         }
         if kind.is_character_special() || kind.is_block_special() || kind.is_fifo() {
             let number = |field: io::Result<Option<u32>>| field.ok().flatten().unwrap_or(0);
@@ -200,7 +221,7 @@ impl Unpack {
             mknodat(parent, &name, kind, Mode::from_raw_mode(metadata.mode), device)
                 .doing(doing)
                 .or_advise(|| "device nodes need CAP_MKNOD in the first user namespace")?;
-            return metadata.apply_to_name(parent, &name).doing(doing);
+            return metadata.apply_unopened(parent, &name, kind).doing(doing);
         }
         if !(kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse()) {
             return Err(refused(path, &format!("its type '{}' is unknown", char::from(kind.as_byte()))));
@@ -219,6 +240,12 @@ impl Unpack {
             Err(Errno::NOENT) => {
                 mkdirat(parent, &name, Mode::from_raw_mode(0o700)).doing(doing)?;
                 openat(parent, &name, flags, Mode::empty()).doing(doing)?
+            }
+            Err(Errno::NOTDIR | Errno::LOOP) if self.contents.live => {
+                return Err(Error::new(format!(
+                    "cannot overwrite non-directory '{}' with a directory",
+                    path.display()
+                )));
             }
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 unlinkat(parent, &name, AtFlags::empty()).doing(doing)?;
@@ -267,10 +294,17 @@ impl Unpack {
 
     /// Where an entry goes, with what an earlier entry of its name left removed: the last one counts.
     fn clear(&mut self, path: &Path) -> Result<(BorrowedFd<'_>, std::ffi::OsString)> {
+        let live = self.contents.live;
         let (parent, name) = self.tree.parent_of(path)?;
         let doing = || format!("replacing {}", path.display());
         match unlinkat(parent, &name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::ISDIR) if live => {
+                return Err(Error::new(format!(
+                    "cannot overwrite directory '{}' with a non-directory",
+                    path.display()
+                )));
+            }
             Err(Errno::ISDIR) => {
                 let full = by_descriptor(&parent).join(&name);
                 std::fs::remove_dir_all(full).doing(doing)?;
@@ -285,15 +319,19 @@ impl Unpack {
     fn set_times_of_dirs(&mut self) -> Result<()> {
         for (path, time) in std::mem::take(&mut self.dirs).into_iter().rev() {
             let doing = || format!("setting the time of {}", path.display());
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = if path.as_os_str().is_empty() {
+                openat(self.tree.root(), ".", flags, Mode::empty())
+            } else {
+                let (parent, name) = self.tree.parent_of(&path)?;
+                openat(parent, &name, flags, Mode::empty())
+            };
             let times = Timestamps { last_access: time, last_modification: time };
-            if path.as_os_str().is_empty() {
-                let opened = openat(self.tree.root(), ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                    .doing(doing)?;
-                rustix::fs::futimens(&opened, &times).doing(doing)?;
-                continue;
+            match opened {
+                // Somebody who uses the tree has put something else there since.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if self.contents.live => {}
+                opened => rustix::fs::futimens(opened.doing(doing)?, &times).doing(doing)?,
             }
-            let (parent, name) = self.tree.parent_of(&path)?;
-            utimensat(parent, &name, &times, AtFlags::SYMLINK_NOFOLLOW).doing(doing)?;
         }
         Ok(())
     }
@@ -411,12 +449,28 @@ impl Metadata {
         rustix::fs::futimens(&file, &times).doing(doing)
     }
 
-    /// For what must not be opened: links, devices, pipes.
-    fn apply_to_name(&self, parent: BorrowedFd<'_>, name: &std::ffi::OsStr) -> rustix::io::Result<()> {
-        chownat(parent, name, Some(self.owner), Some(self.group), AtFlags::SYMLINK_NOFOLLOW)?;
-        let times = Timestamps { last_access: self.time, last_modification: self.time };
-        utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+    /// For what must not be opened: links, devices, pipes. What has the name is looked at before it is changed: in a tree that
+    /// is in use it may have been exchanged since it was made.
+    fn apply_unopened(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &std::ffi::OsStr,
+        kind: FileType,
+    ) -> rustix::io::Result<()> {
+        let made = openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let stat = rustix::fs::fstat(&made)?;
+        if FileType::from_raw_mode(stat.st_mode) != kind || stat.st_nlink != 1 {
+            return Err(Errno::STALE);
+        }
+        chownat(&made, "", Some(self.owner), Some(self.group), AtFlags::EMPTY_PATH)?;
+        set_times(&made, self.time)
     }
+}
+
+/// Sets the times of what a descriptor refers to, opened or not.
+fn set_times(of: &OwnedFd, time: Timespec) -> rustix::io::Result<()> {
+    let times = Timestamps { last_access: time, last_modification: time };
+    utimensat(of, "", &times, AtFlags::EMPTY_PATH)
 }
 
 /// Seconds with a fraction, as extended headers have them.
@@ -432,7 +486,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     const ALL: Limits = Limits { bytes: 1 << 30, entries: 10_000 };
-    const PLAIN: Contents = Contents { devices: false, whiteouts: true };
+    const PLAIN: Contents = Contents { devices: false, whiteouts: true, live: false };
 
     fn archive(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());

@@ -6,9 +6,13 @@ mod archive;
 mod diff;
 mod extract;
 mod guard;
+mod node;
 mod pax;
 mod place;
 
-pub use archive::{Keep, Style, copy_tree, through_pipe, write, write_one, write_some, write_tree};
+pub use archive::{
+    COPY, Keep, Mounts, Style, copy_tree, through_pipe, write, write_one, write_some, write_tree,
+};
 pub use diff::{Change, What, diff, visit};
-pub use extract::{Contents, Extracted, Limits, extract};
+pub use extract::{Contents, Extracted, Limits, extract, extract_at};
+pub use node::{FileId, Node};

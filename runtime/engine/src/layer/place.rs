@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
 
 use runtime::error::{Doing, Error, Result};
@@ -14,6 +14,8 @@ use runtime::error::{Doing, Error, Result};
 #[derive(Debug)]
 pub(super) struct Tree {
     root: OwnedFd,
+    /// Mounts in it are entered.
+    enters: bool,
     last: Option<(PathBuf, OwnedFd)>,
 }
 
@@ -46,10 +48,8 @@ pub(super) fn refused(path: &Path, why: &str) -> Error {
 }
 
 impl Tree {
-    pub(super) fn open(root: &Path) -> Result<Self> {
-        let root = open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .doing(|| format!("opening {}", root.display()))?;
-        Ok(Self { root, last: None })
+    pub(super) fn new(root: OwnedFd, enters: bool) -> Self {
+        Self { root, enters, last: None }
     }
 
     /// The directory that holds an entry, made if need be, and the entry's name in it.
@@ -116,9 +116,34 @@ impl Tree {
 
     fn beneath(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        openat2(&self.root, path, flags, Mode::empty(), resolve)
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        if !self.enters {
+            return openat2(&self.root, path, flags, Mode::empty(), resolve | ResolveFlags::NO_XDEV);
+        }
+        let opened = openat2(&self.root, path, flags, Mode::empty(), resolve)?;
+        // What is written there is a command to the kernel, not a file of a tree.
+        if is_of_kernel(&opened)? { Err(Errno::XDEV) } else { Ok(opened) }
     }
+}
+
+/// Whether a directory belongs to a file system whose files are the kernel's. Source: linux/magic.h.
+fn is_of_kernel(dir: &OwnedFd) -> rustix::io::Result<bool> {
+    const MAGIC: &[i64] = &[
+        0x9fa0,      // proc
+        0x6265_6572, // sysfs
+        0x0027_e0eb, // cgroup
+        0x6367_7270, // cgroup2
+        0x6462_6720, // debugfs
+        0x7472_6163, // tracefs
+        0x7363_6673, // securityfs
+        0xcafe_4a11, // bpf
+        0x6265_6570, // configfs
+        0xf97c_ff8c, // selinuxfs
+        0x1980_0202, // mqueue
+        0x1cd1,      // devpts
+    ];
+    let kind = rustix::fs::fstatfs(dir)?.f_type;
+    Ok(MAGIC.contains(&kind))
 }
 
 #[cfg(test)]
@@ -139,7 +164,8 @@ mod tests {
     fn parents_are_made_but_never_through_a_link() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/", dir.path().join("out")).unwrap();
-        let mut tree = Tree::open(dir.path()).unwrap();
+        let root = std::fs::File::open(dir.path()).unwrap();
+        let mut tree = Tree::new(root.into(), false);
         tree.parent_of(Path::new("a/b/c")).unwrap();
         assert!(dir.path().join("a/b").is_dir());
         let error = tree.parent_of(Path::new("out/tmp/x")).unwrap_err().to_string();
