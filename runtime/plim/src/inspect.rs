@@ -121,6 +121,7 @@ pub(super) fn volume_value(engine: &Engine, volume: &engine::volume::Volume) -> 
 }
 
 pub(super) fn network_value(engine: &Engine, network: &engine::network::Network) -> Result<Value> {
+    let network = network.current()?;
     let mut members = serde_json::Map::new();
     for record in engine.containers()? {
         if record.host.network == network.name

@@ -42,7 +42,11 @@ impl Network {
         match self {
             Self::Create { name } => println!("{}", networks.create(name)?.name),
             Self::Ls { quiet } => {
-                let all = networks.list()?;
+                let all = networks
+                    .list()?
+                    .iter()
+                    .map(engine::network::Network::current)
+                    .collect::<Result<Vec<_>>>()?;
                 if *quiet {
                     all.iter().for_each(|network| println!("{}", network.name));
                 } else {

@@ -77,7 +77,7 @@ impl Engine {
         let Some(name) = record.own_network() else { return Ok(None) };
         let network = self.networks.find(name)?;
         let _lock = self.networks.lock()?;
-        let attached = self.networks.attach(&network, &record.id, &self.taken_addresses()?)?;
+        let attached = network.attach(&record.id, &self.taken_addresses()?)?;
         state.address = Some(attached.address);
         state.device = Some(attached.device.clone());
         self.write_state(&record.id, state)?;
@@ -99,7 +99,7 @@ impl Engine {
         self.write_state(&record.id, state)?;
         let Ok(network) = self.networks.find(name) else { return Ok(()) };
         let others = self.members(name)?;
-        self.networks.detach(&network, &device, others.is_empty())?;
+        network.detach(&device, others.is_empty())?;
         if network.has_names() { self.tell_neighbours(name) } else { Ok(()) }
     }
 

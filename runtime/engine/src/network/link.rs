@@ -13,6 +13,7 @@ use runtime::error::{Doing, Remedy, Result};
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
@@ -20,6 +21,7 @@ const RTM_NEWQDISC: u16 = 36;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_REPLACE: u16 = 0x100;
+const NLM_F_DUMP: u16 = 0x300;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
@@ -102,6 +104,34 @@ pub fn bring_up(link: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
         .with(IFA_ADDRESS, &octets);
     netlink.request(&message).map(drop).doing(|| format!("giving {link} the address {address}"))?;
     set_up(link)
+}
+
+/// The number of a device of the caller's network namespace, if there is one.
+pub(super) fn find(link: &str) -> Option<i32> {
+    index(link).ok()
+}
+
+/// The IPv4 addresses of the caller's network namespace, each with its device's number.
+///
+/// # Errors
+/// The kernel does not tell.
+pub(super) fn addresses() -> Result<Vec<(i32, Ipv4Addr)>> {
+    let family = u8::try_from(libc::AF_INET).expect("a small number");
+    // struct ifaddrmsg: family, length of the prefix, flags, scope, device.
+    const FIXED: usize = 8;
+    let mut fixed = vec![0; FIXED];
+    fixed[0] = family;
+    let answers = Netlink::open(SockProtocol::NetlinkRoute)?
+        .request(&Message::new(RTM_GETADDR, NLM_F_DUMP, &fixed))
+        .doing(|| "listing the addresses of the network namespace")?;
+    Ok(answers
+        .iter()
+        .filter_map(|answer| {
+            let device = i32::from_ne_bytes(answer.get(4..FIXED)?.try_into().ok()?);
+            let octets: [u8; 4] = attribute(answer, FIXED, IFA_LOCAL)?.try_into().ok()?;
+            Some((device, Ipv4Addr::from(octets)))
+        })
+        .collect())
 }
 
 /// Brings a device up.

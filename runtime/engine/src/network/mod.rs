@@ -3,7 +3,10 @@
 mod bridge;
 mod link;
 mod netlink;
+mod networks;
 pub mod publish;
+mod way_out;
 
-pub use bridge::{Attached, Network, Networks, RANGE};
+pub use bridge::Attached;
 pub use link::{bring_up, class_id_of_listener, limit_rate, make_pair, remove as remove_device};
+pub use networks::{Network, Networks, RANGE};

@@ -32,6 +32,16 @@ impl Message {
         message
     }
 
+    /// A message that begins or ends a batch of nfnetlink, and is not answered.
+    fn bound(kind: u16) -> Self {
+        const NF_TABLES: u16 = 10;
+        let mut fixed = vec![0; 2];
+        fixed.extend(NF_TABLES.to_be_bytes());
+        let mut message = Self::new(kind, 0, &fixed);
+        message.bytes[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
+        message
+    }
+
     /// Adds an attribute.
     #[must_use]
     pub(super) fn with(mut self, kind: u16, value: &[u8]) -> Self {
@@ -83,12 +93,31 @@ impl Netlink {
         Ok(Self(fd))
     }
 
+    /// Sends messages of nfnetlink that take effect together or not at all.
+    ///
+    /// # Errors
+    /// The kernel's first error.
+    pub(super) fn batch(&self, messages: &[Message]) -> std::result::Result<(), Errno> {
+        const BEGIN: u16 = 16;
+        const END: u16 = 17;
+        let mut bytes = Message::bound(BEGIN).bytes;
+        messages.iter().for_each(|message| bytes.extend(&message.bytes));
+        bytes.extend(Message::bound(END).bytes);
+        send(self.0.as_raw_fd(), &bytes, MsgFlags::empty())?;
+        // Each message is answered by a datagram of its own.
+        messages.iter().try_for_each(|_| self.answers().map(drop))
+    }
+
     /// Sends a request and returns the payloads of all answers before its end.
     ///
     /// # Errors
     /// The kernel's error.
     pub(super) fn request(&self, message: &Message) -> std::result::Result<Vec<Vec<u8>>, Errno> {
         send(self.0.as_raw_fd(), &message.bytes, MsgFlags::empty())?;
+        self.answers()
+    }
+
+    fn answers(&self) -> std::result::Result<Vec<Vec<u8>>, Errno> {
         let mut answers = Vec::new();
         let mut buffer = vec![0; 64 * 1024];
         loop {
