@@ -61,6 +61,7 @@ pub fn crowd(run: &Run, marks: &[usize]) -> Result<[Measured; 3], String> {
         steal_ms,
         waiting_ms,
         sides,
+        ..Measured::default()
     };
     Ok([
         row(CROWD_ROWS[0], "us", starts),

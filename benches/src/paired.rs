@@ -7,8 +7,8 @@ use std::time::Instant;
 use record::bench::{BASES, Measured, Ratio, Side};
 use serde_json::Value;
 
-use crate::disturbance::Disturbance;
-use crate::stats::{Dice, effect, interval, outliers};
+use crate::disturbance::{Disturbance, disturbed, frequencies};
+use crate::stats::{Dice, coverage, effect, interval, outliers};
 
 /// Something that can be measured once; its name, and what a measurement returns.
 pub struct Contestant<'a> {
@@ -70,16 +70,14 @@ pub fn alone(name: &str, samples: &[f64]) -> Side {
     let spread = interval(samples);
     Side {
         name: name.to_owned(),
-        note: String::new(),
         median: spread.median,
         low: spread.low,
         high: spread.high,
         least: samples.iter().copied().fold(f64::INFINITY, f64::min).min(f64::MAX),
         rounds: samples.len(),
+        coverage: Some(coverage(samples.len())),
         outliers: outliers(samples),
-        ratio: None,
-        effect: 0.0,
-        missing: String::new(),
+        ..Side::default()
     }
 }
 
@@ -104,12 +102,14 @@ pub fn compare(
     let mut samples: Vec<Vec<f64>> = vec![Vec::new(); sides.len()];
     let mut missing = vec![String::new(); sides.len()];
     let (mut dice, mut order) = (Dice::default(), (0..sides.len()).collect::<Vec<usize>>());
+    let mut beside = Vec::new();
     for round in 0..=rounds {
         if round % 2 == 0 {
             dice.shuffle(&mut order);
         } else {
             order.reverse();
         }
+        let begun = Disturbance::now();
         for side in order.iter().copied() {
             if !missing[side].is_empty() {
                 continue;
@@ -122,11 +122,21 @@ pub fn compare(
                 Err(error) => missing[side] = error,
             }
         }
+        // The first round warms up.
+        if round > 0 {
+            beside.push(begun.share());
+        }
         let look = round >= FEWEST && (round - FEWEST).is_multiple_of(STEP);
         if look && (1..sides.len()).all(|side| !missing[side].is_empty() || narrow(&samples, side)) {
             break;
         }
     }
+    let apart = disturbed(&beside);
+    for samples in &mut samples {
+        let mut apart = apart.iter();
+        samples.retain(|_| apart.next() != Some(&true));
+    }
+    let set_apart = apart.iter().filter(|apart| **apart).count();
     let again = ratio(&samples, 1);
     let floor = (again.high - 1.0).abs().max((again.low - 1.0).abs());
     let (steal_ms, waiting_ms) = before.since();
@@ -144,7 +154,16 @@ pub fn compare(
             }
         })
         .collect();
-    Ok(Measured { name: name.to_owned(), unit: unit.to_owned(), floor, steal_ms, waiting_ms, sides })
+    Ok(Measured {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        floor,
+        steal_ms,
+        waiting_ms,
+        set_apart,
+        mhz: frequencies(),
+        sides,
+    })
 }
 
 /// Of one side to the base, within each round.
@@ -191,14 +210,15 @@ mod tests {
     #[test]
     fn it_stops_when_more_rounds_would_tell_nothing_and_not_before() {
         let mut calm = ["a", "b", "c"].map(|name| contestant(name, 100.0, 0.1));
-        assert_eq!(compare("thing", "ns", 100, &mut calm).unwrap().sides[0].rounds, FEWEST);
+        let rounds = |measured: Measured| measured.sides[0].rounds + measured.set_apart;
+        assert_eq!(rounds(compare("thing", "ns", 100, &mut calm).unwrap()), FEWEST);
         let mut count = 0_u32;
         let wild = Contestant::new("c", move || {
             count = count.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             Ok(100.0 + f64::from(count >> 27))
         });
         let mut wild = [contestant("a", 100.0, 0.1), contestant("b", 100.0, 0.1), wild];
-        assert_eq!(compare("thing", "ns", 30, &mut wild).unwrap().sides[0].rounds, 30);
+        assert_eq!(rounds(compare("thing", "ns", 30, &mut wild).unwrap()), 30);
     }
 
     #[test]

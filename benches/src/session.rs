@@ -9,6 +9,7 @@ use record::bench::{Bench, Measured};
 
 use crate::commits::{COMMITS, commits};
 use crate::crowd::{CROWD, crowd};
+use crate::disturbance::governor;
 use crate::life::{LIFE, life};
 use crate::namespaces::{NAMESPACES, namespaces};
 use crate::network::{NETWORK, network};
@@ -62,6 +63,7 @@ pub fn measure(plan: &Plan<'_>, names: &[&str]) -> Result<Bench, String> {
         duration_ms: 0,
         host: harness::host::describe(&run.layout),
         base: "the first of each row".to_owned(),
+        governor: governor(),
         rows: Vec::new(),
         throttled: Vec::new(),
         missing: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use record::bench::{BASES, Bench, Measured, Ratio, Throttled};
+use record::bench::{BASES, Bench, EQUIVALENT, Finding, Measured, Ratio, Side, Throttled};
 
 /// How the method did: rows, those whose third base seems to differ, and intervals of ratios of a base to itself that leave 1
 /// out, of all of them.
@@ -42,11 +42,17 @@ pub fn table(bench: &Bench) -> String {
         "Linux {} {}, cgroup {}, {} CPUs; ratios to {}\n",
         bench.host.kernel, bench.host.architecture, bench.host.cgroup_mode, bench.host.cpus, bench.base
     );
+    if !bench.governor.is_empty() {
+        let _ = writeln!(text, "CPU frequency: {}", bench.governor);
+    }
     let width = bench.rows.iter().map(|row| row.name.len()).max().unwrap_or(4);
     for row in &bench.rows {
         let _ = write!(text, "\n{:width$}  floor {:.1} %", row.name, row.floor * 100.0);
         if row.steal_ms > 0 {
             let _ = write!(text, ", {} ms stolen", row.steal_ms);
+        }
+        if row.set_apart > 0 {
+            let _ = write!(text, ", {} disturbed rounds set apart", row.set_apart);
         }
         text.push('\n');
         for side in &row.sides {
@@ -55,16 +61,7 @@ pub fn table(bench: &Bench) -> String {
                 continue;
             }
             let _ = write!(text, "  {:25} {:>12.1} {:3}", side.name, side.median, row.unit);
-            if let Some(ratio) = side.ratio {
-                if ratio.differs(row.floor) {
-                    let _ = write!(text, "  x {:.3} [{:.3}, {:.3}]", ratio.median, ratio.low, ratio.high);
-                } else {
-                    let bound = (ratio.high - 1.0).abs().max((ratio.low - 1.0).abs()).max(row.floor);
-                    let _ = write!(text, "  no difference seen (below {:.1} %)", bound * 100.0);
-                }
-            } else {
-                let _ = write!(text, "  [{:.1}, {:.1}]", side.low, side.high);
-            }
+            text.push_str(&compared(row, side));
             if !side.note.is_empty() {
                 let _ = write!(text, "  {}", side.note);
             }
@@ -89,6 +86,23 @@ pub fn table(bench: &Bench) -> String {
         );
     }
     text
+}
+
+/// What a side is beside its base, in words.
+fn compared(row: &Measured, side: &Side) -> String {
+    let (low, high) = side.ratio.map_or((side.low, side.high), |ratio| (ratio.low, ratio.high));
+    let interval = match side.coverage {
+        Some(coverage) if coverage < 0.95 => {
+            format!("[{low:.3}, {high:.3}] of {:.0} % only", coverage * 100.0)
+        }
+        _ => format!("[{low:.3}, {high:.3}]"),
+    };
+    match side.ratio.map(|ratio| (ratio, ratio.finding(row.floor))) {
+        None => format!("  {interval}"),
+        Some((ratio, Finding::Different)) => format!("  x {:.3} {interval}", ratio.median),
+        Some((_, Finding::Same)) => format!("  the same within {:.0} % {interval}", EQUIVALENT * 100.0),
+        Some((_, Finding::Undecided)) => format!("  undecided {interval}"),
+    }
 }
 
 fn throttled(rows: &[Throttled]) -> String {
@@ -136,16 +150,13 @@ mod tests {
     fn side(name: &str, ratio: Option<(f64, f64, f64)>) -> Side {
         Side {
             name: name.into(),
-            note: String::new(),
             median: 1.0,
             low: 1.0,
             high: 1.0,
             least: 1.0,
             rounds: 9,
-            outliers: 0,
             ratio: ratio.map(|(median, low, high)| Ratio { median, low, high }),
-            effect: 0.0,
-            missing: String::new(),
+            ..Side::default()
         }
     }
 
@@ -163,13 +174,13 @@ mod tests {
             duration_ms: 1,
             host: Host::default(),
             base: "host".into(),
+            governor: String::new(),
             rows: vec![Measured {
                 name: "getpid".into(),
                 unit: "ns".into(),
                 floor: 0.01,
-                steal_ms: 0,
-                waiting_ms: None,
                 sides,
+                ..Measured::default()
             }],
             throttled: Vec::new(),
             missing: Vec::new(),
@@ -198,5 +209,20 @@ mod tests {
         assert!(!ratio(1.01, 1.005, 1.02).differs(0.02));
         assert!(!ratio(1.3, 0.9, 1.6).differs(0.02));
         assert!(ratio(0.8, 0.7, 0.9).differs(0.02));
+    }
+
+    #[test]
+    fn the_same_is_said_by_a_bound_and_nothing_where_the_interval_is_wide() {
+        let told = |median, low, high, coverage| {
+            let mut bench = session((1.0, 0.99, 1.01), (median, low, high));
+            bench.rows[0].sides[BASES].coverage = coverage;
+            let text = table(&bench);
+            text.lines().find(|line| line.trim_start().starts_with("core")).unwrap().to_owned()
+        };
+        assert!(told(1.0, 0.97, 1.04, None).ends_with("the same within 5 % [0.970, 1.040]"));
+        assert!(told(1.0, 0.97, 1.06, None).ends_with("undecided [0.970, 1.060]"));
+        assert!(told(20.0, 0.5, 67.4, None).ends_with("undecided [0.500, 67.400]"));
+        assert!(told(1.3, 1.2, 1.4, Some(0.992)).ends_with("x 1.300 [1.200, 1.400]"));
+        assert!(told(1.3, 1.2, 1.4, Some(0.75)).ends_with("x 1.300 [1.200, 1.400] of 75 % only"));
     }
 }

@@ -22,6 +22,9 @@ pub struct Bench {
     pub host: Host,
     /// The side that the others are compared with.
     pub base: String,
+    /// What decides how fast the CPUs run, by `cpufreq`; empty where the kernel does not tell, as in most virtual machines.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub governor: String,
     /// One for each thing measured.
     pub rows: Vec<Measured>,
     /// What a quota does to work, one for each quota, period and number of threads.
@@ -33,7 +36,7 @@ pub struct Bench {
 }
 
 /// One thing, measured on all sides.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measured {
     /// What was measured.
     pub name: String,
@@ -46,13 +49,19 @@ pub struct Measured {
     /// Time in which some task waited for a CPU meanwhile, in milliseconds; absent where the kernel does not count it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_ms: Option<u64>,
+    /// Rounds in which the hypervisor took time, or tasks waited for a CPU for longer than in the others: they are in no figure.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub set_apart: usize,
+    /// Least and largest frequency of a CPU when it was over, in MHz; absent where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mhz: Option<[u32; 2]>,
     /// The base first, then the base again, which sets the floor, and once more, which is judged as any other side: with it the
     /// method itself is tried.
     pub sides: Vec<Side>,
 }
 
 /// One side of a measurement.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Side {
     /// Its name.
     pub name: String,
@@ -69,6 +78,10 @@ pub struct Side {
     pub least: f64,
     /// Number of rounds.
     pub rounds: usize,
+    /// Part of 1 in which intervals of so many rounds hold the true median: less than 0.95 for fewer than 6. Absent in older
+    /// records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<f64>,
     /// Rounds that lie far outside of the others; they are counted, and kept.
     pub outliers: usize,
     /// Median of the ratios to the base within each round, and its interval of 95 %; absent for the base, and for what cannot
@@ -93,7 +106,34 @@ pub struct Ratio {
     pub high: f64,
 }
 
+/// Two sides whose ratio lies within this part of 1, with its whole interval, are said to cost the same.
+pub const EQUIVALENT: f64 = 0.05;
+
+/// What a ratio says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// The two differ.
+    Different,
+    /// They are the same within [`EQUIVALENT`].
+    Same,
+    /// The interval is too wide for either.
+    Undecided,
+}
+
 impl Ratio {
+    /// Which of the three it is. Two sides are the same by a test of its own, with a bound: that no difference was seen is no
+    /// reason to say that there is none.
+    pub fn finding(&self, floor: f64) -> Finding {
+        if self.differs(floor) {
+            Finding::Different
+        } else if floor <= EQUIVALENT && self.low >= 1.0 / (1.0 + EQUIVALENT) && self.high <= 1.0 + EQUIVALENT
+        {
+            Finding::Same
+        } else {
+            Finding::Undecided
+        }
+    }
+
     /// Whether it differs from 1 by more than the floor, with an interval that leaves 1 out.
     pub fn differs(&self, floor: f64) -> bool {
         self.leaves_one_out() && (self.median - 1.0).abs() > floor
@@ -136,3 +176,8 @@ pub struct Throttled {
 
 /// The base, the base again, and the base once more.
 pub const BASES: usize = 3;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}

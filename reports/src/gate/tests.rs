@@ -32,16 +32,13 @@ fn side(name: &str, median: f64, base: Option<f64>) -> Side {
     });
     Side {
         name: name.into(),
-        note: String::new(),
         median,
         low: median / edge,
         high: median * edge,
         least: median,
         rounds: 24,
-        outliers: 0,
         ratio,
-        effect: 0.0,
-        missing: String::new(),
+        ..Side::default()
     }
 }
 
@@ -55,7 +52,7 @@ fn row(name: &str, sides: &[(&str, f64)], turns: &str, noise: &mut Noise, spread
         all.push(side(&format!("{turns} {turn}"), base, Some(base)));
     }
     all.extend(sides[1..].iter().map(|(name, value)| side(name, scatter(*value), Some(base))));
-    Measured { name: name.into(), unit: "us".into(), floor: 0.01, steal_ms: 0, waiting_ms: None, sides: all }
+    Measured { name: name.into(), unit: "us".into(), floor: 0.01, sides: all, ..Measured::default() }
 }
 
 /// 22 calls of the host in five kinds of containers, starts, and steps of a life of three runtimes: 130 sides to judge. The
@@ -93,6 +90,7 @@ fn session(noise: &mut Noise, spread: f64) -> Bench {
         duration_ms: 1,
         host: Host::default(),
         base: "the first of each row".into(),
+        governor: String::new(),
         rows,
         throttled: Vec::new(),
         missing: Vec::new(),

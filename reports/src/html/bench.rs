@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{document, pictures};
 use crate::bench::trial;
 use crate::charts::bench_charts;
-use record::bench::{Bench, Measured, Side};
+use record::bench::{Bench, EQUIVALENT, Finding, Measured, Side};
 
 /// The page of one session.
 pub fn bench_page(bench: &Bench) -> String {
@@ -59,22 +59,23 @@ fn figure(row: &Measured, side: &Side) -> Markup {
     if !side.missing.is_empty() {
         return html! { td { (side.name) } td colspan="5" { "not measured: " (side.missing) } };
     }
-    let difference = side.ratio.filter(|ratio| ratio.differs(row.floor));
+    let narrow = side.coverage.filter(|coverage| *coverage < 0.95);
+    let interval = |low: f64, high: f64, digits: usize| {
+        let part = narrow.map(|coverage| format!(" (of {:.0} % only)", coverage * 100.0)).unwrap_or_default();
+        format!("{low:.digits$} to {high:.digits$}{part}")
+    };
     html! {
         td { (side.name) @if !side.note.is_empty() { ", " (side.note) } }
         td { (format!("{:.1} {}", side.median, row.unit)) }
-        td { (format!("{:.1} to {:.1}", side.low, side.high)) }
-        @match (side.ratio, difference) {
-            (_, Some(ratio)) => {
-                td { b { (format!("x {:.3}", ratio.median)) } }
-                td { (format!("{:.3} to {:.3}", ratio.low, ratio.high)) }
+        td { (interval(side.low, side.high, 1)) }
+        @if let Some(ratio) = side.ratio {
+            @match ratio.finding(row.floor) {
+                Finding::Different => td { b { (format!("x {:.3}", ratio.median)) } },
+                Finding::Same => td { (format!("the same within {:.0} %", EQUIVALENT * 100.0)) },
+                Finding::Undecided => td { "undecided" },
             }
-            (Some(ratio), None) => {
-                td { "no difference seen" }
-                td { (format!("{:.3} to {:.3}", ratio.low, ratio.high)) }
-            }
-            (None, _) => { td {} td {} }
-        }
+            td { (interval(ratio.low, ratio.high, 3)) }
+        } @else { td {} td {} }
         td { (side.rounds) @if side.outliers > 0 { ", " (side.outliers) " far off" } }
     }
 }
