@@ -91,12 +91,12 @@ pub fn table(bench: &Bench) -> String {
 /// What a side is beside its base, in words.
 fn compared(row: &Measured, side: &Side) -> String {
     let (low, high) = side.ratio.map_or((side.low, side.high), |ratio| (ratio.low, ratio.high));
-    let interval = match side.coverage {
-        Some(coverage) if coverage < 0.95 => {
-            format!("[{low:.3}, {high:.3}] of {:.0} % only", coverage * 100.0)
-        }
-        _ => format!("[{low:.3}, {high:.3}]"),
+    let digits = if side.ratio.is_some() { 3 } else { 1 };
+    let part = match side.coverage {
+        Some(coverage) if coverage < 0.95 => format!(" of {:.0} % only", coverage * 100.0),
+        _ => String::new(),
     };
+    let interval = format!("[{low:.digits$}, {high:.digits$}]{part}");
     match side.ratio.map(|ratio| (ratio, ratio.finding(row.floor))) {
         None => format!("  {interval}"),
         Some((ratio, Finding::Different)) => format!("  x {:.3} {interval}", ratio.median),
