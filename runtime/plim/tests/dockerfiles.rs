@@ -99,6 +99,19 @@ fn what_is_taken_back_is_copied_with_its_directories() {
 }
 
 #[test]
+fn a_working_directory_is_made_and_belongs_to_the_user() {
+    let Some(shop) = Shop::open("working directory") else { return };
+    built(&shop, "FROM box\nWORKDIR /app\nUSER me\nWORKDIR deep/er\nWORKDIR /etc\nUSER root\n", &[]);
+    let said =
+        shop.alone(&["built", "busybox", "stat", "-c", "%n %U %a", "/app", "/app/deep", "/app/deep/er"]);
+    assert_eq!(said, "/app root 755\n/app/deep me 755\n/app/deep/er me 755");
+    let all: Value = serde_json::from_str(&shop.plim(&["inspect", "built"])).unwrap();
+    // One layer below, and one for each directory that was missing.
+    assert_eq!(all[0]["RootFS"]["Layers"].as_array().unwrap().len(), 3, "{all}");
+    assert_eq!(shop.alone(&["built", "pwd"]), "/etc");
+}
+
+#[test]
 fn errors_name_file_line_column_and_what_was_expected() {
     let Some(shop) = Shop::open("errors") else { return };
     for (text, place, word) in [

@@ -142,7 +142,7 @@ impl Copying<'_> {
     }
 
     /// Copies into a merged tree.
-    fn copy_to(&self, root: &Root) -> Result<()> {
+    pub(super) fn copy_to(&self, root: &Root) -> Result<()> {
         let owner = match &self.chown {
             None => None,
             Some(text) => {
@@ -197,19 +197,23 @@ fn file_name(path: &Path) -> PathBuf {
     path.file_name().map_or_else(|| PathBuf::from("file"), PathBuf::from)
 }
 
-/// Makes the layer of a copy upon an image.
+/// Makes the layer of a change upon an image; `None` if the change says that it changed nothing.
 ///
 /// # Errors
-/// Something is not there, or cannot be made.
-pub(super) fn layer_of(engine: &Engine, image: &Image, copying: &Copying<'_>) -> Result<Descriptor> {
+/// The change fails, or its layer cannot be kept.
+pub(super) fn layer_of(
+    engine: &Engine,
+    image: &Image,
+    change: impl FnOnce(&Root) -> Result<bool>,
+) -> Result<Option<Descriptor>> {
     let record = bench(engine, image)?;
     let rooted = engine.rooted(&record);
     let made = rooted.and_then(|rooted| {
-        let copied = copying.copy_to(&rooted.root);
+        let changed = change(&rooted.root);
         release(&rooted)?;
-        copied
+        changed
     });
-    let layer = made.and_then(|()| keep_upper(engine, &record));
+    let layer = made.and_then(|changed| changed.then(|| keep_upper(engine, &record)).transpose());
     let erased = engine.discard(&record);
     let layer = layer?;
     erased.map(|()| layer)

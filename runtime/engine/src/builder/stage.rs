@@ -2,6 +2,7 @@
 
 mod copy;
 mod run;
+mod workdir;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -300,7 +301,11 @@ impl<'a> Stages<'a> {
                 if self.reuse(work, &key)? {
                     return Ok(());
                 }
+                let layer = if let Op::Workdir(_) = op { self.make_workdir(work, &config)? } else { None };
                 work.config = config;
+                if let Some(layer) = layer {
+                    return self.add_layer(work, step, layer, &key);
+                }
                 past(&mut work.config, &step.text, true);
                 self.keep(work, &key)
             }

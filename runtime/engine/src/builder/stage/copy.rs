@@ -97,8 +97,8 @@ impl Stages<'_> {
                 return Ok(());
             }
             let image = self.engine.store.put_unlisted(&work.config, work.layers.clone())?;
-            let layer = layer_of(self.engine, &image, &copying)?;
-            self.add_layer(work, step, layer, &key)
+            let layer = layer_of(self.engine, &image, |root| copying.copy_to(root).map(|()| true))?;
+            layer.map_or(Ok(()), |layer| self.add_layer(work, step, layer, &key))
         })();
         let _ = std::fs::remove_dir_all(&scratch);
         if let Some((record, rooted)) = other {
