@@ -1,82 +1,13 @@
 //! The command `plim-runtime`, started as engines start it.
 
+mod support;
+
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-const RUNTIME: &str = env!("CARGO_BIN_EXE_plim-runtime");
-
-struct Bundle {
-    dir: tempfile::TempDir,
-    config: Value,
-}
-
-impl Bundle {
-    /// A container that runs this very program's `--version`: static, so it needs nothing else.
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let rootfs = dir.path().join("rootfs");
-        fs::create_dir_all(&rootfs).unwrap();
-        fs::copy(RUNTIME, rootfs.join("app")).unwrap();
-        let mut config = serde_json::to_value(runtime::oci::example()).unwrap();
-        config["process"]["terminal"] = json!(false);
-        config["process"]["args"] = json!(["/app", "--version"]);
-        config["root"]["readonly"] = json!(false);
-        config["linux"]["cgroupsPath"] = json!(format!("/plim-test-{}", Self::id_of(dir.path())));
-        Self { dir, config }
-    }
-
-    fn id_of(dir: &Path) -> String {
-        dir.file_name().unwrap().to_string_lossy().replace('.', "")
-    }
-
-    fn id(&self) -> String {
-        Self::id_of(self.dir.path())
-    }
-
-    fn call(&self, arguments: &[&str]) -> Output {
-        fs::write(self.dir.path().join("config.json"), self.config.to_string()).unwrap();
-        // Into a file: a created container keeps its streams, and would keep a pipe open.
-        let out = self.dir.path().join("out");
-        let file = fs::File::create(&out).unwrap();
-        let status = Command::new(RUNTIME)
-            .arg("--root")
-            .arg(self.dir.path().join("state"))
-            .args(arguments)
-            .current_dir(self.dir.path())
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .status()
-            .unwrap();
-        Output { status, stdout: fs::read(&out).unwrap(), stderr: Vec::new() }
-    }
-
-    fn nothing_is_left(&self) {
-        let state = fs::read_dir(self.dir.path().join("state"));
-        assert_eq!(state.into_iter().flatten().count(), 0, "state is left");
-        let name = format!("plim-test-{}", self.id());
-        for hierarchy in runtime::cgroup::Layout::detect().unwrap().hierarchies {
-            assert!(!hierarchy.mount_point.join(&name).exists(), "{}", hierarchy.mount_point.display());
-        }
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(self.dir.path().to_str().unwrap()), "a mount is left");
-    }
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        skip("needs root");
-    }
-    root
-}
+use support::{Bundle, RUNTIME, is_root, said, skip};
 
 #[test]
 fn run_gives_the_applications_output_and_status() {
@@ -246,10 +177,4 @@ fn without_root_the_missing_right_is_named() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("root"), "{said}");
     bundle.nothing_is_left();
-}
-
-/// Says so past the capture of output: CI counts what was not tried, and why.
-fn skip(reason: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Outcome, log::Log, terminal, write_pid_file};
 use crate::container::{self, Container};
 use crate::error::{Doing, Error, Result};
-use crate::oci::{Capabilities, Process};
+use crate::oci::{Capabilities, Process, parse_id};
 use crate::process::supervise::{Signals, watch};
 
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(super) struct Exec {
     #[arg(long, short, value_name = "UID[:GID]")]
     user: Option<String>,
     /// More groups
-    #[arg(long, short = 'g', value_name = "GID")]
+    #[arg(long, short = 'g', value_name = "GID", allow_negative_numbers = true, value_parser = parse_id)]
     additional_gids: Vec<u32>,
     /// JSON file with the whole process, instead of arguments
     #[arg(long, short, value_name = "FILE")]
@@ -110,7 +110,9 @@ impl Exec {
         let mut process = container.spec().process.clone().unwrap_or_default();
         process.args.clone_from(&self.command);
         process.terminal = self.tty;
-        process.env.extend(self.env.iter().cloned());
+        for variable in &self.env {
+            replace_variable(&mut process.env, variable);
+        }
         if let Some(cwd) = &self.cwd {
             process.cwd.clone_from(cwd);
         }
@@ -127,18 +129,30 @@ impl Exec {
         }
         if !self.cap.is_empty() {
             let sets = process.capabilities.get_or_insert_with(Capabilities::default);
-            for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted, &mut sets.inheritable] {
+            for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
                 set.extend(self.cap.iter().cloned());
             }
+            // Ambient ones must be inheritable too, which they do not become by this option.
+            let inheritable = self.cap.iter().filter(|cap| sets.inheritable.contains(cap));
+            sets.ambient.extend(inheritable.cloned());
         }
         Ok(process)
     }
 }
 
+/// Sets a variable; one of the same name gives way to it.
+fn replace_variable(env: &mut Vec<String>, variable: &str) {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let new = name(variable);
+    env.retain(|entry| name(entry) != new);
+    env.push(variable.to_owned());
+}
+
 fn parse_user(text: &str, gid: u32) -> Result<(u32, u32)> {
     let number = |part: &str| {
-        part.parse().map_err(|_| {
-            Error::new(format!("--user: '{part}' is not a number")).remedy("give UID or UID:GID in numbers")
+        parse_id(part).map_err(|error| {
+            Error::new(format!("--user '{}': {error}", text.escape_debug()))
+                .remedy("give UID or UID:GID in numbers")
         })
     };
     match text.split_once(':') {
@@ -149,12 +163,21 @@ fn parse_user(text: &str, gid: u32) -> Result<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_user;
+    use super::{parse_user, replace_variable};
 
     #[test]
     fn users_are_numbers() {
         assert_eq!(parse_user("5", 7).unwrap(), (5, 7));
         assert_eq!(parse_user("5:6", 7).unwrap(), (5, 6));
-        assert!(parse_user("www-data", 7).unwrap_err().to_string().contains("www-data"));
+        for wrong in ["www-data", "", ":5", "5:", "-1", "5:-1", "4294967295", "5:2147483648", "5:6:7"] {
+            assert!(parse_user(wrong, 7).unwrap_err().to_string().contains("--user"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_replaced_and_not_given_twice() {
+        let mut env = ["A=1", "AB=2", "A=3"].map(str::to_owned).to_vec();
+        replace_variable(&mut env, "A=4");
+        assert_eq!(env, ["AB=2", "A=4"]);
     }
 }

@@ -98,7 +98,7 @@ impl Container {
         let process = spec.process.as_ref().ok_or_else(|| {
             Error::new("config.json: process is missing").remedy("without it there is nothing to start")
         })?;
-        let (capabilities, warnings) = CapabilitySets::parse(process.capabilities.as_ref());
+        let (capabilities, warnings) = CapabilitySets::parse(process.capabilities.as_ref())?;
         let filter = linux.seccomp.as_ref().map(Filter::compile).transpose()?;
         process.rlimits.iter().try_for_each(|limit| credentials::resource(&limit.kind).map(drop))?;
         check_console(process, options)?;

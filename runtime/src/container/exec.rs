@@ -50,7 +50,7 @@ impl Container {
             return Err(Error::new("a terminal needs somebody to get it")
                 .remedy("use --tty with --console-socket, or without --detach"));
         }
-        let (capabilities, warnings) = CapabilitySets::parse(exec.process.capabilities.as_ref());
+        let (capabilities, warnings) = CapabilitySets::parse(exec.process.capabilities.as_ref())?;
         let filter = self.record.spec.linux().seccomp.as_ref().map(Filter::compile).transpose()?;
         let ticket = self.group.ticket(&self.record.spec.linux().resources.clone().unwrap_or_default())?;
         let child = Join {

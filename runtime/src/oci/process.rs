@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 /// What is executed, as whom, and with which rights.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,6 +56,40 @@ pub struct ConsoleSize {
     pub width: u16,
 }
 
+/// Largest id of a user or group that is taken. Larger ones are negative numbers to programs that keep ids in an `int`, and the
+/// largest of all means "leave as it is" to setresuid(2) and chown(2).
+pub const LARGEST_ID: u32 = i32::MAX.cast_unsigned();
+
+/// Reads the id of a user or group.
+///
+/// # Errors
+/// Says what is wrong with the text: it is empty, no number, or outside 0 to [`LARGEST_ID`].
+pub fn parse_id(text: &str) -> Result<u32> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if text.is_empty() {
+        return Err(Error::new("an id is empty"));
+    }
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Error::new(format!("'{}' is not a number", text.escape_debug())));
+    }
+    match text.parse() {
+        Ok(id) => check_id(id),
+        Err(_) => Err(outside(text)),
+    }
+}
+
+/// Refuses an id that is too large.
+///
+/// # Errors
+/// It is above [`LARGEST_ID`].
+pub fn check_id(id: u32) -> Result<u32> {
+    if id <= LARGEST_ID { Ok(id) } else { Err(outside(&id.to_string())) }
+}
+
+fn outside(id: &str) -> Error {
+    Error::new(format!("id {id} is outside 0 to {LARGEST_ID}"))
+}
+
 /// Numeric identity inside the container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -101,4 +137,30 @@ pub struct Rlimit {
     pub soft: u64,
     /// The ceiling of the soft limit.
     pub hard: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_numbers_that_no_program_takes_for_negative_ones() {
+        assert_eq!(parse_id("0").unwrap(), 0);
+        assert_eq!(parse_id("2147483647").unwrap(), LARGEST_ID);
+        for (text, expected) in [
+            ("", "empty"),
+            ("-", "not a number"),
+            ("www", "not a number"),
+            ("1 ", "not a number"),
+            ("0x10", "not a number"),
+            ("-1", "outside"),
+            ("2147483648", "outside"),
+            ("4294967295", "outside"),
+            ("4294967296", "outside"),
+            ("99999999999999999999999999", "outside"),
+        ] {
+            let message = parse_id(text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! System call filters. Source: config-linux.md, "Seccomp".
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// A filter: a default action, and rules by system call.
@@ -11,12 +13,18 @@ pub struct Seccomp {
     /// Error number of a default `SCMP_ACT_ERRNO`; EPERM if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_errno_ret: Option<u32>,
-    /// Architectures such as `SCMP_ARCH_X86_64`; the native one is always included.
+    /// Architectures such as `SCMP_ARCH_X86_64`; the native one is always included, and calls of others kill.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
     /// `SECCOMP_FILTER_FLAG_…` of seccomp(2).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+    /// UNIX socket of the program that decides about `SCMP_ACT_NOTIFY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener_path: Option<PathBuf>,
+    /// Free-form data for that program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener_metadata: Option<String>,
     /// Rules; the first that matches decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub syscalls: Vec<SeccompRule>,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::load::missing;
-use super::{Linux, Process, Resources, Spec};
+use super::{IdMapping, Linux, Process, Resources, Spec, check_id};
 use crate::error::{Error, Result};
 use crate::namespace::Kind;
 
@@ -27,6 +27,12 @@ pub(super) fn check(spec: &Spec) -> Result<Vec<String>> {
         }
     }
     let linux = spec.linux();
+    for (number, device) in linux.devices.iter().enumerate() {
+        for (part, id) in [("uid", device.uid), ("gid", device.gid)] {
+            let field = format!("linux.devices[{number}].{part}");
+            check_id(id.unwrap_or(0)).map_err(|error| bad(&field, &error.to_string()))?;
+        }
+    }
     names_need_their_namespace(spec, &linux)?;
     namespaces(&linux)?;
     sysctls(&linux)?;
@@ -51,6 +57,13 @@ pub(crate) fn check_process(process: &Process) -> Result<()> {
         let problem = format!("'{}' is not an absolute path", process.cwd.display());
         return Err(bad("process.cwd", &problem));
     }
+    let user = &process.user;
+    let fields = [("process.user.uid", user.uid), ("process.user.gid", user.gid)];
+    let groups = user.additional_gids.iter().map(|gid| ("process.user.additionalGids", *gid));
+    for (field, id) in fields.into_iter().chain(groups) {
+        check_id(id).map_err(|error| bad(field, &error.to_string()))?;
+    }
+    environment(&process.env)?;
     let mut seen = BTreeSet::new();
     for (number, limit) in process.rlimits.iter().enumerate() {
         let field = format!("process.rlimits[{number}]");
@@ -68,6 +81,17 @@ pub(crate) fn check_process(process: &Process) -> Result<()> {
         && !(-1000..=1000).contains(&score)
     {
         return Err(bad("process.oomScoreAdj", &format!("{score} is outside -1000 to 1000")));
+    }
+    Ok(())
+}
+
+/// Refuses what would be no variable to the application.
+fn environment(env: &[String]) -> Result<()> {
+    for (number, variable) in env.iter().enumerate() {
+        if variable.find('=').is_none_or(|at| at == 0) {
+            let problem = format!("'{}' is not of the form NAME=value", variable.escape_debug());
+            return Err(bad(&format!("process.env[{number}]"), &problem));
+        }
     }
     Ok(())
 }
@@ -115,6 +139,11 @@ fn namespaces(linux: &Linux) -> Result<()> {
     if linux.makes(Kind::User) && (linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty()) {
         return Err(bad("linux.namespaces", "a new user namespace needs uidMappings and gidMappings"));
     }
+    for (field, ranges) in
+        [("linux.uidMappings", &linux.uid_mappings), ("linux.gidMappings", &linux.gid_mappings)]
+    {
+        id_ranges(field, ranges)?;
+    }
     if !linux.time_offsets.is_empty() && !linux.makes(Kind::Time) {
         return Err(bad("linux.timeOffsets", "offsets need a new time namespace")
             .remedy(r#"add {"type":"time"} to linux.namespaces"#));
@@ -132,6 +161,28 @@ fn namespaces(linux: &Linux) -> Result<()> {
     for path in linux.masked_paths.iter().chain(&linux.readonly_paths) {
         if !path.is_absolute() {
             return Err(bad("linux.maskedPaths", &format!("'{}' is not absolute", path.display())));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses ranges of ids that the kernel would refuse, or that begin where no id is taken.
+fn id_ranges(field: &str, ranges: &[IdMapping]) -> Result<()> {
+    for (number, range) in ranges.iter().enumerate() {
+        let field = format!("{field}[{number}]");
+        if range.size == 0 {
+            return Err(bad(&format!("{field}.size"), "it is 0: the range has no ids"));
+        }
+        for (part, first) in [("containerID", range.container_id), ("hostID", range.host_id)] {
+            let field = format!("{field}.{part}");
+            check_id(first).map_err(|error| bad(&field, &error.to_string()))?;
+            // 4294967295 is no id.
+            if first.checked_add(range.size).is_none() {
+                return Err(bad(
+                    &field,
+                    &format!("{} ids from {first} on go beyond the last one", range.size),
+                ));
+            }
         }
     }
     Ok(())
@@ -211,6 +262,12 @@ mod tests {
     #[test]
     fn contradictions_name_their_field() {
         let with = |rest: &str| format!(r#"{{"ociVersion":"1.0.2","root":{{"path":"r"}}{rest}}}"#);
+        let map = |inside: u32, outside: u32, size: u32| {
+            let range = format!(r#"[{{"containerID":{inside},"hostID":{outside},"size":{size}}}]"#);
+            with(&format!(
+                r#","linux":{{"namespaces":[{{"type":"user"}}],"uidMappings":{range},"gidMappings":{range}}}"#
+            ))
+        };
         for (text, expected) in [
             (r#"{"ociVersion":"1.0.2"}"#.to_owned(), "root is missing"),
             (r#"{"ociVersion":"2.0","root":{"path":"r"}}"#.to_owned(), "ociVersion"),
@@ -220,6 +277,23 @@ mod tests {
             (with(r#","mounts":[{"destination":"tmp"}]"#), "mounts[0].destination"),
             (with(r#","linux":{"namespaces":[{"type":"pid"},{"type":"pid"}]}"#), "given twice"),
             (with(r#","linux":{"uidMappings":[{"containerID":0,"hostID":1,"size":1}]}"#), "uidMappings"),
+            (
+                with(r#","process":{"cwd":"/","args":["a"],"user":{"uid":4294967295,"gid":0}}"#),
+                "process.user.uid",
+            ),
+            (
+                with(r#","process":{"cwd":"/","args":["a"],"user":{"uid":0,"gid":2147483648}}"#),
+                "process.user.gid",
+            ),
+            (
+                with(r#","process":{"cwd":"/","args":["a"],"user":{"additionalGids":[5,4294967295]}}"#),
+                "additionalGids",
+            ),
+            (with(r#","process":{"cwd":"/","args":["a"],"env":["A=1","B"]}"#), "process.env[1]"),
+            (map(2_147_483_648, 0, 1), "uidMappings[0].containerID"),
+            (map(0, 4_294_967_295, 1), "uidMappings[0].hostID"),
+            (map(1, 0, 4_294_967_295), "beyond"),
+            (map(0, 0, 0), "uidMappings[0].size"),
             (with(r#","linux":{"sysctl":{"net.ipv4.ip_forward":"1"}}"#), "whole host"),
             (with(r#","linux":{"sysctl":{"vm.swappiness":"1"}}"#), "belongs to no namespace"),
             (with(r#","linux":{"maskedPaths":["/proc/kcore"]}"#), "maskedPaths"),

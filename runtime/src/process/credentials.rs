@@ -25,34 +25,60 @@ pub struct CapabilitySets {
 }
 
 impl CapabilitySets {
-    /// Reads the names; `None` means no capabilities at all. Returns warnings about names that this kernel or
-    /// the core does not know, which the specification asks to pass over.
-    pub fn parse(names: Option<&Capabilities>) -> (Self, Vec<String>) {
+    /// Reads the names; `None` means no capabilities at all. Returns warnings about those that this kernel does not have, which
+    /// the specification asks to pass over.
+    ///
+    /// # Errors
+    /// A name is no capability, or a set has one without those sets that it needs.
+    pub fn parse(names: Option<&Capabilities>) -> Result<(Self, Vec<String>)> {
         let mut warnings = Vec::new();
-        let Some(names) = names else { return (Self::default(), warnings) };
+        let Some(names) = names else { return Ok((Self::default(), warnings)) };
         let supported = caps::runtime::procfs_all_supported(None).unwrap_or_else(|_| caps::all());
-        let mut set = |names: &[String], field: &str| {
-            names
-                .iter()
-                .filter_map(|name| {
-                    let known = Capability::from_str(name).ok().filter(|cap| supported.contains(cap));
-                    if known.is_none() {
-                        warnings.push(format!(
-                            "process.capabilities.{field}: {name} is unknown here and ignored"
-                        ));
-                    }
-                    known
-                })
-                .collect::<HashSet<_>>()
+        let mut set = |names: &[String], field: &str| -> Result<HashSet<Capability>> {
+            let mut set = HashSet::new();
+            for name in names {
+                let known = Capability::from_str(name).map_err(|_| {
+                    Error::new(format!(
+                        "process.capabilities.{field}: '{}' is no capability",
+                        name.escape_debug()
+                    ))
+                    .remedy("capabilities(7) lists them, such as CAP_CHOWN")
+                })?;
+                if supported.contains(&known) {
+                    set.insert(known);
+                } else {
+                    warnings.push(format!(
+                        "process.capabilities.{field}: this kernel does not have {name}, which is passed over"
+                    ));
+                }
+            }
+            Ok(set)
         };
         let sets = Self {
-            bounding: set(&names.bounding, "bounding"),
-            effective: set(&names.effective, "effective"),
-            inheritable: set(&names.inheritable, "inheritable"),
-            permitted: set(&names.permitted, "permitted"),
-            ambient: set(&names.ambient, "ambient"),
+            bounding: set(&names.bounding, "bounding")?,
+            effective: set(&names.effective, "effective")?,
+            inheritable: set(&names.inheritable, "inheritable")?,
+            permitted: set(&names.permitted, "permitted")?,
+            ambient: set(&names.ambient, "ambient")?,
         };
-        (sets, warnings)
+        sets.refuse_contradictions()?;
+        Ok((sets, warnings))
+    }
+
+    /// What the kernel would refuse, or give up at once. Source: capabilities(7).
+    fn refuse_contradictions(&self) -> Result<()> {
+        for (field, set, needs, needed) in [
+            ("effective", &self.effective, "permitted", &self.permitted),
+            ("inheritable", &self.inheritable, "bounding", &self.bounding),
+            ("ambient", &self.ambient, "permitted", &self.permitted),
+            ("ambient", &self.ambient, "inheritable", &self.inheritable),
+        ] {
+            if let Some(alone) = set.difference(needed).next() {
+                return Err(Error::new(format!("process.capabilities.{field}: {alone} is not in {needs}"))
+                    .remedy(format!("add it there, or drop it from {field}")));
+            }
+        }
+        Ok(())
     }
 
     fn drop_bounding(&self) -> Result<()> {
@@ -74,10 +100,9 @@ impl CapabilitySets {
         // While the old effective set still has CAP_SETPCAP nothing else may be given up.
         caps::set(None, CapSet::Effective, &effective).map_err(capability_error)?;
         caps::set(None, CapSet::Permitted, &permitted).map_err(capability_error)?;
-        for capability in &self.ambient {
-            if permitted.contains(capability) && inheritable.contains(capability) {
-                caps::raise(None, CapSet::Ambient, *capability).map_err(capability_error)?;
-            }
+        // Ambient ones are both; the runtime itself may lack some of them.
+        for capability in self.ambient.intersection(&held) {
+            caps::raise(None, CapSet::Ambient, *capability).map_err(capability_error)?;
         }
         Ok(())
     }
@@ -109,6 +134,7 @@ pub fn assume(process: &Process, capabilities: &CapabilitySets) -> Result<()> {
     setresuid(uid, uid, uid)
         .doing(|| format!("process.user.uid: becoming user {uid}"))
         .or_advise(|| "is it mapped in linux.uidMappings?")?;
+    verify(user.uid, user.gid)?;
     rustix::thread::set_keep_capabilities(false).doing(|| "no longer keeping capabilities")?;
     // A change of user from root clears the effective set, which is needed for what comes next.
     if uid.as_raw() != 0 {
@@ -118,6 +144,18 @@ pub fn assume(process: &Process, capabilities: &CapabilitySets) -> Result<()> {
     capabilities.apply()?;
     umask(Mode::from_bits_truncate(user.umask.unwrap_or(0o022)));
     Ok(())
+}
+
+/// Makes sure that the kernel did what it was asked for: some ids mean "leave as it is" to it.
+fn verify(uid: u32, gid: u32) -> Result<()> {
+    let users = nix::unistd::getresuid().doing(|| "process.user: reading the user ids")?;
+    let groups = nix::unistd::getresgid().doing(|| "process.user: reading the group ids")?;
+    let are_users = [users.real, users.effective, users.saved].into_iter().all(|id| id.as_raw() == uid);
+    let are_groups = [groups.real, groups.effective, groups.saved].into_iter().all(|id| id.as_raw() == gid);
+    if are_users && are_groups {
+        return Ok(());
+    }
+    Err(Error::new(format!("process.user: user {uid} and group {gid} were asked for, and are not in force")))
 }
 
 /// Whether the user namespace was made by somebody who may not change groups. Source: user_namespaces(7).
@@ -177,15 +215,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_capabilities_are_warned_about_and_known_ones_kept() {
-        let names = Capabilities {
-            bounding: vec!["CAP_CHOWN".into(), "CAP_MAKE_TEA".into()],
-            ..Capabilities::default()
-        };
-        let (sets, warnings) = CapabilitySets::parse(Some(&names));
+    fn unknown_capabilities_and_contradictions_are_refused_by_name() {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let plain = || Capabilities { bounding: list(&["CAP_CHOWN"]), ..Capabilities::default() };
+        let (sets, warnings) = CapabilitySets::parse(Some(&plain())).unwrap();
         assert_eq!(sets.bounding, HashSet::from([Capability::CAP_CHOWN]));
-        assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].contains("CAP_MAKE_TEA"), "{}", warnings[0]);
+        assert_eq!(warnings.len(), 0);
+        for (expected, names) in [
+            ("CAP_MAKE_TEA", Capabilities { bounding: list(&["CAP_MAKE_TEA"]), ..plain() }),
+            ("effective: CAP_KILL", Capabilities { effective: list(&["CAP_KILL"]), ..plain() }),
+            ("ambient: CAP_CHOWN", Capabilities { ambient: list(&["CAP_CHOWN"]), ..plain() }),
+            ("inheritable: CAP_KILL", Capabilities { inheritable: list(&["CAP_KILL"]), ..plain() }),
+        ] {
+            let message = CapabilitySets::parse(Some(&names)).unwrap_err().to_string();
+            assert!(message.contains(expected), "{expected}: {message}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::create::arguments;
-use super::defaults::{CAPABILITIES, PATH};
+use super::defaults::{CAPABILITIES, PATH, masked_paths};
 use super::record::{MountKind, MountPoint, Record};
 use super::seccomp::default_profile;
 use super::{Engine, Identity, init_layer};
@@ -69,7 +69,7 @@ impl Engine {
             cgroups_path: Some(format!("plim-{}", record.id).into()),
             sysctl,
             seccomp: seccomp(record, &capabilities)?,
-            masked_paths: if host.privileged { Vec::new() } else { defaults.masked_paths },
+            masked_paths: if host.privileged { Vec::new() } else { masked_paths() },
             readonly_paths: if host.privileged { Vec::new() } else { defaults.readonly_paths },
             rootfs_propagation: match (shared, slave) {
                 (true, _) => Some("rshared".into()),

@@ -3,7 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
-use runtime::error::{Doing, Error, Result};
+use runtime::error::{Doing, Error, Remedy, Result};
+use runtime::oci::parse_id;
 use runtime::rootfs::resolve::{Root, reopen};
 
 /// Files of users are small; an image with larger ones wants to fill the memory.
@@ -36,11 +37,14 @@ impl Identity {
     fn from_files(wanted: &str, passwd: &str, group: &str) -> Result<Self> {
         let (user, named_group) = match wanted.split_once(':') {
             Some((user, group)) => (user, Some(group)),
-            None => (wanted, None),
+            None => (if wanted.is_empty() { "0" } else { wanted }, None),
         };
-        let user = if user.is_empty() { "0" } else { user };
+        if user.is_empty() || named_group == Some("") {
+            return Err(Error::new(format!("user '{}': a part of it is empty", wanted.escape_debug()))
+                .remedy("give USER or USER:GROUP, by names or numbers"));
+        }
         let entries: Vec<Vec<&str>> = passwd.lines().map(|line| line.split(':').collect()).collect();
-        let number = user.parse::<u32>().ok();
+        let number = number(user)?;
         let by_name = entries.iter().find(|entry| entry[0] == user && entry.len() > 5);
         let by_number = || {
             let number = number?.to_string();
@@ -51,8 +55,11 @@ impl Identity {
             (Some(entry), _) => parse(entry[2], "passwd")?,
             (None, Some(number)) => number,
             (None, None) => {
-                return Err(Error::new(format!("there is no user '{user}' in the container"))
-                    .remedy("its /etc/passwd lists them; a number needs no entry"));
+                return Err(Error::new(format!(
+                    "there is no user '{}' in the container",
+                    user.escape_debug()
+                ))
+                .remedy("its /etc/passwd lists them; a number needs no entry"));
             }
         };
         let groups: Vec<Vec<&str>> = group.lines().map(|line| line.split(':').collect()).collect();
@@ -61,17 +68,19 @@ impl Identity {
             None => entry.map_or(Ok(0), |entry| parse(entry[3], "passwd"))?,
         };
         let name = entry.map(|entry| entry[0]);
-        let further = if named_group.is_some() {
-            Vec::new()
-        } else {
-            groups
-                .iter()
-                .filter(|group| {
-                    group.get(3).is_some_and(|members| members.split(',').any(|one| Some(one) == name))
-                })
-                .filter_map(|group| group[2].parse().ok())
-                .collect()
-        };
+        // The primary group is among them, or a program could shed it and pass by rules that deny it something.
+        let mut further = vec![gid];
+        if named_group.is_none() {
+            let is_member = |group: &&Vec<&str>| {
+                group.get(3).is_some_and(|members| members.split(',').any(|one| Some(one) == name))
+            };
+            for group in groups.iter().filter(is_member) {
+                let gid = parse(group[2], "group")?;
+                if !further.contains(&gid) {
+                    further.push(gid);
+                }
+            }
+        }
         let home = entry.map(|entry| entry[5]).filter(|home| !home.is_empty());
         Ok(Self {
             uid,
@@ -87,15 +96,25 @@ fn group_id(wanted: &str, groups: &[Vec<&str>]) -> Result<u32> {
     if let Some(group) = groups.iter().find(|group| group[0] == wanted && group.len() > 2) {
         return parse(group[2], "group");
     }
-    wanted.parse().map_err(|_| {
-        Error::new(format!("there is no group '{wanted}' in the container"))
+    number(wanted)?.ok_or_else(|| {
+        Error::new(format!("there is no group '{}' in the container", wanted.escape_debug()))
             .remedy("its /etc/group lists them; a number needs no entry")
     })
 }
 
+/// The id that a user or group is given by, if it is not a name. Names that begin with digits are names.
+fn number(text: &str) -> Result<Option<u32>> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(None);
+    }
+    parse_id(text).map(Some)
+}
+
 fn parse(text: &str, file: &str) -> Result<u32> {
-    text.parse()
-        .map_err(|_| Error::new(format!("the container's /etc/{file} has '{text}' where a number should be")))
+    parse_id(text)
+        .map_err(|error| Error::new(format!("the container's /etc/{file}: {error}")))
+        .or_advise(|| "mend the image's file, or name another user")
 }
 
 /// An image may have no such file.
@@ -126,18 +145,44 @@ mod tests {
 
     #[test]
     fn names_and_numbers_mean_the_same() {
-        let www = Identity { uid: 33, gid: 34, groups: vec![50], home: "/var/www".into() };
+        let www = Identity { uid: 33, gid: 34, groups: vec![34, 50], home: "/var/www".into() };
         assert_eq!(find("www").unwrap(), www);
         assert_eq!(find("33").unwrap(), www);
-        let root = Identity { uid: 0, gid: 0, groups: vec![], home: "/root".into() };
+        let root = Identity { uid: 0, gid: 0, groups: vec![0], home: "/root".into() };
         assert_eq!(find("").unwrap(), root);
-        assert_eq!(find("www:logs").unwrap(), Identity { gid: 50, groups: vec![], ..www });
+        assert_eq!(find("www:logs").unwrap(), Identity { gid: 50, groups: vec![50], ..www });
     }
 
     #[test]
     fn a_number_needs_no_entry_but_a_name_does() {
-        assert_eq!(find("1234").unwrap(), Identity { uid: 1234, gid: 0, groups: vec![], home: "/".into() });
+        assert_eq!(find("1234").unwrap(), Identity { uid: 1234, gid: 0, groups: vec![0], home: "/".into() });
         assert!(find("nobody").unwrap_err().to_string().contains("'nobody'"));
         assert!(find("www:nobody").unwrap_err().to_string().contains("group 'nobody'"));
+    }
+
+    #[test]
+    fn ids_that_mean_something_else_are_refused_from_everywhere() {
+        let wrong = [
+            "4294967295",
+            "2147483648",
+            "4294967296",
+            "-1",
+            "33:4294967295",
+            "33:-1",
+            ":",
+            ":5",
+            "5:",
+            "www:",
+        ];
+        for wanted in wrong {
+            assert!(find(wanted).is_err(), "{wanted}");
+        }
+        let passwd = "a:x:4294967295:0::/:\nb:x:5:2147483648::/:\nc:x:-1:0::/:\nd:x:6:6::/:\n";
+        let group = "e:x:4294967295:d\nf:x:4294967296:\n";
+        for wanted in ["a", "b", "c", "d", "0:e", "0:f"] {
+            let message = Identity::from_files(wanted, passwd, group).unwrap_err().to_string();
+            assert!(message.contains("/etc/"), "{wanted}: {message}");
+        }
+        assert!(Identity::from_files("d:0", passwd, group).is_ok());
     }
 }
