@@ -170,6 +170,7 @@ pub fn bind(source: &str, destination: &str, option: &str) -> Mount {
         kind: Some("bind".into()),
         source: Some(source.into()),
         options: vec![option.into()],
+        ..Mount::default()
     }
 }
 

@@ -14,13 +14,16 @@ use super::{Container, DYING, to_json, with_short_path};
 use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
-use crate::oci::{Bundle, IdMapping, Linux, Process, Resources};
+use crate::oci::{Bundle, Linux, Process, Resources, Spec, sysctl};
 use crate::process::channel::{Channel, Message};
 use crate::process::clone::{Child, Side, clone3};
 use crate::process::credentials::{self, CapabilitySets};
+use crate::process::outside::{id_maps, map_ids, open_sources, send_sources};
 use crate::process::seccomp::Filter;
 use crate::process::{Gate, Init, hooks, pidfd};
 use crate::rootfs::devices;
+use crate::rootfs::proc::Proc;
+use crate::rootfs::sources::IdMaps;
 
 /// How a container is to be made, beside its bundle.
 #[derive(Debug)]
@@ -102,7 +105,7 @@ impl Container {
         let filter = linux.seccomp.as_ref().map(Filter::compile).transpose()?;
         process.rlimits.iter().try_for_each(|limit| credentials::resource(&limit.kind).map(drop))?;
         check_console(process, options)?;
-        let joins = open_joined_namespaces(&linux)?;
+        let joins = open_joined_namespaces(spec, &linux)?;
 
         let home = Home::claim(options.root, options.id)?;
         let mut undo = Undo { home: &home, group: Group::default(), init: None, armed: true };
@@ -143,7 +146,10 @@ impl Container {
             None => String::new(),
         };
         let in_new_user_namespace = linux.makes(Kind::User);
-        let (flags, unshare) = prepare_namespaces(&linux, &joins)?;
+        let proc = Proc::host()?;
+        let id_maps_of_init =
+            if in_new_user_namespace { IdMaps::new() } else { id_maps(&proc, &spec.mounts, None)? };
+        let (flags, unshare) = prepare_namespaces(&linux, &joins, &proc)?;
         let init = Init {
             id: options.id,
             spec,
@@ -159,6 +165,7 @@ impl Container {
             console: options.console,
             capabilities: &capabilities,
             filter: filter.as_ref(),
+            id_maps: &id_maps_of_init,
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
             state: &state,
@@ -180,8 +187,13 @@ impl Container {
         undo.init = Some(child);
         if in_new_user_namespace {
             attach(&undo.group, &ticket, pid)?;
-            map_ids(pid, &linux)?;
+            map_ids(&proc, pid, "linux", &linux.uid_mappings, &linux.gid_mappings)?;
             ours.send(&Message::Go)?;
+            if init.sources_come() {
+                let maps = id_maps(&proc, &spec.mounts, Some(pid))?;
+                let process = undo.init.as_ref().expect("it was set above");
+                send_sources(&ours, &open_sources(process, &spec.mounts, &bundle.dir, &maps)?)?;
+            }
         }
         let late = undo.make_group(late, &resources)?;
         if !undo.group.parts().is_empty() {
@@ -283,12 +295,21 @@ fn check_console(process: &Process, options: &Options<'_>) -> Result<()> {
     }
 }
 
-fn open_joined_namespaces(linux: &Linux) -> Result<Vec<(File, Kind)>> {
+fn open_joined_namespaces(spec: &Spec, linux: &Linux) -> Result<Vec<(File, Kind)>> {
     let mut joins = Vec::new();
     for kind in Kind::ALL {
         if let Some(path) = linux.namespace(kind).and_then(|namespace| namespace.path.as_ref()) {
             let file = namespace::open(path)
                 .map_err(|error| Error::new(format!("config.json: linux.namespaces: {error}")))?;
+            if let Some(field) = sets(spec, linux, kind)
+                && is_own(&file, kind)?
+            {
+                let (path, kind) = (path.display(), kind.file());
+                return Err(Error::new(format!(
+                    "config.json: {field} would be set for the whole host: {path} is the runtime's own {kind} namespace"
+                ))
+                .remedy("make a namespace of its own, or drop the field"));
+            }
             joins.push((file, kind));
         }
     }
@@ -301,6 +322,26 @@ fn open_joined_namespaces(linux: &Linux) -> Result<Vec<(File, Kind)>> {
     Ok(joins)
 }
 
+/// What the configuration sets for a whole namespace of this kind.
+fn sets(spec: &Spec, linux: &Linux, kind: Kind) -> Option<String> {
+    if kind == Kind::Uts {
+        for (field, value) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
+            if value.is_some() {
+                return Some(field.into());
+            }
+        }
+    }
+    let name = linux.sysctl.keys().find(|name| sysctl::owner(name) == Some(kind))?;
+    Some(format!("linux.sysctl: '{name}'"))
+}
+
+/// Whether a namespace is the one that the caller is in.
+fn is_own(namespace: &File, kind: Kind) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = namespace.metadata().doing(|| "looking at a namespace")?;
+    Ok(meta.ino() == namespace::id(std::process::id().cast_signed(), kind)?)
+}
+
 /// Whether the first process can work while its groups are made: one of another user namespace could not join them by itself,
 /// and an ordinary user may have to do without.
 fn meanwhile(linux: &Linux) -> bool {
@@ -309,7 +350,11 @@ fn meanwhile(linux: &Linux) -> bool {
 
 /// Does what must be done before the clone, and returns the flags for it, and those of the namespaces that the first process makes
 /// itself. A network namespace takes longer than all the others together, and meanwhile there is other work to do.
-fn prepare_namespaces(linux: &Linux, joins: &[(File, Kind)]) -> Result<(CloneFlags, CloneFlags)> {
+fn prepare_namespaces(
+    linux: &Linux,
+    joins: &[(File, Kind)],
+    proc: &Proc,
+) -> Result<(CloneFlags, CloneFlags)> {
     // Both take in only those born after.
     for (file, kind) in joins.iter().filter(|(_, kind)| *kind == Kind::Pid) {
         namespace::join(file, *kind)?;
@@ -319,7 +364,7 @@ fn prepare_namespaces(linux: &Linux, joins: &[(File, Kind)]) -> Result<(CloneFla
         nix::sched::unshare(Kind::Time.flag()).doing(|| "making a time namespace")?;
         for (clock, offset) in &linux.time_offsets {
             let line = format!("{clock} {} {}", offset.secs, offset.nanosecs);
-            std::fs::write("/proc/self/timens_offsets", &line)
+            proc.write_own("timens_offsets", &line)
                 .doing(|| format!("config.json: linux.timeOffsets: writing '{line}'"))?;
         }
     }
@@ -335,28 +380,6 @@ fn prepare_namespaces(linux: &Linux, joins: &[(File, Kind)]) -> Result<(CloneFla
 /// The first process cannot join by itself once it is in a user namespace of its own.
 fn attach(group: &Group, ticket: &Ticket, pid: i32) -> Result<()> {
     if ticket.is_empty() { Ok(()) } else { group.attach(pid) }
-}
-
-fn map_ids(pid: i32, linux: &Linux) -> Result<()> {
-    let lines = |mappings: &[IdMapping]| {
-        mappings
-            .iter()
-            .map(|range| format!("{} {} {}\n", range.container_id, range.host_id, range.size))
-            .collect::<String>()
-    };
-    let write = |file: &str, text: &str, field: &str| {
-        std::fs::write(format!("/proc/{pid}/{file}"), text)
-            .doing(|| format!("config.json: linux.{field}: writing '{}' to {file}", text.trim_end()))
-            .or_advise(
-                || "without CAP_SETUID and CAP_SETGID only one's own id can be mapped, as a range of size 1",
-            )
-    };
-    if !nix::unistd::geteuid().is_root() {
-        // An unprivileged writer of gid_map must give up setgroups first, see user_namespaces(7).
-        let _ = write("setgroups", "deny", "gidMappings");
-    }
-    write("gid_map", &lines(&linux.gid_mappings), "gidMappings")?;
-    write("uid_map", &lines(&linux.uid_mappings), "uidMappings")
 }
 
 fn listen_for_start(home: &Home) -> Result<OwnedFd> {

@@ -83,6 +83,7 @@ fn mounts() -> Vec<Mount> {
         kind: Some(kind.into()),
         source: Some(source.into()),
         options: strings(options),
+        ..Mount::default()
     };
     vec![
         mount("/proc", "proc", "proc", &[]),

@@ -10,6 +10,7 @@ mod load;
 mod process;
 mod resources;
 mod seccomp;
+pub(crate) mod sysctl;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -86,6 +87,12 @@ pub struct Mount {
     /// mount(8) options.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
+    /// For bind mounts: the user ids that files are shown with. Container ids are those of the source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uid_mappings: Vec<IdMapping>,
+    /// The same for group ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gid_mappings: Vec<IdMapping>,
 }
 
 impl Spec {

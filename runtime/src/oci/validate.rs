@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::load::missing;
-use super::{IdMapping, Linux, Process, Resources, Spec, check_id};
+use super::{IdMapping, Linux, Process, Resources, Spec, check_id, sysctl};
 use crate::error::{Error, Result};
 use crate::namespace::Kind;
 
@@ -23,6 +23,12 @@ pub(super) fn check(spec: &Spec) -> Result<Vec<String>> {
             return Err(bad(
                 &format!("mounts[{number}].destination"),
                 &format!("'{}' is not an absolute path", mount.destination.display()),
+            ));
+        }
+        if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
+            return Err(bad(
+                &format!("mounts[{number}]"),
+                "uidMappings and gidMappings must be given together",
             ));
         }
     }
@@ -154,9 +160,12 @@ fn namespaces(linux: &Linux) -> Result<()> {
         return Err(bad("linux.timeOffsets", &format!("'{clock}' is neither monotonic nor boottime")));
     }
     let hides = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
-    if hides && linux.namespace(Kind::Mount).is_none() {
-        return Err(bad("linux.maskedPaths", "without a mount namespace they would be hidden from the host")
-            .remedy(r#"add {"type":"mount"} to linux.namespaces"#));
+    if hides && !linux.makes(Kind::Mount) {
+        return Err(bad(
+            "linux.maskedPaths",
+            "without a new mount namespace they would be hidden from others",
+        )
+        .remedy(r#"add {"type":"mount"} to linux.namespaces"#));
     }
     for path in linux.masked_paths.iter().chain(&linux.readonly_paths) {
         if !path.is_absolute() {
@@ -190,21 +199,17 @@ fn id_ranges(field: &str, ranges: &[IdMapping]) -> Result<()> {
 
 /// A kernel parameter that no namespace confines would be changed for the whole host.
 fn sysctls(linux: &Linux) -> Result<()> {
-    const IPC: [&str; 8] =
-        ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
     for name in linux.sysctl.keys() {
-        let dotted = name.replace('/', ".");
-        let owner = match dotted.as_str() {
-            dotted if dotted.starts_with("net.") => Kind::Network,
-            dotted if dotted.starts_with("fs.mqueue.") => Kind::Ipc,
-            "kernel.domainname" => Kind::Uts,
-            dotted if dotted.strip_prefix("kernel.").is_some_and(|rest| IPC.contains(&rest)) => Kind::Ipc,
-            _ => {
-                return Err(bad("linux.sysctl", &format!("'{name}' belongs to no namespace")).remedy(
-                    "only net.*, fs.mqueue.* and the System V IPC parameters can be set for a container",
-                ));
-            }
-        };
+        let owner = sysctl::owner(name).ok_or_else(|| {
+            bad("linux.sysctl", &format!("'{name}' belongs to no namespace")).remedy(
+                "only net.*, fs.mqueue.*, kernel.domainname and the System V IPC parameters can be set for a container",
+            )
+        })?;
+        if sysctl::below_sys(name) == Path::new("kernel/hostname") {
+            return Err(
+                bad("linux.sysctl", &format!("'{name}' has a field of its own")).remedy("use hostname")
+            );
+        }
         if linux.namespace(owner).is_none() {
             return Err(bad("linux.sysctl", &format!("'{name}' would be set for the whole host"))
                 .remedy(format!("give the container a {} namespace of its own", owner.file())));

@@ -7,12 +7,17 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, sigprocmask};
-use nix::unistd::{AccessFlags, access, chdir, execve};
+use nix::unistd::{AccessFlags, access, execve};
 
 use super::credentials::{self, CapabilitySets};
+use super::label::Labels;
 use super::seccomp::Filter;
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::oci::Process;
+use crate::rootfs::resolve::Root;
+
+/// Files of users are small; an image with a larger one wants to fill the memory.
+const LARGEST_PASSWD: u64 = 4 << 20;
 
 /// What was read and checked before anything was made.
 #[derive(Debug)]
@@ -32,16 +37,13 @@ pub(super) fn reset_signals() -> Result<()> {
 }
 
 impl Finish<'_> {
-    /// Enters the working directory, making it if it is missing.
+    /// Enters the working directory.
     pub(super) fn enter_cwd(&self) -> Result<()> {
         let cwd = &self.process.cwd;
         let doing = || format!("config.json: process.cwd: entering {}", cwd.display());
-        if chdir(cwd) == Err(Errno::ENOENT) {
-            std::fs::create_dir_all(cwd).doing(doing)?;
-            chdir(cwd).doing(doing)?;
-        } else {
-            chdir(cwd).doing(doing)?;
-        }
+        let dir = Root::open(Path::new("/"))?.find(cwd);
+        let dir = dir.map_err(|error| Error::new(format!("config.json: process.cwd: {error}")))?;
+        rustix::process::fchdir(&dir).doing(doing)?;
         // A directory that was reached through a leaked descriptor lies outside the root (CVE-2024-21626), and
         // getcwd then gives no absolute path.
         match nix::unistd::getcwd() {
@@ -76,10 +78,10 @@ impl Finish<'_> {
     }
 
     /// Gives up every right that the process is not to have, and becomes the application.
-    pub(super) fn execute(&self, program: &Path) -> Result<Infallible> {
+    pub(super) fn execute(&self, program: &Path, labels: &Labels) -> Result<Infallible> {
         let process = self.process;
         let home = self.home();
-        self.label()?;
+        labels.set()?;
         credentials::set_rlimits(&process.rlimits)?;
         if process.no_new_privileges {
             rustix::thread::set_no_new_privs(true).doing(|| "setting no_new_privs")?;
@@ -118,29 +120,15 @@ impl Finish<'_> {
             return None;
         }
         let uid = self.process.user.uid.to_string();
-        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        // The file is the image's: it may be a device without end, or a pipe. Then nobody is known.
+        let passwd = Root::open(Path::new("/"))
+            .and_then(|root| root.read_bounded(Path::new("/etc/passwd"), LARGEST_PASSWD))
+            .unwrap_or_default();
+        let passwd = String::from_utf8_lossy(&passwd);
         let dir = passwd.lines().find_map(|line| {
             let fields: Vec<&str> = line.split(':').collect();
             (fields.get(2) == Some(&uid.as_str())).then(|| fields.get(5).copied())?
         });
         Some(format!("HOME={}", dir.filter(|dir| !dir.is_empty()).unwrap_or("/")))
-    }
-
-    /// Labels of security modules take effect at the next execve.
-    fn label(&self) -> Result<()> {
-        let write = |file: &str, value: String, field: &str| {
-            std::fs::write(format!("/proc/self/attr/{file}"), value)
-                .doing(|| format!("config.json: {field}: setting it for the next exec"))
-                .or_advise(|| "drop the field where this security module is not active")
-        };
-        if let Some(profile) = self.process.apparmor_profile.as_ref().filter(|profile| !profile.is_empty()) {
-            let own = Path::new("/proc/self/attr/apparmor/exec").exists();
-            let file = if own { "apparmor/exec" } else { "exec" };
-            write(file, format!("exec {profile}"), "process.apparmorProfile")?;
-        }
-        match self.process.selinux_label.as_ref().filter(|label| !label.is_empty()) {
-            Some(label) => write("exec", label.clone(), "process.selinuxLabel"),
-            None => Ok(()),
-        }
     }
 }

@@ -14,15 +14,20 @@ use super::channel::{Channel, Message};
 use super::credentials::CapabilitySets;
 use super::finish::{Finish, reset_signals};
 use super::hooks;
+use super::label::Labels;
+use super::outside::receive_sources;
 use super::seccomp::Filter;
 use super::terminal::Terminal;
 use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
 use crate::oci::{Hooks, Process, Spec};
-use crate::rootfs::mounts::{self, Surroundings};
-use crate::rootfs::resolve::{Root, by_descriptor};
-use crate::rootfs::{devices, hide, switch};
+use crate::rootfs::mounts::{self, Mounts, Surroundings};
+use crate::rootfs::null::Null;
+use crate::rootfs::proc::Proc;
+use crate::rootfs::resolve::Root;
+use crate::rootfs::sources::{IdMaps, Sources, is_bind};
+use crate::rootfs::{devices, hide, switch, sysctl};
 
 /// When the application may start.
 #[derive(Debug)]
@@ -64,6 +69,8 @@ pub struct Init<'a> {
     pub capabilities: &'a CapabilitySets,
     /// System call filter of the application.
     pub filter: Option<&'a Filter>,
+    /// Mappings of mounts that show other ids.
+    pub id_maps: &'a IdMaps,
     /// Never pivot, for hosts that run from an initramfs.
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
@@ -92,7 +99,7 @@ impl Init<'_> {
     ) -> Result<Infallible, (Error, Option<Channel>)> {
         let finish = Finish { process: self.process, capabilities: self.capabilities, filter: self.filter };
         let told_runtime = |error| (error, None);
-        let terminal = self.prepare(channel).map_err(told_runtime)?;
+        let (terminal, labels) = self.prepare(channel).map_err(told_runtime)?;
         let program = self.settle(&finish, terminal.as_ref()).map_err(told_runtime)?;
         // The runtime notes the container's state meanwhile; without that note nobody could ever delete it.
         channel.wait_go().map_err(told_runtime)?;
@@ -105,7 +112,7 @@ impl Init<'_> {
         };
         let started = || {
             hooks::run("startContainer", &self.hooks().start_container, self.state)?;
-            finish.execute(&program)
+            finish.execute(&program, &labels)
         };
         match started() {
             Ok(never) => match never {},
@@ -114,8 +121,17 @@ impl Init<'_> {
     }
 
     /// From a bare clone to a process that stands in the container's namespaces and root.
-    fn prepare(&self, channel: &Channel) -> Result<Option<Terminal>> {
+    fn prepare(&self, channel: &Channel) -> Result<(Option<Terminal>, Labels)> {
         reset_signals()?;
+        // All of this is the host's still: an image cannot have put anything else in its place.
+        let proc = Proc::host()?;
+        let labels = Labels::open(self.process, &proc)?;
+        if let Some(score) = self.process.oom_score_adj {
+            // Before the change of user, which would take the file away. Raising it needs no right.
+            proc.write_own("oom_score_adj", &score.to_string())
+                .doing(|| format!("config.json: process.oomScoreAdj: setting {score}"))
+                .or_advise(|| "lowering it needs CAP_SYS_RESOURCE")?;
+        }
         if let Some(ticket) = self.ticket {
             ticket.join()?;
         }
@@ -124,6 +140,8 @@ impl Init<'_> {
             channel.wait_go()?;
             become_mapped_root()?;
         }
+        let sources =
+            if self.sources_come() { receive_sources(channel, &self.spec.mounts)? } else { Sources::new() };
         for (namespace, kind) in self.joins {
             namespace::join(namespace, *kind)?;
         }
@@ -136,19 +154,36 @@ impl Init<'_> {
         if linux.makes(Kind::Network) {
             namespace::loopback_up()?;
         }
-        if let Some(score) = self.process.oom_score_adj {
-            std::fs::write("/proc/self/oom_score_adj", score.to_string())
-                .doing(|| format!("config.json: process.oomScoreAdj: setting {score}"))
-                .or_advise(|| "lowering it needs CAP_SYS_RESOURCE")?;
-        }
-        if linux.makes(Kind::Mount) {
-            self.build_root(channel)
+        let terminal = if linux.makes(Kind::Mount) {
+            self.build_root(channel, proc, sources)?
         } else {
-            self.join_groups(channel)?;
-            self.run_create_hooks(channel)?;
-            switch::change_root(self.rootfs)?;
-            self.open_terminal(Path::new("/dev/ptmx"))
-        }
+            self.change_root(channel, &proc)?
+        };
+        Ok((terminal, labels))
+    }
+
+    /// Whether the runtime opens the sources of bind mounts, because this process may not be able to.
+    pub fn sources_come(&self) -> bool {
+        let linux = self.spec.linux();
+        linux.makes(Kind::User) && linux.makes(Kind::Mount) && self.spec.mounts.iter().any(is_bind)
+    }
+
+    /// Without a mount namespace of its own a container can only change its root directory.
+    fn change_root(&self, channel: &Channel, proc: &Proc) -> Result<Option<Terminal>> {
+        self.join_groups(channel)?;
+        self.run_create_hooks(channel)?;
+        sysctl::apply(&self.spec.linux().sysctl, proc)?;
+        let root = Root::open(self.rootfs)?;
+        self.make_cwd(&root)?;
+        switch::change_root(self.rootfs)?;
+        if self.process.terminal { self.open_terminal(devices::ptmx(&root)?).map(Some) } else { Ok(None) }
+    }
+
+    /// The specification does not say who makes a missing working directory; all runtimes do.
+    fn make_cwd(&self, root: &Root) -> Result<()> {
+        root.ensure_dir(&self.process.cwd, 0o755)
+            .map(drop)
+            .map_err(|error| Error::new(format!("config.json: process.cwd: {error}")))
     }
 
     /// Waits until the runtime has made the remaining groups, and joins them.
@@ -172,61 +207,64 @@ impl Init<'_> {
         Ok(())
     }
 
-    fn build_root(&self, channel: &Channel) -> Result<Option<Terminal>> {
+    fn build_root(&self, channel: &Channel, host: Proc, sources: Sources) -> Result<Option<Terminal>> {
         let linux = self.spec.linux();
+        let null = if linux.masked_paths.is_empty() { None } else { Some(Null::open()?) };
         let propagation = linux.rootfs_propagation.as_deref();
-        switch::prepare(self.rootfs, propagation)?;
-        let root = Root::open(self.rootfs)?;
+        let root = switch::prepare(self.rootfs, propagation)?;
         let around = Surroundings {
             bundle: self.bundle,
             group: self.group,
             layout: self.layout,
             own_cgroup_namespace: linux.namespace(Kind::Cgroup).is_some(),
+            id_maps: self.id_maps,
+            label: linux.mount_label.as_deref().filter(|label| !label.is_empty()),
         };
-        let all = &self.spec.mounts;
-        let make = |mut numbers: Range<usize>| {
-            numbers.try_for_each(|number| mounts::make(&root, number, &all[number], &around))
-        };
-        // A mount of a cgroup file system shows the groups that its maker is in.
-        let before = all.iter().position(mounts::is_cgroup).unwrap_or(all.len());
-        make(0..before)?;
-        self.join_groups(channel)?;
-        make(before..all.len())?;
+        let mut mounts = Mounts::new(&root, &around, sources);
+        self.mount_all(channel, &mut mounts)?;
         // Modes of nodes and directories are those asked for, whatever the caller's mask.
         let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
         let made = devices::make(&root, &self.spec.mounts, &linux.devices);
         nix::sys::stat::umask(mask);
         made?;
-        let terminal = if self.process.terminal {
-            let ptmx =
-                root.find(Path::new("/dev/pts/ptmx")).or_else(|_| root.find(Path::new("/dev/ptmx")))?;
-            let terminal = self.open_terminal(&by_descriptor(&ptmx))?;
-            if let Some(terminal) = &terminal {
-                devices::console(&root, &terminal.slave)?;
-            }
-            terminal
-        } else {
-            None
-        };
+        let terminal =
+            if self.process.terminal { Some(self.open_terminal(devices::ptmx(&root)?)?) } else { None };
+        if let Some(terminal) = &terminal {
+            devices::console(&root, &terminal.slave)?;
+        }
+        self.make_cwd(&root)?;
         self.run_create_hooks(channel)?;
-        drop(root);
-        if self.no_pivot {
-            switch::move_root(self.rootfs)?;
-        } else {
-            switch::pivot(self.rootfs)?;
+        mounts.finish()?;
+        // In some containers the host's procfs has parts that something is mounted over.
+        sysctl::apply(&linux.sysctl, mounts.proc().unwrap_or(&host))?;
+        hide::read_only(&root, &linux.readonly_paths)?;
+        if let Some(null) = &null {
+            hide::mask(&root, &linux.masked_paths, null)?;
         }
-        switch::set_root_propagation(propagation)?;
-        for (name, value) in &linux.sysctl {
-            let path = Path::new("/proc/sys").join(name.replace('.', "/"));
-            std::fs::write(&path, value)
-                .doing(|| format!("config.json: linux.sysctl: writing '{value}' to {}", path.display()))?;
-        }
-        hide::read_only(&linux.readonly_paths)?;
-        hide::mask(&linux.masked_paths)?;
         if self.spec.root.as_ref().is_some_and(|root| root.readonly) {
-            hide::read_only_root()?;
+            hide::read_only_root(&root)?;
         }
+        // A descriptor of the host's tree must not be left for others in the container to find.
+        drop((mounts, null, host));
+        if self.no_pivot {
+            switch::move_root(&root)?;
+        } else {
+            switch::pivot_to(&root)?;
+        }
+        drop(root);
+        switch::set_root_propagation(propagation)?;
         Ok(terminal)
+    }
+
+    fn mount_all(&self, channel: &Channel, mounts: &mut Mounts<'_>) -> Result<()> {
+        let all = &self.spec.mounts;
+        let mut make =
+            |mut numbers: Range<usize>| numbers.try_for_each(|number| mounts.make(number, &all[number]));
+        // A mount of a cgroup file system shows the groups that its maker is in.
+        let before = all.iter().position(mounts::is_cgroup).unwrap_or(all.len());
+        make(0..before)?;
+        self.join_groups(channel)?;
+        make(before..all.len())
     }
 
     /// Those of the runtime's namespaces run there, by its own hand, before those of the container's.
@@ -243,16 +281,13 @@ impl Init<'_> {
         self.spec.hooks.as_ref().map_or_else(Default::default, std::borrow::Cow::Borrowed)
     }
 
-    fn open_terminal(&self, ptmx: &Path) -> Result<Option<Terminal>> {
-        if !self.process.terminal {
-            return Ok(None);
-        }
-        let terminal = Terminal::open(ptmx)?;
+    fn open_terminal(&self, master: OwnedFd) -> Result<Terminal> {
+        let terminal = Terminal::open_at(master)?;
         terminal.give_to(self.process.user.uid)?;
         if let Some(socket) = self.console {
             terminal.send_master(socket)?;
         }
-        Ok(Some(terminal))
+        Ok(terminal)
     }
 
     fn settle(&self, finish: &Finish<'_>, terminal: Option<&Terminal>) -> Result<std::path::PathBuf> {

@@ -12,6 +12,7 @@ use super::channel::{Channel, Message};
 use super::clone::{Child, Side, clone3};
 use super::credentials::CapabilitySets;
 use super::finish::{Finish, reset_signals};
+use super::label::Labels;
 use super::pidfd;
 use super::seccomp::Filter;
 use super::terminal::Terminal;
@@ -19,6 +20,9 @@ use crate::cgroup::Ticket;
 use crate::error::{Doing, Error, Result};
 use crate::namespace::{self, Kind};
 use crate::oci::Process;
+use crate::rootfs::devices;
+use crate::rootfs::proc::Proc;
+use crate::rootfs::resolve::Root;
 
 /// A process to be started inside a container.
 #[derive(Debug)]
@@ -87,12 +91,16 @@ impl Join<'_> {
 
     fn enter_and_execute(&self, target: &OwnedFd, kinds: &[Kind], root: &File) -> Result<Infallible> {
         reset_signals()?;
-        self.ticket.join()?;
-        setsid().doing(|| "starting a session")?;
+        // The caller's procfs: what the container has at /proc is the image's.
+        let proc = Proc::host()?;
+        let labels = Labels::open(self.process, &proc)?;
         if let Some(score) = self.process.oom_score_adj {
-            std::fs::write("/proc/self/oom_score_adj", score.to_string())
+            proc.write_own("oom_score_adj", &score.to_string())
                 .doing(|| format!("process.oomScoreAdj: setting {score}"))?;
         }
+        drop(proc);
+        self.ticket.join()?;
+        setsid().doing(|| "starting a session")?;
         let rest = kinds
             .iter()
             .filter(|kind| !matches!(kind, Kind::User | Kind::Pid))
@@ -106,7 +114,7 @@ impl Join<'_> {
         }
         let finish = Finish { process: self.process, capabilities: self.capabilities, filter: self.filter };
         if self.process.terminal {
-            let terminal = Terminal::open(Path::new("/dev/pts/ptmx"))?;
+            let terminal = Terminal::open_at(devices::ptmx(&Root::open(Path::new("/"))?)?)?;
             terminal.give_to(self.process.user.uid)?;
             if let Some(socket) = self.console {
                 terminal.send_master(socket)?;
@@ -115,7 +123,7 @@ impl Join<'_> {
         }
         finish.enter_cwd()?;
         let program = finish.find_program()?;
-        finish.execute(&program)
+        finish.execute(&program, &labels)
     }
 
     /// The kinds in which the container differs from the caller.

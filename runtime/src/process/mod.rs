@@ -8,6 +8,8 @@ mod finish;
 pub mod hooks;
 mod init;
 mod join;
+mod label;
+pub(crate) mod outside;
 pub mod pidfd;
 pub mod protect;
 pub mod seccomp;

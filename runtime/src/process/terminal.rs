@@ -1,15 +1,13 @@
 //! Pseudoterminals. Source: pty(7), ioctl_tty(2).
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::pty::Winsize;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use rustix::fs::{Mode, OFlags};
 
 use super::channel::send_fd;
-use crate::error::{Doing, Remedy, Result};
+use crate::error::{Doing, Result};
 use crate::oci::ConsoleSize;
 
 /// Both ends of a pseudoterminal.
@@ -22,16 +20,12 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Makes one in the devpts behind this ptmx. The slave is opened by descriptor (TIOCGPTPEER), because a path
-    /// below a container's /dev/pts may be anything.
+    /// Makes one from a multiplexer that was checked and opened: its master. The slave is opened by descriptor
+    /// (TIOCGPTPEER), because a path below a container's /dev/pts may be anything.
     ///
     /// # Errors
-    /// No devpts is mounted there.
-    pub fn open(ptmx: &Path) -> Result<Self> {
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let master = rustix::fs::open(ptmx, flags, Mode::empty())
-            .doing(|| format!("opening a terminal at {}", ptmx.display()))
-            .or_advise(|| "process.terminal needs a mount of type devpts at /dev/pts")?;
+    /// The multiplexer belongs to no devpts.
+    pub fn open_at(master: OwnedFd) -> Result<Self> {
         let unlocked: libc::c_int = 0;
         // SAFETY: TIOCSPTLCK reads an int through the pointer.
         Errno::result(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) })

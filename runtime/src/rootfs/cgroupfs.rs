@@ -1,38 +1,35 @@
 //! The cgroup file system as a container sees it: its own groups, in the host's layout.
 
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
 
-use nix::mount::{MsFlags, mount};
-use rustix::fs::{Mode as Rights, OFlags, mkdirat, openat};
+use rustix::fs::{Mode as Rights, OFlags, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
 
+use super::attributes::{Attributes, Recursive};
+use super::detached::{Attached, Detached, FileSystem};
 use super::mounts::Surroundings;
 use super::options::Options;
-use super::resolve::{Root, by_descriptor};
 use crate::cgroup::{Mode, Part, Version};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 
-/// Mounts the container's groups at `destination`: cgroup2 itself on a v2 host, else a tmpfs with a directory
+/// Mounts the container's groups on `target`: cgroup2 itself on a v2 host, else a tmpfs with a directory
 /// for each hierarchy.
-pub(super) fn make(
-    root: &Root,
-    destination: &Path,
-    options: &Options,
-    around: &Surroundings<'_>,
-) -> Result<()> {
-    let target = root.ensure_dir(destination, 0o755)?;
-    if around.layout.mode() == Mode::V2 {
-        return match around.group.parts().first() {
-            Some(part) => show(&|| root.find(destination), part, options, around),
-            None => Ok(()),
-        };
+pub(super) fn make(target: &OwnedFd, options: &Options, around: &Surroundings<'_>) -> Result<()> {
+    if let Some((word, _)) = options.data.first() {
+        return Err(Error::new(format!("unknown option '{word}' for control groups"))
+            .remedy("the runtime chooses the options of these file systems itself"));
     }
-    let writable = options.set & !MsFlags::MS_RDONLY;
-    mount(Some("tmpfs"), &by_descriptor(&target), Some("tmpfs"), writable, Some("mode=755"))
-        .doing(|| "mounting a tmpfs for the cgroup hierarchies")?;
-    let mounted = root.find(destination)?;
+    let mut attributes = options.attributes;
+    attributes.add(options.below);
+    if around.layout.mode() == Mode::V2 {
+        let Some(part) = around.group.parts().first() else { return Ok(()) };
+        let mounted = show(target, part, attributes, around)?;
+        return options.propagation.iter().try_for_each(|kind| mounted.propagate(*kind));
+    }
+    let tmpfs = FileSystem::new("tmpfs")?;
+    tmpfs.value("source", "tmpfs")?;
+    tmpfs.value("mode", "755")?;
+    let mounted = tmpfs.mount(attributes.set & !libc::MOUNT_ATTR_RDONLY)?.attach(target)?;
     for part in around.group.parts() {
         let name = directory_name(part);
         // The tmpfs is ours and nobody else is here yet: what is made in it is a directory and no link.
@@ -43,56 +40,59 @@ pub(super) fn make(
             made => made.doing(doing)?,
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = || openat(&mounted, &name, flags, Rights::empty()).doing(doing);
-        show(&open, part, options, around)?;
+        let place = openat(&mounted, &name, flags, Rights::empty()).doing(doing)?;
+        show(&place, part, attributes, around)?;
         // Controllers mounted together are also found each by its own name.
         for controller in part.hierarchy.controllers.iter().filter(|_| part.hierarchy.version == Version::V1)
         {
             if *controller != name {
-                symlink(&name, by_descriptor(&mounted).join(controller))
+                symlinkat(&name, &mounted, controller.as_str())
                     .doing(|| format!("linking {controller} to {name}"))?;
             }
         }
     }
-    if options.set.contains(MsFlags::MS_RDONLY) {
-        let flags = options.set | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
-        mount(None::<&str>, &by_descriptor(&mounted), None::<&str>, flags, None::<&str>)
-            .doing(|| "making the cgroup tmpfs read-only")?;
+    options.propagation.iter().try_for_each(|kind| mounted.propagate(*kind))?;
+    if attributes.set & libc::MOUNT_ATTR_RDONLY != 0 {
+        mounted.change(Attributes::READ_ONLY)?;
     }
     Ok(())
 }
 
-/// Mounts one hierarchy so that the container's group is its root. `place` opens the topmost of what is mounted there.
+/// Mounts one hierarchy so that the container's group is its root.
 fn show(
-    place: &dyn Fn() -> Result<OwnedFd>,
+    place: &impl AsFd,
     part: &Part,
-    options: &Options,
+    attributes: Attributes,
     around: &Surroundings<'_>,
-) -> Result<()> {
-    let opened = place()?;
-    let target = &by_descriptor(&opened);
-    let doing = || format!("mounting the cgroup hierarchy of {}", part.hierarchy.mount_point.display());
-    if around.own_cgroup_namespace {
-        let (kind, data) = match part.hierarchy.version {
-            Version::V2 => ("cgroup2", String::new()),
-            Version::V1 => ("cgroup", v1_data(part)),
-        };
-        // nix passes a pointer to an empty string for Some(""), which cgroup2 takes as an option list.
-        let data = (!data.is_empty()).then_some(data.as_str());
-        return mount(Some("cgroup"), target, Some(kind), options.set, data).doing(doing);
-    }
-    mount(Some(&part.dir), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).doing(doing)?;
-    let flags = options.set | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
-    // The descriptor from before still stands for the directory beneath.
-    let mounted = place()?;
-    mount(None::<&str>, &by_descriptor(&mounted), None::<&str>, flags, None::<&str>).doing(doing)
+) -> Result<Attached> {
+    let point = part.hierarchy.mount_point.display();
+    let mount = if around.own_cgroup_namespace {
+        group_file_system(part, attributes.set)
+    } else {
+        Detached::copy(&part.dir, Recursive::No).doing(|| "binding it").and_then(|mut mount| {
+            mount.change(attributes, Recursive::No)?;
+            Ok(mount)
+        })
+    };
+    mount
+        .and_then(|mount| mount.attach(place))
+        .map_err(|error| Error::new(format!("mounting the cgroup hierarchy of {point}: {error}")))
 }
 
-fn v1_data(part: &Part) -> String {
-    match &part.hierarchy.name {
-        Some(name) if part.hierarchy.controllers.is_empty() => format!("none,name={name}"),
-        _ => part.hierarchy.controllers.join(","),
+fn group_file_system(part: &Part, attributes: u64) -> Result<Detached> {
+    let kind = if part.hierarchy.version == Version::V2 { "cgroup2" } else { "cgroup" };
+    let file_system = FileSystem::new(kind)?;
+    file_system.value("source", "cgroup")?;
+    if part.hierarchy.version == Version::V1 {
+        match &part.hierarchy.name {
+            Some(name) if part.hierarchy.controllers.is_empty() => {
+                file_system.flag("none")?;
+                file_system.value("name", name)?;
+            }
+            _ => part.hierarchy.controllers.iter().try_for_each(|one| file_system.flag(one))?,
+        }
     }
+    file_system.mount(attributes)
 }
 
 /// The name under which the host shows the hierarchy.

@@ -1,13 +1,21 @@
 //! Device nodes and links. Source: runtime-spec config-linux.md, "Default Devices" and runtime-linux.md "Dev symbolic links".
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use nix::mount::{MsFlags, mount};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, makedev, mknodat};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, openat, statat, symlinkat,
+    unlinkat,
+};
 use rustix::io::Errno;
 
-use super::resolve::{Root, by_descriptor};
+use super::attributes::Recursive;
+use super::detached::Detached;
+use super::null::is_character;
+use super::proc::is_procfs;
+use super::resolve::Root;
+use super::sources::is_bind;
 use crate::error::{Doing, Error, Result};
 use crate::oci::{Device, DeviceRule, Mount};
 
@@ -48,11 +56,29 @@ pub fn make(root: &Root, mounts: &[Mount], more: &[Device]) -> Result<()> {
     if mounts.iter().any(|mount| mount.destination == Path::new("/dev") && is_bind(mount)) {
         return Ok(());
     }
+    let dev = dev(root)?;
+    let has_terminals = has_terminals(root);
     let replaced = |device: &Device| more.iter().any(|other| other.path == device.path);
-    for device in defaults().iter().filter(|device| !replaced(device)).chain(more) {
-        node(root, device)?;
+    for device in defaults().iter().filter(|device| !replaced(device)) {
+        let name = device.path.file_name().unwrap_or_default();
+        node(&dev, name, device).map_err(|error| named(device, &error))?;
     }
-    links(root)
+    // A container's terminals are its own: /dev/ptmx becomes a link to that of its devpts below.
+    for device in more.iter().filter(|device| !(has_terminals && device.path == Path::new("/dev/ptmx"))) {
+        let made = root.ensure_parent(&device.path).and_then(|(dir, name)| {
+            if is_procfs(&dir)? {
+                return Err(Error::new("a link leads into procfs"));
+            }
+            node(&dir, name, device)
+        });
+        made.map_err(|error| named(device, &error))?;
+    }
+    links(&dev)?;
+    if has_terminals { link_ptmx(&dev) } else { Ok(()) }
+}
+
+fn named(device: &Device, error: &Error) -> Error {
+    Error::new(format!("config.json: linux.devices: making {}: {error}", device.path.display()))
 }
 
 fn character(name: &str, major: i64, minor: i64) -> Device {
@@ -60,68 +86,121 @@ fn character(name: &str, major: i64, minor: i64) -> Device {
     Device { kind: "c".into(), path, major, minor, file_mode: Some(0o666), uid: None, gid: None }
 }
 
-fn is_bind(mount: &Mount) -> bool {
-    mount.kind.as_deref() == Some("bind")
-        || mount.options.iter().any(|option| option == "bind" || option == "rbind")
+/// The container's /dev, made if it is missing. An image cannot redirect it.
+fn dev(root: &Root) -> Result<OwnedFd> {
+    let path = Path::new("/dev");
+    match root.find_no_links(path) {
+        Err(error) if error.errno() == Some(libc::ENOENT) => root.ensure_dir(path, 0o755),
+        found => root.check_directory(found?, path),
+    }
 }
 
-fn node(root: &Root, device: &Device) -> Result<()> {
-    let field = || format!("config.json: linux.devices: making {}", device.path.display());
+/// Whether a devpts is mounted at /dev/pts.
+fn has_terminals(root: &Root) -> bool {
+    let found = root.find_no_links(Path::new("/dev/pts/ptmx"));
+    found.is_ok_and(|found| is_ptmx(&found).unwrap_or(false))
+}
+
+fn is_ptmx(found: &impl AsFd) -> Result<bool> {
+    is_character(found, 5, 2)
+}
+
+/// Opens the multiplexer by which a terminal is made: that of the container's devpts, or what lies at /dev/ptmx. An image may have
+/// anything there, so it is looked at before it is opened, and what was opened is looked at again.
+///
+/// # Errors
+/// There is none.
+pub fn ptmx(root: &Root) -> Result<OwnedFd> {
+    let wrong = || {
+        Error::new("no terminal multiplexer (a character device, 5:2) is at /dev/pts/ptmx or /dev/ptmx")
+            .remedy("process.terminal needs a mount of type devpts at /dev/pts")
+    };
+    let path = if has_terminals(root) { Path::new("/dev/pts/ptmx") } else { Path::new("/dev/ptmx") };
+    if !root.find(path).is_ok_and(|found| is_ptmx(&found).unwrap_or(false)) {
+        return Err(wrong());
+    }
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = root
+        .open_at(path, flags, rustix::fs::ResolveFlags::empty())
+        .doing(|| format!("opening a terminal at {}", path.display()))?;
+    if is_ptmx(&opened)? { Ok(opened) } else { Err(wrong()) }
+}
+
+fn node(dir: &OwnedFd, name: &OsStr, device: &Device) -> Result<()> {
     let kind = match device.kind.as_str() {
         "c" | "u" => FileType::CharacterDevice,
         "b" => FileType::BlockDevice,
         "p" => FileType::Fifo,
-        other => return Err(Error::new(format!("{}: type '{other}' is none of c, u, b, p", field()))),
+        other => return Err(Error::new(format!("type '{other}' is none of c, u, b, p"))),
     };
     let number =
-        |number: i64| u32::try_from(number).map_err(|_| Error::new(format!("{}: bad number", field())));
+        |number: i64| u32::try_from(number).map_err(|_| Error::new(format!("invalid number {number}")));
     let id = makedev(number(device.major)?, number(device.minor)?);
     let mode = Mode::from_raw_mode(device.file_mode.unwrap_or(0o666) & 0o7777);
-    let (dir, name) = root.ensure_parent(&device.path)?;
-    match mknodat(&dir, name, kind, mode, id) {
+    match mknodat(dir, name, kind, mode, id) {
         Ok(()) => {}
         // An image may bring a node of its own; it must be the one asked for.
-        Err(Errno::EXIST) => return same_device(&dir, name, kind, id).doing(field),
-        Err(Errno::PERM) => return bind_from_host(root, device),
-        Err(error) => return Err(error).doing(field),
+        Err(Errno::EXIST) => {
+            let found = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).doing(|| "looking at what is there")?;
+            return if is_device(&found, kind, id) {
+                Ok(())
+            } else {
+                Err(Errno::EXIST).doing(|| "something else is there")
+            };
+        }
+        Err(Errno::PERM) => return bind_from_host(dir, name, device, kind, id),
+        Err(error) => return Err(error).doing(|| "mknod"),
     }
     let (owner, group) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
     // While devices are made nothing is cut from modes, and who may make nodes is root. Anybody may make a pipe.
     if (owner, group) == (0, 0) && kind != FileType::Fifo {
         return Ok(());
     }
-    let made = rustix::fs::openat(
-        &dir,
-        name,
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .doing(field)?;
-    rustix::fs::chownat(
-        &made,
-        "",
-        Some(Uid::from_raw(owner)),
-        Some(Gid::from_raw(group)),
-        AtFlags::EMPTY_PATH,
-    )
-    .doing(field)
+    let made = openat(dir, name, place_flags(), Mode::empty()).doing(|| "opening it")?;
+    let (owner, group) = (Uid::from_raw(owner), Gid::from_raw(group));
+    chownat(&made, "", Some(owner), Some(group), AtFlags::EMPTY_PATH).doing(|| "giving it to its owner")
 }
 
-fn same_device(dir: &OwnedFd, name: &std::ffi::OsStr, kind: FileType, id: u64) -> Result<(), Errno> {
-    let found = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let same =
-        FileType::from_raw_mode(found.st_mode) == kind && (kind == FileType::Fifo || found.st_rdev == id);
-    if same { Ok(()) } else { Err(Errno::EXIST) }
+fn is_device(found: &rustix::fs::Stat, kind: FileType, id: u64) -> bool {
+    FileType::from_raw_mode(found.st_mode) == kind && (kind == FileType::Fifo || found.st_rdev == id)
 }
 
-fn bind_from_host(root: &Root, device: &Device) -> Result<()> {
-    let target = root.ensure_file(&device.path)?;
-    mount(Some(&device.path), &by_descriptor(&target), None::<&str>, MsFlags::MS_BIND, None::<&str>)
-        .doing(|| format!("binding the host's {}", device.path.display()))
+/// A place that something is mounted on or given to, never what a link there leads to.
+fn place_flags() -> OFlags {
+    OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC
 }
 
-fn links(root: &Root) -> Result<()> {
-    let dev = root.ensure_dir(Path::new("/dev"), 0o755)?;
+fn bind_from_host(dir: &OwnedFd, name: &OsStr, device: &Device, kind: FileType, id: u64) -> Result<()> {
+    let doing = || "binding the host's";
+    let source =
+        rustix::fs::open(&device.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing(doing)?;
+    if !is_device(&fstat(&source).doing(doing)?, kind, id) {
+        return Err(Error::new("what the host has at this path is another device")
+            .remedy("device nodes cannot be made here, so only those of the host can be shown"));
+    }
+    let target = mount_point(dir, name)?;
+    Detached::copy_of(&source, Recursive::No).doing(doing)?.attach(&target).map(drop)
+}
+
+/// A file to mount on, made if it is missing. A link there is refused.
+fn mount_point(dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
+    let doing = || "opening the mount point";
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = match openat(dir, name, flags, Mode::from_raw_mode(0o644)) {
+        Err(Errno::EXIST | Errno::ROFS) => openat(dir, name, place_flags(), Mode::empty()).doing(doing)?,
+        made => return made.doing(doing),
+    };
+    match FileType::from_raw_mode(fstat(&found).doing(doing)?.st_mode) {
+        FileType::Symlink | FileType::Directory => {
+            Err(Error::new(format!("/dev/{} is a link or a directory", name.display()))
+                .remedy("an image may not redirect this path"))
+        }
+        _ if is_procfs(&found)? => Err(Error::new("it lies in procfs")),
+        _ => Ok(found),
+    }
+}
+
+fn links(dev: &OwnedFd) -> Result<()> {
     let mut links = vec![
         ("fd", "/proc/self/fd"),
         ("stdin", "/proc/self/fd/0"),
@@ -132,31 +211,42 @@ fn links(root: &Root) -> Result<()> {
         links.push(("core", "/proc/kcore"));
     }
     for (name, target) in links {
-        match rustix::fs::symlinkat(target, &dev, name) {
+        match symlinkat(target, dev, name) {
             Err(Errno::EXIST) | Ok(()) => {}
             Err(error) => return Err(error).doing(|| format!("linking /dev/{name}")),
         }
     }
-    // With a devpts of its own a container's ptmx must be that one's.
-    if root.find(Path::new("/dev/pts/ptmx")).is_ok() {
-        let _ = rustix::fs::unlinkat(&dev, "ptmx", AtFlags::empty());
-        rustix::fs::symlinkat("pts/ptmx", &dev, "ptmx").doing(|| "linking /dev/ptmx")?;
-    }
     Ok(())
+}
+
+/// With a devpts of its own a container's ptmx must be that one's.
+fn link_ptmx(dev: &OwnedFd) -> Result<()> {
+    let doing = || "linking /dev/ptmx";
+    match unlinkat(dev, "ptmx", AtFlags::empty()) {
+        // Something is mounted there, or nothing can be changed here: what is there stays.
+        Ok(()) | Err(Errno::NOENT | Errno::BUSY | Errno::ROFS) => {}
+        Err(error) => return Err(error).doing(doing),
+    }
+    match symlinkat("pts/ptmx", dev, "ptmx") {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => {
+            let found = statat(dev, "ptmx", AtFlags::SYMLINK_NOFOLLOW).doing(doing)?;
+            let right = FileType::from_raw_mode(found.st_mode) == FileType::Symlink
+                || is_device(&found, FileType::CharacterDevice, makedev(5, 2));
+            if right { Ok(()) } else { Err(Errno::EXIST).doing(doing) }
+        }
+        Err(error) => Err(error).doing(doing),
+    }
 }
 
 /// Binds a terminal over /dev/console.
 ///
 /// # Errors
-/// /dev cannot be written, or the terminal is not in the container's devpts.
+/// /dev cannot be written, /dev/console is a link, or the terminal is not in the container's devpts.
 pub fn console(root: &Root, terminal: &impl AsFd) -> Result<()> {
-    let target = root.ensure_file(&PathBuf::from("/dev/console"))?;
-    mount(
-        Some(&by_descriptor(terminal)),
-        &by_descriptor(&target),
-        None::<&str>,
-        MsFlags::MS_BIND,
-        None::<&str>,
-    )
-    .doing(|| "binding the terminal to /dev/console")
+    let bound = dev(root).and_then(|dev| {
+        let target = mount_point(&dev, OsStr::new("console"))?;
+        Detached::copy_of(terminal, Recursive::No).doing(|| "copying the terminal")?.attach(&target)
+    });
+    bound.map(drop).map_err(|error| Error::new(format!("binding the terminal to /dev/console: {error}")))
 }

@@ -1,16 +1,19 @@
-//! The mounts of a container, made by descriptors that were resolved inside its root.
+//! The mounts of a container: each is made detached, and then attached to a descriptor that was resolved inside the root.
 
-use std::fs::FileType;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount};
-use nix::sys::statvfs::{FsFlags, fstatvfs};
+use rustix::fs::{FileType, fstat};
 
+use super::attributes::Recursive;
 use super::cgroupfs;
-use super::options::{Options, Recursive};
-use super::resolve::{Root, by_descriptor};
+use super::copy_up;
+use super::detached::{Attached, Detached, FileSystem, change_attached};
+use super::guard::{self, Place};
+use super::options::Options;
+use super::proc::Proc;
+use super::resolve::Root;
+use super::sources::{self, IdMaps, Sources, is_bind};
 use crate::cgroup::{Group, Layout};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::oci::Mount;
@@ -26,148 +29,214 @@ pub struct Surroundings<'a> {
     pub layout: &'a Layout,
     /// Whether the container has a cgroup namespace of its own.
     pub own_cgroup_namespace: bool,
+    /// Mappings for mounts that show other ids.
+    pub id_maps: &'a IdMaps,
+    /// SELinux label of the file systems that are made.
+    pub label: Option<&'a str>,
 }
 
-/// Makes one mount.
-///
-/// # Errors
-/// Names the mount by its number in `config.json` and its destination.
-pub fn make(root: &Root, number: usize, wanted: &Mount, around: &Surroundings<'_>) -> Result<()> {
-    let options = Options::parse(&wanted.options);
-    let kind = wanted.kind.as_deref().unwrap_or("none");
-    let made = if options.bind.is_some() || kind == "bind" {
-        bind(root, wanted, &options, around.bundle)
-    } else if is_cgroup(wanted) {
-        cgroupfs::make(root, &wanted.destination, &options, around)
-    } else {
-        fresh(root, wanted, kind, &options)
-    };
-    made.map_err(|error| {
-        Error::new(format!("config.json: mounts[{number}] ({}): {error}", wanted.destination.display()))
-    })
+/// The mounts of a container while they are made.
+#[derive(Debug)]
+pub struct Mounts<'a> {
+    root: &'a Root,
+    around: &'a Surroundings<'a>,
+    sources: Sources,
+    /// The container's own procfs, by the descriptor of its mount.
+    proc: Option<Proc>,
+    /// A new /dev is filled before it becomes read-only.
+    dev: Option<Attached>,
+}
+
+impl<'a> Mounts<'a> {
+    /// Begins. `sources` are those of bind mounts that were opened before, in a place with more rights.
+    pub fn new(root: &'a Root, around: &'a Surroundings<'a>, sources: Sources) -> Self {
+        Self { root, around, sources, proc: None, dev: None }
+    }
+
+    /// Makes one mount.
+    ///
+    /// # Errors
+    /// Names the mount by its number in `config.json` and its destination.
+    pub fn make(&mut self, number: usize, wanted: &Mount) -> Result<()> {
+        self.one(number, wanted).map_err(|error| sources::at(number, wanted, &error))
+    }
+
+    /// The procfs that was mounted at /proc, if one was.
+    pub fn proc(&self) -> Option<&Proc> {
+        self.proc.as_ref()
+    }
+
+    /// Does what could not be done before device nodes were made.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn finish(&self) -> Result<()> {
+        match &self.dev {
+            Some(dev) => dev
+                .change(super::attributes::Attributes::READ_ONLY)
+                .map_err(|error| Error::new(format!("config.json: mounts: making /dev read-only: {error}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn one(&mut self, number: usize, wanted: &Mount) -> Result<()> {
+        let options = Options::parse(&wanted.options);
+        let place = guard::place(&wanted.destination)?;
+        let bind = is_bind(wanted);
+        let maps =
+            options.id_map.is_some() || !wanted.uid_mappings.is_empty() || !wanted.gid_mappings.is_empty();
+        if maps && !bind {
+            return Err(Error::new("ids can be mapped for bind mounts alone")
+                .remedy("drop idmap, uidMappings and gidMappings"));
+        }
+        if bind {
+            self.bind(number, wanted, &options, place)
+        } else if options.remount {
+            let target = self.root.find(&wanted.destination)?;
+            change_attached(&target, options.attributes).or_advise(|| "is anything mounted there?")
+        } else if is_cgroup(wanted) {
+            if place != Place::Ordinary {
+                return Err(Error::new("control groups are not shown there"));
+            }
+            let target = self.directory(&wanted.destination, place)?;
+            cgroupfs::make(&target, &options, self.around)
+        } else {
+            self.fresh(wanted, &options, place)
+        }
+    }
+
+    fn bind(&mut self, number: usize, wanted: &Mount, options: &Options, place: Place) -> Result<()> {
+        if let Some(word) = options.foreign_to_bind() {
+            return Err(Error::new(format!("unknown option '{word}' for a bind mount")).remedy(
+                "a bind mount has attributes of its own, but not options of a file system; is it misspelt?",
+            ));
+        }
+        let mut tree = match self.sources.remove(&number) {
+            Some(opened) => Detached::from_descriptor(opened),
+            None => {
+                let ids = self.around.id_maps.get(&number).map(AsFd::as_fd);
+                sources::open(wanted, options, self.around.bundle, ids)?
+            }
+        };
+        let stat = fstat(&tree).doing(|| "looking at the source")?;
+        let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let target = match place {
+            Place::Proc => {
+                guard::is_whole_proc(&tree)?;
+                self.directory(&wanted.destination, place)?
+            }
+            Place::Emulated => guard::emulated(self.root, &wanted.destination)?,
+            Place::ByName | Place::Ordinary if is_dir => self.directory(&wanted.destination, place)?,
+            Place::ByName | Place::Ordinary => self.root.ensure_file(&wanted.destination)?,
+        };
+        guard::check(place, &target)?;
+        // First for all, then for this one alone.
+        tree.change(options.below, Recursive::Yes)?;
+        tree.change(options.attributes, Recursive::No)?;
+        let mounted = tree.attach(&target)?;
+        if options.propagation.is_empty() {
+            // Without a word a bind mount must not receive what the host mounts later.
+            mounted.propagate(nix::mount::MsFlags::MS_PRIVATE | nix::mount::MsFlags::MS_REC)?;
+        }
+        options.propagation.iter().try_for_each(|kind| mounted.propagate(*kind))
+    }
+
+    fn fresh(&mut self, wanted: &Mount, options: &Options, place: Place) -> Result<()> {
+        let kind = wanted.kind.as_deref().unwrap_or("none");
+        if place == Place::Emulated || (place == Place::Proc && kind != "proc") {
+            return Err(Error::new(format!("a {kind} cannot be mounted there"))
+                .remedy("/proc is for a mount of type proc, and files in it are replaced by bind mounts"));
+        }
+        if options.copy_up && kind != "tmpfs" {
+            return Err(Error::new(format!("option 'tmpcopyup' is for a tmpfs, not for a {kind}")));
+        }
+        let target = if matches!(kind, "proc" | "sysfs") {
+            // Masked and read-only paths below them are found by name later, and so must mean these very mounts.
+            self.directory(&wanted.destination, Place::ByName)?
+        } else {
+            self.directory(&wanted.destination, place)?
+        };
+        guard::check(place, &target)?;
+        let read_only = options.attributes.set & libc::MOUNT_ATTR_RDONLY != 0;
+        let fills_later = read_only && guard::is_dev(&wanted.destination);
+        let mut mount = self.file_system(wanted, kind, options, &target, fills_later)?;
+        if options.copy_up {
+            copy_up::copy(&target, &mount)?;
+        }
+        let mut attributes = options.attributes;
+        if fills_later {
+            attributes.set &= !libc::MOUNT_ATTR_RDONLY;
+        }
+        if options.copy_up || !options.below.is_empty() {
+            attributes.add(options.below);
+            mount.change(attributes, Recursive::No)?;
+        }
+        let mounted = mount.attach(&target)?;
+        options.propagation.iter().try_for_each(|kind| mounted.propagate(*kind))?;
+        if place == Place::Proc {
+            self.proc = Some(Proc::verify(mounted.into_descriptor())?);
+        } else if fills_later {
+            self.dev = Some(mounted);
+        }
+        Ok(())
+    }
+
+    fn file_system(
+        &self,
+        wanted: &Mount,
+        kind: &str,
+        options: &Options,
+        target: &OwnedFd,
+        fills_later: bool,
+    ) -> Result<Detached> {
+        let file_system = FileSystem::new(kind)?;
+        let source = wanted.source.clone().unwrap_or_else(|| PathBuf::from(kind));
+        file_system.value("source", &source)?;
+        for (name, value) in &options.data {
+            match value {
+                Some(value) => file_system.value(name, value)?,
+                None => file_system.flag(name)?,
+            }
+        }
+        if kind == "tmpfs" && !options.has_data("mode") {
+            let mode = fstat(target).doing(|| "reading the mount point's mode")?.st_mode & 0o7777;
+            file_system.value("mode", format!("{mode:o}"))?;
+        }
+        if let Some(label) = self.around.label.filter(|_| !matches!(kind, "proc" | "sysfs")) {
+            file_system
+                .value("context", label)
+                .map_err(|error| Error::new(format!("config.json: linux.mountLabel: {error}")))?;
+        }
+        for flag in &options.file_system {
+            file_system.flag(flag)?;
+        }
+        let mut attributes = options.attributes.set;
+        if options.copy_up || fills_later {
+            attributes &= !libc::MOUNT_ATTR_RDONLY;
+        } else if attributes & libc::MOUNT_ATTR_RDONLY != 0 {
+            // As mount(2) does: the file system, too, and not just its mount.
+            file_system.flag("ro")?;
+        }
+        file_system.mount(attributes)
+    }
+
+    /// A directory to mount on. Those that a container finds by name may be no links.
+    fn directory(&self, destination: &Path, place: Place) -> Result<OwnedFd> {
+        if place == Place::Ordinary {
+            return self.root.ensure_dir(destination, 0o755);
+        }
+        match self.root.find_no_links(destination) {
+            Ok(found) => self.root.check_directory(found, destination),
+            Err(error) if error.errno() == Some(libc::ENOENT) => {
+                self.root.ensure_dir(destination, 0o755)?;
+                self.root.find_no_links(destination)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Whether a mount shows control groups.
 pub fn is_cgroup(wanted: &Mount) -> bool {
     matches!(wanted.kind.as_deref(), Some("cgroup" | "cgroup2"))
-}
-
-fn bind(root: &Root, wanted: &Mount, options: &Options, bundle: &Path) -> Result<()> {
-    let source = wanted.source.as_ref().ok_or_else(|| Error::new("a bind mount needs a source"))?;
-    let source = bundle.join(source);
-    let kind = std::fs::metadata(&source)
-        .doing(|| format!("source {}", source.display()))
-        .or_advise(|| "the source of a bind mount must exist on the host")?
-        .file_type();
-    let target = target_for(root, &wanted.destination, kind)?;
-    let recursion = match options.bind {
-        Some(Recursive::No) => MsFlags::empty(),
-        _ => MsFlags::MS_REC,
-    };
-    mount(Some(&source), &by_descriptor(&target), None::<&str>, MsFlags::MS_BIND | recursion, None::<&str>)
-        .doing(|| format!("binding {}", source.display()))?;
-    // The old descriptor still refers to what is now covered.
-    let mounted = root.find(&wanted.destination)?;
-    if !(options.set | options.clear).is_empty() {
-        remount(&mounted, options)?;
-    }
-    if options.recursive_read_only {
-        read_only_below(&mounted)?;
-    }
-    // Without a word a bind mount must not receive what the host mounts later.
-    set_propagation(&mounted, options.propagation.unwrap_or(MsFlags::MS_PRIVATE | MsFlags::MS_REC))
-}
-
-/// A bind mount takes its flags from its source; other ones need a remount, which must not drop those flags that
-/// the source has and a user namespace may not clear.
-fn remount(mounted: &OwnedFd, options: &Options) -> Result<()> {
-    let target = by_descriptor(mounted);
-    let change = |flags: MsFlags| {
-        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags;
-        mount(None::<&str>, &target, None::<&str>, flags, None::<&str>)
-    };
-    match change(options.set) {
-        Err(nix::errno::Errno::EPERM) => change(options.set | (inherited_flags(mounted)? & !options.clear))
-            .doing(|| "setting the mount's flags"),
-        changed => changed.doing(|| "setting the mount's flags"),
-    }
-}
-
-fn inherited_flags(mounted: &OwnedFd) -> Result<MsFlags> {
-    let has = fstatvfs(mounted).doing(|| "reading the mount's flags")?.flags();
-    Ok([
-        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
-        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
-        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
-    ]
-    .into_iter()
-    .filter(|(flag, _)| has.contains(*flag))
-    .fold(MsFlags::empty(), |all, (_, flag)| all | flag))
-}
-
-/// `rro`: mount_setattr(2) is the one call that reaches the mounts below.
-fn read_only_below(mounted: &OwnedFd) -> Result<()> {
-    #[repr(C)]
-    struct MountAttr {
-        set: u64,
-        clear: u64,
-        propagation: u64,
-        user_namespace: u64,
-    }
-    const MOUNT_ATTR_RDONLY: u64 = 1;
-    let attributes = MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, user_namespace: 0 };
-    let descriptor = std::os::fd::AsRawFd::as_raw_fd(mounted);
-    // SAFETY: the path is a C string, the attributes are initialised and of the size given, and both live on.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            descriptor,
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
-            &raw const attributes,
-            size_of::<MountAttr>(),
-        )
-    };
-    nix::errno::Errno::result(result)
-        .map(drop)
-        .doing(|| "option rro: making the mounts below read-only")
-        .or_advise(|| "it needs Linux 5.12; use ro where the source has no mounts below it")
-}
-
-/// Sets how mounts spread to and from this one.
-pub(super) fn set_propagation(mounted: &impl AsFd, kind: MsFlags) -> Result<()> {
-    mount(None::<&str>, &by_descriptor(mounted), None::<&str>, kind, None::<&str>)
-        .doing(|| "setting the mount's propagation")
-}
-
-fn fresh(root: &Root, wanted: &Mount, kind: &str, options: &Options) -> Result<()> {
-    let target = root.ensure_dir(&wanted.destination, 0o755)?;
-    if matches!(kind, "proc" | "sysfs") {
-        // Masked and read-only paths below them are found by name later, and so must mean these very mounts.
-        root.find_no_links(&wanted.destination)?;
-    }
-    let mut data = options.data.clone();
-    if kind == "tmpfs" && !data.split(',').any(|option| option.starts_with("mode=")) {
-        let mode = std::fs::metadata(by_descriptor(&target)).doing(|| "reading the mount point's mode")?;
-        let separator = if data.is_empty() { "" } else { "," };
-        data = format!("{data}{separator}mode={:o}", mode.permissions().mode() & 0o7777);
-    }
-    let source = wanted.source.clone().unwrap_or_else(|| PathBuf::from(kind));
-    mount(Some(&source), &by_descriptor(&target), Some(kind), options.set, Some(data.as_str()))
-        .doing(|| format!("mounting a {kind} with options '{}'", wanted.options.join(",")))
-        .or_advise(
-            || "`dmesg` may say which option the file system refused; /proc/filesystems lists those known",
-        )?;
-    match options.propagation {
-        Some(kind) => set_propagation(&root.find(&wanted.destination)?, kind),
-        None => Ok(()),
-    }
-}
-
-fn target_for(root: &Root, destination: &Path, source: FileType) -> Result<OwnedFd> {
-    if source.is_dir() { root.ensure_dir(destination, 0o755) } else { root.ensure_file(destination) }
 }

@@ -79,7 +79,7 @@ impl Root {
     pub fn ensure_dir(&self, inside: &Path, mode: u32) -> Result<OwnedFd> {
         // Most are there, and then one call is enough.
         if let Ok(found) = self.resolve(inside, ResolveFlags::empty()) {
-            return self.as_directory(found, inside);
+            return self.check_directory(found, inside);
         }
         // Of most others the last part alone is missing.
         if let (Some(parent), Some(name)) = (inside.parent(), inside.file_name())
@@ -171,7 +171,7 @@ impl Root {
             };
             at = next;
         }
-        self.as_directory(dir, inside)
+        self.check_directory(dir, inside)
     }
 
     /// The directory that was made in `dir`. If somebody put another thing in its place meanwhile, it is not followed.
@@ -180,7 +180,11 @@ impl Root {
         rustix::fs::openat(dir, name, flags, Mode::empty()).doing(|| self.name(inside))
     }
 
-    fn as_directory(&self, dir: OwnedFd, inside: &Path) -> Result<OwnedFd> {
+    /// Passes a descriptor on if it is a directory's.
+    ///
+    /// # Errors
+    /// It is not; `inside` names it.
+    pub fn check_directory(&self, dir: OwnedFd, inside: &Path) -> Result<OwnedFd> {
         let kind = rustix::fs::fstat(&dir).map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
         match kind.doing(|| self.name(inside))? {
             rustix::fs::FileType::Directory => Ok(dir),
@@ -210,7 +214,13 @@ impl Root {
         self.open_at(inside, OFlags::PATH | OFlags::CLOEXEC, more)
     }
 
-    fn open_at(&self, inside: &Path, flags: OFlags, more: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+    /// Opens a path with any flags. The caller looks at what it got.
+    pub(super) fn open_at(
+        &self,
+        inside: &Path,
+        flags: OFlags,
+        more: ResolveFlags,
+    ) -> rustix::io::Result<OwnedFd> {
         let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more;
         // EAGAIN: something was renamed meanwhile, and the kernel could not vouch for "..".
         loop {

@@ -39,6 +39,7 @@ fn excludes_volumes(trial: &mut Trial) -> Checked {
         kind: Some("tmpfs".into()),
         source: Some("tmpfs".into()),
         options: Vec::new(),
+        ..Mount::default()
     };
     let mut container = trial
         .container()

@@ -102,6 +102,7 @@ impl Wanted<'_, '_> {
             kind: Some("bind".into()),
             source: Some(source),
             options: vec!["rbind".into(), "rprivate".into()],
+            ..Mount::default()
         })
     }
 
@@ -126,6 +127,7 @@ impl Wanted<'_, '_> {
             kind: Some("bind".into()),
             source: Some(source.to_owned()),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
+            ..Mount::default()
         })
     }
 
@@ -137,6 +139,7 @@ impl Wanted<'_, '_> {
             kind: Some("tmpfs".into()),
             source: Some("tmpfs".into()),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
+            ..Mount::default()
         })
     }
 

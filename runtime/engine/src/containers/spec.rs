@@ -105,6 +105,7 @@ impl Engine {
                     kind: Some("bind".into()),
                     source: Some(self.own_file(record, file)),
                     options: vec!["bind".into(), "rprivate".into()],
+                    ..Mount::default()
                 });
             }
         }
@@ -125,6 +126,7 @@ fn mount(point: &MountPoint) -> Mount {
                 kind: Some("tmpfs".into()),
                 source: Some("tmpfs".into()),
                 options,
+                ..Mount::default()
             }
         }
         MountKind::Bind | MountKind::Volume => {
@@ -143,6 +145,7 @@ fn mount(point: &MountPoint) -> Mount {
                 kind: Some("bind".into()),
                 source: Some(point.source.clone()),
                 options,
+                ..Mount::default()
             }
         }
     }
