@@ -1,11 +1,12 @@
 //! The command `plimsoll bench`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use output::Output;
 use record::bench::Bench;
 use reports::bench::{agreement, table};
 use reports::{gate, json};
@@ -54,17 +55,21 @@ struct Arguments {
 
 /// Runs the command with the program's own arguments.
 pub fn main() -> ExitCode {
-    match run() {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            eprintln!("plimsoll bench: {error}");
-            ExitCode::from(2)
-        }
-    }
+    let status = run().unwrap_or_else(|error| {
+        output::errln!("plimsoll bench: {error}");
+        2
+    });
+    ExitCode::from(output::end("plimsoll bench", status, 2))
 }
 
 fn run() -> Result<u8, String> {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            output::keep(error.print());
+            return Ok(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
     let wanted = |name: &&str| {
         arguments.filter.is_empty() || arguments.filter.iter().any(|part| name.contains(part.as_str()))
     };
@@ -72,7 +77,7 @@ fn run() -> Result<u8, String> {
     let quick = |name: &&str| !arguments.quick || !arguments.filter.is_empty() || !is_long(name);
     let chosen: Vec<&str> = names().filter(wanted).filter(quick).collect();
     if arguments.list {
-        chosen.iter().for_each(|name| println!("{name}"));
+        chosen.iter().for_each(|name| output::outln!("{name}"));
         return Ok(0);
     }
     if chosen.is_empty() {
@@ -83,16 +88,17 @@ fn run() -> Result<u8, String> {
     }
     let before = baselines(&arguments.against)?;
     let plan = arguments.plan();
+    // Whatever cannot be written is known before minutes of work, and not after them.
+    let record = arguments.save.as_deref().map(|name| open(place(name), true)).transpose()?;
+    let page = arguments.page().map(|path| open(path, false)).transpose()?;
     let bench = measure(&plan, &chosen)?;
-    print!("{}", table(&bench));
-    if let Some(name) = &arguments.save {
-        let path = place(name);
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
-        }
-        json::write(&bench, &path)?;
+    output::out!("{}", table(&bench));
+    let written = record.map_or(Ok(()), |record| write(record, &json::text(&bench)?).map(drop));
+    if let Some(page) = page {
+        let path = write(page, &reports::html::bench_page(&bench))?;
+        output::outln!("\npage: {}", path.canonicalize().unwrap_or(path).display());
     }
-    arguments.write_page(&bench)?;
+    written?;
     if bench.rows.is_empty() && bench.throttled.is_empty() {
         return Err("nothing could be measured".into());
     }
@@ -103,12 +109,9 @@ fn run() -> Result<u8, String> {
 }
 
 impl Arguments {
-    fn write_page(&self, bench: &Bench) -> Result<(), String> {
+    fn page(&self) -> Option<PathBuf> {
         let usual = std::io::stdout().is_terminal().then(|| PathBuf::from("plimsoll-bench.html"));
-        let Some(path) = self.html.clone().or(usual) else { return Ok(()) };
-        json::write_whole(&path, &reports::html::bench_page(bench))?;
-        println!("\npage: {}", path.canonicalize().unwrap_or(path).display());
-        Ok(())
+        self.html.clone().or(usual)
     }
 
     fn plan(&self) -> Plan<'_> {
@@ -124,19 +127,19 @@ impl Arguments {
 
 /// A gate closes only for what is confirmed by another session.
 fn compare_with(before: &[Bench], bench: &Bench, plan: &Plan<'_>, chosen: &[&str]) -> Result<u8, String> {
-    println!();
+    output::outln!();
     for one in before {
         let (agree, of) = agreement(one, bench);
-        println!("ratios that agree with those of {}: {agree} of {of}", one.started);
+        output::outln!("ratios that agree with those of {}: {agree} of {of}", one.started);
         if one.host != bench.host {
-            println!(
+            output::outln!(
                 "warning: the host of {} is another one, or was changed: {}",
                 one.started, one.host.kernel
             );
         }
     }
     let first = gate::judge(before, bench);
-    print!("{}", gate::text(&first));
+    output::out!("{}", gate::text(&first));
     if first.judged == 0 {
         return Err("--against: no side was measured in these sessions and now".into());
     }
@@ -149,7 +152,7 @@ fn compare_with(before: &[Bench], bench: &Bench, plan: &Plan<'_>, chosen: &[&str
     for changed in &first.slower {
         let sure = confirmed.iter().any(|other| (&other.row, &other.side) == (&changed.row, &changed.side));
         let word = if sure { "confirmed" } else { "not confirmed" };
-        println!("{word}: {} ({}) is slower", changed.row, changed.side);
+        output::outln!("{word}: {} ({}) is slower", changed.row, changed.side);
     }
     Ok(u8::from(!confirmed.is_empty()))
 }
@@ -193,6 +196,22 @@ fn rounds(text: &str) -> Result<usize, String> {
         Ok(rounds) => Ok(rounds),
         Err(error) => Err(format!("{error}")),
     }
+}
+
+/// Opens a place for a result; with `make`, its directory is made.
+fn open(path: PathBuf, make: bool) -> Result<(PathBuf, Output), String> {
+    if let Some(dir) = path.parent().filter(|_| make) {
+        std::fs::create_dir_all(dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
+    }
+    let output = Output::open(&path).map_err(|error| format!("writing {}: {error}", path.display()))?;
+    Ok((path, output))
+}
+
+/// Writes a result, and returns where it is.
+fn write((path, mut output): (PathBuf, Output), text: &str) -> Result<PathBuf, String> {
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.finish());
+    written.map_err(|error| format!("writing {}: {error}", path.display()))?;
+    Ok(path)
 }
 
 /// A path as it is; a name in the directory of kept records.

@@ -60,7 +60,7 @@ pub fn commits(run: &Run, name: &str, rounds: usize) -> Result<Measured, String>
     // The kernel keeps the largest of all that were waited for; something before may have been larger.
     let after = largest()?;
     if after > before {
-        eprintln!("{name}: no process had more than {} MiB of memory", after / 1024);
+        output::errln!("{name}: no process had more than {} MiB of memory", after / 1024);
     }
     Ok(measured)
 }

@@ -73,7 +73,7 @@ pub fn measure(plan: &Plan<'_>, names: &[&str]) -> Result<Bench, String> {
         let (mut places, missing) = sides::all(&run, &plan.sides)?;
         bench.missing.extend(missing);
         for name in calls {
-            eprintln!("{name}");
+            output::errln!("{name}");
             match operation(name, plan, &mut places) {
                 Ok(row) => bench.rows.push(row),
                 Err(error) => bench.missing.push(error),
@@ -81,7 +81,7 @@ pub fn measure(plan: &Plan<'_>, names: &[&str]) -> Result<Bench, String> {
         }
     }
     for name in others {
-        eprintln!("{name}");
+        output::errln!("{name}");
         // The others are worth having all the same.
         if let Err(error) = other(&run, plan, name, &mut bench) {
             bench.missing.push(format!("{name}: {error}"));

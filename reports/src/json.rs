@@ -25,16 +25,12 @@ pub fn text(record: &impl Serialize) -> Result<String, String> {
     Ok(serde_json::to_string_pretty(record).map_err(|error| error.to_string())? + "\n")
 }
 
-/// Writes a file as a whole: a reader never sees half of it.
+/// Writes a file as a whole: a reader never sees half of it. What is no regular file is written through.
 ///
 /// # Errors
 /// The file cannot be written, by path.
 pub fn write_whole(path: &Path, text: &str) -> Result<(), String> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.partial"));
-    let told = |error: std::io::Error| format!("writing {}: {error}", path.display());
-    std::fs::write(&temporary, text).map_err(told)?;
-    std::fs::rename(&temporary, path).map_err(told)
+    output::write_whole(path, text.as_bytes()).map_err(|error| format!("writing {}: {error}", path.display()))
 }
 
 /// Reads a record.

@@ -7,9 +7,42 @@ use std::io;
 /// is known. Displays as one line.
 #[derive(Debug)]
 pub struct Error {
+    kind: Kind,
     doing: String,
     cause: Option<io::Error>,
     remedy: Option<String>,
+}
+
+/// What callers tell errors apart by; the words are for people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything that nobody tells apart.
+    #[default]
+    Other,
+    /// The program, or the interpreter that it names, does not exist in the container.
+    NoProgram,
+    /// The program exists and cannot be executed.
+    NotExecutable,
+}
+
+impl Kind {
+    /// The kind of a failed execve(2).
+    pub fn of_exec(errno: nix::errno::Errno) -> Self {
+        match errno {
+            nix::errno::Errno::ENOENT => Self::NoProgram,
+            _ => Self::NotExecutable,
+        }
+    }
+
+    /// The exit status by which Docker's `run`, `start` and `exec` tell of an error of this kind: 127 and 126 for the two kinds
+    /// of programs that cannot be started, `other` for everything else.
+    pub fn exit_status(self, other: u8) -> u8 {
+        match self {
+            Self::NoProgram => 127,
+            Self::NotExecutable => 126,
+            Self::Other => other,
+        }
+    }
 }
 
 /// Shorthand for results of the core.
@@ -18,7 +51,19 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error that is complete in itself, such as a contradiction in a configuration.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { doing: what.into(), cause: None, remedy: None }
+        Self { kind: Kind::Other, doing: what.into(), cause: None, remedy: None }
+    }
+
+    /// The same error as one of a kind.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The same error with advice that a user can act on.
@@ -61,7 +106,12 @@ pub trait Doing<T> {
 
 impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
     fn doing<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T> {
-        self.map_err(|cause| Error { doing: what().into(), cause: Some(cause.into()), remedy: None })
+        self.map_err(|cause| Error {
+            kind: Kind::Other,
+            doing: what().into(),
+            cause: Some(cause.into()),
+            remedy: None,
+        })
     }
 }
 

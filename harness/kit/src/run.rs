@@ -105,7 +105,7 @@ impl Drop for Run {
     fn drop(&mut self) {
         match fs::remove_dir_all(&self.dir) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                eprintln!("removing {}: {error} (plimsoll clean tries again)", self.dir.display());
+                output::errln!("removing {}: {error} (plimsoll clean tries again)", self.dir.display());
             }
             _ => {}
         }

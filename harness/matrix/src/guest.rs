@@ -38,7 +38,7 @@ pub fn main() -> ExitCode {
     let status = match errand() {
         Ok(status) => status,
         Err(reason) => {
-            eprintln!("plimsoll: {reason}");
+            output::errln!("plimsoll: {reason}");
             if let Ok(wire) = Wire::open(Path::new(WIRE)) {
                 wire.tell(&Event::Broken { reason });
             }
@@ -146,7 +146,7 @@ fn load_modules() {
             .map_err(|error| error.to_string())
             .and_then(|module| nix::kmod::init_module(&module, &none).map_err(|error| error.to_string()));
         if let Err(error) = loaded {
-            println!("plimsoll: module {}: {error}", path.display());
+            output::outln!("plimsoll: module {}: {error}", path.display());
         }
     }
 }
@@ -200,7 +200,7 @@ fn mount_cgroups(layout: Layout) -> Result<(), String> {
             mount(Some("cgroup"), point.as_str(), Some("cgroup"), MsFlags::empty(), Some(controller));
         if let Err(error) = mounted {
             // A kernel may know a controller and have left out its v1 side: who asks for it is told there.
-            println!("plimsoll: cgroup v1 {controller}: {error}");
+            output::outln!("plimsoll: cgroup v1 {controller}: {error}");
             let _ = fs::remove_dir(&point);
         }
     }
@@ -274,7 +274,7 @@ pub fn settle() -> ExitCode {
     match bring_up_processors() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("plimsoll-settle: {error}");
+            output::errln!("plimsoll-settle: {error}");
             ExitCode::FAILURE
         }
     }

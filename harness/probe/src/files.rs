@@ -150,7 +150,7 @@ pub(super) fn rewrite(path: &str, size: &str) -> Answer {
         content.fill(byte);
         told(path, file.write_all_at(&content, 0))?;
         if byte == 1 {
-            println!("writing");
+            output::outln!("writing");
         }
     }
     Ok(Value::Null)

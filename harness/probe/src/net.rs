@@ -70,7 +70,7 @@ pub(super) fn send(host: &str, port: &str, bytes: &str) -> Answer {
 /// Answers every connection with a text, for ever; says on standard output when it listens.
 pub(super) fn serve_http(port: &str, text: &str) -> Answer {
     let listener = told("listening", TcpListener::bind(("0.0.0.0", told("port", port.parse::<u16>())?)))?;
-    println!("listening");
+    output::outln!("listening");
     for stream in listener.incoming() {
         let mut stream = told("accepting", stream)?;
         // What was asked is read first: closing with it unread would reset the connection.

@@ -9,7 +9,7 @@ use serde_json::Value;
 pub(super) fn main(arguments: &[String]) -> ExitCode {
     let [flag, text, ..] = arguments else { return ExitCode::from(2) };
     if flag != "-c" {
-        eprintln!("sh: only -c is known");
+        output::errln!("sh: only -c is known");
         return ExitCode::from(2);
     }
     for command in text.replace("&&", "\n").replace(';', "\n").lines() {
@@ -20,9 +20,9 @@ pub(super) fn main(arguments: &[String]) -> ExitCode {
         }
         match super::perform(&words) {
             Ok(Value::Null) => {}
-            Ok(answer) => println!("{answer}"),
+            Ok(answer) => output::outln!("{answer}"),
             Err(error) => {
-                eprintln!("sh: {command}: {error}");
+                output::errln!("sh: {command}: {error}");
                 return ExitCode::FAILURE;
             }
         }

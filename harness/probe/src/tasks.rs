@@ -261,8 +261,8 @@ pub(super) fn leave_child() -> Answer {
 pub(super) fn chatter(lines: &str) -> Answer {
     let lines: u32 = told("lines", lines.parse())?;
     for line in 0..lines {
-        println!("out {line}");
-        eprintln!("err {line}");
+        output::outln!("out {line}");
+        output::errln!("err {line}");
     }
     std::process::exit(0)
 }

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use record::{Outcome, Scope, Verdict};
 use reports::{html, json, terminal};
 
+use super::report::Place;
 use crate::schedule::{Job, jobs, run_all};
 use crate::{findings, host};
 use ::matrix::wire::{Event, Wire};
@@ -50,20 +51,24 @@ impl Check {
             // SAFETY: this process has no other thread yet.
             unsafe { std::env::set_var(run::SEED_VARIABLE, seed.to_string()) };
         }
+        // Whatever cannot be written is known before minutes of work, and not after them.
+        let record = self.json.as_deref().map(Place::open).transpose()?;
+        let page = page_path(self.html.as_deref(), "plimsoll.html");
+        let page = page.as_deref().map(Place::open).transpose()?;
         let run = run_jobs(&jobs(&checks, &subjects), &subjects, self.events.as_deref())?;
-        if let Some(path) = &self.json {
-            json::write(&run, path)?;
-        }
-        print!("{}", terminal::table(&run, std::io::stdout().is_terminal()));
+        output::out!("{}", terminal::table(&run, std::io::stdout().is_terminal()));
         let shown = |outcome: &&Outcome| {
             self.verbose || matches!(outcome.verdict, Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
         };
         for outcome in run.outcomes.iter().filter(shown) {
-            print!("\n{}", terminal::evidence(outcome));
+            output::out!("\n{}", terminal::evidence(outcome));
         }
-        if let Some(path) = page_path(self.html.as_deref(), "plimsoll.html") {
-            write_page(&path, &html::page(&run))?;
+        // One that fails keeps the others from nothing.
+        let written = record.map_or(Ok(()), |record| record.write(&json::text(&run)?));
+        if let Some(page) = page {
+            page.write_page(&html::page(&run))?;
         }
+        written?;
         Ok(run.exit_status())
     }
 }
@@ -76,9 +81,7 @@ pub(super) fn page_path(wanted: Option<&Path>, usual: &str) -> Option<PathBuf> {
 
 /// Writes the page and says where it is.
 pub(super) fn write_page(path: &Path, text: &str) -> Result<(), String> {
-    super::report::write(Some(path), text)?;
-    println!("\npage: {}", path.canonicalize().unwrap_or_else(|_| path.to_owned()).display());
-    Ok(())
+    Place::open(path)?.write_page(text)
 }
 
 /// What a check looks at, as a word of the command line.

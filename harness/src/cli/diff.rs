@@ -25,7 +25,7 @@ impl Diff {
             (_, Given::Bench(_)) => return Err(alone(&self.after)),
         };
         let changes = difference::difference(&before, &after);
-        print!("{}", difference::text(&before, &after, &changes));
+        output::out!("{}", difference::text(&before, &after, &changes));
         Ok(u8::from(difference::is_worse(&changes)))
     }
 }
@@ -43,9 +43,9 @@ fn alone(path: &Path) -> String {
 /// What got slower beyond noise, between two benchmarks.
 fn costs(before: &Bench, after: &Bench) -> Result<u8, String> {
     let (agree, of) = bench::agreement(before, after);
-    println!("ratios that agree: {agree} of {of}");
+    output::outln!("ratios that agree: {agree} of {of}");
     let judgement = gate::judge(std::slice::from_ref(before), after);
-    print!("{}", gate::text(&judgement));
+    output::out!("{}", gate::text(&judgement));
     if judgement.judged == 0 {
         return Err("the two benchmarks have no side in common that could be judged".into());
     }

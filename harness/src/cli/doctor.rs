@@ -11,7 +11,7 @@ use subject::Subject;
 pub(super) fn run() -> Result<u8, String> {
     let layout = Layout::detect().map_err(|error| error.to_string())?;
     let host = host::describe(&layout);
-    println!(
+    output::outln!(
         "Linux {} {}, {} CPUs, {}",
         host.kernel,
         host.architecture,
@@ -21,21 +21,21 @@ pub(super) fn run() -> Result<u8, String> {
             name => name,
         }
     );
-    println!("cgroup {}: {}\n", host.cgroup_mode, host.controllers.join(" "));
+    output::outln!("cgroup {}: {}\n", host.cgroup_mode, host.controllers.join(" "));
     let mut needs: BTreeMap<String, (Need, usize)> = BTreeMap::new();
     for need in catalogue::all().iter().flat_map(|check| check.needs) {
         needs.entry(need.describe()).or_insert((*need, 0)).1 += 1;
     }
     for (name, (need, count)) in needs {
         match need.unmet(&layout) {
-            None => println!("has    {name}"),
-            Some(remedy) => println!("lacks  {name} ({count} checks): {remedy}"),
+            None => output::outln!("has    {name}"),
+            Some(remedy) => output::outln!("lacks  {name} ({count} checks): {remedy}"),
         }
     }
     for name in ["runc", "crun", "youki"] {
         match Subject::named(name) {
-            Ok(subject) => println!("has    {name}: {}", subject.info().version),
-            Err(_) => println!(
+            Ok(subject) => output::outln!("has    {name}: {}", subject.info().version),
+            Err(_) => output::outln!(
                 "lacks  {name} as a subject: {}",
                 match name {
                     "youki" => "cargo install youki",

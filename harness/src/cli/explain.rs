@@ -16,7 +16,7 @@ impl List {
         let checks = catalogue::select(&self.filter)?;
         let width = checks.iter().map(|check| check.id.len()).max().unwrap_or(0);
         for check in checks {
-            println!("{:width$}  {}", check.id, check.claim);
+            output::outln!("{:width$}  {}", check.id, check.claim);
         }
         Ok(0)
     }
@@ -34,10 +34,10 @@ impl Explain {
             .ok_or_else(|| format!("no check has the id '{}'; `plimsoll list` shows them all", self.id))?;
         let needs: Vec<String> = check.needs.iter().map(|need| need.describe()).collect();
         let faults: Vec<&str> = check.faults.iter().map(|fault| fault.name).collect();
-        println!("{}\n", check.id);
-        println!("claim      {}", check.claim);
-        println!("source     {}", check.source);
-        println!(
+        output::outln!("{}\n", check.id);
+        output::outln!("claim      {}", check.claim);
+        output::outln!("source     {}", check.source);
+        output::outln!(
             "looks at   {}",
             match check.body {
                 Body::Kernel(_) => "the kernel, in namespaces of its own",
@@ -45,13 +45,13 @@ impl Explain {
                 Body::Engine(_) => "containers and images of each engine",
             }
         );
-        println!("needs      {}", needs.join(", "));
-        println!("fault      {}", faults.join(", "));
+        output::outln!("needs      {}", needs.join(", "));
+        output::outln!("fault      {}", faults.join(", "));
         if !check.tolerance.is_empty() {
-            println!("tolerance  {}", check.tolerance);
+            output::outln!("tolerance  {}", check.tolerance);
         }
-        println!("run it     plimsoll check --verbose {}", check.id);
-        println!("prove it   plimsoll prove {}", check.id);
+        output::outln!("run it     plimsoll check --verbose {}", check.id);
+        output::outln!("prove it   plimsoll prove {}", check.id);
         Ok(0)
     }
 }

@@ -98,13 +98,13 @@ impl Matrix {
         }
         if let Some(PlanForm::Github) = self.plan {
             let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-            println!("{}", json!({ "row": names }));
+            output::outln!("{}", json!({ "row": names }));
             return Ok(0);
         }
         let order: Vec<String> = list.rows().into_iter().map(|row| row.name).collect();
         if self.merge {
             let whole = self.merged(&order, Vec::new())?;
-            print!("{}", matrix::table(&whole));
+            output::out!("{}", matrix::table(&whole));
             super::check::write_page(&self.out.join("matrix.html"), &reports::html::matrix_page(&whole))?;
             return Ok(whole.exit_status());
         }
@@ -130,9 +130,9 @@ impl Matrix {
             .max(1);
         let ran = self.boot(&plan, &ready, jobs);
         let whole = self.merged(&order, ran.into_iter().chain(failed).collect())?;
-        print!("{}", matrix::table(&whole));
+        output::out!("{}", matrix::table(&whole));
         super::check::write_page(&self.out.join("matrix.html"), &reports::html::matrix_page(&whole))?;
-        println!(
+        output::outln!(
             "{} rows in {:.0} s; records in {}",
             ready.len(),
             started.elapsed().as_secs_f64(),
@@ -257,7 +257,7 @@ fn bar(length: usize, template: &str) -> ProgressBar {
 
 fn show(list: &List) {
     for row in list.rows() {
-        println!(
+        output::outln!(
             "{:16} kernel {:7} {:8} cgroup {:7} {:8} from {}",
             row.name,
             row.series,

@@ -55,7 +55,15 @@ enum Command {
 
 /// Runs the command with the program's own arguments.
 pub fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            output::keep(error.print());
+            let status = u8::try_from(error.exit_code()).unwrap_or(TROUBLE);
+            return ExitCode::from(output::end("plimsoll", status, TROUBLE));
+        }
+    };
+    let done = match arguments.command {
         Command::Check(command) => command.run(),
         Command::List(command) => command.run(),
         Command::Explain(command) => command.run(),
@@ -67,13 +75,11 @@ pub fn main() -> ExitCode {
         Command::Doctor => doctor::run(),
         Command::Clean => clean(),
     };
-    match done {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            eprintln!("plimsoll: {error}");
-            ExitCode::from(TROUBLE)
-        }
-    }
+    let status = done.unwrap_or_else(|error| {
+        output::errln!("plimsoll: {error}");
+        TROUBLE
+    });
+    ExitCode::from(output::end("plimsoll", status, TROUBLE))
 }
 
 /// Measurements stand above the checks, so they are a program of their own.
@@ -91,9 +97,9 @@ fn bench(arguments: &[std::ffi::OsString]) -> Result<u8, String> {
 
 fn clean() -> Result<u8, String> {
     let (done, failed) = kit::clean::clean()?;
-    done.iter().for_each(|what| println!("removed {what}"));
+    done.iter().for_each(|what| output::outln!("removed {what}"));
     if done.is_empty() && failed.is_empty() {
-        println!("nothing to remove");
+        output::outln!("nothing to remove");
     }
     if failed.is_empty() { Ok(0) } else { Err(failed.join("\n")) }
 }

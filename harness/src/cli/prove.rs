@@ -54,13 +54,15 @@ impl Prove {
                     "TOOTHLESS"
                 }
             };
-            println!("{said:9}  {} under '{fault}': {}", outcome.check, outcome.reason);
+            output::outln!("{said:9}  {} under '{fault}': {}", outcome.check, outcome.reason);
             if self.verbose || said == "TOOTHLESS" {
-                print!("{}", terminal::evidence(outcome));
+                output::out!("{}", terminal::evidence(outcome));
             }
         }
         let all = run.outcomes.len();
-        println!("\n{red} of {all} go red under their faults, {toothless} toothless, {unproven} not tried");
+        output::outln!(
+            "\n{red} of {all} go red under their faults, {toothless} toothless, {unproven} not tried"
+        );
         let errors = run.outcomes.iter().any(|outcome| outcome.verdict == Verdict::Error);
         Ok(if toothless > 0 {
             1

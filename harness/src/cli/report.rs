@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use output::Output;
 use record::Run;
 use record::bench::Bench;
 use reports::bench;
@@ -65,9 +66,12 @@ impl Report {
     /// Shows what can be read; what cannot is said, and the rest is shown all the same.
     pub(super) fn run(&self) -> Result<u8, String> {
         let paths = records(&self.record)?;
+        // Charts are files in a directory; everything else is one text.
+        let place = self.output.as_deref().filter(|_| self.form() != Form::Charts);
+        let place = place.map(Place::open).transpose()?;
         if self.fleet {
             let read = fleet::Fleet::read(&paths);
-            write(self.output.as_deref(), &read.text())?;
+            write(place, &read.text())?;
             return if read.broken.is_empty() {
                 Ok(0)
             } else {
@@ -87,10 +91,10 @@ impl Report {
         }
         // The same record may have been given to look at one way or the other; each kind has its own page.
         if whole.is_none() && runs.is_empty() && !benches.is_empty() {
-            self.show_benches(&benches)?;
+            self.show_benches(&benches, place)?;
         } else {
             benches.iter().for_each(|(name, _)| broken.push(format!("{name}: a benchmark is shown alone")));
-            self.show(whole, runs)?;
+            self.show(whole, runs, place)?;
         }
         if broken.is_empty() { Ok(0) } else { Err(broken.join("\n")) }
     }
@@ -106,14 +110,18 @@ impl Report {
         short.into_iter().find(|(given, _)| *given).map_or(self.form, |(_, form)| form)
     }
 
-    fn show(&self, whole: Option<record::matrix::Matrix>, runs: Vec<(String, Run)>) -> Result<(), String> {
+    fn show(
+        &self,
+        whole: Option<record::matrix::Matrix>,
+        runs: Vec<(String, Run)>,
+        place: Option<Place<'_>>,
+    ) -> Result<(), String> {
         let form = self.form();
         if form == Form::Table {
-            for (_, run) in &runs {
-                print!("{}", terminal::table(run, std::io::stdout().is_terminal()));
-            }
-            whole.iter().for_each(|whole| print!("{}", matrix::table(whole)));
-            return Ok(());
+            let colours = place.is_none() && std::io::stdout().is_terminal();
+            let tables = runs.iter().map(|(_, run)| terminal::table(run, colours));
+            let text: String = tables.chain(whole.iter().map(matrix::table)).collect();
+            return write(place, &text);
         }
         if form == Form::Html {
             let text = match (whole, &runs[..]) {
@@ -122,13 +130,13 @@ impl Report {
                 // Several runs are best seen side by side.
                 (whole, _) => html::matrix_page(&side_by_side(whole, runs)),
             };
-            return write(self.output.as_deref(), &text);
+            return write(place, &text);
         }
         let mut all: Vec<(String, Run)> = runs;
         for row in whole.into_iter().flat_map(|whole| whole.rows) {
             match row.run {
                 Some(run) => all.push((row.name, run)),
-                None => eprintln!("row {} has no run: {}", row.name, row.failure),
+                None => output::errln!("row {} has no run: {}", row.name, row.failure),
             }
         }
         if form == Form::Charts {
@@ -147,13 +155,15 @@ impl Report {
                 json::text(&runs)?
             }
         };
-        write(self.output.as_deref(), &text)
+        write(place, &text)
     }
 
-    fn show_benches(&self, benches: &[(String, Bench)]) -> Result<(), String> {
+    fn show_benches(&self, benches: &[(String, Bench)], place: Option<Place<'_>>) -> Result<(), String> {
         match (self.form(), benches) {
-            (Form::Table, _) => benches.iter().for_each(|(_, bench)| print!("{}", bench::table(bench))),
-            (Form::Html, [(_, bench)]) => write(self.output.as_deref(), &html::bench_page(bench))?,
+            (Form::Table, _) => {
+                write(place, &benches.iter().map(|(_, bench)| bench::table(bench)).collect::<String>())?;
+            }
+            (Form::Html, [(_, bench)]) => write(place, &html::bench_page(bench))?,
             (Form::Html, _) => return Err("a page shows one benchmark; --against compares two".into()),
             (Form::Charts, _) => {
                 let drawn = benches.iter().map(|(name, bench)| (name.as_str(), charts::bench_charts(bench)));
@@ -161,7 +171,7 @@ impl Report {
             }
             (Form::Json, _) => {
                 let all: Vec<&Bench> = benches.iter().map(|(_, bench)| bench).collect();
-                write(self.output.as_deref(), &json::text(&all)?)?;
+                write(place, &json::text(&all)?)?;
             }
             _ => {
                 return Err(
@@ -189,8 +199,8 @@ impl Report {
         {
             let path = dir.join(format!("{name}-{}.svg", chart.name));
             // Outside of a page there is no text colour to take over.
-            write(Some(&path), &chart.svg.replace("currentColor", "#444444"))?;
-            println!("{}: {}", path.display(), chart.title);
+            Place::open(&path)?.write(&chart.svg.replace("currentColor", "#444444"))?;
+            output::outln!("{}: {}", path.display(), chart.title);
         }
         Ok(())
     }
@@ -252,10 +262,53 @@ fn records(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     Ok(all)
 }
 
-/// Writes to a file, as a whole, or to standard output.
-pub(super) fn write(path: Option<&Path>, text: &str) -> Result<(), String> {
-    let Some(path) = path else {
-        return std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("writing: {error}"));
-    };
-    json::write_whole(path, text)
+/// Where a result goes, opened before the work that makes it.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    path: &'a Path,
+    output: Output,
+}
+
+impl<'a> Place<'a> {
+    /// # Errors
+    /// It cannot be written to.
+    pub(super) fn open(path: &'a Path) -> Result<Self, String> {
+        let output = Output::open(path).map_err(|error| told(path, &error))?;
+        Ok(Self { path, output })
+    }
+
+    /// Writes a text, which appears as a whole where that can be.
+    ///
+    /// # Errors
+    /// The disk is full, or the reader gone.
+    pub(super) fn write(mut self, text: &str) -> Result<(), String> {
+        let written = self.output.write_all(text.as_bytes()).and_then(|()| self.output.finish());
+        written.map_err(|error| told(self.path, &error))
+    }
+
+    /// Writes a page and says where it is.
+    ///
+    /// # Errors
+    /// As of [`Place::write`].
+    pub(super) fn write_page(self, text: &str) -> Result<(), String> {
+        let path = self.path;
+        self.write(text)?;
+        output::outln!("\npage: {}", path.canonicalize().unwrap_or_else(|_| path.to_owned()).display());
+        Ok(())
+    }
+}
+
+fn told(path: &Path, error: &std::io::Error) -> String {
+    format!("writing {}: {error}", path.display())
+}
+
+/// Writes to a file, or to standard output.
+fn write(place: Option<Place<'_>>, text: &str) -> Result<(), String> {
+    match place {
+        Some(place) => place.write(text),
+        None => {
+            output::out!("{text}");
+            Ok(())
+        }
+    }
 }

@@ -242,7 +242,7 @@ fn a_gate_closes_falsely_in_at_most_one_of_a_hundred_runs() {
                 !judgement.slower.is_empty()
             })
             .count();
-        println!("spread {spread}, {earlier} earlier sessions: {closed} of {RUNS} closed");
+        output::outln!("spread {spread}, {earlier} earlier sessions: {closed} of {RUNS} closed");
         assert!(closed * 100 <= RUNS, "spread {spread}, {earlier} earlier sessions: {closed} of {RUNS}");
     }
 }

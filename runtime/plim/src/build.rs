@@ -1,7 +1,7 @@
 //! `plim build`
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -54,18 +54,28 @@ impl Build {
         } else {
             &self.context
         };
+        let doing = |path: &PathBuf| format!("--iidfile: writing {}", path.display());
+        let iidfile = self
+            .iidfile
+            .as_ref()
+            .map(|path| output::Output::open(path).doing(|| doing(path)).map(|file| (path, file)))
+            .transpose()?;
         let built = self.build(engine, dir, alone);
         if alone {
             let _ = std::fs::remove_dir(dir);
         }
         let image = built?;
+        if let Some((path, mut file)) = iidfile {
+            let written = file.write_all(image.id().as_str().as_bytes());
+            written.and_then(|()| file.finish()).doing(|| doing(path))?;
+        }
         if self.quiet {
-            println!("{}", image.id());
+            output::outln!("{}", image.id());
             return Ok(());
         }
-        println!("Successfully built {}", image.id().short());
+        output::outln!("Successfully built {}", image.id().short());
         for tag in &self.tag {
-            println!("Successfully tagged {}", tag.parse::<engine::image::Reference>()?.familiar());
+            output::outln!("Successfully tagged {}", tag.parse::<engine::image::Reference>()?.familiar());
         }
         Ok(())
     }
@@ -95,7 +105,6 @@ impl Build {
             no_cache: self.no_cache,
             network: self.network.clone(),
             quiet: self.quiet,
-            iidfile: self.iidfile.clone(),
         };
         builder::build(engine, &context, &wanted)
     }

@@ -39,7 +39,7 @@ impl Commit {
             config: Some(config),
             running: !self.pause,
         };
-        println!("{}", engine.commit(&record, commit)?.id());
+        output::outln!("{}", engine.commit(&record, commit)?.id());
         Ok(())
     }
 }

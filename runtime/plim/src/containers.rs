@@ -21,7 +21,7 @@ impl Names {
     pub(super) fn wait(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
             let record = engine.find(name)?;
-            println!("{}", engine.wait(&record, None)?.unwrap_or(0));
+            output::outln!("{}", engine.wait(&record, None)?.unwrap_or(0));
             Ok(())
         })
     }
@@ -29,7 +29,7 @@ impl Names {
     pub(super) fn pause(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
             engine.running(&engine.find(name)?)?.pause()?;
-            println!("{name}");
+            output::outln!("{name}");
             Ok(())
         })
     }
@@ -37,7 +37,7 @@ impl Names {
     pub(super) fn unpause(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
             engine.running(&engine.find(name)?)?.resume()?;
-            println!("{name}");
+            output::outln!("{name}");
             Ok(())
         })
     }
@@ -73,7 +73,7 @@ impl Ps {
                 continue;
             }
             if self.quiet {
-                println!("{}", if self.no_trunc { &record.id } else { &record.id[..12] });
+                output::outln!("{}", if self.no_trunc { &record.id } else { &record.id[..12] });
                 continue;
             }
             rows.push(self.row(engine, &record, phase)?);
@@ -86,7 +86,7 @@ impl Ps {
             let fields = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
             for row in rows {
                 let value = fields.iter().map(ToString::to_string).zip(row.into_iter().map(Into::into));
-                println!("{}", template::fill(format, &serde_json::Value::Object(value.collect()))?);
+                output::outln!("{}", template::fill(format, &serde_json::Value::Object(value.collect()))?);
             }
             return Ok(());
         }
@@ -224,7 +224,7 @@ impl Stop {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
             self.stop(engine, &engine.find(name)?)?;
-            println!("{name}");
+            output::outln!("{name}");
             Ok(())
         })
     }
@@ -234,7 +234,7 @@ impl Stop {
             let record = engine.find(name)?;
             self.stop(engine, &record)?;
             engine.start(&record, Attach::default()).map_err(|(error, _)| error)?;
-            println!("{name}");
+            output::outln!("{name}");
             Ok(())
         })
     }
@@ -263,7 +263,7 @@ impl Kill {
             if signal == Signal::SIGKILL {
                 engine.wait(&record, None)?;
             }
-            println!("{name}");
+            output::outln!("{name}");
             Ok(())
         })
     }
@@ -291,7 +291,7 @@ impl Rm {
                 record => record?,
             };
             engine.remove(&record, self.force, self.volumes)?;
-            println!("{name}");
+            output::outln!("{name}");
             Ok(())
         })
     }
@@ -361,10 +361,10 @@ impl Stats {
             let rows = self.measure(engine)?;
             let headings = ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE", "MEM PEAK", "PIDS", "THROTTLED"];
             if !self.no_stream {
-                print!("\x1b[2J\x1b[H");
+                output::out!("\x1b[2J\x1b[H");
             }
             print_table(&headings, &rows);
-            if self.no_stream || rows.is_empty() {
+            if self.no_stream || rows.is_empty() || output::is_lost() {
                 return Ok(());
             }
         }

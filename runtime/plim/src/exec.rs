@@ -53,12 +53,7 @@ impl Exec {
         let container = engine.running(&record).map_err(own)?;
         let process = self.process(&container, &record.config.user).map_err(own)?;
         self.start(&container, &process).map_err(|error| {
-            let text = error.to_string();
-            let status = if text.contains("exec: \"") || text.contains("exec /") {
-                if text.contains("no such file") || text.contains("not found in $PATH") { 127 } else { 126 }
-            } else {
-                1
-            };
+            let status = error.kind().exit_status(1);
             (error, status)
         })
     }

@@ -66,7 +66,7 @@ impl Images {
             let column = headings.iter().position(|heading| *heading == "IMAGE ID").unwrap_or(2);
             let mut ids: Vec<&String> = rows.iter().map(|row| &row[column]).collect();
             ids.dedup();
-            ids.iter().for_each(|id| println!("{id}"));
+            ids.iter().for_each(|id| output::outln!("{id}"));
             return Ok(());
         }
         print_table(&headings, &rows);
@@ -87,7 +87,7 @@ pub(super) struct Rmi {
 impl Rmi {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
-            engine.remove_image(name, self.force)?.iter().for_each(|line| println!("{line}"));
+            engine.remove_image(name, self.force)?.iter().for_each(|line| output::outln!("{line}"));
             Ok(())
         })
     }
@@ -176,7 +176,7 @@ impl Save {
     }
 }
 
-/// Writes to a file, which appears only when it is whole, or to standard output if that is no terminal.
+/// Writes to a file, which is opened at once and appears only when it is whole, or to standard output if that is no terminal.
 pub(super) fn write_out(
     file: Option<&PathBuf>,
     write: impl FnOnce(&mut dyn Write) -> Result<()>,
@@ -190,24 +190,9 @@ pub(super) fn write_out(
         return to.flush().doing(|| "writing to standard output");
     };
     let doing = || format!("writing {}", path.display());
-    if path.exists() && !path.is_file() {
-        // A device or a pipe cannot be replaced.
-        let mut to = BufWriter::new(File::options().write(true).open(path).doing(doing)?);
-        write(&mut to)?;
-        return to.flush().doing(doing);
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let mut to = BufWriter::with_capacity(1 << 20, File::create(&temporary).doing(doing)?);
-    let written = write(&mut to).and_then(|()| to.flush().doing(doing));
-    drop(to);
-    match written {
-        Ok(()) => std::fs::rename(&temporary, path).doing(doing),
-        Err(error) => {
-            let _ = std::fs::remove_file(&temporary);
-            Err(error)
-        }
-    }
+    let mut to = BufWriter::with_capacity(1 << 20, output::Output::open(path).doing(doing)?);
+    write(&mut to)?;
+    to.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(output::Output::finish).doing(doing)
 }
 
 /// A file, or standard input for `-` and for none.
@@ -241,12 +226,12 @@ impl Load {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         for loaded in image::load(&engine.store, read_in(self.input.as_deref())?)? {
             if self.quiet {
-                println!("{}", loaded.image.id());
+                output::outln!("{}", loaded.image.id());
             } else if loaded.names.is_empty() {
-                println!("Loaded image ID: {}", loaded.image.id());
+                output::outln!("Loaded image ID: {}", loaded.image.id());
             }
             for name in loaded.names.iter().filter(|_| !self.quiet) {
-                println!("Loaded image: {}", name.familiar());
+                output::outln!("Loaded image: {}", name.familiar());
             }
         }
         Ok(())
@@ -280,7 +265,7 @@ impl Import {
             }
             builder::change(&mut config.config, &self.change)
         })?;
-        println!("{}", made.id());
+        output::outln!("{}", made.id());
         Ok(())
     }
 }

@@ -39,7 +39,7 @@ impl Inspect {
         match &self.format {
             Some(format) => {
                 for value in &all {
-                    println!("{}", template::fill(format, value)?);
+                    output::outln!("{}", template::fill(format, value)?);
                 }
             }
             None => super::print_json(&all)?,
@@ -149,7 +149,7 @@ pub(super) struct Diff {
 impl Diff {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         for change in engine.changes(&engine.find(&self.container)?)? {
-            println!("{} {}", change.kind, change.path.display());
+            output::outln!("{} {}", change.kind, change.path.display());
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ impl Port {
         let record = engine.find(&self.container)?;
         engine.running(&record)?;
         for port in engine.state(&record.id).ports {
-            println!("{}/{} -> {}:{}", port.container, port.protocol, port.address, port.host);
+            output::outln!("{}/{} -> {}:{}", port.container, port.protocol, port.address, port.host);
         }
         Ok(())
     }

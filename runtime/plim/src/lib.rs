@@ -154,25 +154,22 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let _ = error.print();
+            output::keep(error.print());
             // For `run` Docker documents 125 for whatever goes wrong before the container.
             let is_run = std::env::args().any(|argument| argument == "run");
-            return ExitCode::from(if !error.use_stderr() {
-                0
-            } else if is_run {
-                125
-            } else {
-                1
-            });
+            let status = match (error.use_stderr(), is_run) {
+                (false, _) => 0,
+                (true, true) => 125,
+                (true, false) => 1,
+            };
+            return ExitCode::from(output::end("plim", status, 1));
         }
     };
-    match dispatch(arguments) {
-        Ok(status) => ExitCode::from(status),
-        Err((error, status)) => {
-            eprintln!("plim: {error}");
-            ExitCode::from(status)
-        }
-    }
+    let status = dispatch(arguments).unwrap_or_else(|(error, status)| {
+        output::errln!("plim: {error}");
+        status
+    });
+    ExitCode::from(output::end("plim", status, 1))
 }
 
 fn dispatch(arguments: Arguments) -> Outcome {
@@ -275,7 +272,7 @@ fn show_age(time: &str) -> String {
 /// Prints values as indented JSON.
 fn print_json(values: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(values).map_err(|error| Error::new(error.to_string()))?;
-    println!("{text}");
+    output::outln!("{text}");
     Ok(())
 }
 
@@ -289,7 +286,7 @@ fn print_table(headings: &[&str], rows: &[Vec<String>]) {
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let text: Vec<String> =
             cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width)).collect();
-        println!("{}", text.join("   ").trim_end());
+        output::outln!("{}", text.join("   ").trim_end());
     };
     line(&mut headings.iter().copied());
     for row in rows {
@@ -304,7 +301,7 @@ fn each<T: AsRef<str>>(names: &[T], mut act: impl FnMut(&str) -> Result<()>) -> 
         if let Err(error) = act(name.as_ref())
             && let Some(earlier) = last.replace(error)
         {
-            eprintln!("plim: {earlier}");
+            output::errln!("plim: {earlier}");
         }
     }
     last.map_or(Ok(()), Err)

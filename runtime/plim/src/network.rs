@@ -40,7 +40,7 @@ impl Network {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         let networks = &engine.networks;
         match self {
-            Self::Create { name } => println!("{}", networks.create(name)?.name),
+            Self::Create { name } => output::outln!("{}", networks.create(name)?.name),
             Self::Ls { quiet } => {
                 let all = networks
                     .list()?
@@ -48,7 +48,7 @@ impl Network {
                     .map(engine::network::Network::current)
                     .collect::<Result<Vec<_>>>()?;
                 if *quiet {
-                    all.iter().for_each(|network| println!("{}", network.name));
+                    all.iter().for_each(|network| output::outln!("{}", network.name));
                 } else {
                     let row = |network: &engine::network::Network| {
                         vec![network.name.clone(), "bridge".to_owned(), network.subnet()]
@@ -65,7 +65,7 @@ impl Network {
             }
             Self::Rm { names } => each(names, |name| {
                 networks.remove(name, &engine.users_of_network(name)?)?;
-                println!("{name}");
+                output::outln!("{name}");
                 Ok(())
             })?,
         }

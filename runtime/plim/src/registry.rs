@@ -57,7 +57,9 @@ impl Login {
         };
         let password = match &self.password {
             Some(password) => {
-                eprintln!("plim: a password on the command line is seen by others; use --password-stdin");
+                output::errln!(
+                    "plim: a password on the command line is seen by others; use --password-stdin"
+                );
                 password.clone()
             }
             None if self.password_stdin => {
@@ -74,7 +76,7 @@ impl Login {
         Registry::open(host, &access)?.check_login()?;
         let credentials = Credentials::of_user();
         credentials.keep(host, &user, &password)?;
-        println!("Login succeeded; kept in {}", credentials.path().display());
+        output::outln!("Login succeeded; kept in {}", credentials.path().display());
         Ok(())
     }
 }
@@ -83,13 +85,13 @@ fn ask(prompt: &str, shown: bool) -> Result<String> {
     if !std::io::stdin().is_terminal() {
         return Err(Error::new("nobody is there to ask").remedy("give --username and --password-stdin"));
     }
-    eprint!("{prompt}");
+    output::err!("{prompt}");
     let quiet = (!shown).then(hide_typing).flatten();
     let mut text = String::new();
     let read = std::io::stdin().read_line(&mut text).doing(|| "reading the answer");
     if let Some(before) = quiet {
         let _ = nix::sys::termios::tcsetattr(std::io::stdin(), nix::sys::termios::SetArg::TCSANOW, &before);
-        eprintln!();
+        output::errln!();
     }
     read?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
@@ -114,7 +116,7 @@ impl Logout {
     pub(super) fn run(&self) -> Result<()> {
         let host = self.registry.as_deref().unwrap_or(default_host());
         if Credentials::of_user().forget(host)? {
-            println!("Login of {host} removed");
+            output::outln!("Login of {host} removed");
             return Ok(());
         }
         Err(Error::new(format!("there is no login of {host}")))
@@ -138,9 +140,9 @@ impl Pull {
         let registry = Registry::open(&name.registry, &self.transport.access())?;
         let found = registry.pull(&engine.store, &name, &Progress::new(self.quiet))?;
         if !self.quiet {
-            println!("Digest: {}", found.entry.digest);
+            output::outln!("Digest: {}", found.entry.digest);
         }
-        println!("{}", name.familiar());
+        output::outln!("{}", name.familiar());
         Ok(())
     }
 }
@@ -174,11 +176,13 @@ impl Push {
         let pushed = registry.push(&engine.store, &found, &name, how, &Progress::new(self.quiet))?;
         let tag = name.tag.as_deref().unwrap_or_default();
         if self.quiet {
-            println!("{}", pushed.digest);
+            output::outln!("{}", pushed.digest);
         } else {
-            println!(
+            output::outln!(
                 "{tag}: digest: {} ({} sent, {} there already)",
-                pushed.digest, pushed.sent, pushed.skipped
+                pushed.digest,
+                pushed.sent,
+                pushed.skipped
             );
         }
         Ok(())

@@ -3,7 +3,7 @@
 mod limits;
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -207,7 +207,7 @@ impl Run {
                 give_up(engine, &record, remove);
                 return Err((error, status));
             }
-            println!("{}", record.id);
+            output::outln!("{}", record.id);
             return Ok(0);
         }
         let status = attached(engine, &record, true);
@@ -228,7 +228,7 @@ fn give_up(engine: &Engine, record: &Record, remove: bool) {
 impl Create {
     pub(super) fn run(self, engine: &Engine) -> Outcome {
         let record = self.options.create(engine).map_err(|error| (error, 125))?;
-        println!("{}", record.id);
+        output::outln!("{}", record.id);
         Ok(0)
     }
 }
@@ -242,13 +242,18 @@ impl Start {
             let record = engine.find(name).map_err(|error| (error, 1))?;
             return attached(engine, &record, self.interactive);
         }
+        let mut status = 1;
         let started = each(&self.names, |name| {
             let record = engine.find(name)?;
-            engine.start(&record, Attach::default()).map_err(|(error, _)| error)?;
-            println!("{name}");
+            engine.start(&record, Attach::default()).map_err(|(error, own)| {
+                // 126 and 127 say something of the program, as for `run`; 125 is that command's own.
+                status = if own == 125 { 1 } else { own };
+                error
+            })?;
+            output::outln!("{name}");
             Ok(())
         });
-        started.map(|()| 0).map_err(|error| (error, 1))
+        started.map(|()| 0).map_err(|error| (error, status))
     }
 }
 
@@ -316,15 +321,21 @@ impl Options {
     fn create(self, engine: &Engine) -> Result<Record> {
         self.fetch(engine)?;
         if let Some(path) = &self.cidfile
-            && path.exists()
+            && path.is_file()
         {
             return Err(Error::new(format!("--cidfile: {} exists already", path.display()))
                 .remedy("remove it, if its container is gone"));
         }
-        let cidfile = self.cidfile.clone();
+        let doing = |path: &PathBuf| format!("--cidfile: writing {}", path.display());
+        let cidfile = self
+            .cidfile
+            .clone()
+            .map(|path| output::Output::open(&path).doing(|| doing(&path)).map(|file| (path, file)))
+            .transpose()?;
         let record = engine.create(self.wanted()?)?;
-        if let Some(path) = cidfile {
-            std::fs::write(&path, &record.id).doing(|| format!("--cidfile: writing {}", path.display()))?;
+        if let Some((path, mut file)) = cidfile {
+            let written = file.write_all(record.id.as_bytes());
+            written.and_then(|()| file.finish()).doing(|| doing(&path))?;
         }
         Ok(record)
     }

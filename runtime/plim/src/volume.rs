@@ -55,12 +55,12 @@ impl Volume {
             Self::Create { name } => {
                 let anonymous = name.is_none();
                 let name = name.clone().unwrap_or_else(engine::containers::new_id);
-                println!("{}", volumes.ensure(&name, anonymous)?.name);
+                output::outln!("{}", volumes.ensure(&name, anonymous)?.name);
             }
             Self::Ls { quiet } => {
                 let all = volumes.list()?;
                 if *quiet {
-                    all.iter().for_each(|volume| println!("{}", volume.name));
+                    all.iter().for_each(|volume| output::outln!("{}", volume.name));
                 } else {
                     let row = |volume: &engine::volume::Volume| vec!["local".to_owned(), volume.name.clone()];
                     print_table(&["DRIVER", "VOLUME NAME"], &all.iter().map(row).collect::<Vec<_>>());
@@ -78,7 +78,7 @@ impl Volume {
                     return Ok(());
                 }
                 engine.remove_volume(name)?;
-                println!("{name}");
+                output::outln!("{name}");
                 Ok(())
             })?,
             Self::Prune { all, force } => {
@@ -86,7 +86,7 @@ impl Volume {
                 for volume in volumes.list()? {
                     if (*all || volume.anonymous) && engine.users_of_volume(&volume.name)?.is_empty() {
                         engine.remove_volume(&volume.name)?;
-                        println!("{}", volume.name);
+                        output::outln!("{}", volume.name);
                     }
                 }
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Outcome, log::Log, terminal, write_pid_file};
+use super::{Outcome, PidFile, log::Log, terminal};
 use crate::container::{Container, Created, Options};
 use crate::error::Error;
 use crate::oci;
@@ -48,6 +48,7 @@ impl Making {
         let bundle = oci::load(&self.bundle)?;
         bundle.warnings.iter().for_each(|warning| log.warning(warning));
         terminal::close_other_fds(self.preserve_fds)?;
+        let pid_file = PidFile::open(self.pid_file.as_ref())?;
         let console = match (&self.console_socket, own_console) {
             (Some(path), _) => Some(terminal::connect(path)?),
             (None, Some(own)) if bundle.spec.process.as_ref().is_some_and(|process| process.terminal) => {
@@ -66,7 +67,7 @@ impl Making {
         let created = Container::create(&bundle, &options)?;
         created.warnings.iter().for_each(|warning| log.warning(warning));
         log.debug(|| format!("container {} has process {}", self.id, created.init.pid));
-        write_pid_file(self.pid_file.as_ref(), created.init.pid)?;
+        pid_file.write(created.init.pid)?;
         Ok(created)
     }
 }

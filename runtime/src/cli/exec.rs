@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Outcome, log::Log, terminal, write_pid_file};
+use super::{Outcome, PidFile, log::Log, terminal};
 use crate::container::{self, Container};
 use crate::error::{Doing, Error, Result};
 use crate::oci::{Capabilities, Process, parse_id};
@@ -70,6 +70,7 @@ impl Exec {
         let container = Container::find(root, &self.id)?;
         let process = self.process(&container)?;
         terminal::close_other_fds(self.preserve_fds)?;
+        let pid_file = PidFile::open(self.pid_file.as_ref())?;
         let signals = if self.detach { None } else { Some(Signals::block()?) };
         let (ours, theirs) = terminal::pair()?;
         let console = match &self.console_socket {
@@ -84,7 +85,7 @@ impl Exec {
         };
         let started = container.exec(&wanted)?;
         started.warnings.iter().for_each(|warning| log.warning(warning));
-        write_pid_file(self.pid_file.as_ref(), started.child.pid)?;
+        pid_file.write(started.child.pid)?;
         let Some(signals) = signals else { return Ok(0) };
         let master = if process.terminal && self.console_socket.is_none() {
             Some(terminal::receive(&ours)?)

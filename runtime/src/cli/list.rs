@@ -27,7 +27,7 @@ impl List {
     pub(super) fn run(&self, root: &Path) -> Outcome {
         let ids = Container::ids(root)?;
         if self.quiet {
-            ids.iter().for_each(|id| println!("{id}"));
+            ids.iter().for_each(|id| output::outln!("{id}"));
             return Ok(0);
         }
         // One that is being made or removed just now has no state to show.
@@ -37,12 +37,16 @@ impl List {
             return print_json(&states);
         }
         let width = states.iter().map(|state| state.id.len()).max().unwrap_or(0).max(12);
-        println!(
+        output::outln!(
             "{:width$}  {:<10}  {:<8}  {:<30}  {:<10}  BUNDLE",
-            "ID", "PID", "STATUS", "CREATED", "OWNER"
+            "ID",
+            "PID",
+            "STATUS",
+            "CREATED",
+            "OWNER"
         );
         for state in states {
-            println!(
+            output::outln!(
                 "{:width$}  {:<10}  {:<8}  {:<30}  {:<10}  {}",
                 state.id,
                 state.pid,

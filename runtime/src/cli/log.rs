@@ -1,11 +1,14 @@
 //! How warnings and errors are told: as runc does, so that engines find them where they look.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::ValueEnum;
+
+use crate::error::{Doing, Result};
 
 /// The shape of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -24,15 +27,21 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(file: Option<PathBuf>, format: Format, debug: bool) -> Self {
-        Self { file, format, debug }
+    /// # Errors
+    /// The file cannot be written to, which is better known now than when something is to be told.
+    pub(super) fn open(file: Option<PathBuf>, format: Format, debug: bool) -> Result<Self> {
+        // A FIFO is opened when there is something to say: until then nobody need read it.
+        if let Some(path) = file.as_ref().filter(|path| !is_fifo(path)) {
+            append(path).doing(|| format!("--log {}", path.display()))?;
+        }
+        Ok(Self { file, format, debug })
     }
 
     pub(super) fn error(&self, text: &str) {
         self.write("error", text);
         // With a log file people would otherwise see nothing at all.
         if self.file.is_some() {
-            eprintln!("plim-runtime: {text}");
+            output::errln!("plim-runtime: {text}");
         }
     }
 
@@ -57,12 +66,19 @@ impl Log {
         };
         match &self.file {
             Some(path) => {
-                let opened = OpenOptions::new().create(true).append(true).open(path);
-                if let Err(error) = opened.and_then(|mut file| writeln!(file, "{line}")) {
-                    eprintln!("plim-runtime: --log {}: {error}\n{line}", path.display());
+                if let Err(error) = append(path).and_then(|mut file| writeln!(file, "{line}")) {
+                    output::errln!("plim-runtime: --log {}: {error}\n{line}", path.display());
                 }
             }
-            None => eprintln!("{line}"),
+            None => output::errln!("{line}"),
         }
     }
+}
+
+fn append(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn is_fifo(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
 }

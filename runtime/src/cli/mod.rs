@@ -17,14 +17,16 @@ mod spec;
 mod terminal;
 mod update;
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use output::Output;
 
 use late::Late;
 
 use crate::container::default_root;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 
 /// What a command returns: the exit status, where it is not that of an error.
 type Outcome = Result<u8, Error>;
@@ -95,20 +97,34 @@ enum Command {
 
 /// Runs the command with the program's own arguments; returns the exit status.
 pub fn main() -> u8 {
-    let arguments = Arguments::parse();
-    let log = log::Log::new(arguments.log.clone(), arguments.log_format, arguments.debug);
-    match dispatch(arguments, &log) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            output::keep(error.print());
+            let status = u8::try_from(error.exit_code()).unwrap_or(1);
+            return output::end("plim-runtime", status, 1);
+        }
+    };
+    let log = match log::Log::open(arguments.log.clone(), arguments.log_format, arguments.debug) {
+        Ok(log) => log,
+        Err(error) => {
+            output::errln!("plim-runtime: {error}");
+            return 1;
+        }
+    };
+    let status = match dispatch(arguments, &log) {
         Ok(status) => status,
         Err((error, status)) => {
             log.error(&error.to_string());
             status
         }
-    }
+    };
+    output::end("plim-runtime", status, 1)
 }
 
 fn dispatch(arguments: Arguments, log: &log::Log) -> Result<u8, (Error, u8)> {
     if arguments.version {
-        println!("plim-runtime version {}\nspec: {}", env!("CARGO_PKG_VERSION"), crate::oci::VERSION);
+        output::outln!("plim-runtime version {}\nspec: {}", env!("CARGO_PKG_VERSION"), crate::oci::VERSION);
         return Ok(0);
     }
     if arguments.systemd_cgroup {
@@ -144,20 +160,29 @@ fn dispatch(arguments: Arguments, log: &log::Log) -> Result<u8, (Error, u8)> {
     outcome.map_err(|error| (error, failure))
 }
 
-/// Writes a PID where the caller asked for it; as a whole, because callers watch for the file.
-fn write_pid_file(path: Option<&PathBuf>, pid: i32) -> Result<(), Error> {
-    use crate::error::Doing;
-    let Some(path) = path else { return Ok(()) };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}"));
-    let doing = || format!("--pid-file: writing {}", path.display());
-    std::fs::write(&temporary, pid.to_string()).doing(doing)?;
-    std::fs::rename(&temporary, path).doing(doing)
+/// Where a PID goes that the caller asked for. It is opened before anything is started, and appears as a whole, because callers
+/// watch for the file.
+struct PidFile<'a>(Option<(&'a Path, Output)>);
+
+impl<'a> PidFile<'a> {
+    fn open(path: Option<&'a PathBuf>) -> Result<Self, Error> {
+        let open = |path: &'a PathBuf| {
+            let output = Output::open(path).doing(|| format!("--pid-file: writing {}", path.display()))?;
+            Ok::<_, Error>((path.as_path(), output))
+        };
+        path.map(open).transpose().map(Self)
+    }
+
+    fn write(self, pid: i32) -> Result<(), Error> {
+        let Some((path, mut output)) = self.0 else { return Ok(()) };
+        let written = output.write_all(pid.to_string().as_bytes()).and_then(|()| output.finish());
+        written.doing(|| format!("--pid-file: writing {}", path.display()))
+    }
 }
 
 /// Prints a value as indented JSON.
 fn print_json(value: &impl serde::Serialize) -> Outcome {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::new(error.to_string()))?;
-    println!("{text}");
+    output::outln!("{text}");
     Ok(0)
 }

@@ -52,11 +52,11 @@ impl Ps {
             .split_whitespace()
             .position(|name| name == "PID")
             .ok_or_else(|| Error::new("the output of ps has no column PID").remedy("choose other options"))?;
-        println!("{heading}");
+        output::outln!("{heading}");
         for line in lines {
             let pid = line.split_whitespace().nth(column).and_then(|field| field.parse().ok());
             if pid.is_some_and(|pid| pids.contains(&pid)) {
-                println!("{line}");
+                output::outln!("{line}");
             }
         }
         Ok(0)

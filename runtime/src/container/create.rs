@@ -254,7 +254,7 @@ fn converse(channel: &Channel, hooks: &LiveHooks<'_>, start: bool) -> Result<()>
                 channel.send(&Message::Go)?;
                 channel.send(&Message::Go)?;
             }
-            Some(Message::Failed(reason)) => return Err(Error::new(reason)),
+            Some(Message::Failed(kind, reason)) => return Err(Error::new(reason).of_kind(kind)),
             Some(Message::Ready) => return Ok(()),
             None if start => return Ok(()),
             None => {

@@ -131,8 +131,8 @@ impl Container {
         with_short_path(&self.home, |address| connect(socket.as_raw_fd(), address)).doing(doing)?;
         std::fs::remove_file(self.home.socket()).doing(|| "removing the start socket")?;
         // The other end is closed by execve(2), and only by that does it stay silent.
-        if let Some(Message::Failed(reason)) = Channel::from_socket(socket).receive()? {
-            return Err(Error::new(reason));
+        if let Some(Message::Failed(kind, reason)) = Channel::from_socket(socket).receive()? {
+            return Err(Error::new(reason).of_kind(kind));
         }
         self.run_hooks("poststart")
     }
@@ -225,7 +225,9 @@ impl Container {
             return Ok(());
         }
         let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
-        Err(Error::new(format!("cannot {action} container '{}' that is {status}", self.record.id))
+        // containerd and Docker look for these words to tell a container that has ended from one that cannot be signalled.
+        let known = if status == Status::Stopped { ": container not running" } else { "" };
+        Err(Error::new(format!("cannot {action} container '{}' that is {status}{known}", self.record.id))
             .remedy(format!("it must be {}", allowed.join(" or "))))
     }
 

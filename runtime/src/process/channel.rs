@@ -8,7 +8,7 @@ use nix::sys::socket::{
     send, sendmsg, socketpair,
 };
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 
 /// The packet that opened files come with.
 const FILES: &[u8; 1] = b"D";
@@ -26,7 +26,13 @@ pub enum Message {
     /// From the child: all is prepared, only `start` is missing.
     Ready,
     /// From the child: it could not go on, for this reason.
-    Failed(String),
+    Failed(Kind, String),
+}
+
+impl From<&Error> for Message {
+    fn from(error: &Error) -> Self {
+        Self::Failed(error.kind(), error.to_string())
+    }
 }
 
 /// One end. It closes itself on execve(2), which tells the other end that the application was started.
@@ -58,8 +64,12 @@ impl Channel {
             Message::Go => b"G".to_vec(),
             Message::Hooks => b"H".to_vec(),
             Message::Ready => b"R".to_vec(),
-            Message::Failed(text) => {
-                let mut packet = b"F".to_vec();
+            Message::Failed(kind, text) => {
+                let mut packet = match kind {
+                    Kind::Other => b"F".to_vec(),
+                    Kind::NoProgram => b"N".to_vec(),
+                    Kind::NotExecutable => b"X".to_vec(),
+                };
                 packet.extend(text.bytes().take(LONGEST));
                 packet
             }
@@ -88,7 +98,9 @@ impl Channel {
             [b'G'] => Ok(Some(Message::Go)),
             [b'H'] => Ok(Some(Message::Hooks)),
             [b'R'] => Ok(Some(Message::Ready)),
-            [b'F', text @ ..] => Ok(Some(Message::Failed(String::from_utf8_lossy(text).into_owned()))),
+            [b'F', text @ ..] => Ok(Some(failed(Kind::Other, text))),
+            [b'N', text @ ..] => Ok(Some(failed(Kind::NoProgram, text))),
+            [b'X', text @ ..] => Ok(Some(failed(Kind::NotExecutable, text))),
             other => Err(Error::new(format!("a message that starts with {:?} is unknown", other.first()))),
         }
     }
@@ -140,6 +152,10 @@ impl Channel {
     }
 }
 
+fn failed(kind: Kind, text: &[u8]) -> Message {
+    Message::Failed(kind, String::from_utf8_lossy(text).into_owned())
+}
+
 fn gone(what: &str) -> Error {
     Error::new(format!("the runtime went away while the container was made ({what})"))
 }
@@ -186,7 +202,9 @@ mod tests {
     #[test]
     fn messages_arrive_whole_and_closing_is_seen() {
         let (one, other) = Channel::pair().unwrap();
-        for message in [Message::Go, Message::Hooks, Message::Ready, Message::Failed("no such file".into())] {
+        let failures = [Kind::Other, Kind::NoProgram, Kind::NotExecutable]
+            .map(|kind| Message::Failed(kind, "no such file".into()));
+        for message in [Message::Go, Message::Hooks, Message::Ready].into_iter().chain(failures) {
             one.send(&message).unwrap();
             assert_eq!(other.receive().unwrap(), Some(message));
         }
@@ -198,9 +216,9 @@ mod tests {
     fn last_words_are_heard_from_one_who_died_without_listening() {
         let (one, other) = Channel::pair().unwrap();
         other.send(&Message::Go).unwrap();
-        one.send(&Message::Failed("no such file".into())).unwrap();
+        one.send(&Message::Failed(Kind::NoProgram, "no such file".into())).unwrap();
         drop(one);
-        assert_eq!(other.receive().unwrap(), Some(Message::Failed("no such file".into())));
+        assert_eq!(other.receive().unwrap(), Some(Message::Failed(Kind::NoProgram, "no such file".into())));
         assert_eq!(other.receive().unwrap(), None);
     }
 
@@ -232,8 +250,8 @@ mod tests {
     #[test]
     fn an_endless_error_text_is_cut() {
         let (one, other) = Channel::pair().unwrap();
-        one.send(&Message::Failed("x".repeat(100_000))).unwrap();
-        let Some(Message::Failed(text)) = other.receive().unwrap() else { panic!() };
+        one.send(&Message::Failed(Kind::Other, "x".repeat(100_000))).unwrap();
+        let Some(Message::Failed(_, text)) = other.receive().unwrap() else { panic!() };
         assert_eq!(text.len(), LONGEST);
     }
 }

@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access, execve};
 use super::credentials::{self, CapabilitySets};
 use super::label::Labels;
 use super::seccomp::Filter;
-use crate::error::{Doing, Error, Remedy, Result};
+use crate::error::{Doing, Error, Kind, Remedy, Result};
 use crate::oci::Process;
 use crate::rootfs::resolve::Root;
 
@@ -55,18 +55,22 @@ impl Finish<'_> {
     /// Finds the program as execvp(3) does, so that a missing one is known before `start`.
     pub(super) fn find_program(&self) -> Result<PathBuf> {
         let name = &self.process.args[0];
-        let refuse = |why: &str| {
+        let refuse = |kind: Kind, why: &str| {
             Error::new(format!("config.json: process.args: exec: \"{name}\": {why}"))
+                .of_kind(kind)
                 .remedy("the path is looked up inside the container's root file system")
         };
         if name.contains('/') {
             let path = PathBuf::from(name);
             return match access(&path, AccessFlags::X_OK) {
-                Ok(()) if path.is_dir() => Err(refuse("is a directory")),
+                // Engines give the status 126 to what names a permission, as execve(2) itself does for a directory.
+                Ok(()) if path.is_dir() => {
+                    Err(refuse(Kind::NotExecutable, "is a directory: permission denied"))
+                }
                 Ok(()) => Ok(path),
-                Err(Errno::ENOENT) => Err(refuse("no such file or directory")),
-                Err(Errno::EACCES) => Err(refuse("permission denied")),
-                Err(error) => Err(refuse(error.desc())),
+                Err(Errno::ENOENT) => Err(refuse(Kind::NoProgram, "no such file or directory")),
+                Err(Errno::EACCES) => Err(refuse(Kind::NotExecutable, "permission denied")),
+                Err(error) => Err(refuse(Kind::of_exec(error), &error.desc().to_lowercase())),
             };
         }
         let path =
@@ -74,7 +78,7 @@ impl Finish<'_> {
         path.split(':')
             .map(|dir| Path::new(if dir.is_empty() { "." } else { dir }).join(name))
             .find(|path| path.is_file() && access(path, AccessFlags::X_OK).is_ok())
-            .ok_or_else(|| refuse("executable file not found in $PATH"))
+            .ok_or_else(|| refuse(Kind::NoProgram, "executable file not found in $PATH"))
     }
 
     /// Gives up every right that the process is not to have, and becomes the application.
@@ -105,8 +109,17 @@ impl Finish<'_> {
         let environment: Vec<CString> =
             process.env.iter().chain(&home).map(|variable| text(variable)).collect::<Result<_>>()?;
         let path = CString::new(program.as_os_str().as_bytes()).expect("an argument without NUL");
-        execve(&path, &arguments, &environment).doing(|| format!("exec {}", program.display())).or_advise(|| {
-            "ENOENT for a file that exists means that its interpreter or dynamic loader is missing in the image"
+        execve(&path, &arguments, &environment).map_err(|errno| {
+            // The words are those by which engines know what went wrong.
+            let error = Error::new(format!("exec {}: {}", program.display(), errno.desc().to_lowercase()));
+            let error = error.of_kind(Kind::of_exec(errno));
+            match errno {
+                Errno::ENOENT => error.remedy(
+                    "for a file that exists, it means that its interpreter or dynamic loader is missing in the image",
+                ),
+                Errno::ENOEXEC => error.remedy("is it a program for this architecture, or a script without #!?"),
+                _ => error,
+            }
         })
     }
 

@@ -87,7 +87,7 @@ impl Init<'_> {
             Ok(never) => match never {},
         };
         let (error, connection) = failed;
-        let _ = connection.as_ref().unwrap_or(&channel).send(&Message::Failed(error.to_string()));
+        let _ = connection.as_ref().unwrap_or(&channel).send(&Message::from(&error));
         // SAFETY: ends this process alone, without running the parent's exit handlers a second time.
         unsafe { libc::_exit(1) }
     }

@@ -69,9 +69,9 @@ impl Join<'_> {
                 drop(theirs);
                 match ours.receive()? {
                     None => Ok(child),
-                    Some(Message::Failed(reason)) => {
+                    Some(Message::Failed(kind, reason)) => {
                         let _ = pidfd::reap(&child.pidfd);
-                        Err(Error::new(reason))
+                        Err(Error::new(reason).of_kind(kind))
                     }
                     Some(other) => Err(Error::new(format!("unexpected message {other:?}"))),
                 }
@@ -84,7 +84,7 @@ impl Join<'_> {
             Err(error) => error,
             Ok(never) => match never {},
         };
-        let _ = channel.send(&Message::Failed(error.to_string()));
+        let _ = channel.send(&Message::from(&error));
         // SAFETY: ends this process alone, without running the parent's exit handlers a second time.
         unsafe { libc::_exit(1) }
     }

@@ -44,7 +44,7 @@ pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("plimsoll-lab: {error}");
+            output::errln!("plimsoll-lab: {error}");
             ExitCode::FAILURE
         }
     }

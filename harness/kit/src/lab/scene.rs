@@ -158,7 +158,7 @@ pub(super) fn play(check: &Check, dir: &str, tag: &str, fault: Option<&str>) -> 
         Trouble::Noise(text) => ("noise".to_owned(), text),
     });
     let report = Report { evidence: scene.seen.0, trouble };
-    println!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
+    output::outln!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
     Ok(())
 }
 

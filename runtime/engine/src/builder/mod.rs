@@ -14,7 +14,6 @@ mod stage;
 mod words;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 pub use config::change;
 pub use context::Context;
@@ -45,8 +44,6 @@ pub struct Build {
     pub network: String,
     /// Say nothing but what fails.
     pub quiet: bool,
-    /// Where the id is written, too.
-    pub iidfile: Option<PathBuf>,
 }
 
 /// Builds an image.

@@ -14,7 +14,7 @@ use super::dockerfile::{File, Op, Stage, Step};
 use super::words::expand;
 use crate::containers::{Engine, now};
 use crate::image::{Config, Descriptor, Digest, Image, Reference, Step as Past, architecture};
-use runtime::error::{Doing, Error, Result};
+use runtime::error::{Error, Result};
 
 /// Names that may be given as build arguments without being declared.
 const PREDEFINED: &[&str] = &[
@@ -102,20 +102,16 @@ impl<'a> Stages<'a> {
         let image = self.done.remove(&target).ok_or_else(|| Error::new("the last stage was not built"))?;
         for name in self.build.args.keys() {
             if !self.used.borrow().contains(name) && !PREDEFINED.contains(&name.as_str()) {
-                eprintln!("plim: --build-arg {name} was not used: no ARG declares it");
+                output::errln!("plim: --build-arg {name} was not used: no ARG declares it");
             }
         }
         let listed = self.engine.store.list(&image.entry, &self.build.tags)?;
-        if let Some(path) = &self.build.iidfile {
-            std::fs::write(path, listed.id().as_str())
-                .doing(|| format!("--iidfile: writing {}", path.display()))?;
-        }
         Ok(listed)
     }
 
     fn say(&self, text: &str) {
         if !self.build.quiet {
-            println!("{text}");
+            output::outln!("{text}");
         }
     }
 

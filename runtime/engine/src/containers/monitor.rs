@@ -185,7 +185,7 @@ pub fn monitor(engine: &Engine, id: &str, control: i32, attach: Attach) -> Resul
         Ok(started) => started,
         Err(error) => {
             let reason = error.to_string();
-            let status = exit_status_of(&reason);
+            let status = error.kind().exit_status(125);
             watch.clear(status.into(), Some(reason.clone()));
             let _ = lock.set_len(0).and_then(|()| lock.seek(SeekFrom::Start(0)));
             let _ = write!(lock, "{status}");
@@ -210,17 +210,6 @@ pub fn monitor(engine: &Engine, id: &str, control: i32, attach: Attach) -> Resul
     drop(lock);
     tell(&Report::Ended { status });
     Ok(())
-}
-
-/// What Docker documents: 127 if the program is not there, 126 if it cannot be executed, 125 for everything else.
-fn exit_status_of(reason: &str) -> u8 {
-    let is_exec = reason.contains("exec: \"") || reason.contains("exec /");
-    let is_missing = ["no such file", "not found in $PATH", "os error 2)"];
-    match is_exec {
-        true if is_missing.iter().any(|words| reason.contains(words)) => 127,
-        true => 126,
-        false => 125,
-    }
 }
 
 struct Watch<'a> {
@@ -389,24 +378,4 @@ fn make_workdir(root: &Root, record: &Record) -> Result<()> {
     root.ensure_dir(Path::new(dir), 0o755)
         .map(drop)
         .map_err(|error| Error::new(format!("working directory {dir}: {error}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::exit_status_of;
-
-    #[test]
-    fn reasons_have_the_documented_statuses() {
-        for (reason, status) in [
-            ("config.json: process.args: exec: \"x\": executable file not found in $PATH (…)", 127),
-            ("config.json: process.args: exec: \"/x\": no such file or directory (…)", 127),
-            ("exec /x: No such file or directory (os error 2) (ENOENT for …)", 127),
-            ("config.json: process.args: exec: \"/x\": permission denied (…)", 126),
-            ("config.json: process.args: exec: \"/\": is a directory (…)", 126),
-            ("exec /x: Exec format error (os error 8)", 126),
-            ("-p: listening on 0.0.0.0:80/tcp: Address already in use", 125),
-        ] {
-            assert_eq!(exit_status_of(reason), status, "{reason}");
-        }
-    }
 }

@@ -1,0 +1,85 @@
+//! The standard streams. The macros of the standard library panic where a stream cannot be written; these do not.
+
+use std::fmt::Arguments;
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+/// The first error of standard output; nothing is written after it.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Writes to standard output. The first error is kept for [`finish`], and what comes after it is dropped: the work goes on.
+pub fn stdout(text: Arguments<'_>) {
+    let mut lost = LOST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if lost.is_none() {
+        *lost = io::stdout().lock().write_fmt(text).err();
+    }
+}
+
+/// Writes to standard error. If nobody can be told, nobody is.
+pub fn stderr(text: Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
+}
+
+/// Whether standard output failed: what prints without end then has nothing more to do.
+pub fn is_lost() -> bool {
+    LOST.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+}
+
+/// To be called once at the end of a program: writes what is still in memory.
+///
+/// # Errors
+/// Standard output could not be written. A reader who has gone (EPIPE) has had enough and is no error.
+pub fn finish() -> io::Result<()> {
+    let mut lost = LOST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let outcome = lost.take().map_or_else(|| io::stdout().lock().flush(), Err);
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Takes note of what became of a write to standard output that another library made.
+pub fn keep(written: io::Result<()>) {
+    let mut lost = LOST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if lost.is_none() {
+        *lost = written.err();
+    }
+}
+
+/// The last call of a program: as [`finish`], with its error told under the program's name. Returns the exit status: the one
+/// given, or, if that means success and standard output failed, `failure`.
+pub fn end(program: &str, status: u8, failure: u8) -> u8 {
+    match finish() {
+        Ok(()) => status,
+        Err(error) => {
+            stderr(format_args!("{program}: writing to standard output: {error}\n"));
+            if status == 0 { failure } else { status }
+        }
+    }
+}
+
+/// Prints to standard output, without an end of line. See [`stdout`].
+#[macro_export]
+macro_rules! out {
+    ($($text:tt)*) => { $crate::stdout(format_args!($($text)*)) };
+}
+
+/// Prints a line to standard output. See [`stdout`].
+#[macro_export]
+macro_rules! outln {
+    () => { $crate::stdout(format_args!("\n")) };
+    ($text:literal $($more:tt)*) => { $crate::stdout(format_args!("{}\n", format_args!($text $($more)*))) };
+}
+
+/// Prints to standard error, without an end of line. See [`stderr`].
+#[macro_export]
+macro_rules! err {
+    ($($text:tt)*) => { $crate::stderr(format_args!($($text)*)) };
+}
+
+/// Prints a line to standard error. See [`stderr`].
+#[macro_export]
+macro_rules! errln {
+    () => { $crate::stderr(format_args!("\n")) };
+    ($text:literal $($more:tt)*) => { $crate::stderr(format_args!("{}\n", format_args!($text $($more)*))) };
+}
