@@ -134,7 +134,8 @@ fn compare_with(before: &[Bench], bench: &Bench, plan: &Plan<'_>, chosen: &[&str
         if one.host != bench.host {
             output::outln!(
                 "warning: the host of {} is another one, or was changed: {}",
-                one.started, one.host.kernel
+                one.started,
+                one.host.kernel
             );
         }
     }

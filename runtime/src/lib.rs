@@ -12,6 +12,7 @@ mod kernel_file;
 pub mod namespace;
 pub mod oci;
 pub mod process;
+pub mod rights;
 pub mod rootfs;
 
 pub use error::{Error, Result};

@@ -178,3 +178,78 @@ fn without_root_the_missing_right_is_named() {
     assert!(said.contains("root"), "{said}");
     bundle.nothing_is_left();
 }
+
+#[test]
+fn outputs_go_through_devices_and_streams_that_fail_are_errors() {
+    use std::os::unix::fs::FileTypeExt;
+    if !is_root() {
+        return;
+    }
+    let bundle = Bundle::new();
+    let link = bundle.dir.path().join("null");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    for to in ["/dev/null", link.to_str().unwrap()] {
+        let output = bundle.call(&["--log", to, "run", "--pid-file", to, &bundle.id()]);
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    let bad = bundle.dir.path().join("absent/file").display().to_string();
+    for words in [&["run", "--pid-file", &bad, &bundle.id()][..], &["--log", &bad, "run", &bundle.id()]] {
+        let output = bundle.call(words);
+        assert!(!output.status.success() && said(&output).contains(&bad), "{}", said(&output));
+        assert!(!said(&output).contains("plim-runtime version"), "it ran: {}", said(&output));
+    }
+    bundle.nothing_is_left();
+    for words in [&["list"][..], &["list", "--format", "json"], &["features"], &["--version"], &["--help"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(RUNTIME).args(words).stdout(full).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {told}");
+        assert!(told.contains("No space left on device") && !told.contains("panicked"), "{words:?}: {told}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(RUNTIME).args(words).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{words:?}");
+    }
+}
+
+#[test]
+fn errors_carry_the_words_by_which_engines_know_them() {
+    if !is_root() {
+        return;
+    }
+    let mut bundle = Bundle::new();
+    let rootfs = bundle.dir.path().join("rootfs");
+    fs::create_dir_all(rootfs.join("dir")).unwrap();
+    for (name, text) in [("orphan", "#!/no/such/interpreter\n"), ("garbage", "\0\0\0"), ("plain", "x")] {
+        fs::write(rootfs.join(name), text).unwrap();
+        let mode = if name == "plain" { 0o644 } else { 0o755 };
+        fs::set_permissions(rootfs.join(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+    for (program, words) in [
+        ("/dir", &["is a directory", "permission denied"][..]),
+        ("/plain", &["permission denied"]),
+        ("/absent", &["no such file or directory"]),
+        ("/orphan", &["no such file or directory"]),
+        ("/garbage", &["exec format error"]),
+        ("absent", &["executable file not found in $PATH"]),
+    ] {
+        bundle.config["process"]["args"] = json!([program]);
+        let output = bundle.call(&["run", &bundle.id()]);
+        assert!(!output.status.success(), "{program}");
+        for word in words.iter().chain([&program]) {
+            assert!(said(&output).contains(word), "{program}: '{word}' is missing: {}", said(&output));
+        }
+    }
+    bundle.config["process"]["args"] = json!(["/app", "--version"]);
+    let id = bundle.id();
+    assert!(bundle.call(&["create", &id]).status.success());
+    assert!(bundle.call(&["start", &id]).status.success());
+    while !said(&bundle.call(&["state", &id])).contains("stopped") {
+        std::thread::yield_now();
+    }
+    assert!(said(&bundle.call(&["kill", &id])).contains("container not running"));
+    assert!(bundle.call(&["delete", &id]).status.success());
+    bundle.nothing_is_left();
+}

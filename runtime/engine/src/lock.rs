@@ -1,6 +1,7 @@
 //! Locks between commands: files, whose locks go with their holders. Source: flock(2).
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -37,6 +38,6 @@ pub(crate) fn alone(path: &Path) -> Result<Option<Flock<File>>> {
 
 fn open(path: &Path) -> Result<File> {
     let mut options = File::options();
-    options.create(true).truncate(false).write(true);
+    options.create(true).truncate(false).write(true).mode(0o600);
     options.open(path).doing(|| format!("opening {}", path.display()))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layer::{self, Node};
 use runtime::error::{Doing, Error, Result};
+use runtime::rights;
 
 /// One volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ impl Volumes {
     /// The directory cannot be made.
     pub fn open(data: &Path) -> Result<Self> {
         let dir = data.join("volumes");
-        fs::create_dir_all(&dir).doing(|| format!("making {}", dir.display()))?;
+        rights::private_dir(&dir).doing(|| format!("making {}", dir.display()))?;
         Ok(Self { dir })
     }
 
@@ -86,8 +87,10 @@ impl Volumes {
         let text = serde_json::to_vec(&volume).map_err(|error| Error::new(error.to_string()))?;
         // Made aside and renamed as a whole: a volume is there with all that belongs to it, or not at all.
         let temporary = self.dir.join(format!(".{name}-{}", std::process::id()));
+        rights::private_dir(&temporary).doing(doing)?;
+        // Its owner and mode are what containers see, and they change them.
         fs::create_dir_all(temporary.join("_data")).doing(doing)?;
-        fs::write(temporary.join("volume.json"), text).doing(doing)?;
+        rights::write_private(&temporary.join("volume.json"), &text).doing(doing)?;
         match fs::rename(&temporary, &dir) {
             Err(error) if error.raw_os_error() == Some(libc::ENOTEMPTY) => {
                 let _ = fs::remove_dir_all(&temporary);

@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use crate::cgroup::Directories;
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::oci::Spec;
 use crate::process::pidfd;
+use crate::rights;
 
 const FILE: &str = "state.json";
 const SOCKET: &str = "start.sock";
@@ -102,11 +102,11 @@ impl Home {
     /// Claims an id that is free.
     pub(super) fn claim(root: &Path, id: &str) -> Result<Self> {
         check_id(id)?;
-        fs::create_dir_all(root)
+        make_root(root)
             .doing(|| format!("making the state directory {}", root.display()))
             .or_advise(|| "name a writable one with --root")?;
         let dir = root.join(id);
-        match fs::create_dir(&dir) {
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 Err(Error::new(format!("container with id '{id}' exists already"))
                     .remedy("delete it first, or choose another id"))
@@ -158,7 +158,7 @@ impl Home {
         let text =
             serde_json::to_vec(record).map_err(|error| Error::new(format!("writing state: {error}")))?;
         let doing = || format!("writing {}", temporary.display());
-        File::create(&temporary).and_then(|mut file| file.write_all(&text)).doing(doing)?;
+        rights::write_private(&temporary, &text).doing(doing)?;
         fs::rename(&temporary, self.dir.join(FILE)).doing(doing)
     }
 
@@ -214,6 +214,17 @@ impl Record {
             annotations: self.spec.annotations.clone(),
         }
     }
+}
+
+/// The directory of all states is for its owner alone. One that somebody else made, for whatever else lies in it, keeps its mode:
+/// the directory of each container is closed all the same.
+fn make_root(root: &Path) -> std::io::Result<()> {
+    let is_state = |entry: fs::DirEntry| entry.path().join(FILE).exists();
+    let is_ours = || fs::read_dir(root).is_ok_and(|mut all| all.all(|entry| entry.is_ok_and(is_state)));
+    if root.exists() && !(root == super::default_root() || is_ours()) {
+        return Ok(());
+    }
+    rights::private_dir(root)
 }
 
 /// Ids become file names and cgroup names.

@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access, execve};
 use super::credentials::{self, CapabilitySets};
 use super::label::Labels;
 use super::seccomp::Filter;
-use crate::error::{Doing, Error, Kind, Remedy, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::oci::Process;
 use crate::rootfs::resolve::Root;
 

@@ -130,7 +130,7 @@ pub(crate) fn open_sources(
             drop(ours);
             let told = match sources::open_all_in(&process.pidfd, mounts, bundle, maps) {
                 Ok(opened) => theirs.send(&Message::Ready).and_then(|()| send_sources(&theirs, &opened)),
-                Err(error) => theirs.send(&Message::Failed(error.to_string())),
+                Err(error) => theirs.send(&Message::from(&error)),
             };
             // SAFETY: ends this process alone, without running the parent's exit handlers a second time.
             unsafe { libc::_exit(i32::from(told.is_err())) }
@@ -140,7 +140,7 @@ pub(crate) fn open_sources(
     drop(theirs);
     let opened = match ours.receive() {
         Ok(Some(Message::Ready)) => receive_sources(&ours, mounts),
-        Ok(Some(Message::Failed(reason))) => Err(Error::new(reason)),
+        Ok(Some(Message::Failed(kind, reason))) => Err(Error::new(reason).of_kind(kind)),
         Ok(other) => Err(Error::new(format!("the process that opens sources ended too soon ({other:?})"))),
         Err(error) => Err(error),
     };

@@ -1,6 +1,7 @@
 //! From an image and the user's wishes to a container on disk.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::mounts::Wanted;
@@ -8,6 +9,7 @@ use super::record::{Host, MountPoint, Record};
 use super::{Engine, init_layer, new_id, now};
 use crate::image::{Execution, Image};
 use runtime::error::{Doing, Error, Result};
+use runtime::rights;
 
 /// What a container is to be.
 #[derive(Debug, Default)]
@@ -99,17 +101,23 @@ impl Engine {
 
     fn lay_out(&self, place: &Path, record: &Record) -> Result<()> {
         let doing = || format!("making container '{}'", record.name);
+        rights::private_dir(place).doing(doing)?;
         for dir in ["upper", "work", "merged", "init"] {
             fs::create_dir_all(place.join(dir)).doing(doing)?;
         }
-        for file in ["lock", "hosts", "hostname", "resolv.conf"] {
-            fs::write(place.join(file), "").doing(doing)?;
+        rights::write_private(&place.join("lock"), b"").doing(doing)?;
+        // Mounted into the container, where every user reads them.
+        for file in ["hosts", "hostname", "resolv.conf"] {
+            let path = place.join(file);
+            fs::write(&path, "")
+                .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o644)))
+                .doing(doing)?;
         }
         let layers: Vec<_> = record.layers.iter().map(|layer| self.store.layer_dir(layer)).collect();
         init_layer::make(&place.join("init"), &layers)?;
         init_layer::take_root_attributes(&place.join("upper"), &layers)?;
         let text = serde_json::to_vec(record).map_err(|error| Error::new(error.to_string()))?;
-        fs::write(place.join("record.json"), text).doing(doing)
+        rights::write_private(&place.join("record.json"), &text).doing(doing)
     }
 
     /// The user's mounts, and a volume for each path that the image declares as one; parents before children.

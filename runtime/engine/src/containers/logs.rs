@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -61,6 +62,7 @@ impl Writer {
         let file = File::options()
             .create(true)
             .append(true)
+            .mode(0o600)
             .open(path)
             .doing(|| format!("opening {}", path.display()))?;
         Ok(Self { file, partial: Default::default() })

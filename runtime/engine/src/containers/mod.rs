@@ -50,6 +50,7 @@ use crate::volume::Volumes;
 use runtime::container::{Container, Status};
 use runtime::error::{Doing, Error, Result};
 use runtime::process::pidfd;
+use runtime::rights;
 
 /// The time now, as RFC 3339.
 pub fn now() -> String {
@@ -94,7 +95,8 @@ impl Engine {
         }
         let store = Store::open(data)?;
         let data = data.canonicalize().doing(|| format!("opening {}", data.display()))?;
-        fs::create_dir_all(data.join("containers")).doing(|| "making the directory of containers")?;
+        rights::private_dir(&data.join("containers")).doing(|| "making the directory of containers")?;
+        rights::private_dir(run).doing(|| format!("making {}", run.display()))?;
         let store = if store.root() == data { store } else { Store::open(&data)? };
         Ok(Self {
             volumes: Volumes::open(&data)?,

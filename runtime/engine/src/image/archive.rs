@@ -108,7 +108,7 @@ fn header(size: u64) -> tar::Header {
 pub fn load(store: &Store, from: impl Read + Send) -> Result<Vec<Loaded>> {
     let _use = store.using()?;
     let dir = store.temporary("load");
-    fs::create_dir(&dir).doing(|| format!("making {}", dir.display()))?;
+    runtime::rights::private_dir(&dir).doing(|| format!("making {}", dir.display()))?;
     let loaded = load_through(store, from, &dir);
     let _ = fs::remove_dir_all(&dir);
     loaded

@@ -25,7 +25,9 @@ impl Store {
 
     fn note(&self, kind: &str, name: &str, value: &impl Serialize) -> Result<()> {
         let dir = self.note_dir(kind);
-        fs::create_dir_all(&dir).doing(|| format!("making {}", dir.display()))?;
+        for dir in [&self.root().join("cache"), &dir] {
+            runtime::rights::private_dir(dir).doing(|| format!("making {}", dir.display()))?;
+        }
         let text = serde_json::to_vec(value).map_err(|error| Error::new(error.to_string()))?;
         self.replace(&dir.join(name), &text)
     }

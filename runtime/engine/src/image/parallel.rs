@@ -85,7 +85,7 @@ pub(super) fn hash_and_write(
     write: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<(Digest, u64)> {
     let doing = || format!("writing {}", path.display());
-    let file = File::create(path).doing(doing)?;
+    let file = runtime::rights::private_file(path).doing(doing)?;
     let written = File::open(path).doing(doing)?;
     let progress = Progress::default();
     std::thread::scope(|scope| {

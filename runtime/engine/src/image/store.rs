@@ -22,6 +22,7 @@ use super::{Digest, Hashing, Reference};
 use crate::lock;
 use runtime::error::{Doing, Error, Remedy, Result};
 use runtime::process::pidfd;
+use runtime::rights;
 
 /// Manifests and configurations are small; whoever sends more wants to fill the memory.
 const LARGEST_DOCUMENT: u64 = 8 << 20;
@@ -63,9 +64,12 @@ impl Store {
     /// It cannot be made, or is of another kind.
     pub fn open(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned() };
-        for dir in ["blobs/sha256", "layers", "tmp"] {
+        close_root(root)
+            .doing(|| format!("making {}", root.display()))
+            .or_advise(|| "the data root needs root; another place can be named with --data-root")?;
+        for dir in ["blobs", "blobs/sha256", "layers", "tmp"] {
             let dir = root.join(dir);
-            fs::create_dir_all(&dir)
+            rights::private_dir(&dir)
                 .doing(|| format!("making {}", dir.display()))
                 .or_advise(|| "the data root needs root; another place can be named with --data-root")?;
         }
@@ -126,7 +130,7 @@ impl Store {
     pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
         let temporary = self.temporary("file");
         let doing = || format!("writing {}", path.display());
-        let mut file = File::create(&temporary).doing(doing)?;
+        let mut file = rights::private_file(&temporary).doing(doing)?;
         file.write_all(content).and_then(|()| file.sync_data()).doing(doing)?;
         fs::rename(&temporary, path).doing(doing)
     }
@@ -159,7 +163,7 @@ impl Store {
         let temporary = self.temporary("blob");
         let doing = || "storing a blob";
         let mut from = Hashing::new(from);
-        let mut to = File::create(&temporary).doing(doing)?;
+        let mut to = rights::private_file(&temporary).doing(doing)?;
         let copied = io::copy(&mut from, &mut to).doing(doing);
         let (_, digest, size) = from.finish();
         if let Err(error) = copied {
@@ -330,6 +334,13 @@ impl Store {
                 .remedy("give more digits")),
         }
     }
+}
+
+/// A data root is for its owner alone. A directory with anything else in it keeps its mode: what is made in it is closed.
+fn close_root(root: &Path) -> io::Result<()> {
+    let is_foreign = fs::read_dir(root)
+        .is_ok_and(|all| !root.join("oci-layout").exists() && all.flatten().next().is_some());
+    if is_foreign { Ok(()) } else { rights::private_dir(root) }
 }
 
 /// Gives a name to a manifest; its former bearer stays listed.

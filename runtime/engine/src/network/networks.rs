@@ -76,7 +76,7 @@ impl Networks {
     /// The directory cannot be made.
     pub fn open(data: &Path) -> Result<Self> {
         let dir = data.join("networks");
-        fs::create_dir_all(&dir).doing(|| format!("making {}", dir.display()))?;
+        runtime::rights::private_dir(&dir).doing(|| format!("making {}", dir.display()))?;
         let found = fs::metadata(&dir).doing(|| format!("opening {}", dir.display()))?;
         Ok(Self { dir, identity: (found.dev(), found.ino()) })
     }
@@ -163,7 +163,7 @@ impl Networks {
         let path = self.path(name);
         let temporary = path.with_extension("new");
         let doing = || format!("writing {}", path.display());
-        fs::write(&temporary, text).doing(doing)?;
+        runtime::rights::write_private(&temporary, &text).doing(doing)?;
         fs::rename(&temporary, &path).doing(doing)?;
         Ok(network)
     }

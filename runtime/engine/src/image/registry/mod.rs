@@ -194,7 +194,7 @@ impl Registry {
         bar: &Bar,
     ) -> Result<()> {
         let dir = store.root().join("partial");
-        fs::create_dir_all(&dir).doing(|| format!("making {}", dir.display()))?;
+        runtime::rights::private_dir(&dir).doing(|| format!("making {}", dir.display()))?;
         let path = dir.join(blob.digest.hex());
         let what = format!("pulling layer {}", blob.digest.short());
         let mut tries = 0;
