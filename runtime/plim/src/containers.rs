@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use nix::sys::signal::Signal;
 
-use super::{each, print_table, show_age, show_bytes, template};
+use super::listing::{Listing, Row};
+use super::{each, print_table, show_age, show_bytes};
 use engine::containers::{self, Attach, Engine, Follow, Phase, Record, Stream, read_log};
 use runtime::error::{Doing, Error, Result};
 
@@ -57,10 +58,26 @@ pub(super) struct Ps {
     /// Only some: name=, id=, status=, label=, ancestor=
     #[arg(long, short, value_name = "FILTER")]
     filter: Vec<String>,
-    /// Template for each, such as '{{.Names}} {{.Status}}'
+    /// json, or a template for each such as '{{.Names}} {{.Status}}', or 'table {{.Names}}\\t{{.Status}}'
     #[arg(long, value_name = "TEMPLATE")]
     format: Option<String>,
 }
+
+/// What a template of `ps` may use.
+const FIELDS: &[(&str, &str)] = &[
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Labels", "LABELS"),
+    ("Mounts", "MOUNTS"),
+    ("Names", "NAMES"),
+    ("Networks", "NETWORKS"),
+    ("Ports", "PORTS"),
+    ("RunningFor", "CREATED"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+];
 
 impl Ps {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
@@ -81,20 +98,11 @@ impl Ps {
         if self.quiet {
             return Ok(());
         }
-        let headings = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
-        if let Some(format) = &self.format {
-            let fields = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
-            for row in rows {
-                let value = fields.iter().map(ToString::to_string).zip(row.into_iter().map(Into::into));
-                output::outln!("{}", template::fill(format, &serde_json::Value::Object(value.collect()))?);
-            }
-            return Ok(());
-        }
-        print_table(&headings, &rows);
-        Ok(())
+        let columns = vec!["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
+        Listing { fields: FIELDS, columns }.print(&rows, self.format.as_deref())
     }
 
-    fn row(&self, engine: &Engine, record: &Record, phase: Phase) -> Result<Vec<String>> {
+    fn row(&self, engine: &Engine, record: &Record, phase: Phase) -> Result<Row> {
         let state = engine.state(&record.id);
         let status = match phase {
             Phase::Created => "Created".to_owned(),
@@ -128,15 +136,28 @@ impl Ps {
             .map(|port| format!("{}:{}->{}/{}", port.address, port.host, port.container, port.protocol))
             .collect();
         let id = if self.no_trunc { &record.id } else { &record.id[..12] };
-        Ok(vec![
-            id.to_owned(),
-            record.image.clone(),
-            format!("\"{command}\""),
-            show_age(&record.created),
-            status,
-            ports.join(", "),
-            record.name.clone(),
-        ])
+        let labels: Vec<String> =
+            record.config.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mounts: Vec<String> = record
+            .mounts
+            .iter()
+            .map(|mount| mount.name.clone().unwrap_or_else(|| mount.source.display().to_string()))
+            .collect();
+        let fields = [
+            ("Command", format!("\"{command}\"")),
+            ("CreatedAt", record.created.clone()),
+            ("ID", id.to_owned()),
+            ("Image", record.image.clone()),
+            ("Labels", labels.join(",")),
+            ("Mounts", mounts.join(",")),
+            ("Names", record.name.clone()),
+            ("Networks", record.host.network.clone()),
+            ("Ports", ports.join(", ")),
+            ("RunningFor", show_age(&record.created)),
+            ("State", phase.to_string()),
+            ("Status", status),
+        ];
+        Ok(fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect())
     }
 
     fn fits(&self, record: &Record, phase: Phase) -> Result<bool> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::listing::{Listing, Row};
 use super::{each, print_table, show_age, show_bytes};
 use engine::builder;
 use engine::containers::Engine;
@@ -23,54 +24,150 @@ pub(super) struct Images {
     /// The addresses of the manifests, too
     #[arg(long)]
     digests: bool,
+    /// json, or a template for each such as '{{.Repository}}:{{.Tag}}', or 'table {{.ID}}\\t{{.Size}}'
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Only some: reference=PATTERN, label=, dangling=true|false, before=, since=
+    #[arg(long, short, value_name = "FILTER")]
+    filter: Vec<String>,
+    /// Those that are steps of a build, too: there are none
+    #[arg(long, short)]
+    all: bool,
     /// Only this repository
     repository: Option<String>,
 }
 
+/// What a template of `images` may use.
+const FIELDS: &[(&str, &str)] = &[
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedSince", "CREATED"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("Size", "SIZE"),
+    ("Tag", "TAG"),
+];
+
 impl Images {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         let wanted: Option<Reference> = self.repository.as_deref().map(str::parse).transpose()?;
-        let mut rows = Vec::new();
         let mut images = engine.store.images()?;
         images.sort_by(|one, other| other.config.created.cmp(&one.config.created));
-        for found in images {
-            let id = if self.no_trunc { found.id().as_str() } else { found.id().short() };
-            let size: u64 = found.manifest.layers.iter().map(|layer| layer.size).sum();
+        let filters = Filters::parse(&self.filter, engine)?;
+        let mut rows = Vec::new();
+        for found in images.iter().filter(|image| filters.fit(image)) {
             let mut names: Vec<(String, String)> = found
                 .names
                 .iter()
-                .filter(|name| wanted.as_ref().is_none_or(|wanted| wanted.repository == name.repository))
+                .filter(|name| {
+                    wanted.as_ref().is_none_or(|wanted| is_meant(wanted, self.repository.as_deref(), name))
+                })
+                .filter(|name| filters.fit_name(name))
                 .map(|name| (name.familiar_repository(), name.tag.clone().unwrap_or_default()))
                 .collect();
-            if found.names.is_empty() && wanted.is_none() {
+            if found.names.is_empty() && wanted.is_none() && filters.references.is_empty() {
                 names.push(("<none>".into(), "<none>".into()));
             }
-            for (repository, tag) in names {
-                let mut row = vec![repository, tag];
-                if self.digests {
-                    row.push(found.entry.digest.to_string());
-                }
-                row.extend([
-                    id.to_owned(),
-                    show_age(found.config.created.as_deref().unwrap_or("")),
-                    show_bytes(size),
-                ]);
-                rows.push(row);
-            }
-        }
-        let mut headings = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
-        if self.digests {
-            headings.insert(2, "DIGEST");
+            rows.extend(names.into_iter().map(|(repository, tag)| self.row(found, repository, tag)));
         }
         if self.quiet {
-            let column = headings.iter().position(|heading| *heading == "IMAGE ID").unwrap_or(2);
-            let mut ids: Vec<&String> = rows.iter().map(|row| &row[column]).collect();
+            let mut ids: Vec<&str> = rows.iter().filter_map(|row| row["ID"].as_str()).collect();
             ids.dedup();
             ids.iter().for_each(|id| output::outln!("{id}"));
             return Ok(());
         }
-        print_table(&headings, &rows);
-        Ok(())
+        let mut columns = vec!["Repository", "Tag", "ID", "CreatedSince", "Size"];
+        if self.digests {
+            columns.insert(2, "Digest");
+        }
+        Listing { fields: FIELDS, columns }.print(&rows, self.format.as_deref())
+    }
+
+    fn row(&self, image: &Image, repository: String, tag: String) -> Row {
+        let created = image.config.created.as_deref().unwrap_or("");
+        let size: u64 = image.manifest.layers.iter().map(|layer| layer.size).sum();
+        let id = if self.no_trunc { image.id().as_str() } else { image.id().short() };
+        let fields = [
+            ("CreatedAt", created.to_owned()),
+            ("CreatedSince", show_age(created)),
+            ("Digest", image.entry.digest.to_string()),
+            ("ID", id.to_owned()),
+            ("Repository", repository),
+            ("Size", show_bytes(size)),
+            ("Tag", tag),
+        ];
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+    }
+}
+
+/// Whether a name is of the repository that was asked for, and of its tag if one was asked for.
+fn is_meant(wanted: &Reference, written: Option<&str>, name: &Reference) -> bool {
+    let asks_for_tag =
+        written.is_some_and(|text| text.rsplit('/').next().is_some_and(|last| last.contains(':')));
+    wanted.registry == name.registry
+        && wanted.repository == name.repository
+        && (!asks_for_tag || wanted.tag == name.tag)
+}
+
+/// `--filter` of `images`. Source: Docker reference, docker image ls.
+#[derive(Default)]
+struct Filters {
+    references: Vec<builder::Pattern>,
+    labels: Vec<(String, Option<String>)>,
+    dangling: Option<bool>,
+    /// Created before, and after.
+    before: Option<String>,
+    since: Option<String>,
+}
+
+impl Filters {
+    fn parse(filters: &[String], engine: &Engine) -> Result<Self> {
+        let mut all = Self::default();
+        for filter in filters {
+            let (key, value) = filter.split_once('=').ok_or_else(|| {
+                Error::new(format!("invalid filter '{filter}'")).remedy("filters look like KEY=VALUE")
+            })?;
+            let created = || engine.store.find(value).map(|image| image.config.created);
+            match key {
+                "reference" => all.references.push(builder::Pattern::new(value)?),
+                "label" => all.labels.push(match value.split_once('=') {
+                    Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                    None => (value.to_owned(), None),
+                }),
+                "dangling" => match value {
+                    "true" | "1" => all.dangling = Some(true),
+                    "false" | "0" => all.dangling = Some(false),
+                    _ => {
+                        return Err(Error::new(format!("invalid filter '{filter}'"))
+                            .remedy("dangling is true or false"));
+                    }
+                },
+                "before" => all.before = created()?,
+                "since" => all.since = created()?,
+                _ => {
+                    return Err(Error::new(format!("unknown filter '{key}'"))
+                        .remedy("images have reference, label, dangling, before and since"));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn fit(&self, image: &Image) -> bool {
+        let labels = &image.config.config.labels;
+        let created = image.config.created.as_deref();
+        self.labels.iter().all(|(name, value)| {
+            labels.get(name).is_some_and(|found| value.as_ref().is_none_or(|value| found == value))
+        }) && self.dangling.is_none_or(|wanted| wanted == image.names.is_empty())
+            && self.before.as_deref().is_none_or(|before| created < Some(before))
+            && self.since.as_deref().is_none_or(|since| created > Some(since))
+    }
+
+    fn fit_name(&self, name: &Reference) -> bool {
+        let repository = name.familiar_repository();
+        let tagged = format!("{repository}:{}", name.tag.as_deref().unwrap_or_default());
+        self.references.is_empty()
+            || self.references.iter().any(|one| one.matches(&repository) || one.matches(&tagged))
     }
 }
 

@@ -7,6 +7,7 @@ mod copy;
 mod exec;
 mod images;
 mod inspect;
+mod listing;
 mod network;
 #[cfg(feature = "registry")]
 mod registry;

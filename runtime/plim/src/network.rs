@@ -3,7 +3,8 @@
 use clap::Subcommand;
 
 use super::inspect::network_value;
-use super::{each, print_json, print_table};
+use super::listing::{Listing, Row};
+use super::{each, print_json};
 use engine::containers::Engine;
 use runtime::error::Result;
 
@@ -20,6 +21,9 @@ pub(super) enum Network {
         /// Names alone
         #[arg(long, short)]
         quiet: bool,
+        /// json, or a template for each such as '{{.Name}}', or 'table {{.Name}}\\t{{.Driver}}'
+        #[arg(long, value_name = "TEMPLATE")]
+        format: Option<String>,
     },
     /// Print all that is known of networks
     Inspect {
@@ -36,25 +40,41 @@ pub(super) enum Network {
     },
 }
 
+/// What a template of `network ls` may use.
+const FIELDS: &[(&str, &str)] = &[
+    ("CreatedAt", "CREATED AT"),
+    ("Driver", "DRIVER"),
+    ("Name", "NAME"),
+    ("Scope", "SCOPE"),
+    ("Subnet", "SUBNET"),
+];
+
+fn row(network: &engine::network::Network) -> Row {
+    let fields = [
+        ("CreatedAt", network.created.clone()),
+        ("Driver", "bridge".to_owned()),
+        ("Name", network.name.clone()),
+        ("Scope", "local".to_owned()),
+        ("Subnet", network.subnet()),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+}
+
 impl Network {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         let networks = &engine.networks;
         match self {
             Self::Create { name } => output::outln!("{}", networks.create(name)?.name),
-            Self::Ls { quiet } => {
-                let all = networks
-                    .list()?
-                    .iter()
-                    .map(engine::network::Network::current)
-                    .collect::<Result<Vec<_>>>()?;
+            Self::Ls { quiet, format } => {
+                let all = networks.list()?;
                 if *quiet {
                     all.iter().for_each(|network| output::outln!("{}", network.name));
-                } else {
-                    let row = |network: &engine::network::Network| {
-                        vec![network.name.clone(), "bridge".to_owned(), network.subnet()]
-                    };
-                    print_table(&["NAME", "DRIVER", "SUBNET"], &all.iter().map(row).collect::<Vec<_>>());
+                    return Ok(());
                 }
+                let rows =
+                    all.iter().map(|network| Ok(row(&network.current()?))).collect::<Result<Vec<Row>>>()?;
+                let columns = vec!["Name", "Driver", "Subnet"];
+                Listing { fields: FIELDS, columns }.print(&rows, format.as_deref())?;
             }
             Self::Inspect { names } => {
                 let all = names

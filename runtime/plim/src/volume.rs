@@ -3,7 +3,8 @@
 use clap::Subcommand;
 
 use super::inspect::volume_value;
-use super::{each, print_json, print_table};
+use super::listing::{Listing, Row};
+use super::{each, print_json};
 use engine::containers::Engine;
 use runtime::error::Result;
 
@@ -20,6 +21,9 @@ pub(super) enum Volume {
         /// Names alone
         #[arg(long, short)]
         quiet: bool,
+        /// json, or a template for each such as '{{.Name}}', or 'table {{.Name}}\\t{{.Driver}}'
+        #[arg(long, value_name = "TEMPLATE")]
+        format: Option<String>,
     },
     /// Print all that is known of volumes
     Inspect {
@@ -48,6 +52,20 @@ pub(super) enum Volume {
     },
 }
 
+/// What a template of `volume ls` may use.
+const FIELDS: &[(&str, &str)] =
+    &[("Driver", "DRIVER"), ("Mountpoint", "MOUNTPOINT"), ("Name", "VOLUME NAME"), ("Scope", "SCOPE")];
+
+fn row(volume: &engine::volume::Volume) -> Row {
+    let fields = [
+        ("Driver", "local".to_owned()),
+        ("Mountpoint", volume.path.display().to_string()),
+        ("Name", volume.name.clone()),
+        ("Scope", "local".to_owned()),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+}
+
 impl Volume {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         let volumes = &engine.volumes;
@@ -57,14 +75,15 @@ impl Volume {
                 let name = name.clone().unwrap_or_else(engine::containers::new_id);
                 output::outln!("{}", volumes.ensure(&name, anonymous)?.name);
             }
-            Self::Ls { quiet } => {
+            Self::Ls { quiet, format } => {
                 let all = volumes.list()?;
                 if *quiet {
                     all.iter().for_each(|volume| output::outln!("{}", volume.name));
-                } else {
-                    let row = |volume: &engine::volume::Volume| vec!["local".to_owned(), volume.name.clone()];
-                    print_table(&["DRIVER", "VOLUME NAME"], &all.iter().map(row).collect::<Vec<_>>());
+                    return Ok(());
                 }
+                let rows: Vec<Row> = all.iter().map(row).collect();
+                Listing { fields: FIELDS, columns: vec!["Driver", "Name"] }
+                    .print(&rows, format.as_deref())?;
             }
             Self::Inspect { names } => {
                 let all = names

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 pub use config::change;
 pub use context::Context;
+pub use patterns::Pattern;
 
 use crate::containers::Engine;
 use crate::image::{Image, Reference};

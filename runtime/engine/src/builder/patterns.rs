@@ -5,9 +5,9 @@ use std::path::Path;
 
 use runtime::error::{Error, Result};
 
-/// A pattern, taken apart.
+/// A pattern of paths, taken apart: `*`, `?`, `[a-c]` within a name, `**` across names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern(Vec<Part>);
+pub struct Pattern(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
@@ -32,7 +32,7 @@ impl Pattern {
     ///
     /// # Errors
     /// A class is not closed or empty, or nothing follows a backslash.
-    pub(super) fn new(text: &str) -> Result<Self> {
+    pub fn new(text: &str) -> Result<Self> {
         let clean: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         let clean: Vec<char> = clean.join("/").chars().collect();
         let bad = || {
@@ -60,7 +60,7 @@ impl Pattern {
     }
 
     /// Whether a whole path matches. All states are followed at once, so the time is bounded by the product of both lengths.
-    pub(super) fn matches(&self, path: &str) -> bool {
+    pub fn matches(&self, path: &str) -> bool {
         let mut states = vec![false; self.0.len() + 1];
         self.enter(&mut states, 0);
         for next in path.chars() {
