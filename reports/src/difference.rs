@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use record::{Outcome, Run, Verdict};
+use record::{Outcome, Run, SubjectInfo, Verdict};
 
 /// What became of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,8 +31,8 @@ impl Change {
             Self::Broke => "broke",
             Self::NewlySkipped => "newly skipped",
             Self::NewAndFails => "new, and fails",
-            Self::Mended => "mended",
-            Self::NewlyTried => "newly tried, and holds",
+            Self::Mended => "fixed",
+            Self::NewlyTried => "newly tried, and passes",
             Self::OnlyInOne => "in one run alone",
             Self::Other => "other",
         }
@@ -56,7 +56,54 @@ pub struct Changed {
     pub reason: String,
 }
 
-/// Compares two runs. Subjects are compared by name; kernels may differ, which is what one usually wants to see.
+/// One subject of the first run beside one of the second, such as two builds of a runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Its name in the first run.
+    pub before: String,
+    /// Its name in the second.
+    pub after: String,
+}
+
+/// The pair that is meant where nothing was said: one subject in each run, of different names.
+pub fn only_pair(before: &Run, after: &Run) -> Option<Pair> {
+    let alone = |run: &Run| match run.subjects.as_slice() {
+        [one] => Some(one.name.clone()),
+        _ => None,
+    };
+    let pair = Pair { before: alone(before)?, after: alone(after)? };
+    (pair.before != pair.after).then_some(pair)
+}
+
+/// Two runs with the outcomes of these subjects and of the kernel alone, under one name. Both may be the same run.
+///
+/// # Errors
+/// A run has no such subject.
+pub fn paired(before: &Run, after: &Run, pair: &Pair) -> Result<(Run, Run), String> {
+    let name = format!("{} -> {}", pair.before, pair.after);
+    let only = |run: &Run, subject: &str| {
+        let mut run = run.clone();
+        run.outcomes.retain(|outcome| outcome.subject == subject || outcome.subject == "kernel");
+        if !run.outcomes.iter().any(|outcome| outcome.subject == subject) {
+            let names: Vec<&str> = run.subjects.iter().map(|subject| subject.name.as_str()).collect();
+            return Err(format!(
+                "run {} has no outcomes of '{subject}'; it has {}",
+                run.id,
+                names.join(", ")
+            ));
+        }
+        run.outcomes
+            .iter_mut()
+            .filter(|outcome| outcome.subject == subject)
+            .for_each(|outcome| outcome.subject.clone_from(&name));
+        run.subjects.retain(|known| known.name == subject);
+        Ok(run)
+    };
+    Ok((only(before, &pair.before)?, only(after, &pair.after)?))
+}
+
+/// Compares two runs. Subjects are compared by name, see [`paired`] for others; kernels may differ, which is what one usually wants
+/// to see.
 pub fn difference(before: &Run, after: &Run) -> Vec<Changed> {
     let key = |outcome: &Outcome| (outcome.check.clone(), outcome.subject.clone(), outcome.fault.clone());
     let old: BTreeMap<_, &Outcome> = before.outcomes.iter().map(|outcome| (key(outcome), outcome)).collect();
@@ -98,6 +145,19 @@ pub fn text(before: &Run, after: &Run, changes: &[Changed]) -> String {
         "from {} ({}) to {} ({})\n",
         before.host.kernel, before.host.cgroup_mode, after.host.kernel, after.host.cgroup_mode
     );
+    for subject in &after.subjects {
+        let same = |old: &&SubjectInfo| {
+            old.name == subject.name || (before.subjects.len() == 1 && after.subjects.len() == 1)
+        };
+        let Some(old) = before.subjects.iter().find(same) else { continue };
+        if old != subject {
+            let _ = writeln!(
+                text,
+                "  {}: {} ({}) -> {} ({})",
+                subject.name, old.version, old.path, subject.version, subject.path
+            );
+        }
+    }
     if changes.is_empty() {
         text.push_str("no verdict changed\n");
         return text;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Deserialize;
 
-use record::{SCHEMA_VERSION, Verdict};
+use record::{Counts, SCHEMA_VERSION, Verdict};
 
 /// What of a record a fleet's report needs; evidence is passed over as it is read.
 #[derive(Debug, Deserialize)]
@@ -173,10 +173,32 @@ impl Fleet {
         }
     }
 
+    /// Number of hosts whose records were read.
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Verdicts of all hosts.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for tally in self.checks.values().flat_map(BTreeMap::values) {
+            counts.pass += tally.of(Verdict::Pass);
+            counts.fail += tally.of(Verdict::Fail);
+            counts.skip += tally.of(Verdict::Skip);
+            counts.inconclusive += tally.of(Verdict::Inconclusive);
+            counts.error += tally.of(Verdict::Error);
+        }
+        counts
+    }
+
     /// The fleet as text: groups, checks that fail somewhere, outliers, and what could not be read.
     pub fn text(&self) -> String {
-        let mut text =
-            format!("{} hosts, {} verdicts\n\nkernel and layout\n", self.hosts.len(), self.verdicts);
+        let mut text = format!(
+            "{} hosts, {} verdicts: {}\n\nkernel and layout\n",
+            self.hosts.len(),
+            self.verdicts,
+            self.counts()
+        );
         for ((kernel, layout), count) in &self.groups {
             let _ = writeln!(text, "  {kernel} {layout}: {count} hosts");
         }

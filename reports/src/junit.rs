@@ -6,7 +6,8 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use record::{Outcome, Run, Verdict};
 
-/// Runs as JUnit XML; a run of several has the name of its machine in each suite's name.
+/// Runs as JUnit XML; a run of several has the name of its machine in each suite's name and in the class of each case, so that no two
+/// cases have one name.
 ///
 /// # Errors
 /// The text cannot be formed.
@@ -29,7 +30,12 @@ pub fn junit(runs: &[(String, &Run)]) -> Result<String, String> {
                     &mut suites.last_mut().expect("it was just pushed").1
                 }
             };
-            suite.add_test_case(case(outcome));
+            suite.add_test_case(case(place, outcome));
+        }
+        if let Some((_, suite)) = suites.first_mut() {
+            for left in &run.left_behind {
+                suite.add_property(("left behind", left.as_str()));
+            }
         }
         report.add_test_suites(suites.into_iter().map(|(_, suite)| suite));
     }
@@ -48,14 +54,14 @@ fn as_the_schema_has_it(text: &str) -> String {
     [&text[..start], &kept, &text[end..]].concat()
 }
 
-fn case(outcome: &Outcome) -> TestCase {
+fn case(place: &str, outcome: &Outcome) -> TestCase {
     let failed = |kind| {
         let mut status = TestCaseStatus::non_success(kind);
-        status.set_message(outcome.reason.clone()).set_type(outcome.verdict.word());
+        status.set_message(outcome.reason.clone()).set_type(outcome.shown().word());
         status.set_description(crate::terminal::evidence(outcome));
         status
     };
-    let status = match outcome.verdict {
+    let status = match outcome.shown() {
         Verdict::Pass => TestCaseStatus::success(),
         Verdict::Fail => failed(NonSuccessKind::Failure),
         Verdict::Error => failed(NonSuccessKind::Error),
@@ -76,7 +82,9 @@ fn case(outcome: &Outcome) -> TestCase {
         None => outcome.check.clone(),
     };
     let mut case = TestCase::new(name, status);
-    case.set_classname(format!("plimsoll.{}.{}", outcome.subject, outcome.area().0));
+    // Dots make packages of it, and a row's name has them.
+    let row = if place.is_empty() { String::new() } else { format!("{}.", place.replace('.', "_")) };
+    case.set_classname(format!("plimsoll.{row}{}.{}", outcome.subject, outcome.area().0));
     case.set_time(Duration::from_millis(outcome.duration_ms));
     case.set_system_out(outcome.claim.clone());
     case

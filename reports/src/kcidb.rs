@@ -34,7 +34,7 @@ pub fn kcidb(runs: &[(String, &Run)]) -> Value {
 }
 
 fn test(place: &str, run: &Run, number: usize, outcome: &Outcome) -> Value {
-    let status = match outcome.verdict {
+    let status = match outcome.shown() {
         Verdict::Pass => "PASS",
         Verdict::Fail => "FAIL",
         Verdict::Error => "ERROR",

@@ -22,27 +22,30 @@ pub fn ktap(runs: &[(String, &Run)]) -> String {
 
 fn checks(run: &Run, indent: &str, text: &mut String) -> bool {
     let _ = writeln!(text, "{indent}1..{}", run.outcomes.len());
+    for left in &run.left_behind {
+        let _ = writeln!(text, "{indent}# left behind: {}", plain(left));
+    }
     for (number, outcome) in run.outcomes.iter().enumerate() {
         line(outcome, number + 1, indent, text);
     }
-    !run.outcomes.iter().any(|outcome| matches!(outcome.verdict, Verdict::Fail | Verdict::Error))
+    !run.outcomes.iter().any(|outcome| matches!(outcome.shown(), Verdict::Fail | Verdict::Error))
 }
 
 fn line(outcome: &Outcome, number: usize, indent: &str, text: &mut String) {
-    let fails = matches!(outcome.verdict, Verdict::Fail | Verdict::Error);
+    let fails = matches!(outcome.shown(), Verdict::Fail | Verdict::Error);
     if fails {
         for expectation in outcome.evidence.expectations.iter().filter(|expectation| !expectation.holds) {
             let _ = writeln!(
                 text,
                 "{indent}# {}: {}: observed {}, expected {}",
-                outcome.check,
+                plain(&outcome.check),
                 plain(&expectation.what),
                 plain(&expectation.observed),
                 plain(&expectation.expected)
             );
         }
     }
-    let (ok, directive) = match outcome.verdict {
+    let (ok, directive) = match outcome.shown() {
         Verdict::Pass => ("ok", String::new()),
         Verdict::Skip => ("ok", format!(" # SKIP {}", plain(&outcome.reason))),
         Verdict::Inconclusive => ("ok", format!(" # SKIP inconclusive: {}", plain(&outcome.reason))),
@@ -50,7 +53,12 @@ fn line(outcome: &Outcome, number: usize, indent: &str, text: &mut String) {
         Verdict::Error => ("not ok", format!(" # ERROR {}", plain(&outcome.reason))),
     };
     let fault = outcome.fault.as_ref().map(|fault| format!(" under {}", plain(fault))).unwrap_or_default();
-    let _ = writeln!(text, "{indent}{ok} {number} {}.{}{fault}{directive}", outcome.check, outcome.subject);
+    let _ = writeln!(
+        text,
+        "{indent}{ok} {number} {}.{}{fault}{directive}",
+        plain(&outcome.check),
+        plain(&outcome.subject)
+    );
 }
 
 /// One line, without the sign that begins a directive.

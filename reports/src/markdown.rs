@@ -15,13 +15,19 @@ pub fn markdown(runs: &[(String, &Run)]) -> String {
         let _ = writeln!(
             text,
             "Linux {} {}, cgroup {}, {} CPUs.\n",
-            host.kernel, host.architecture, host.cgroup_mode, host.cpus
+            escaped(&host.kernel),
+            escaped(&host.architecture),
+            escaped(&host.cgroup_mode),
+            host.cpus
         );
+        for left in &run.left_behind {
+            let _ = writeln!(text, "Left behind: {}\n", escaped(left));
+        }
         let bad: Vec<_> = run
             .outcomes
             .iter()
             .filter(|outcome| {
-                matches!(outcome.verdict, Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
+                matches!(outcome.shown(), Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
             })
             .collect();
         if !bad.is_empty() {
@@ -30,9 +36,9 @@ pub fn markdown(runs: &[(String, &Run)]) -> String {
                 let _ = writeln!(
                     text,
                     "| `{}` | {} | **{}** | {} |",
-                    outcome.check,
+                    code(&outcome.check),
                     escaped(&outcome.subject),
-                    outcome.verdict.word(),
+                    outcome.shown().word(),
                     escaped(&outcome.reason)
                 );
             }
@@ -43,15 +49,20 @@ pub fn markdown(runs: &[(String, &Run)]) -> String {
             let _ = writeln!(
                 text,
                 "| `{}` | {} | {} | {} |",
-                outcome.check,
+                code(&outcome.check),
                 escaped(&outcome.subject),
-                outcome.verdict.word(),
+                outcome.shown().word(),
                 escaped(&outcome.claim)
             );
         }
         text.push_str("\n</details>\n\n");
     }
     text
+}
+
+/// What stands between backticks in a table.
+fn code(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "'").replace('|', "\\|")
 }
 
 fn escaped(text: &str) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use record::matrix::Matrix;
-use record::{Outcome, Proof, Run, Verdict};
+use record::{Proof, Verdict};
 
 /// Checks by rows: a line for each check, a column for each row; below it what is not a pass or a skip, and which rows
 /// failed.
@@ -21,7 +21,8 @@ pub fn table(matrix: &Matrix) -> String {
             let cells =
                 checks.entry((place, &outcome.check)).or_insert_with(|| vec![None; matrix.rows.len()]);
             // Several subjects, or several faults, share a cell: the worst is shown.
-            cells[column] = cells[column].max(Some(shown(outcome)));
+            let verdicts = cells[column].into_iter().chain([outcome.shown()]);
+            cells[column] = verdicts.max_by_key(|verdict| verdict.severity());
         }
     }
     let width = order.iter().map(|check| check.len()).max().unwrap_or(5);
@@ -38,31 +39,8 @@ pub fn table(matrix: &Matrix) -> String {
         let _ = writeln!(text, "{check:width$}  {}", cells.join(" ").trim_end());
     }
     let _ = writeln!(text, "\n{}", facts(matrix));
+    let _ = writeln!(text, "all rows: {}", matrix.shown_counts());
     text
-}
-
-fn summary(run: &Run) -> String {
-    if !run.is_proof() {
-        return crate::terminal::summary(run);
-    }
-    let count = |proof| run.proofs(proof);
-    format!(
-        "{} of {} go red under their faults, {} toothless, {} not tried",
-        count(Proof::Red),
-        run.outcomes.len(),
-        count(Proof::Toothless),
-        count(Proof::NotTried)
-    )
-}
-
-/// Under a fault, red is what should be.
-fn shown(outcome: &Outcome) -> Verdict {
-    match outcome.proof() {
-        None => outcome.verdict,
-        Some(Proof::Red) => Verdict::Pass,
-        Some(Proof::Toothless) => Verdict::Fail,
-        Some(Proof::NotTried) => Verdict::Skip,
-    }
 }
 
 fn sign(verdict: Option<Verdict>) -> &'static str {
@@ -96,12 +74,13 @@ fn facts(matrix: &Matrix) -> String {
             row.accelerator,
             row.first_check_ms / 1000,
             row.first_check_ms % 1000 / 100,
-            summary(run)
+            crate::terminal::summary(run)
         );
         for outcome in
-            run.outcomes.iter().filter(|outcome| matches!(shown(outcome), Verdict::Fail | Verdict::Error))
+            run.outcomes.iter().filter(|outcome| matches!(outcome.shown(), Verdict::Fail | Verdict::Error))
         {
-            let verdict = if outcome.fault.is_some() { "TOOTHLESS" } else { outcome.verdict.word() };
+            let toothless = outcome.proof() == Some(Proof::Toothless);
+            let verdict = if toothless { "TOOTHLESS" } else { outcome.verdict.word() };
             let _ = writeln!(
                 text,
                 "{:width$}  {verdict} {} ({}): {}",
@@ -136,6 +115,17 @@ mod tests {
     }
 
     #[test]
+    fn what_fails_is_not_hidden_by_what_is_skipped_beside_it() {
+        let mut matrix = matrix();
+        let run = matrix.rows[0].run.as_mut().unwrap();
+        run.outcomes[0].verdict = Verdict::Skip;
+        let text = table(&matrix);
+        let line = text.lines().find(|line| line.starts_with("ns.uts.hostname")).unwrap();
+        assert!(line.contains("FAIL"), "{text}");
+        assert!(text.trim_end().ends_with("all rows: 0 passed, 1 failed, 2 skipped, 1 errors"), "{text}");
+    }
+
+    #[test]
     fn failed_claims_and_failed_rows_have_their_own_status() {
         let mut matrix = matrix();
         assert_eq!(matrix.exit_status(), 1);
@@ -166,7 +156,10 @@ mod tests {
             }
         }
         let text = table(&matrix);
-        assert!(text.contains("1 of 3 go red under their faults, 1 toothless, 1 not tried"), "{text}");
+        assert!(
+            text.contains("1 passed, 1 failed, 1 skipped (a check passes that fails under its fault)"),
+            "{text}"
+        );
         assert_eq!(matrix.exit_status(), 1);
     }
 

@@ -1,6 +1,7 @@
 //! A run as a table for a terminal.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write;
 
 use owo_colors::{OwoColorize, Style};
@@ -9,6 +10,16 @@ use record::{Area, Expectation, Outcome, Run, Verdict};
 
 /// Longest reason that is printed in a table.
 const WIDTH: usize = 100;
+
+/// Whether colours are wanted, where it is a terminal that is written to or not: nobody asked for none, and the terminal can show
+/// them. Source: no-color.org; terminfo(5), "dumb".
+pub fn wants_color(terminal: bool) -> bool {
+    color(terminal, std::env::var_os("NO_COLOR").as_deref(), std::env::var_os("TERM").as_deref())
+}
+
+fn color(terminal: bool, refused: Option<&OsStr>, kind: Option<&OsStr>) -> bool {
+    terminal && refused.is_none_or(OsStr::is_empty) && kind.is_none_or(|kind| kind != "dumb")
+}
 
 /// The table: a line for each check, grouped by area, with a column for each subject; then what is not a pass, with
 /// its reason; then a summary.
@@ -46,15 +57,11 @@ pub fn table(run: &Run, color: bool) -> String {
     text
 }
 
-/// One line: how many claims held, and what did not.
+/// One line: how many claims passed, and what did not.
 pub fn summary(run: &Run) -> String {
-    let counts = run.counts();
-    let mut text = format!("{} held, {} failed, {} skipped", counts.pass, counts.fail, counts.skip);
-    if counts.inconclusive > 0 {
-        let _ = write!(text, ", {} inconclusive", counts.inconclusive);
-    }
-    if counts.error > 0 {
-        let _ = write!(text, ", {} harness errors", counts.error);
+    let mut text = run.shown_counts().to_string();
+    if run.is_proof() {
+        text.push_str(" (a check passes that fails under its fault)");
     }
     let seconds = run.duration_ms / 1000;
     let _ = write!(text, " in {seconds}.{} s", run.duration_ms % 1000 / 100);
@@ -118,9 +125,9 @@ fn by_area(run: &Run) -> Vec<(Area, Checks<'_>)> {
 /// Reasons of what is not a pass; equal ones are told once.
 fn reasons(run: &Run) -> String {
     let mut grouped: BTreeMap<(Verdict, &str), Vec<String>> = BTreeMap::new();
-    for outcome in run.outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Pass) {
+    for outcome in run.outcomes.iter().filter(|outcome| outcome.shown() != Verdict::Pass) {
         let name = format!("{} ({})", outcome.check, outcome.subject);
-        grouped.entry((outcome.verdict, &outcome.reason)).or_default().push(name);
+        grouped.entry((outcome.shown(), &outcome.reason)).or_default().push(name);
     }
     let lines: Vec<String> = grouped
         .into_iter()
@@ -154,13 +161,13 @@ impl Painter {
     }
 
     fn cell(&self, outcome: &Outcome) -> String {
-        let style = match outcome.verdict {
+        let style = match outcome.shown() {
             Verdict::Pass => Style::new().green(),
             Verdict::Fail | Verdict::Error => Style::new().red().bold(),
             Verdict::Skip => Style::new().dimmed(),
             Verdict::Inconclusive => Style::new().yellow(),
         };
-        let text = format!("{} {} {} ms", outcome.subject, outcome.verdict.word(), outcome.duration_ms);
+        let text = format!("{} {} {} ms", outcome.subject, outcome.shown().word(), outcome.duration_ms);
         let text = format!("{text:<22}");
         if self.color { text.style(style).to_string() } else { text }
     }
@@ -209,7 +216,15 @@ pub(crate) mod tests {
         let line = text.lines().find(|line| line.contains("ns.uts.hostname")).unwrap();
         assert!(line.contains("core pass") && line.contains("runc FAIL"), "{text}");
         assert!(text.contains("the host was renamed") && text.contains("no controller cpu"), "{text}");
-        assert!(text.ends_with("1 held, 1 failed, 1 skipped in 1.2 s\n"), "{text}");
+        assert!(text.ends_with("1 passed, 1 failed, 1 skipped in 1.2 s\n"), "{text}");
+    }
+
+    #[test]
+    fn no_colours_where_they_are_not_wanted() {
+        let some = |text: &'static str| Some(OsStr::new(text));
+        assert!(color(true, None, some("xterm")) && color(true, some(""), None));
+        assert!(!color(true, some("1"), some("xterm")) && !color(false, None, None));
+        assert!(!color(true, None, some("dumb")));
     }
 
     #[test]

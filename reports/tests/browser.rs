@@ -104,6 +104,10 @@ fn the_page_filters_opens_and_leads_on() {
         check.open = false;
         link.click();
         findings.hash = location.hash;
+        // A link leads below the bar that stays at the top.
+        const last = [...document.querySelectorAll('details.check')].at(-1);
+        last.scrollIntoView();
+        findings.clear = last.getBoundingClientRect().top >= form.getBoundingClientRect().bottom - 1;
         findings.title = document.title;
     ";
     let found = look(browser, &page, 1200, script);
@@ -118,7 +122,9 @@ fn the_page_filters_opens_and_leads_on() {
     let cpu = run.outcomes.iter().filter(|outcome| outcome.area().0 == "cpu").count();
     assert_eq!(found["cpu"].as_u64(), Some(cpu as u64));
     assert_eq!(found["opened"], true);
-    assert_eq!(found["hash"], "#ns.pid.app-is-1-core");
+    // What failed comes first.
+    assert_eq!(found["hash"], "#life.hooks-core");
+    assert_eq!(found["clear"], true, "{found}");
 }
 
 #[test]
@@ -166,11 +172,15 @@ fn a_cell_of_the_matrix_opens_its_evidence() {
     let script = format!(
         "document.querySelector('button[data-check=\"life.hooks\"]').click();
          const dialog = document.querySelector('dialog');
+         const colour = (verdict) => getComputedStyle(document.querySelector('button.' + verdict)).color;
+         findings.colours = new Set(['pass', 'fail', 'skip'].map(colour)).size;
+         findings.header = getComputedStyle(document.querySelector('thead th')).position;
          findings.open = dialog.open; findings.text = dialog.textContent; dialog.close(); {OVERLAPS}"
     );
     let found = look(browser, &html::matrix_page(&whole), 1200, &script);
     assert_eq!((&found["error"], &found["open"]), (&Value::Null, &Value::Bool(true)), "{found}");
-    assert!(found["text"].as_str().unwrap().contains("DID NOT HOLD"), "{found}");
+    assert!(found["text"].as_str().unwrap().contains("FAILED: "), "{found}");
+    assert_eq!((&found["colours"], &found["header"]), (&Value::from(3), &Value::from("sticky")), "{found}");
     assert_eq!(found["overlaps"], serde_json::json!([]));
 }
 

@@ -56,7 +56,7 @@ impl Check {
         let page = page_path(self.html.as_deref(), "plimsoll.html");
         let page = page.as_deref().map(Place::open).transpose()?;
         let run = run_jobs(&jobs(&checks, &subjects), &subjects, self.events.as_deref())?;
-        output::out!("{}", terminal::table(&run, std::io::stdout().is_terminal()));
+        output::out!("{}", terminal::table(&run, terminal::wants_color(std::io::stdout().is_terminal())));
         let shown = |outcome: &&Outcome| {
             self.verbose || matches!(outcome.verdict, Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
         };

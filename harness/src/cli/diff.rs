@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use record::Run;
 use record::bench::Bench;
+use reports::difference::Pair;
 use reports::{bench, difference, gate, json};
 
 #[derive(Debug, Args)]
@@ -13,6 +14,15 @@ pub(super) struct Diff {
     before: PathBuf,
     /// Record of the later one; FILE:ROW is a row of a matrix
     after: PathBuf,
+    /// Compare one subject of the first record with another of the second, such as two builds of a runtime: OLD=NEW. Both
+    /// records may be the same
+    #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
+    subject: Option<Pair>,
+}
+
+fn pair(text: &str) -> Result<Pair, String> {
+    let (before, after) = text.split_once('=').ok_or("write it as OLD=NEW")?;
+    Ok(Pair { before: before.to_owned(), after: after.to_owned() })
 }
 
 impl Diff {
@@ -23,6 +33,11 @@ impl Diff {
             (Given::Bench(before), Given::Bench(after)) => return costs(&before, &after),
             (Given::Bench(_), _) => return Err(alone(&self.before)),
             (_, Given::Bench(_)) => return Err(alone(&self.after)),
+        };
+        let pair = self.subject.clone().or_else(|| difference::only_pair(&before, &after));
+        let (before, after) = match pair {
+            Some(pair) => difference::paired(&before, &after, &pair)?,
+            None => (*before, *after),
         };
         let changes = difference::difference(&before, &after);
         output::out!("{}", difference::text(&before, &after, &changes));

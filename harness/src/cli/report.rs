@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use output::Output;
 use record::Run;
 use record::bench::Bench;
+use record::matrix::{Matrix, Row};
 use reports::bench;
 use reports::{charts, fleet, html, json, junit, kcidb, ktap, markdown, matrix, terminal};
 
@@ -71,20 +72,31 @@ impl Report {
         let place = place.map(Place::open).transpose()?;
         if self.fleet {
             let read = fleet::Fleet::read(&paths);
-            write(place, &read.text())?;
+            let text = match self.form() {
+                Form::Table => read.text(),
+                Form::Html => html::fleet_page(&read),
+                _ => {
+                    return Err(
+                        "--fleet has a table and a page; for other forms give the records without it".into(),
+                    );
+                }
+            };
+            write(place, &text)?;
             return if read.broken.is_empty() {
                 Ok(0)
             } else {
                 Err(format!("{} records were not read", read.broken.len()))
             };
         }
-        let (mut whole, mut runs, mut broken) = (None::<record::matrix::Matrix>, Vec::new(), Vec::new());
-        let mut benches = Vec::new();
+        let (mut whole, mut runs, mut broken) = (None::<Matrix>, Vec::new(), Vec::new());
+        let (mut benches, mut failed) = (Vec::new(), 0);
         for path in &paths {
             match json::read_any(path) {
                 Ok(json::Record::Run(run)) => runs.push((name_of(path), *run)),
-                Ok(json::Record::Row(row)) => merge(&mut whole, row.schema_version, vec![*row]),
-                Ok(json::Record::Matrix(more)) => merge(&mut whole, more.schema_version, more.rows),
+                Ok(json::Record::Row(row)) => add(&mut whole, row.schema_version, vec![*row], &name_of(path)),
+                Ok(json::Record::Matrix(more)) => {
+                    add(&mut whole, more.schema_version, more.rows, &name_of(path));
+                }
                 Ok(json::Record::Bench(bench)) => benches.push((name_of(path), *bench)),
                 Err(error) => broken.push(error),
             }
@@ -94,9 +106,14 @@ impl Report {
             self.show_benches(&benches, place)?;
         } else {
             benches.iter().for_each(|(name, _)| broken.push(format!("{name}: a benchmark is shown alone")));
+            failed = whole.iter().flat_map(|whole| &whole.rows).filter(|row| row.run.is_none()).count();
             self.show(whole, runs, place)?;
         }
-        if broken.is_empty() { Ok(0) } else { Err(broken.join("\n")) }
+        if !broken.is_empty() {
+            return Err(broken.join("\n"));
+        }
+        // As of `plimsoll matrix`.
+        Ok(if failed > 0 { 3 } else { 0 })
     }
 
     fn form(&self) -> Form {
@@ -112,13 +129,13 @@ impl Report {
 
     fn show(
         &self,
-        whole: Option<record::matrix::Matrix>,
+        whole: Option<Matrix>,
         runs: Vec<(String, Run)>,
         place: Option<Place<'_>>,
     ) -> Result<(), String> {
         let form = self.form();
         if form == Form::Table {
-            let colours = place.is_none() && std::io::stdout().is_terminal();
+            let colours = place.is_none() && terminal::wants_color(std::io::stdout().is_terminal());
             let tables = runs.iter().map(|(_, run)| terminal::table(run, colours));
             let text: String = tables.chain(whole.iter().map(matrix::table)).collect();
             return write(place, &text);
@@ -133,12 +150,9 @@ impl Report {
             return write(place, &text);
         }
         let mut all: Vec<(String, Run)> = runs;
-        for row in whole.into_iter().flat_map(|whole| whole.rows) {
-            match row.run {
-                Some(run) => all.push((row.name, run)),
-                None => output::errln!("row {} has no run: {}", row.name, row.failure),
-            }
-        }
+        // A row that did not run is an error in every form.
+        all.extend(whole.iter().flat_map(|whole| &whole.rows).map(|row| (row.name.clone(), row.to_run())));
+        names_differ(&mut all);
         if form == Form::Charts {
             return self.write_charts(&all);
         }
@@ -206,32 +220,45 @@ impl Report {
     }
 }
 
-fn merge(whole: &mut Option<record::matrix::Matrix>, version: u32, rows: Vec<record::matrix::Row>) {
-    let empty = || record::matrix::Matrix {
-        schema_version: version,
-        plimsoll: env!("CARGO_PKG_VERSION").into(),
-        rows: Vec::new(),
-    };
+/// Adds rows. Two of one name stand for two machines or two times, and both are shown: the later one with its record's name.
+fn add(whole: &mut Option<Matrix>, version: u32, rows: Vec<Row>, record: &str) {
+    let empty =
+        || Matrix { schema_version: version, plimsoll: env!("CARGO_PKG_VERSION").into(), rows: Vec::new() };
     let whole = whole.get_or_insert_with(empty);
-    rows.into_iter().for_each(|row| whole.merge(row));
+    for mut row in rows {
+        let known = |name: &str| whole.rows.iter().any(|known| known.name == name);
+        if known(&row.name) {
+            row.name = free(&format!("{}-{record}", row.name), known);
+        }
+        whole.rows.push(row);
+    }
+}
+
+/// A name, with a number if it is in use.
+fn free(name: &str, known: impl Fn(&str) -> bool) -> String {
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| !known(name)).unwrap_or_default()
+}
+
+fn names_differ(all: &mut [(String, Run)]) {
+    for number in 1..all.len() {
+        let (before, this) = all.split_at_mut(number);
+        this[0].0 = free(&this[0].0, |name| before.iter().any(|(known, _)| known == name));
+    }
 }
 
 /// Runs of several machines as rows of one table.
-fn side_by_side(whole: Option<record::matrix::Matrix>, runs: Vec<(String, Run)>) -> record::matrix::Matrix {
+fn side_by_side(whole: Option<Matrix>, runs: Vec<(String, Run)>) -> Matrix {
     let mut whole = whole;
     for (name, run) in runs {
-        let mut row = record::matrix::Row::failed(&name, "", &run.host.cgroup_mode, String::new());
+        let mut row = Row::failed(&name, "", &run.host.cgroup_mode, String::new());
         row.accelerator.clone_from(&run.host.virtualization);
         row.duration_ms = run.duration_ms;
         let version = row.schema_version;
         row.run = Some(run);
-        merge(&mut whole, version, vec![row]);
+        add(&mut whole, version, vec![row], "again");
     }
-    whole.unwrap_or_else(|| record::matrix::Matrix {
-        schema_version: 1,
-        plimsoll: String::new(),
-        rows: Vec::new(),
-    })
+    whole.unwrap_or_else(|| Matrix { schema_version: 1, plimsoll: String::new(), rows: Vec::new() })
 }
 
 fn name_of(path: &Path) -> String {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::run::{Proof, Run, SCHEMA_VERSION};
+use crate::run::{Counts, Evidence, Host, Outcome, Proof, Run, SCHEMA_VERSION, Scope, Verdict};
 
 /// All rows of a matrix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +45,9 @@ pub struct Row {
     pub run: Option<Run>,
 }
 
+/// What stands for the row itself where only checks are listed.
+pub const ROW_CHECK: &str = "matrix.row";
+
 impl Row {
     /// A row that could not even be started.
     pub fn failed(name: &str, variant: &str, layout: &str, failure: String) -> Self {
@@ -65,7 +68,52 @@ impl Row {
     }
 }
 
+impl Row {
+    /// What its checks said. A row without a run becomes a run of one outcome, an error with the row's failure, so that no form
+    /// of a report can lose it.
+    pub fn to_run(&self) -> Run {
+        if let Some(run) = &self.run {
+            return run.clone();
+        }
+        let outcome = Outcome {
+            check: ROW_CHECK.to_owned(),
+            subject: "kernel".to_owned(),
+            scope: Scope::Kernel,
+            claim: format!("row {} starts and runs the checks", self.name),
+            source: String::new(),
+            proved_by: Vec::new(),
+            fault: None,
+            verdict: Verdict::Error,
+            reason: if self.failure.is_empty() {
+                "it has no record of a run".to_owned()
+            } else {
+                self.failure.clone()
+            },
+            attempts: 1,
+            duration_ms: self.duration_ms,
+            evidence: Evidence { notes: self.console.clone(), ..Evidence::default() },
+        };
+        Run {
+            schema_version: self.schema_version,
+            id: format!("row-{}", self.name),
+            plimsoll: String::new(),
+            started: String::new(),
+            duration_ms: self.duration_ms,
+            host: Host { kernel: self.name.clone(), cgroup_mode: self.layout.clone(), ..Host::default() },
+            subjects: Vec::new(),
+            outcomes: vec![outcome],
+            left_behind: Vec::new(),
+        }
+    }
+}
+
 impl Matrix {
+    /// Counts the verdicts of all rows as reports show them; a row without a run is one error.
+    pub fn shown_counts(&self) -> Counts {
+        let runs = self.rows.iter().map(Row::to_run).collect::<Vec<_>>();
+        Counts::of(runs.iter().flat_map(|run| &run.outcomes).map(Outcome::shown))
+    }
+
     /// 0 if every claim held (or could not be tried) in every row; 1 if one did not; 3 if all that ran held, but a row
     /// failed or the harness had trouble.
     pub fn exit_status(&self) -> u8 {

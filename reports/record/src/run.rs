@@ -150,7 +150,32 @@ pub enum Proof {
     NotTried,
 }
 
+impl Verdict {
+    /// How much it asks to be looked at: where several share a place, the largest is shown.
+    pub fn severity(self) -> u8 {
+        match self {
+            Verdict::Fail => 4,
+            Verdict::Error => 3,
+            Verdict::Inconclusive => 2,
+            Verdict::Pass => 1,
+            Verdict::Skip => 0,
+        }
+    }
+}
+
 impl Outcome {
+    /// The verdict as every report shows and counts it. Under a fault it is one on the check: it passes if it fails as it must,
+    /// and fails if the fault did not make it.
+    pub fn shown(&self) -> Verdict {
+        match self.proof() {
+            None => self.verdict,
+            Some(Proof::Red) => Verdict::Pass,
+            Some(Proof::Toothless) => Verdict::Fail,
+            Some(Proof::NotTried) if self.verdict == Verdict::Error => Verdict::Error,
+            Some(Proof::NotTried) => Verdict::Skip,
+        }
+    }
+
     /// What this outcome shows of the check; `None` if it was no run under a fault.
     pub fn proof(&self) -> Option<Proof> {
         self.fault.as_ref()?;
@@ -241,12 +266,12 @@ pub struct Counts {
     pub error: usize,
 }
 
-impl Run {
-    /// Counts the verdicts.
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for outcome in &self.outcomes {
-            *match outcome.verdict {
+impl Counts {
+    /// Of some verdicts.
+    pub fn of(verdicts: impl Iterator<Item = Verdict>) -> Self {
+        let mut counts = Self::default();
+        for verdict in verdicts {
+            *match verdict {
                 Verdict::Pass => &mut counts.pass,
                 Verdict::Fail => &mut counts.fail,
                 Verdict::Skip => &mut counts.skip,
@@ -255,6 +280,36 @@ impl Run {
             } += 1;
         }
         counts
+    }
+
+    /// All of them.
+    pub fn total(self) -> usize {
+        self.pass + self.fail + self.skip + self.inconclusive + self.error
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} passed, {} failed, {} skipped", self.pass, self.fail, self.skip)?;
+        if self.inconclusive > 0 {
+            write!(f, ", {} inconclusive", self.inconclusive)?;
+        }
+        if self.error > 0 {
+            write!(f, ", {} errors", self.error)?;
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Counts the verdicts.
+    pub fn counts(&self) -> Counts {
+        Counts::of(self.outcomes.iter().map(|outcome| outcome.verdict))
+    }
+
+    /// Counts the verdicts as reports show them.
+    pub fn shown_counts(&self) -> Counts {
+        Counts::of(self.outcomes.iter().map(Outcome::shown))
     }
 
     /// Whether it ran checks under their faults.

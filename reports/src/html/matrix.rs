@@ -25,8 +25,19 @@ pub fn matrix_page(matrix: &Matrix) -> String {
                 .push(number);
         }
     }
-    let (differing, same): (Vec<&str>, Vec<&str>) =
+    let (mut differing, same): (Vec<&str>, Vec<&str>) =
         order.iter().partition(|check| differs(matrix, cells.get(**check).map_or(&[][..], Vec::as_slice)));
+    // What fails somewhere comes before what is only skipped here and there.
+    let most = |check: &str| {
+        let cells = cells.get(check).map_or(&[][..], Vec::as_slice);
+        cells
+            .iter()
+            .enumerate()
+            .filter_map(|(row, cell)| worst(matrix, row, cell))
+            .map(super::attention)
+            .max()
+    };
+    differing.sort_by_key(|check| std::cmp::Reverse(most(check)));
     let mut areas: Vec<&str> = order.iter().filter_map(|check| check.split('.').next()).collect();
     areas.dedup();
     let failed = matrix.rows.iter().filter(|row| row.run.is_none()).count();
@@ -37,13 +48,28 @@ pub fn matrix_page(matrix: &Matrix) -> String {
             p.total {
                 (order.len()) " checks, " (differing.len()) " of them not the same everywhere"
                 @if failed > 0 { "; " span.fail { (failed) " rows failed" } }
+                br; (matrix.shown_counts().to_string())
+            }
+            p.facts {
+                "Each cell is a check in a row: "
+                @for verdict in [Verdict::Pass, Verdict::Fail, Verdict::Error, Verdict::Inconclusive, Verdict::Skip] {
+                    span class=(class(verdict)) { b { (sign(verdict)) } " " (verdict.word().to_lowercase()) } "  "
+                }
+                "; empty: not in that row's catalogue. A cell opens its evidence."
             }
             ul.facts { @for row in &matrix.rows { li { (row.name) ": " (facts(row)) } } }
         }
         (filters(areas.into_iter()))
-        main.scroll {
+        main.scroll tabindex="0" role="region" aria-label="Checks by rows" {
             table.matrix {
-                thead { tr { th scope="col" { "check" } @for row in &matrix.rows { th scope="col" { (row.name) } } } }
+                thead { tr {
+                    th scope="col" { "check" }
+                    @for row in &matrix.rows {
+                        th.fail[row.run.is_none()] scope="col" title=[row.run.is_none().then_some(&row.failure)] {
+                            (row.name) @if row.run.is_none() { br; "row failed" }
+                        }
+                    }
+                } }
                 tbody {
                     @for check in differing.iter().chain(&same) {
                         (line(matrix, check, cells.get(*check).map_or(&[][..], Vec::as_slice)))
@@ -61,7 +87,7 @@ pub fn matrix_page(matrix: &Matrix) -> String {
 fn facts(row: &record::matrix::Row) -> String {
     match &row.run {
         Some(run) => format!("{} ({}): {}", run.host.kernel, row.accelerator, crate::terminal::summary(run)),
-        None => format!("FAILED: {}", row.failure),
+        None => format!("ERROR: the row failed: {}", row.failure),
     }
 }
 
@@ -71,23 +97,17 @@ fn outcome(matrix: &Matrix, row: usize, number: usize) -> Option<&Outcome> {
 
 /// The worst of what a cell's outcomes say.
 fn worst(matrix: &Matrix, row: usize, cell: &Cell) -> Option<Verdict> {
-    let rank = |verdict: Verdict| match verdict {
-        Verdict::Fail => 4,
-        Verdict::Error => 3,
-        Verdict::Inconclusive => 2,
-        Verdict::Pass => 1,
-        Verdict::Skip => 0,
-    };
     cell.iter()
         .filter_map(|number| outcome(matrix, row, *number))
-        .map(|outcome| outcome.verdict)
-        .max_by_key(|v| rank(*v))
+        .map(Outcome::shown)
+        .max_by_key(|verdict| verdict.severity())
 }
 
 fn differs(matrix: &Matrix, cells: &[Cell]) -> bool {
     let mut verdicts = cells.iter().enumerate().filter_map(|(row, cell)| worst(matrix, row, cell));
     let first = verdicts.next();
-    verdicts.any(|verdict| Some(verdict) != first) || first.is_some_and(|verdict| verdict == Verdict::Fail)
+    verdicts.any(|verdict| Some(verdict) != first)
+        || first.is_some_and(|verdict| matches!(verdict, Verdict::Fail | Verdict::Error))
 }
 
 fn line(matrix: &Matrix, check: &str, cells: &[Cell]) -> Markup {
@@ -107,7 +127,7 @@ fn line(matrix: &Matrix, check: &str, cells: &[Cell]) -> Markup {
                     @if let Some(verdict) = verdict {
                         @let numbers = cells[row].iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
                         button.(class(*verdict)) data-row=(row) data-check=(check) data-outcomes=(numbers)
-                            aria-label={ (check) " in " (matrix.rows[row].name) ": " (verdict.word()) } { (sign(*verdict)) }
+                            aria-label={ (sign(*verdict)) ": " (check) " in " (matrix.rows[row].name) ", " (verdict.word()) } { (sign(*verdict)) }
                     }
                 }
             }
@@ -134,12 +154,12 @@ fn data(matrix: &Matrix) -> Value {
             .flat_map(|run| &run.outcomes)
             .map(|outcome| {
                 json!({
-                    "subject": outcome.subject, "verdict": outcome.verdict.word(), "reason": outcome.reason,
+                    "subject": outcome.subject, "verdict": outcome.shown().word(), "reason": outcome.reason,
                     "claim": outcome.claim, "expectations": outcome.evidence.expectations, "notes": outcome.evidence.notes,
                 })
             })
             .collect();
-        json!({ "name": row.name, "outcomes": outcomes })
+        json!({ "name": row.name, "failure": if row.run.is_none() { row.to_run().outcomes[0].reason.clone() } else { String::new() }, "outcomes": outcomes })
     });
     Value::Array(rows.collect())
 }

@@ -2,6 +2,7 @@
 
 mod bar;
 mod bench;
+mod fleet;
 mod matrix;
 
 use std::collections::BTreeMap;
@@ -9,11 +10,12 @@ use std::collections::BTreeMap;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub use bench::bench_page;
+pub use fleet::fleet_page;
 pub use matrix::matrix_page;
 
 use crate::charts::{Chart, charts, samples};
 use crate::terminal::summary;
-use record::{Area, Outcome, Run, Verdict};
+use record::{Area, Outcome, Run, SubjectInfo, Verdict};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -29,6 +31,13 @@ pub fn page(run: &Run) -> String {
             areas.iter().find(|(_, (known, _))| *known == area).map_or(areas.len(), |(place, _)| *place);
         areas.entry(place).or_insert_with(|| (area, Vec::new())).1.push(outcome);
     }
+    // What failed comes first: whoever opens the page looks for it.
+    for (_, outcomes) in areas.values_mut() {
+        outcomes.sort_by_key(|outcome| std::cmp::Reverse(attention(outcome.shown())));
+    }
+    let mut areas: Vec<(Area, Vec<&Outcome>)> = areas.into_values().collect();
+    let worst = |outcomes: &[&Outcome]| outcomes.first().map_or(0, |outcome| attention(outcome.shown()));
+    areas.sort_by_key(|(_, outcomes)| std::cmp::Reverse(worst(outcomes)));
     let body = html! {
         header {
             h1 { (title) }
@@ -43,12 +52,12 @@ pub fn page(run: &Run) -> String {
                 @for left in &run.left_behind { br; span.fail { "left behind: " (left) } }
             }
         }
-        (filters(areas.values().map(|(area, _)| area.0.as_str())))
+        (filters(areas.iter().map(|(area, _)| area.0.as_str())))
         main {
-            @for (area, outcomes) in areas.values() {
+            @for (area, outcomes) in &areas {
                 section.area {
                     h2 { (area.0) }
-                    @for outcome in outcomes { (check(outcome)) }
+                    @for outcome in outcomes { (check(outcome, &run.subjects)) }
                 }
             }
             (pictures(&charts(run)))
@@ -114,6 +123,37 @@ fn filters<'a>(areas: impl Iterator<Item = &'a str>) -> Markup {
     }
 }
 
+/// What asks to be looked at, first of all; passes and skips alike stay in their order.
+fn attention(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Fail => 3,
+        Verdict::Error => 2,
+        Verdict::Inconclusive => 1,
+        Verdict::Pass | Verdict::Skip => 0,
+    }
+}
+
+/// The command that tries a check again: a subject that was given as a path is found by its path alone.
+fn again(outcome: &Outcome, subjects: &[SubjectInfo]) -> String {
+    let mut text = match &outcome.fault {
+        Some(_) => format!("plimsoll prove {}", outcome.check),
+        None => format!("plimsoll check {} --verbose", outcome.check),
+    };
+    if outcome.subject != "kernel" {
+        let known = ["core", "runc", "crun", "youki", "podman", "docker"].contains(&outcome.subject.as_str());
+        let path = subjects
+            .iter()
+            .find(|subject| subject.name == outcome.subject && !known)
+            .map(|subject| &subject.path);
+        let word = path.unwrap_or(&outcome.subject);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:".contains(c);
+        let quoted =
+            if word.chars().all(plain) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) };
+        text.push_str(&format!(" --subject {quoted}"));
+    }
+    text
+}
+
 fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "pass",
@@ -131,22 +171,22 @@ fn anchor(outcome: &Outcome) -> String {
     format!("{}-{}{fault}", outcome.check, outcome.subject)
 }
 
-fn check(outcome: &Outcome) -> Markup {
+fn check(outcome: &Outcome, subjects: &[SubjectInfo]) -> Markup {
     let text =
         format!("{} {} {} {}", outcome.check, outcome.subject, outcome.claim, outcome.reason).to_lowercase();
     html! {
-        details.check id=(anchor(outcome)) data-verdict=(class(outcome.verdict)) data-area=(outcome.area().0) data-text=(text) {
+        details.check id=(anchor(outcome)) data-verdict=(class(outcome.shown())) data-area=(outcome.area().0) data-text=(text) {
             summary {
-                span class={ "verdict " (class(outcome.verdict)) } { (outcome.verdict.word()) }
+                span class={ "verdict " (class(outcome.shown())) } { (outcome.shown().word()) }
                 span.id { (outcome.check) " (" (outcome.subject) ")" }
                 span.claim { (outcome.claim) @if !outcome.reason.is_empty() { br; (outcome.reason) } }
             }
-            div.evidence { (evidence(outcome)) }
+            div.evidence { (evidence(outcome, subjects)) }
         }
     }
 }
 
-fn evidence(outcome: &Outcome) -> Markup {
+fn evidence(outcome: &Outcome, subjects: &[SubjectInfo]) -> Markup {
     let seen = &outcome.evidence;
     html! {
         dl {
@@ -154,7 +194,7 @@ fn evidence(outcome: &Outcome) -> Markup {
             @if let Some(fault) = &outcome.fault { dt { "Broken on purpose" } dd { (fault) } }
             @if !outcome.proved_by.is_empty() { dt { "Must fail under" } dd { (outcome.proved_by.join("; ")) } }
             dt { "Again" }
-            dd { code { "plimsoll check " (outcome.check) " --verbose" @if outcome.subject != "kernel" { " --subject " (outcome.subject) } } }
+            dd { code { (again(outcome, subjects)) } }
             dt { "Took" } dd { (outcome.duration_ms) " ms" @if outcome.attempts > 1 { ", " (outcome.attempts) " attempts" } }
             dt { "Link" } dd { a href={ "#" (anchor(outcome)) } { (anchor(outcome)) } }
         }
@@ -164,7 +204,7 @@ fn evidence(outcome: &Outcome) -> Markup {
                 tbody {
                     @for expectation in &seen.expectations {
                         tr {
-                            td class=(if expectation.holds { "pass" } else { "fail" }) { (if expectation.holds { "held" } else { "not" }) }
+                            td class=(if expectation.holds { "pass" } else { "fail" }) { (if expectation.holds { "passed" } else { "FAILED" }) }
                             td { (expectation.what) @if !expectation.tolerance.is_empty() { br; span.claim { (expectation.tolerance) } } }
                             td { (expectation.observed) (bar::of(expectation)) }
                             td { (expectation.expected) }

@@ -19,6 +19,10 @@
     document.getElementById("shown").textContent = `${shown} shown`;
   };
   if (form) {
+    // What a link leads to must not lie under the bar, which is higher where it wraps.
+    const bar = () => document.documentElement.style.setProperty("--bar", `${form.offsetHeight}px`);
+    addEventListener("resize", bar);
+    bar();
     form.addEventListener("input", filter);
     form.addEventListener("submit", (event) => event.preventDefault());
     filter();
@@ -31,6 +35,8 @@
     if (target.tagName === "DETAILS") target.open = true;
     target.scrollIntoView();
   };
+  // On paper nothing can be opened.
+  addEventListener("beforeprint", () => document.querySelectorAll("details.check:not(.hidden)").forEach((check) => { check.open = true; }));
   addEventListener("hashchange", open);
   open();
   const data = document.getElementById("data");
@@ -50,7 +56,7 @@
         body.append(line("p", outcome.claim));
         const list = document.createElement("ul");
         for (const e of outcome.expectations) {
-          list.append(line("li", `${e.holds ? "held" : "DID NOT HOLD"}: ${e.what}: observed ${e.observed}, expected ${e.expected}`));
+          list.append(line("li", `${e.holds ? "passed" : "FAILED"}: ${e.what}: observed ${e.observed}, expected ${e.expected}`));
         }
         for (const note of outcome.notes) list.append(line("li", note));
         body.append(list);
