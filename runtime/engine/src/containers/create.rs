@@ -128,7 +128,7 @@ impl Engine {
             }
         }
         for path in config.volumes.keys() {
-            let Some(volume) = Wanted::anonymous(path) else { continue };
+            let volume = Wanted::of_image(path)?;
             if !wanted.iter().any(|mount| mount.target() == volume.target()) {
                 wanted.push(volume);
             }

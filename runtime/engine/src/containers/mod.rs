@@ -8,6 +8,7 @@ mod commit;
 mod create;
 mod defaults;
 mod files;
+mod fixed;
 mod init_layer;
 mod logs;
 mod monitor;

@@ -248,7 +248,7 @@ impl Watch<'_> {
             (None, None) => None,
         };
         let now = spec::Now { rootfs: &rootfs, identity: &identity, network, console_size: attach.size };
-        let spec = engine.spec(record, &now)?;
+        let spec = engine.spec(&engine.with_fixed_sources(record)?, &now)?;
         let bundle =
             Bundle { dir: engine.dir(&record.id), spec, rootfs: rootfs.clone(), warnings: Vec::new() };
         let (created, pump) = self.create(&bundle, attach)?;

@@ -127,6 +127,9 @@ pub struct MountPoint {
     /// The volume is not to be filled from the image.
     #[serde(default)]
     pub no_copy: bool,
+    /// The source is a path inside of this directory, and is looked up there when the container starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<PathBuf>,
 }
 
 /// Where a container stands, written by the process that watches it.

@@ -153,22 +153,19 @@ impl Stages<'_> {
         let target = field(&["target", "dst", "destination"]);
         match field(&["type"]).unwrap_or("bind") {
             "tmpfs" => {
-                Wanted::from_tmpfs(target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?)
+                Wanted::tmpfs(target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?)
             }
             "cache" => {
                 let target = target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?;
                 let name = Digest::of(field(&["id"]).unwrap_or(target).as_bytes());
-                Wanted::from_volume(&format!("build-cache-{}:{target}", name.short()))
+                Wanted::volume(&format!("build-cache-{}", name.short()), target)
             }
             "bind" if field(&["from"]).is_none() => {
                 let target = target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?;
                 let source = joined("/", field(&["source", "src"]).unwrap_or("."));
                 // The context is the root of such paths, and no link of it leads out.
-                let root = Root::open(self.context.dir())?;
-                let found = root.find(Path::new(&source))?;
-                let real = std::fs::read_link(runtime::rootfs::resolve::by_descriptor(&found))
-                    .doing(|| format!("--mount={text}: opening the source"))?;
-                Wanted::from_mount(&format!("type=bind,source={},target={target},readonly", real.display()))
+                Root::open(self.context.dir())?.find(Path::new(&source))?;
+                Wanted::within(self.context.dir(), &source, target)
             }
             other => Err(Error::new(format!("--mount=type={other} of this kind is not supported"))
                 .remedy("bind (from the context), cache and tmpfs are")),
