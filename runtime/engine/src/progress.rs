@@ -78,7 +78,7 @@ impl Bar {
     pub fn done(self, what: &str) {
         self.bar.finish_with_message(what.to_owned());
         if self.says {
-            output::errln!("{}: {what}", self.label);
+            output::complainln!("{}: {what}", self.label);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod file;
 mod stream;
+pub mod text;
 
 pub use file::{Output, write_whole};
-pub use stream::{end, finish, is_lost, keep, stderr, stdout};
+pub use stream::{complain, document, end, finish, is_lost, keep, show, stderr, stdout, value};

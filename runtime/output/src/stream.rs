@@ -1,8 +1,10 @@
 //! The standard streams. The macros of the standard library panic where a stream cannot be written; these do not.
 
 use std::fmt::Arguments;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
+
+use crate::text;
 
 /// The first error of standard output; nothing is written after it.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -18,6 +20,26 @@ pub fn stdout(text: Arguments<'_>) {
 /// Writes to standard error. If nobody can be told, nobody is.
 pub fn stderr(text: Arguments<'_>) {
     let _ = io::stderr().lock().write_fmt(text);
+}
+
+/// Writes a line to standard output with what a terminal would obey shown by its number. See [`crate::text`].
+pub fn show(line: Arguments<'_>) {
+    stdout(format_args!("{}\n", text::lines(&line.to_string())));
+}
+
+/// Writes a line to standard error, as [`show`].
+pub fn complain(line: Arguments<'_>) {
+    stderr(format_args!("{}\n", text::lines(&line.to_string())));
+}
+
+/// Writes a line that a program may read: exactly, unless standard output is a terminal.
+pub fn value(line: &str) {
+    if io::stdout().is_terminal() { show(format_args!("{line}")) } else { stdout(format_args!("{line}\n")) }
+}
+
+/// Writes JSON to standard output, as [`show`]; its value is kept.
+pub fn document(json: &str) {
+    stdout(format_args!("{}\n", text::json(json)));
 }
 
 /// Whether standard output failed: what prints without end then has nothing more to do.
@@ -82,4 +104,18 @@ macro_rules! err {
 macro_rules! errln {
     () => { $crate::stderr(format_args!("\n")) };
     ($text:literal $($more:tt)*) => { $crate::stderr(format_args!("{}\n", format_args!($text $($more)*))) };
+}
+
+/// Prints a line to standard output in which names from elsewhere cannot command a terminal. See [`show`](fn@crate::show).
+#[macro_export]
+macro_rules! showln {
+    () => { $crate::stdout(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::show(format_args!($($text)*)) };
+}
+
+/// Prints a line to standard error, as [`showln!`].
+#[macro_export]
+macro_rules! complainln {
+    () => { $crate::stderr(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::complain(format_args!($($text)*)) };
 }

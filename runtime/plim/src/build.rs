@@ -70,12 +70,12 @@ impl Build {
             written.and_then(|()| file.finish()).doing(|| doing(path))?;
         }
         if self.quiet {
-            output::outln!("{}", image.id());
+            output::showln!("{}", image.id());
             return Ok(());
         }
-        output::outln!("Successfully built {}", image.id().short());
+        output::showln!("Successfully built {}", image.id().short());
         for tag in &self.tag {
-            output::outln!("Successfully tagged {}", tag.parse::<engine::image::Reference>()?.familiar());
+            output::showln!("Successfully tagged {}", tag.parse::<engine::image::Reference>()?.familiar());
         }
         Ok(())
     }

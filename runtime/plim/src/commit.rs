@@ -39,7 +39,7 @@ impl Commit {
             config: Some(config),
             running: !self.pause,
         };
-        output::outln!("{}", engine.commit(&record, commit)?.id());
+        output::showln!("{}", engine.commit(&record, commit)?.id());
         Ok(())
     }
 }

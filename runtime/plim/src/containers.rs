@@ -22,7 +22,7 @@ impl Names {
     pub(super) fn wait(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
             let record = engine.find(name)?;
-            output::outln!("{}", engine.wait(&record, None)?.unwrap_or(0));
+            output::showln!("{}", engine.wait(&record, None)?.unwrap_or(0));
             Ok(())
         })
     }
@@ -30,7 +30,7 @@ impl Names {
     pub(super) fn pause(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
             engine.running(&engine.find(name)?)?.pause()?;
-            output::outln!("{name}");
+            output::showln!("{name}");
             Ok(())
         })
     }
@@ -38,7 +38,7 @@ impl Names {
     pub(super) fn unpause(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
             engine.running(&engine.find(name)?)?.resume()?;
-            output::outln!("{name}");
+            output::showln!("{name}");
             Ok(())
         })
     }
@@ -90,7 +90,7 @@ impl Ps {
                 continue;
             }
             if self.quiet {
-                output::outln!("{}", if self.no_trunc { &record.id } else { &record.id[..12] });
+                output::showln!("{}", if self.no_trunc { &record.id } else { &record.id[..12] });
                 continue;
             }
             rows.push(self.row(engine, &record, phase)?);
@@ -245,7 +245,7 @@ impl Stop {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
             self.stop(engine, &engine.find(name)?)?;
-            output::outln!("{name}");
+            output::showln!("{name}");
             Ok(())
         })
     }
@@ -255,7 +255,7 @@ impl Stop {
             let record = engine.find(name)?;
             self.stop(engine, &record)?;
             engine.start(&record, Attach::default()).map_err(|(error, _)| error)?;
-            output::outln!("{name}");
+            output::showln!("{name}");
             Ok(())
         })
     }
@@ -284,7 +284,7 @@ impl Kill {
             if signal == Signal::SIGKILL {
                 engine.wait(&record, None)?;
             }
-            output::outln!("{name}");
+            output::showln!("{name}");
             Ok(())
         })
     }
@@ -312,7 +312,7 @@ impl Rm {
                 record => record?,
             };
             engine.remove(&record, self.force, self.volumes)?;
-            output::outln!("{name}");
+            output::showln!("{name}");
             Ok(())
         })
     }

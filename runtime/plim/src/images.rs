@@ -73,7 +73,7 @@ impl Images {
         if self.quiet {
             let mut ids: Vec<&str> = rows.iter().filter_map(|row| row["ID"].as_str()).collect();
             ids.dedup();
-            ids.iter().for_each(|id| output::outln!("{id}"));
+            ids.iter().for_each(|id| output::showln!("{id}"));
             return Ok(());
         }
         let mut columns = vec!["Repository", "Tag", "ID", "CreatedSince", "Size"];
@@ -184,7 +184,7 @@ pub(super) struct Rmi {
 impl Rmi {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
-            engine.remove_image(name, self.force)?.iter().for_each(|line| output::outln!("{line}"));
+            engine.remove_image(name, self.force)?.iter().for_each(|line| output::showln!("{line}"));
             Ok(())
         })
     }
@@ -323,12 +323,12 @@ impl Load {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         for loaded in image::load(&engine.store, read_in(self.input.as_deref())?)? {
             if self.quiet {
-                output::outln!("{}", loaded.image.id());
+                output::showln!("{}", loaded.image.id());
             } else if loaded.names.is_empty() {
-                output::outln!("Loaded image ID: {}", loaded.image.id());
+                output::showln!("Loaded image ID: {}", loaded.image.id());
             }
             for name in loaded.names.iter().filter(|_| !self.quiet) {
-                output::outln!("Loaded image: {}", name.familiar());
+                output::showln!("Loaded image: {}", name.familiar());
             }
         }
         Ok(())
@@ -362,7 +362,7 @@ impl Import {
             }
             builder::change(&mut config.config, &self.change)
         })?;
-        output::outln!("{}", made.id());
+        output::showln!("{}", made.id());
         Ok(())
     }
 }

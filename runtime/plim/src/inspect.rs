@@ -39,7 +39,7 @@ impl Inspect {
         match &self.format {
             Some(format) => {
                 for value in &all {
-                    output::outln!("{}", template::fill(format, value)?);
+                    output::value(&template::fill(format, value)?);
                 }
             }
             None => super::print_json(&all)?,
@@ -149,7 +149,7 @@ pub(super) struct Diff {
 impl Diff {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         for change in engine.changes(&engine.find(&self.container)?)? {
-            output::outln!("{} {}", change.kind, change.path.display());
+            output::showln!("{} {}", change.kind, output::text::word(&change.path.to_string_lossy()));
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ impl Port {
         let record = engine.find(&self.container)?;
         engine.running(&record)?;
         for port in engine.state(&record.id).ports {
-            output::outln!("{}/{} -> {}:{}", port.container, port.protocol, port.address, port.host);
+            output::showln!("{}/{} -> {}:{}", port.container, port.protocol, port.address, port.host);
         }
         Ok(())
     }

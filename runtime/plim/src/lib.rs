@@ -167,7 +167,7 @@ pub fn main() -> ExitCode {
         }
     };
     let status = dispatch(arguments).unwrap_or_else(|(error, status)| {
-        output::errln!("plim: {error}");
+        output::complainln!("plim: {error}");
         status
     });
     ExitCode::from(output::end("plim", status, 1))
@@ -273,12 +273,14 @@ fn show_age(time: &str) -> String {
 /// Prints values as indented JSON.
 fn print_json(values: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(values).map_err(|error| Error::new(error.to_string()))?;
-    output::outln!("{text}");
+    output::document(&text);
     Ok(())
 }
 
 /// Prints rows under their headings, in columns.
 fn print_table(headings: &[&str], rows: &[Vec<String>]) {
+    let rows: Vec<Vec<_>> =
+        rows.iter().map(|row| row.iter().map(|cell| output::text::word(cell)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([headings[column].len()]).max().unwrap_or(0)
@@ -287,11 +289,11 @@ fn print_table(headings: &[&str], rows: &[Vec<String>]) {
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let text: Vec<String> =
             cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width)).collect();
-        output::outln!("{}", text.join("   ").trim_end());
+        output::showln!("{}", text.join("   ").trim_end());
     };
     line(&mut headings.iter().copied());
-    for row in rows {
-        line(&mut row.iter().map(String::as_str));
+    for row in &rows {
+        line(&mut row.iter().map(AsRef::as_ref));
     }
 }
 
@@ -302,7 +304,7 @@ fn each<T: AsRef<str>>(names: &[T], mut act: impl FnMut(&str) -> Result<()>) -> 
         if let Err(error) = act(name.as_ref())
             && let Some(earlier) = last.replace(error)
         {
-            output::errln!("plim: {earlier}");
+            output::complainln!("plim: {earlier}");
         }
     }
     last.map_or(Ok(()), Err)

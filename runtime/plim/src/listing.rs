@@ -32,7 +32,7 @@ impl Listing {
             }
             Some("json") => {
                 for row in rows {
-                    output::outln!("{}", Value::Object(row.clone()));
+                    output::document(&Value::Object(row.clone()).to_string());
                 }
                 Ok(())
             }
@@ -41,7 +41,7 @@ impl Listing {
                 None => {
                     let template = Template::new(&unescaped(format))?;
                     for row in rows {
-                        output::outln!("{}", template.fill(&Value::Object(row.clone()))?);
+                        output::value(&template.fill(&Value::Object(row.clone()))?);
                     }
                     Ok(())
                 }
@@ -55,7 +55,12 @@ impl Listing {
         let headings = template.fill(&Value::Object(headings.collect()))?;
         let headings: Vec<&str> = headings.split('\t').collect();
         let cells = rows.iter().map(|row| {
-            let line = template.fill(&Value::Object(row.clone()))?;
+            // A tab in a value is no further column.
+            let escaped = row.iter().map(|(field, value)| match value {
+                Value::String(text) => (field.clone(), output::text::word(text).into()),
+                other => (field.clone(), other.clone()),
+            });
+            let line = template.fill(&Value::Object(escaped.collect()))?;
             Ok(line.split('\t').map(str::to_owned).collect())
         });
         print_table(&headings, &cells.collect::<Result<Vec<Vec<String>>>>()?);

@@ -64,11 +64,11 @@ impl Network {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         let networks = &engine.networks;
         match self {
-            Self::Create { name } => output::outln!("{}", networks.create(name)?.name),
+            Self::Create { name } => output::showln!("{}", networks.create(name)?.name),
             Self::Ls { quiet, format } => {
                 let all = networks.list()?;
                 if *quiet {
-                    all.iter().for_each(|network| output::outln!("{}", network.name));
+                    all.iter().for_each(|network| output::showln!("{}", network.name));
                     return Ok(());
                 }
                 let rows =
@@ -85,7 +85,7 @@ impl Network {
             }
             Self::Rm { names } => each(names, |name| {
                 networks.remove(name, &engine.users_of_network(name)?)?;
-                output::outln!("{name}");
+                output::showln!("{name}");
                 Ok(())
             })?,
         }

@@ -57,7 +57,7 @@ impl Login {
         };
         let password = match &self.password {
             Some(password) => {
-                output::errln!(
+                output::complainln!(
                     "plim: a password on the command line is seen by others; use --password-stdin"
                 );
                 password.clone()
@@ -76,7 +76,7 @@ impl Login {
         Registry::open(host, &access)?.check_login()?;
         let credentials = Credentials::of_user();
         credentials.keep(host, &user, &password)?;
-        output::outln!("Login succeeded; kept in {}", credentials.path().display());
+        output::showln!("Login succeeded; kept in {}", credentials.path().display());
         Ok(())
     }
 }
@@ -91,7 +91,7 @@ fn ask(prompt: &str, shown: bool) -> Result<String> {
     let read = std::io::stdin().read_line(&mut text).doing(|| "reading the answer");
     if let Some(before) = quiet {
         let _ = nix::sys::termios::tcsetattr(std::io::stdin(), nix::sys::termios::SetArg::TCSANOW, &before);
-        output::errln!();
+        output::complainln!();
     }
     read?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
@@ -116,7 +116,7 @@ impl Logout {
     pub(super) fn run(&self) -> Result<()> {
         let host = self.registry.as_deref().unwrap_or(default_host());
         if Credentials::of_user().forget(host)? {
-            output::outln!("Login of {host} removed");
+            output::showln!("Login of {host} removed");
             return Ok(());
         }
         Err(Error::new(format!("there is no login of {host}")))
@@ -140,9 +140,9 @@ impl Pull {
         let registry = Registry::open(&name.registry, &self.transport.access())?;
         let found = registry.pull(&engine.store, &name, &Progress::new(self.quiet))?;
         if !self.quiet {
-            output::outln!("Digest: {}", found.entry.digest);
+            output::showln!("Digest: {}", found.entry.digest);
         }
-        output::outln!("{}", name.familiar());
+        output::showln!("{}", name.familiar());
         Ok(())
     }
 }
@@ -176,9 +176,9 @@ impl Push {
         let pushed = registry.push(&engine.store, &found, &name, how, &Progress::new(self.quiet))?;
         let tag = name.tag.as_deref().unwrap_or_default();
         if self.quiet {
-            output::outln!("{}", pushed.digest);
+            output::showln!("{}", pushed.digest);
         } else {
-            output::outln!(
+            output::showln!(
                 "{tag}: digest: {} ({} sent, {} there already)",
                 pushed.digest,
                 pushed.sent,

@@ -207,7 +207,7 @@ impl Run {
                 give_up(engine, &record, remove);
                 return Err((error, status));
             }
-            output::outln!("{}", record.id);
+            output::showln!("{}", record.id);
             return Ok(0);
         }
         let status = attached(engine, &record, true);
@@ -228,7 +228,7 @@ fn give_up(engine: &Engine, record: &Record, remove: bool) {
 impl Create {
     pub(super) fn run(self, engine: &Engine) -> Outcome {
         let record = self.options.create(engine).map_err(|error| (error, 125))?;
-        output::outln!("{}", record.id);
+        output::showln!("{}", record.id);
         Ok(0)
     }
 }
@@ -250,7 +250,7 @@ impl Start {
                 status = if own == 125 { 1 } else { own };
                 error
             })?;
-            output::outln!("{name}");
+            output::showln!("{name}");
             Ok(())
         });
         started.map(|()| 0).map_err(|error| (error, status))

@@ -115,33 +115,33 @@ fn prune(engine: &Engine, all: bool, volumes: bool) -> Result<()> {
     for record in engine.containers()? {
         if matches!(engine.phase(&record.id), Phase::Exited | Phase::Created | Phase::Dead) {
             engine.remove(&record, false, true)?;
-            output::outln!("container {}", record.name);
+            output::showln!("container {}", record.name);
         }
     }
     engine.store.clear_build_cache()?;
     for found in engine.store.images()? {
         if engine.user_of_image(found.id()).is_none() && (all || found.names.is_empty()) {
             engine.remove_image(found.id().as_str(), true)?;
-            output::outln!("image {}", found.id().short());
+            output::showln!("image {}", found.id().short());
         }
     }
     for network in engine.networks.list()? {
         if network.has_names() && engine.users_of_network(&network.name)?.is_empty() {
             engine.networks.remove(&network.name, &[])?;
-            output::outln!("network {}", network.name);
+            output::showln!("network {}", network.name);
         }
     }
     if volumes {
         for volume in engine.volumes.list()? {
             if engine.users_of_volume(&volume.name)?.is_empty() {
                 engine.remove_volume(&volume.name)?;
-                output::outln!("volume {}", volume.name);
+                output::showln!("volume {}", volume.name);
             }
         }
     }
     let _ = std::fs::remove_dir_all(engine.data.join("partial"));
     let freed = image::collect(&engine.store)?;
-    output::outln!("freed {} in {} blobs and {} layers", show_bytes(freed.bytes), freed.blobs, freed.layers);
+    output::showln!("freed {} in {} blobs and {} layers", show_bytes(freed.bytes), freed.blobs, freed.layers);
     Ok(())
 }
 
@@ -150,20 +150,20 @@ fn info(engine: &Engine) -> Result<()> {
     let uname = rustix::system::uname();
     let containers = engine.containers()?;
     let running = containers.iter().filter(|record| engine.phase(&record.id) == Phase::Running).count();
-    output::outln!("Version:       {}", env!("CARGO_PKG_VERSION"));
-    output::outln!("Data root:     {}", engine.data.display());
-    output::outln!("Run root:      {}", engine.run.display());
-    output::outln!("Containers:    {} ({running} running)", containers.len());
-    output::outln!("Images:        {}", engine.store.images()?.len());
-    output::outln!("Layers by:     overlay2");
-    output::outln!("Runtime:       plim-runtime, built in");
-    output::outln!("Cgroups:       {}", layout.mode());
-    output::outln!(
+    output::showln!("Version:       {}", env!("CARGO_PKG_VERSION"));
+    output::showln!("Data root:     {}", engine.data.display());
+    output::showln!("Run root:      {}", engine.run.display());
+    output::showln!("Containers:    {} ({running} running)", containers.len());
+    output::showln!("Images:        {}", engine.store.images()?.len());
+    output::showln!("Layers by:     overlay2");
+    output::showln!("Runtime:       plim-runtime, built in");
+    output::showln!("Cgroups:       {}", layout.mode());
+    output::showln!(
         "Kernel:        {} {}",
         uname.release().to_string_lossy(),
         uname.machine().to_string_lossy()
     );
-    output::outln!(
+    output::showln!(
         "Way out:       {}",
         if runtime::process::in_path("nft").is_some() { "nftables" } else { "none: install nftables" }
     );
@@ -174,10 +174,10 @@ fn check(engine: &Engine, repair: bool) -> Result<()> {
     let problems = containers::check(engine, repair)?;
     let left = problems.iter().filter(|problem| !problem.mended).count();
     for problem in &problems {
-        output::outln!("{} {}", if problem.mended { "mended:" } else { "found:" }, problem.what);
+        output::showln!("{} {}", if problem.mended { "mended:" } else { "found:" }, problem.what);
     }
     if left == 0 {
-        output::outln!("{}", if problems.is_empty() { "nothing is wrong" } else { "all of it was mended" });
+        output::showln!("{}", if problems.is_empty() { "nothing is wrong" } else { "all of it was mended" });
         return Ok(());
     }
     let error = Error::new(format!("{left} problems are left"));

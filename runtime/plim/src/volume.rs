@@ -73,12 +73,12 @@ impl Volume {
             Self::Create { name } => {
                 let anonymous = name.is_none();
                 let name = name.clone().unwrap_or_else(engine::containers::new_id);
-                output::outln!("{}", volumes.ensure(&name, anonymous)?.name);
+                output::showln!("{}", volumes.ensure(&name, anonymous)?.name);
             }
             Self::Ls { quiet, format } => {
                 let all = volumes.list()?;
                 if *quiet {
-                    all.iter().for_each(|volume| output::outln!("{}", volume.name));
+                    all.iter().for_each(|volume| output::showln!("{}", volume.name));
                     return Ok(());
                 }
                 let rows: Vec<Row> = all.iter().map(row).collect();
@@ -97,7 +97,7 @@ impl Volume {
                     return Ok(());
                 }
                 engine.remove_volume(name)?;
-                output::outln!("{name}");
+                output::showln!("{name}");
                 Ok(())
             })?,
             Self::Prune { all, force } => {
@@ -105,7 +105,7 @@ impl Volume {
                 for volume in volumes.list()? {
                     if (*all || volume.anonymous) && engine.users_of_volume(&volume.name)?.is_empty() {
                         engine.remove_volume(&volume.name)?;
-                        output::outln!("{}", volume.name);
+                        output::showln!("{}", volume.name);
                     }
                 }
             }

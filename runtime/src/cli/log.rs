@@ -41,7 +41,7 @@ impl Log {
         self.write("error", text);
         // With a log file people would otherwise see nothing at all.
         if self.file.is_some() {
-            output::errln!("plim-runtime: {text}");
+            output::complainln!("plim-runtime: {text}");
         }
     }
 
@@ -67,10 +67,10 @@ impl Log {
         match &self.file {
             Some(path) => {
                 if let Err(error) = append(path).and_then(|mut file| writeln!(file, "{line}")) {
-                    output::errln!("plim-runtime: --log {}: {error}\n{line}", path.display());
+                    output::complainln!("plim-runtime: --log {}: {error}\n{line}", path.display());
                 }
             }
-            None => output::errln!("{line}"),
+            None => output::complainln!("{line}"),
         }
     }
 }

@@ -108,7 +108,7 @@ pub fn main() -> u8 {
     let log = match log::Log::open(arguments.log.clone(), arguments.log_format, arguments.debug) {
         Ok(log) => log,
         Err(error) => {
-            output::errln!("plim-runtime: {error}");
+            output::complainln!("plim-runtime: {error}");
             return 1;
         }
     };

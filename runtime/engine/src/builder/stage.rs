@@ -102,7 +102,7 @@ impl<'a> Stages<'a> {
         let image = self.done.remove(&target).ok_or_else(|| Error::new("the last stage was not built"))?;
         for name in self.build.args.keys() {
             if !self.used.borrow().contains(name) && !PREDEFINED.contains(&name.as_str()) {
-                output::errln!("plim: --build-arg {name} was not used: no ARG declares it");
+                output::complainln!("plim: --build-arg {name} was not used: no ARG declares it");
             }
         }
         let listed = self.engine.store.list(&image.entry, &self.build.tags)?;
@@ -111,7 +111,7 @@ impl<'a> Stages<'a> {
 
     fn say(&self, text: &str) {
         if !self.build.quiet {
-            output::outln!("{text}");
+            output::showln!("{text}");
         }
     }
 
