@@ -46,6 +46,7 @@ pub fn boot(run: &Run, row: Option<&str>, cache: Option<&Path>) -> Result<Guest,
             ..Errand::default()
         },
         append: String::new(),
+        size: matrix::machine::Size::default(),
         booting: Machine::BOOTING,
     };
     let probed = machine.serve(&dir)?;

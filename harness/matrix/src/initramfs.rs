@@ -94,6 +94,7 @@ pub fn make(kernel: &Kernel, modules: &[String], errand: &Errand) -> Result<Vec<
 pub struct Kernel {
     /// What a boot loader loads.
     pub image: PathBuf,
+    /// Where its modules lie, in any depth.
     modules: Option<PathBuf>,
 }
 
@@ -117,15 +118,29 @@ impl Kernel {
             .find(named)
             .or_else(|| versions.iter().map(|version| version.join("vmlinuz")).find(|path| path.exists()))
             .ok_or_else(|| format!("{}: there is no vmlinuz in the kernel's packages", dir.display()))?;
-        let modules = versions.into_iter().find(|version| version.join("kernel").is_dir());
+        let modules = versions.into_iter().map(|version| version.join("kernel")).find(|dir| dir.is_dir());
         Ok(Self { image, modules })
+    }
+
+    /// An image that somebody has, and a directory that its modules lie in or below.
+    ///
+    /// # Errors
+    /// The directory does not exist.
+    pub fn own(image: &Path, modules: Option<&Path>) -> Result<Self, String> {
+        if let Some(dir) = modules.filter(|dir| !dir.is_dir()) {
+            return Err(format!(
+                "--modules {}: it is no directory (give lib/modules/VERSION)",
+                dir.display()
+            ));
+        }
+        Ok(Self { image: image.to_owned(), modules: modules.map(Path::to_owned) })
     }
 
     /// The named modules that the kernel has as files, each after those that it needs.
     fn modules(&self, names: &[String]) -> Result<Vec<(String, Vec<u8>)>, String> {
         let mut files = Vec::new();
         if let Some(dir) = &self.modules {
-            find_modules(&dir.join("kernel"), &mut files);
+            find_modules(dir, &mut files);
         }
         let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
         for name in names {

@@ -5,6 +5,7 @@
 //! runs the catalogue, and sends every verdict and at last the record over a serial line of its own.
 
 pub mod guest;
+pub mod image;
 pub mod initramfs;
 pub mod list;
 pub mod machine;

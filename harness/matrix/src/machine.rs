@@ -49,6 +49,7 @@ impl Accelerator {
             accelerator: Accelerator::Kvm,
             errand: Errand { layout: "v2".into(), ..Errand::default() },
             append: String::new(),
+            size: Size::default(),
             booting: PROBING,
         };
         match machine.run(dir, &mut |_| {}) {
@@ -71,8 +72,27 @@ pub struct Machine {
     pub errand: Errand,
     /// More words for the kernel's command line.
     pub append: String,
+    /// How large it is.
+    pub size: Size,
     /// How long it may take to its first process.
     pub booting: Duration,
+}
+
+/// A guest's resources, and what else QEMU is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Size {
+    /// Memory, in MiB.
+    pub memory: u32,
+    /// Processors.
+    pub cpus: u32,
+    /// More arguments of QEMU.
+    pub arguments: Vec<String>,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self { memory: 1024, cpus: 2, arguments: Vec::new() }
+    }
 }
 
 /// How a guest ended.
@@ -134,7 +154,9 @@ impl Machine {
         );
         Command::new("qemu-system-x86_64")
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"])
-            .args(["-accel", accelerator, "-cpu", processor, "-smp", "2", "-m", "1024"])
+            .args(["-accel", accelerator, "-cpu", processor])
+            .args(["-smp", &self.size.cpus.to_string(), "-m", &self.size.memory.to_string()])
+            .args(&self.size.arguments)
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .arg("-serial")
             .arg(format!("file:{}", console.display()))

@@ -7,8 +7,7 @@ use record::{Verdict, matrix};
 
 use super::initramfs::{Errand, Kernel};
 use super::list::{List, Row};
-use super::machine::{Accelerator, Machine};
-use super::packages::Resolved;
+use super::machine::{Accelerator, Machine, Size};
 use super::wire::Event;
 
 /// What is the same for every row.
@@ -22,6 +21,17 @@ pub struct Plan<'a> {
     pub append: String,
     /// What runs the guests.
     pub accelerator: Accelerator,
+    /// How large the guests are.
+    pub size: Size,
+}
+
+/// A row's kernel.
+#[derive(Debug)]
+pub struct Found {
+    /// Where it comes from: each package with its version, or a file with the version in it.
+    pub from: Vec<String>,
+    /// Its files.
+    pub kernel: Kernel,
 }
 
 /// How far a row is.
@@ -36,24 +46,12 @@ pub struct Progress {
 }
 
 /// Runs a row to its end.
-pub fn run(
-    plan: &Plan<'_>,
-    row: &Row,
-    kernel: &Resolved,
-    files: &Path,
-    dir: &Path,
-    told: &dyn Fn(&Progress),
-) -> matrix::Row {
+pub fn run(plan: &Plan<'_>, row: &Row, kernel: &Found, dir: &Path, told: &dyn Fn(&Progress)) -> matrix::Row {
     let mut record = matrix::Row::failed(&row.name, row.variant.word(), row.layout.word(), String::new());
-    record.packages =
-        kernel.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
+    record.packages.clone_from(&kernel.from);
     plan.accelerator.word().clone_into(&mut record.accelerator);
-    let kernel = match Kernel::find(files) {
-        Ok(kernel) => kernel,
-        Err(error) => return matrix::Row { failure: error, ..record },
-    };
     let machine = Machine {
-        kernel,
+        kernel: kernel.kernel.clone(),
         modules: plan.list.modules.clone(),
         accelerator: plan.accelerator,
         errand: Errand {
@@ -62,6 +60,7 @@ pub fn run(
             ..Errand::default()
         },
         append: plan.append.clone(),
+        size: plan.size.clone(),
         booting: Machine::BOOTING,
     };
     let start = Instant::now();

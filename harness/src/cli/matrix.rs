@@ -10,11 +10,12 @@ use reports::{json, matrix};
 use serde_json::json;
 
 use super::check::Kind;
+use super::own_kernels::{Candidate, Own};
 use ::matrix::initramfs::Kernel;
 use ::matrix::list::{List, Row};
 use ::matrix::machine::Accelerator;
-use ::matrix::packages::{Archive, Resolved, default_cache};
-use ::matrix::row::{Plan, Progress, run};
+use ::matrix::packages::{Archive, default_cache};
+use ::matrix::row::{Found, Plan, Progress, run};
 use catalogue;
 
 #[derive(Debug, Args)]
@@ -63,6 +64,8 @@ pub(super) struct Matrix {
     /// More words for the guests' kernel command line, such as cgroup_disable=memory
     #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
     append: String,
+    #[command(flatten)]
+    own: Own,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -84,14 +87,16 @@ enum Acceleration {
 /// A row whose kernel was found.
 struct Ready {
     row: Row,
-    kernel: Resolved,
-    files: PathBuf,
+    kernel: Found,
 }
 
 impl Matrix {
     pub(super) fn run(&self) -> Result<u8, String> {
         let list = List::read(self.file.as_deref())?;
-        let rows = list.select(&self.row, self.all)?;
+        // Kernels of one's own run alone, unless rows of the list are asked for too.
+        let listed = self.own.is_empty() || self.all || !self.row.is_empty();
+        let rows = if listed { list.select(&self.row, self.all)? } else { Vec::new() };
+        let own = self.own.rows()?;
         if self.list {
             show(&list);
             return Ok(0);
@@ -101,7 +106,8 @@ impl Matrix {
             output::outln!("{}", json!({ "row": names }));
             return Ok(0);
         }
-        let order: Vec<String> = list.rows().into_iter().map(|row| row.name).collect();
+        let own_names = own.iter().map(|(row, _)| row.name.clone());
+        let order: Vec<String> = list.rows().into_iter().map(|row| row.name).chain(own_names).collect();
         if self.merge {
             let whole = self.merged(&order, Vec::new())?;
             output::out!("{}", matrix::table(&whole));
@@ -113,17 +119,18 @@ impl Matrix {
         std::fs::create_dir_all(&self.out)
             .map_err(|error| format!("--out {}: {error}", self.out.display()))?;
         let started = std::time::Instant::now();
-        let (ready, failed) = self.prepare(&list, rows)?;
+        let (ready, failed) = sorted(own, self.prepare(&list, rows)?);
         for row in &failed {
             write_row(&self.out, row)?;
         }
-        let accelerator = self.accelerator(&ready)?;
+        let accelerator = self.accelerator(&ready);
         let mut arguments = vec![if self.prove { "prove" } else { "check" }.to_owned()];
         arguments.extend(self.filter.iter().cloned());
         for kind in &self.scope {
             arguments.extend(["--scope".to_owned(), kind.word().to_owned()]);
         }
-        let plan = Plan { list: &list, arguments, append: self.append.clone(), accelerator };
+        let plan =
+            Plan { list: &list, arguments, append: self.append.clone(), accelerator, size: self.own.size() };
         let jobs = self
             .jobs
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() / 2))
@@ -141,42 +148,37 @@ impl Matrix {
         Ok(whole.exit_status())
     }
 
-    /// Finds, fetches and unpacks the kernels. A row without one is a failed row, not the end.
-    fn prepare(&self, list: &List, rows: Vec<Row>) -> Result<(Vec<Ready>, Vec<record::matrix::Row>), String> {
+    /// Finds, fetches and unpacks the kernels of the list's rows.
+    fn prepare(&self, list: &List, rows: Vec<Row>) -> Result<Vec<Candidate>, String> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let cache = self.cache.clone().unwrap_or_else(default_cache);
         let archive = Archive::open(&cache, list, &rows, self.refresh)?;
         let index = archive.index()?;
         let progress = ProgressBar::new_spinner();
-        let (mut ready, mut failed) = (Vec::new(), Vec::new());
-        for row in rows {
+        let found = rows.into_iter().map(|row| {
             progress.set_message(format!("{}: fetching its kernel", row.name));
             progress.tick();
-            let found = index.resolve(&row).and_then(|kernel| {
-                let files = archive.unpack(&kernel)?;
-                Ok((kernel, files))
+            let found = index.resolve(&row).and_then(|resolved| {
+                let kernel = Kernel::find(&archive.unpack(&resolved)?)?;
+                let from = resolved.packages.iter();
+                let from = from.map(|package| format!("{} {}", package.name, package.version)).collect();
+                Ok(Found { from, kernel })
             });
-            match found {
-                Ok((kernel, files)) => ready.push(Ready { row, kernel, files }),
-                Err(error) => {
-                    failed.push(record::matrix::Row::failed(
-                        &row.name,
-                        row.variant.word(),
-                        row.layout.word(),
-                        error,
-                    ));
-                }
-            }
-        }
+            (row, found)
+        });
+        let found = found.collect();
         progress.finish_and_clear();
-        Ok((ready, failed))
+        Ok(found)
     }
 
-    fn accelerator(&self, ready: &[Ready]) -> Result<Accelerator, String> {
+    fn accelerator(&self, ready: &[Ready]) -> Accelerator {
         match (self.accel, ready.first()) {
-            (Acceleration::Kvm, _) => Ok(Accelerator::Kvm),
-            (Acceleration::Tcg, _) | (Acceleration::Auto, None) => Ok(Accelerator::Tcg),
+            (Acceleration::Kvm, _) => Accelerator::Kvm,
+            (Acceleration::Tcg, _) | (Acceleration::Auto, None) => Accelerator::Tcg,
             (Acceleration::Auto, Some(first)) => {
-                Ok(Accelerator::probe(&Kernel::find(&first.files)?, &self.out.join("probe")))
+                Accelerator::probe(&first.kernel.kernel, &self.out.join("probe"))
             }
         }
     }
@@ -191,9 +193,7 @@ impl Matrix {
         std::thread::scope(|scope| {
             for _ in 0..jobs {
                 scope.spawn(|| {
-                    while let Some(Ready { row, kernel, files }) =
-                        ready.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
+                    while let Some(Ready { row, kernel }) = ready.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let own = bars.add(bar(0, "{msg:24} {pos}/{len} checks [{bar:30}] {elapsed}"));
                         own.set_message(format!("{}: booting", row.name));
                         let told = |progress: &Progress| {
@@ -204,7 +204,7 @@ impl Matrix {
                             own.set_length(u64::try_from(progress.jobs).unwrap_or(0));
                             own.set_position(u64::try_from(progress.done).unwrap_or(0));
                         };
-                        let record = run(plan, row, kernel, files, &self.out.join(&row.name), &told);
+                        let record = run(plan, row, kernel, &self.out.join(&row.name), &told);
                         own.finish_and_clear();
                         all.inc(1);
                         if let Err(error) = write_row(&self.out, &record) {
@@ -243,6 +243,21 @@ impl Matrix {
         json::write(&whole, &path)?;
         Ok(whole)
     }
+}
+
+/// A row without a kernel is a failed row, not the end.
+fn sorted(own: Vec<Candidate>, listed: Vec<Candidate>) -> (Vec<Ready>, Vec<record::matrix::Row>) {
+    let (mut ready, mut failed) = (Vec::new(), Vec::new());
+    for (row, found) in listed.into_iter().chain(own) {
+        match found {
+            Ok(kernel) => ready.push(Ready { row, kernel }),
+            Err(error) => {
+                let (variant, layout) = (row.variant.word(), row.layout.word());
+                failed.push(record::matrix::Row::failed(&row.name, variant, layout, error));
+            }
+        }
+    }
+    (ready, failed)
 }
 
 fn write_row(out: &Path, row: &record::matrix::Row) -> Result<(), String> {

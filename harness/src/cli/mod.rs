@@ -5,6 +5,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod matrix;
+mod own_kernels;
 mod prove;
 mod report;
 
