@@ -4,7 +4,11 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use serde::Serialize;
+
 use record::{Evidence, Expectation, KernelFile, Series};
+
+mod words;
 
 /// Evidence being gathered.
 #[derive(Debug, Default)]
@@ -16,15 +20,23 @@ impl Notebook {
         self.push(what, observed.to_string(), expected.to_string(), "", holds);
     }
 
-    /// Something that must equal what is expected.
-    pub fn expect_eq<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, observed: &T, expected: &T) {
+    /// Something that must equal what is expected. Numbers are error numbers if `what` begins with `error of` or `errno of`, and
+    /// are told by their names.
+    pub fn expect_eq<T: PartialEq + Serialize>(&mut self, what: &str, observed: &T, expected: &T) {
         let holds = observed == expected;
-        self.push(what, format!("{observed:?}"), format!("{expected:?}"), "", holds);
+        let values =
+            serde_json::to_value(observed).and_then(|seen| Ok((seen, serde_json::to_value(expected)?)));
+        let (seen, wanted) = match values {
+            Ok((seen, wanted)) => words::both(what, &seen, &wanted),
+            Err(error) => (format!("cannot be shown: {error}"), String::new()),
+        };
+        self.push(what, seen, wanted, "", holds);
     }
 
-    /// An answer of a probe that must equal what is expected.
+    /// An answer of a probe that must equal what is expected; error numbers as of [`Self::expect_eq`].
     pub fn expect_json(&mut self, what: &str, observed: &serde_json::Value, expected: &serde_json::Value) {
-        self.push(what, observed.to_string(), expected.to_string(), "", observed == expected);
+        let (seen, wanted) = words::both(what, observed, expected);
+        self.push(what, seen, wanted, "", observed == expected);
     }
 
     /// A measured number that must lie within `expected` ± `tolerance`; says whether it does.
