@@ -212,8 +212,7 @@ impl Report {
             drawn.iter().flat_map(|(name, charts)| charts.iter().map(move |chart| (name, chart)))
         {
             let path = dir.join(format!("{name}-{}.svg", chart.name));
-            // Outside of a page there is no text colour to take over.
-            Place::open(&path)?.write(&chart.svg.replace("currentColor", "#444444"))?;
+            Place::open(&path)?.write(&chart.standalone())?;
             output::outln!("{}: {}", path.display(), chart.title);
         }
         Ok(())

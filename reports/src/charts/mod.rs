@@ -2,6 +2,7 @@
 //! (Okabe and Ito).
 
 mod bench;
+mod timeline;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -28,6 +29,19 @@ pub struct Chart {
     pub svg: String,
 }
 
+impl Chart {
+    /// The picture as a file of its own, where there is no text colour to take over: dark on a light page and light on a dark one.
+    pub fn standalone(&self) -> String {
+        const STYLE: &str =
+            "<style>svg{color:#24292f}@media(prefers-color-scheme:dark){svg{color:#d6dbe1}}</style>";
+        // Attributes hold no quotation marks.
+        match self.svg.split_once("\">") {
+            Some((start, rest)) => format!("{start}\">{STYLE}{rest}"),
+            None => self.svg.clone(),
+        }
+    }
+}
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
@@ -38,14 +52,8 @@ pub fn charts(run: &Run) -> Vec<Chart> {
         let subject = &outcome.subject;
         match outcome.check.as_str() {
             "cpu.throttle.gap-shape" => {
-                if let (Some(starts), Some(stalls)) =
-                    (series(outcome, "start of each stall"), series(outcome, "stalls"))
-                {
-                    let title =
-                        format!("A busy thread under a CPU quota: when it ran and when it stood ({subject})");
-                    all.extend(draw(&format!("throttling-{subject}"), &title, |area| {
-                        timeline(area, starts, stalls)
-                    }));
+                all.extend(timeline::chart(outcome));
+                if let Some(stalls) = series(outcome, "stalls") {
                     let title = format!("How long the stalls under a CPU quota were ({subject})");
                     all.extend(draw(&format!("stalls-{subject}"), &title, |area| histogram(area, stalls)));
                 }
@@ -106,51 +114,6 @@ fn ink() -> TextStyle<'static> {
 
 fn largest(values: &[f64]) -> f64 {
     values.iter().copied().fold(0.0, f64::max)
-}
-
-/// On and off phases along the time, with the mean stall and period beside them.
-fn timeline(area: &Area<'_>, starts: &Series, stalls: &Series) -> Drawn {
-    let first = starts.values[0];
-    let phases: Vec<(f64, f64)> = starts
-        .values
-        .iter()
-        .zip(&stalls.values)
-        .map(|(start, length)| (start - first, start - first + length))
-        .collect();
-    let end = phases.last().map_or(1.0, |phase| phase.1);
-    let mut chart = ChartBuilder::on(area)
-        .margin(12)
-        .x_label_area_size(38)
-        .y_label_area_size(64)
-        .build_cartesian_2d(0.0..end, 0.0..2.0)?;
-    chart
-        .configure_mesh()
-        .disable_mesh()
-        .x_desc("time, ms")
-        .x_label_formatter(&whole)
-        .axis_style(INK)
-        .label_style(ink())
-        .axis_desc_style(ink())
-        .y_labels(3)
-        .y_label_formatter(&|value: &f64| {
-            let word = if *value < 0.5 {
-                "stands"
-            } else if *value < 1.5 {
-                "runs"
-            } else {
-                ""
-            };
-            word.to_owned()
-        })
-        .draw()?;
-    let mut from = 0.0;
-    for (start, stop) in &phases {
-        chart.draw_series(std::iter::once(Rectangle::new([(from, 0.1), (*start, 1.6)], GREEN.filled())))?;
-        chart
-            .draw_series(std::iter::once(Rectangle::new([(*start, 0.1), (*stop, 0.45)], ORANGE.filled())))?;
-        from = *stop;
-    }
-    Ok(())
 }
 
 fn histogram(area: &Area<'_>, stalls: &Series) -> Drawn {
@@ -274,6 +237,12 @@ mod tests {
             &chart.svg[..120]
         );
         assert!(chart.svg.contains("currentColor") && !chart.svg.contains("#010203"));
+        let alone = chart.standalone();
+        assert!(
+            alone.starts_with("<svg ")
+                && alone.contains("\"><style>svg{color:#24292f}@media(prefers-color-scheme:dark)"),
+            "{alone}"
+        );
         assert!(samples(&Series { values: vec![1.0], ..series }).is_none());
     }
 }

@@ -43,6 +43,7 @@ fn gap_shape(trial: &mut Trial) -> Checked {
     trial.seen.series("start of each stall", "ms", stalls.iter().map(|(start, _)| *start).collect());
     trial.seen.series("stalls", "ms", lengths.clone());
     trial.seen.series("from the end of a stall to that of the next", "ms", distances.clone());
+    trial.seen.series("quota and period", "ms", vec![QUOTA_MS, PERIOD_MS]);
     // The first and the last period are not whole.
     let expected = WATCHED_MS / PERIOD_MS;
     let holds = (expected - 2.0..=expected + 1.0)
