@@ -222,6 +222,82 @@ fn a_fleet_names_the_host_that_is_not_as_its_group_and_the_records_that_are_none
     );
 }
 
+/// Two builds of one runtime: in one record as two subjects, or in two records under two names.
+#[test]
+fn two_builds_of_one_subject_are_compared() {
+    let subject = |name: &str, version: &str| record::SubjectInfo {
+        name: name.into(),
+        path: format!("/opt/{name}"),
+        version: version.into(),
+    };
+    let mut both = run();
+    both.subjects = vec![subject("old", "1.0"), subject("new", "1.1")];
+    let core: Vec<record::Outcome> =
+        both.outcomes.iter().filter(|outcome| outcome.subject == "core").cloned().collect();
+    both.outcomes.retain(|outcome| outcome.subject == "kernel");
+    for name in ["old", "new"] {
+        both.outcomes.extend(core.iter().cloned().map(|mut outcome| {
+            outcome.subject = name.into();
+            if name == "new" && outcome.check == "cpu.quota.sweep" {
+                outcome.verdict = record::Verdict::Fail;
+            }
+            outcome
+        }));
+    }
+    let pair = difference::Pair { before: "old".into(), after: "new".into() };
+    let (before, after) = difference::paired(&both, &both, &pair).unwrap();
+    let changes = difference::difference(&before, &after);
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    let text = difference::text(&before, &after, &changes);
+    assert!(text.contains("new: 1.0 (/opt/old) -> 1.1 (/opt/new)"), "{text}");
+    assert!(text.contains("broke (1)\n  cpu.quota.sweep (old -> new): pass -> FAIL"), "{text}");
+    // Each alone in a record of its own: there is one pair that can be meant.
+    let only = |name: &str| {
+        let mut run = both.clone();
+        run.subjects.retain(|subject| subject.name == name);
+        run.outcomes.retain(|outcome| outcome.subject == name || outcome.subject == "kernel");
+        run
+    };
+    assert_eq!(difference::only_pair(&only("old"), &only("new")), Some(pair));
+    assert_eq!(difference::only_pair(&only("old"), &only("old")), None);
+    let wrong = difference::Pair { before: "old".into(), after: "none".into() };
+    assert!(
+        difference::paired(&both, &both, &wrong)
+            .unwrap_err()
+            .contains("no outcomes of 'none'; it has old, new")
+    );
+}
+
+/// A page is a page, for a fleet too.
+#[test]
+fn a_fleet_has_a_page_with_the_counts_of_its_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths: Vec<PathBuf> = ["a", "b"].map(|name| dir.path().join(format!("{name}.json"))).into();
+    for path in &paths {
+        json::write(&run(), path).unwrap();
+    }
+    let fleet = fleet::Fleet::read(&paths);
+    let page = html::fleet_page(&fleet);
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("life.hooks (core)"));
+    let counts = fleet.counts();
+    let one = run().counts();
+    assert_eq!((counts.pass, counts.fail, counts.skip), (2 * one.pass, 2 * one.fail, 2 * one.skip));
+    for text in [page, fleet.text()] {
+        assert!(text.contains(&counts.to_string()), "{text}");
+    }
+}
+
+/// The command that a page tells must run: a runtime that was given as a path is found by its path.
+#[test]
+fn the_page_tells_a_command_that_runs() {
+    let mut run = run();
+    run.subjects =
+        vec![record::SubjectInfo { name: "my".into(), path: "/opt/my run".into(), version: "1".into() }];
+    run.outcomes.iter_mut().filter(|one| one.subject == "core").for_each(|one| one.subject = "my".into());
+    let page = html::page(&run);
+    assert!(page.contains("plimsoll check life.hooks --verbose --subject '/opt/my run'"), "{page}");
+}
+
 /// A record of an earlier version must always be readable.
 #[test]
 fn old_records_are_read() {
