@@ -69,19 +69,26 @@ pub enum Record {
 pub fn read_any(path: &Path) -> Result<Record, String> {
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()))?;
+    parse_any(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Reads the text of a record of any kind, see [`read_any`].
+///
+/// # Errors
+/// Names the field or the version that cannot be understood.
+pub fn parse_any(text: &str) -> Result<Record, String> {
     let value: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| format!("{}: not a record: {error}", path.display()))?;
-    let told = |error: String| format!("{}: {error}", path.display());
+        serde_json::from_str(text).map_err(|error| format!("not a record: {error}"))?;
     if value.get("base").is_some() {
-        return parse(&text).map(Box::new).map(Record::Bench).map_err(told);
+        return parse(text).map(Box::new).map(Record::Bench);
     }
     if value.get("rows").is_some() {
-        return parse(&text).map(Box::new).map(Record::Matrix).map_err(told);
+        return parse(text).map(Box::new).map(Record::Matrix);
     }
     if value.get("layout").is_some() {
-        return parse(&text).map(Box::new).map(Record::Row).map_err(told);
+        return parse(text).map(Box::new).map(Record::Row);
     }
-    parse(&text).map(Box::new).map(Record::Run).map_err(told)
+    parse(text).map(Box::new).map(Record::Run)
 }
 
 /// Reads the record of a benchmark.

@@ -235,7 +235,8 @@ pub struct Index {
 }
 
 impl Index {
-    fn parse(text: &str) -> Self {
+    /// Reads what `apt-cache dumpavail` prints; paragraphs that are no kernel's package are passed over.
+    pub fn parse(text: &str) -> Self {
         let mut packages = BTreeMap::new();
         for paragraph in text.split("\n\n").filter(|paragraph| paragraph.starts_with("Package: linux-")) {
             let field = |name: &str| {

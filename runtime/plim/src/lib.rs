@@ -146,6 +146,14 @@ enum Command {
     Proxy { ports: Vec<String> },
 }
 
+/// Reads a command line, the program's name included, and does nothing.
+///
+/// # Errors
+/// What the program would print: what is wrong with it, or the help that it asks for.
+pub fn understand(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<(), String> {
+    Arguments::try_parse_from(arguments).map(drop).map_err(|error| error.to_string())
+}
+
 /// Runs the command with the program's own arguments.
 pub fn main() -> ExitCode {
     // Output that nobody reads any more ends a command; Rust's programs ignore that signal.

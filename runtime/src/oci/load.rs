@@ -32,8 +32,7 @@ pub fn load(dir: &Path) -> Result<Bundle> {
     let text = std::fs::read_to_string(&path)
         .doing(|| format!("reading {}", path.display()))
         .or_advise(|| "a bundle is a directory with a config.json; `plim-runtime spec` writes one")?;
-    let (spec, mut warnings) = parse(&text)?;
-    warnings.extend(validate::check(&spec)?);
+    let (spec, warnings) = read(&text)?;
     let root = spec.root.as_ref().ok_or_else(|| missing("root"))?;
     let rootfs = dir.join(&root.path);
     let rootfs = rootfs
@@ -44,6 +43,17 @@ pub fn load(dir: &Path) -> Result<Bundle> {
         return Err(Error::new(format!("config.json: root.path: {} is not a directory", rootfs.display())));
     }
     Ok(Bundle { dir, spec, rootfs, warnings })
+}
+
+/// Reads the text of a config.json and refuses what cannot be meant. Also returns warnings: what was passed over, see
+/// [`Bundle::warnings`].
+///
+/// # Errors
+/// Names the field, where there is one.
+pub fn read(text: &str) -> Result<(Spec, Vec<String>)> {
+    let (spec, mut warnings) = parse(text)?;
+    warnings.extend(validate::check(&spec)?);
+    Ok((spec, warnings))
 }
 
 /// Reads a configuration; also says which properties were ignored.

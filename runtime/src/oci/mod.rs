@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use example::example;
 pub use hooks::{Hook, Hooks};
 pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
-pub use load::{Bundle, load};
+pub use load::{Bundle, load, read};
 pub use process::{Capabilities, ConsoleSize, LARGEST_ID, Process, Rlimit, User, check_id, parse_id};
 pub use resources::{BlockIo, Cpu, DeviceRule, HugePages, Memory, Network, Pids, Resources, ThrottleDevice};
 pub use seccomp::{Seccomp, SeccompArg, SeccompRule};

@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 
 pub use config::change;
 pub use context::Context;
-pub use patterns::Pattern;
+pub use patterns::{Ignore, Pattern};
 
 use crate::containers::Engine;
-use crate::image::{Image, Reference};
+use crate::image::{Execution, Image, Reference};
 use dockerfile::File;
-use runtime::error::Result;
+use runtime::error::{Error, Result};
 
 /// What is to be built.
 #[derive(Debug, Default)]
@@ -45,6 +45,20 @@ pub struct Build {
     pub network: String,
     /// Say nothing but what fails.
     pub quiet: bool,
+}
+
+/// Reads a Dockerfile without building anything. `shown` is its name in errors.
+///
+/// # Errors
+/// Names the file and the line where it is no Dockerfile.
+pub fn check(text: &str, shown: &str) -> Result<()> {
+    let file = File::parse(text, shown)?;
+    for step in file.args.iter().chain(file.stages.iter().flat_map(|stage| &stage.steps)) {
+        let told = |error| Error::new(format!("{shown}:{}: {error}", step.line));
+        // Of a configuration of its own: what stages and variables add is known in a build alone.
+        config::apply(&mut Execution::default(), &step.op, file.escape, &|_| None, false).map_err(told)?;
+    }
+    Ok(())
 }
 
 /// Builds an image.

@@ -145,7 +145,7 @@ pub(super) fn is_pattern(text: &str) -> bool {
 
 /// What of a context is left out.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ignore {
+pub struct Ignore {
     /// In order; the last that matches decides. True: left out.
     rules: Vec<(Pattern, bool)>,
 }
@@ -155,7 +155,7 @@ impl Ignore {
     ///
     /// # Errors
     /// A line is no pattern.
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self> {
         let mut rules = Vec::new();
         for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             if line.starts_with('#') || line.trim().is_empty() {
@@ -191,7 +191,7 @@ impl Ignore {
     }
 
     /// Whether a path, relative to the context, is left out. A rule that matches a directory means all that is in it.
-    pub(super) fn leaves_out(&self, path: &Path) -> bool {
+    pub fn leaves_out(&self, path: &Path) -> bool {
         let mut out = false;
         for (pattern, leaves_out) in &self.rules {
             let hits = || {

@@ -1,5 +1,6 @@
 //! Who a process is: names are looked up in the container's own files, resolved inside its root.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -9,6 +10,9 @@ use runtime::rootfs::resolve::{Root, reopen};
 
 /// Files of users are small; an image with larger ones wants to fill the memory.
 const LARGEST: u64 = 4 << 20;
+
+/// The most groups that a process can have. Source: limits.h, NGROUPS_MAX.
+const MOST_GROUPS: usize = 65_536;
 
 /// Who it is, and where he lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +38,11 @@ impl Identity {
         Self::from_files(wanted, &passwd, &group)
     }
 
-    fn from_files(wanted: &str, passwd: &str, group: &str) -> Result<Self> {
+    /// The same by the texts of the container's `/etc/passwd` and `/etc/group`.
+    ///
+    /// # Errors
+    /// As of [`Self::find`].
+    pub fn from_files(wanted: &str, passwd: &str, group: &str) -> Result<Self> {
         let (user, named_group) = match wanted.split_once(':') {
             Some((user, group)) => (user, Some(group)),
             None => (if wanted.is_empty() { "0" } else { wanted }, None),
@@ -43,15 +51,15 @@ impl Identity {
             return Err(Error::new(format!("user '{}': a part of it is empty", wanted.escape_debug()))
                 .remedy("give USER or USER:GROUP, by names or numbers"));
         }
-        let entries: Vec<Vec<&str>> = passwd.lines().map(|line| line.split(':').collect()).collect();
+        let entries = || passwd.lines().map(|line| fields(line, 7)).filter(|entry| entry.len() > 5);
         let number = number(user)?;
-        let by_name = entries.iter().find(|entry| entry[0] == user && entry.len() > 5);
+        let by_name = entries().find(|entry| entry[0] == user);
         let by_number = || {
             let number = number?.to_string();
-            entries.iter().find(|entry| entry.get(2) == Some(&number.as_str()) && entry.len() > 5)
+            entries().find(|entry| entry[2] == number)
         };
         let entry = by_name.or_else(by_number);
-        let uid = match (entry, number) {
+        let uid = match (&entry, number) {
             (Some(entry), _) => parse(entry[2], "passwd")?,
             (None, Some(number)) => number,
             (None, None) => {
@@ -62,24 +70,27 @@ impl Identity {
                 .remedy("its /etc/passwd lists them; a number needs no entry"));
             }
         };
-        let groups: Vec<Vec<&str>> = group.lines().map(|line| line.split(':').collect()).collect();
         let gid = match named_group {
-            Some(name) => group_id(name, &groups)?,
-            None => entry.map_or(Ok(0), |entry| parse(entry[3], "passwd"))?,
+            Some(name) => group_id(name, group)?,
+            None => entry.as_ref().map_or(Ok(0), |entry| parse(entry[3], "passwd"))?,
         };
-        let name = entry.map(|entry| entry[0]);
+        let name = entry.as_ref().map(|entry| entry[0]);
         // The primary group is among them, or a program could shed it and pass by rules that deny it something.
-        let mut further = vec![gid];
+        let (mut further, mut known) = (vec![gid], BTreeSet::from([gid]));
         if named_group.is_none() {
-            let is_member = |group: &&Vec<&str>| {
+            let is_member = |group: &Vec<&str>| {
                 group.get(3).is_some_and(|members| members.split(',').any(|one| Some(one) == name))
             };
-            for group in groups.iter().filter(is_member) {
+            for group in group.lines().map(|line| fields(line, 4)).filter(is_member) {
                 let gid = parse(group[2], "group")?;
-                if !further.contains(&gid) {
+                if known.insert(gid) {
                     further.push(gid);
                 }
             }
+        }
+        if further.len() > MOST_GROUPS {
+            return Err(Error::new(format!("user '{}' is in {} groups", user.escape_debug(), further.len()))
+                .remedy(format!("the kernel takes {MOST_GROUPS}; the image's /etc/group lists them")));
         }
         let home = entry.map(|entry| entry[5]).filter(|home| !home.is_empty());
         Ok(Self {
@@ -91,9 +102,16 @@ impl Identity {
     }
 }
 
+/// The fields of a line, the last one with all that follows. A line is taken apart when it is its turn: a file of colons would
+/// fill the memory otherwise.
+fn fields(line: &str, count: usize) -> Vec<&str> {
+    line.splitn(count, ':').collect()
+}
+
 /// The number of a group that is given by name or number.
-fn group_id(wanted: &str, groups: &[Vec<&str>]) -> Result<u32> {
-    if let Some(group) = groups.iter().find(|group| group[0] == wanted && group.len() > 2) {
+fn group_id(wanted: &str, groups: &str) -> Result<u32> {
+    let mut groups = groups.lines().map(|line| fields(line, 4));
+    if let Some(group) = groups.find(|group| group[0] == wanted && group.len() > 2) {
         return parse(group[2], "group");
     }
     number(wanted)?.ok_or_else(|| {
@@ -151,6 +169,15 @@ mod tests {
         let root = Identity { uid: 0, gid: 0, groups: vec![0], home: "/root".into() };
         assert_eq!(find("").unwrap(), root);
         assert_eq!(find("www:logs").unwrap(), Identity { gid: 50, groups: vec![50], ..www });
+    }
+
+    #[test]
+    fn hostile_files_take_neither_time_nor_memory() {
+        let colons = ":".repeat(4 << 20);
+        Identity::from_files("www:5", &colons, &colons).unwrap_err();
+        let groups: String = (1000..90_000).map(|gid| format!("g:x:{gid}:www\n")).collect();
+        let error = Identity::from_files("www", PASSWD, &groups).unwrap_err().to_string();
+        assert!(error.contains("89001 groups") && error.contains("65536"), "{error}");
     }
 
     #[test]

@@ -23,11 +23,14 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// The name as people write it: without what is understood.
+    /// The name as people write it: without what is understood. It is read as this very name again: a repository that looks
+    /// like a registry, as in `docker.io/localhost/a`, keeps its registry.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
-        let short = full.strip_prefix("docker.io/").unwrap_or(&full);
-        short.strip_prefix("library/").unwrap_or(short).to_owned()
+        let Some(short) = full.strip_prefix("docker.io/") else { return full };
+        let shorter = short.strip_prefix("library/");
+        let means_this = |text: &&str| text.parse::<Self>().is_ok_and(|name| name == *self);
+        shorter.into_iter().chain([short]).find(means_this).unwrap_or(&full).to_owned()
     }
 
     /// Registry and repository alone, as people write them.
@@ -116,6 +119,9 @@ mod tests {
             ("a/b:1", "docker.io/a/b:1", "a/b:1"),
             ("localhost:5000/x", "localhost:5000/x:latest", "localhost:5000/x:latest"),
             ("quay.io/a/b/c:v1.2", "quay.io/a/b/c:v1.2", "quay.io/a/b/c:v1.2"),
+            ("library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"),
+            ("docker.io/localhost/a", "docker.io/localhost/a:latest", "docker.io/localhost/a:latest"),
+            ("docker.io/quay.io/a", "docker.io/quay.io/a:latest", "docker.io/quay.io/a:latest"),
         ] {
             let reference: Reference = text.parse().unwrap();
             assert_eq!(reference.to_string(), full);
