@@ -1,6 +1,8 @@
 //! Faults: ways to break a subject, or a kernel scene, on purpose. A check that stays green under its faults proves
 //! nothing.
 
+use std::path::Path;
+
 use runtime::namespace::Kind;
 use runtime::oci::{Mount, Spec};
 
@@ -38,8 +40,10 @@ pub enum How {
     ExecKeepsPrivilege,
     /// The subject says that a command of this name worked, and does nothing.
     Pretends(&'static str),
-    /// The subject hands a descriptor of its own to the application.
-    LeaksDescriptor,
+    /// The subject hands a descriptor of its own, of this path, to the application.
+    LeaksDescriptor(&'static str),
+    /// The subject's `exec` does other than its options say: they are changed, with a directory for files at hand.
+    ExecOptions(fn(&Path, &mut Vec<String>) -> std::io::Result<()>),
     /// The subject's `run` is given this flag.
     RunFlag(&'static str),
     /// The subject leaves the application out of this controller's group.

@@ -74,6 +74,16 @@ impl Line {
         Ok(answer["ok"].clone())
     }
 
+    /// Waits for the beginning of an answer for so long, and says whether it came.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn is_ready(&self, patience: Duration) -> Result<bool, Trouble> {
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        Ok(!self.unread.is_empty()
+            || poll(&mut [PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)], timeout)? > 0)
+    }
+
     /// Closes the probe's standard input, which ends it.
     pub fn hang_up(&mut self) {
         self.stdin = None;

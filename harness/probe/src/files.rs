@@ -21,6 +21,14 @@ pub(super) fn mkdir(path: &str) -> Answer {
     told(path, std::fs::create_dir_all(path)).map(|()| Value::Null)
 }
 
+/// Copies a file, and gives it this mode, in octal.
+pub(super) fn copy(from: &str, to: &str, mode: &str) -> Answer {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = told("mode", u32::from_str_radix(mode, 8))?;
+    told(to, std::fs::copy(from, to))?;
+    told(to, std::fs::set_permissions(to, std::fs::Permissions::from_mode(mode))).map(|()| Value::Null)
+}
+
 pub(super) fn mount_tmpfs(path: &str) -> Answer {
     told(path, std::fs::create_dir_all(path))?;
     let mounted = mount(Some("plimsoll"), path, Some("tmpfs"), MsFlags::empty(), None::<&str>);

@@ -5,6 +5,7 @@
 
 mod attempt;
 pub mod bench;
+mod calls;
 mod cpu;
 mod files;
 mod look;
@@ -52,6 +53,21 @@ pub fn main() -> ExitCode {
         loop {
             nix::unistd::pause();
         }
+    }
+    if let [word, name, next] = words.as_slice()
+        && word == "behind"
+        && next == "serve"
+    {
+        return match calls::behind(name) {
+            Ok(()) => {
+                serve();
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("probe: {error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     if let [word, point, log] = words.as_slice()
         && word == "hook"
@@ -118,6 +134,7 @@ fn verb(words: &[String]) -> Answer {
         ["write", path, text] => files::write(path, text),
         ["remove", path] => files::remove(path),
         ["mkdir", path] => files::mkdir(path),
+        ["copy", from, to, mode] => files::copy(from, to, mode),
         ["bench", operation, times, scratch] => bench::bench(operation, times, scratch),
         ["echo"] => bench::echo(),
         ["round-trips", host, port, times] => bench::round_trips(host, port, times),
@@ -159,6 +176,8 @@ fn verb(words: &[String]) -> Answer {
         ["count-stdin"] => state::count_stdin(),
         ["run", program, arguments @ ..] => state::run(program, arguments),
         ["try", words @ ..] => attempt::attempt(words),
+        ["system-call", way, number, words @ ..] => calls::call(way, number, words),
+        ["nested-proc", path, file] => calls::nested_proc(path, file),
         ["exists", path] => attempt::exists(path),
         ["add-key", name] => attempt::add_key(name),
         ["system-v", key] => attempt::system_v(key, false),

@@ -67,7 +67,7 @@ pub(super) fn stat(path: &str) -> Answer {
     Ok(json!({
         "kind": word, "mode": of.mode() & 0o7777, "uid": of.uid(), "gid": of.gid(), "size": of.size(),
         "device": [libc::major(of.rdev()), libc::minor(of.rdev())], "on": of.dev(), "inode": of.ino(),
-        "target": target,
+        "target": target, "accessed": [of.atime(), of.atime_nsec()],
     }))
 }
 

@@ -73,6 +73,20 @@ impl Driver {
         Ok((code, text(&output.stdout), text(&output.stderr)))
     }
 
+    /// Starts a command of the subject that the caller watches itself; what it prints is lost.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn(&self, words: &[&str]) -> Result<std::process::Child, Trouble> {
+        Ok(self
+            .command()
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?)
+    }
+
     /// The state of a container, as `state` prints it; `None` if there is none.
     ///
     /// # Errors

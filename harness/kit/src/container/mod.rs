@@ -40,6 +40,69 @@ pub struct Container {
     errors: PathBuf,
 }
 
+/// How the start of a container ended.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and never kept")]
+pub enum Started {
+    /// The probe inside answers.
+    Runs(Container),
+    /// The subject ended, or had to be ended, before the probe answered.
+    Refused(Refusal),
+}
+
+impl Started {
+    /// The container, where it must run.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub fn running(self) -> Result<Container, Trouble> {
+        match self {
+            Self::Runs(container) => Ok(container),
+            Self::Refused(refusal) => Err(refusal.into_trouble()),
+        }
+    }
+}
+
+/// How a subject refused to start a container.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    subject: String,
+    /// Exit status of the subject; `None` if a signal ended it.
+    pub status: Option<i32>,
+    /// Whether it ended by itself, soon enough.
+    pub in_time: bool,
+    /// What it wrote to its standard error.
+    pub said: String,
+    answer: String,
+}
+
+impl Refusal {
+    /// Whether it is an error that the subject itself decided on: a status of its own and a reason, in time. A hang, a crash, a
+    /// panic of Rust's (101) and an end without a word are not.
+    pub fn is_clear(&self) -> bool {
+        let own = self.status.is_some_and(|status| (1..=127).contains(&status) && status != 101);
+        self.in_time && own && !self.said.is_empty()
+    }
+
+    /// The same as an error, where a container had to start.
+    pub fn into_trouble(self) -> Trouble {
+        let told = if self.said.is_empty() { &self.answer } else { &self.said };
+        Trouble::Subject(format!("{} could not run a container: {told}", self.subject))
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.in_time {
+            return write!(f, "no end within {PATIENCE:?}: {}", self.said);
+        }
+        match self.status {
+            Some(status) => write!(f, "exit status {status}: {}", self.said),
+            None => write!(f, "ended by a signal: {}", self.said),
+        }
+    }
+}
+
 /// A further process of a container.
 #[derive(Debug)]
 pub struct Exec {
@@ -50,25 +113,33 @@ pub struct Exec {
 }
 
 impl Container {
-    /// Runs a bundle whose application is `/probe serve`, and waits until it answers.
-    pub(crate) fn launch(driver: Driver, bundle: &Path, rootfs: PathBuf, id: &str) -> Result<Self, Trouble> {
-        let (mut child, pid_file, errors) = spawn_run(&driver, bundle, id)?;
+    /// Runs a bundle whose application is `/probe serve`, and waits until it answers or the subject has ended.
+    pub(crate) fn attempt(
+        driver: Driver,
+        bundle: &Path,
+        rootfs: PathBuf,
+        id: &str,
+        flags: &[&str],
+    ) -> Result<Started, Trouble> {
+        let begun = Instant::now();
+        let (mut child, pid_file, errors) = spawn_run(&driver, bundle, id, flags)?;
         let mut line = Line::new(&mut child);
-        if let Err(trouble) = line.ask(&["true"]) {
-            // The container may end a moment before the subject says why.
-            line.hang_up();
-            let _ = wait_within(child.id().cast_signed(), "run");
-            let _ = child.wait();
-            let said = std::fs::read_to_string(&errors).unwrap_or_default();
-            let said = said.trim().replace('\n', " ");
-            let told = if said.is_empty() { format!("{trouble:?}") } else { said };
-            return Err(Trouble::Subject(format!(
-                "{} could not run a container: {told}",
-                driver.subject.name
-            )));
+        let Err(trouble) = line.ask(&["true"]) else {
+            let pid = read_pid(&pid_file)?;
+            return Ok(Started::Runs(Self { driver, id: id.to_owned(), pid, rootfs, child, line, errors }));
+        };
+        // The container may end a moment before the subject says why.
+        line.hang_up();
+        let ended = wait_within(child.id().cast_signed(), "run").is_ok();
+        let status = child.wait()?.code();
+        let in_time = ended && begun.elapsed() < PATIENCE;
+        if !in_time {
+            // What hung may have left a process that nobody waits for.
+            let _ = driver.call(&["delete", "--force", id]);
         }
-        let pid = read_pid(&pid_file)?;
-        Ok(Self { driver, id: id.to_owned(), pid, rootfs, child, line, errors })
+        let said = std::fs::read_to_string(&errors).unwrap_or_default().trim().replace('\n', " ");
+        let subject = driver.subject.name;
+        Ok(Started::Refused(Refusal { subject, status, in_time, said, answer: trouble.into_text() }))
     }
 
     /// Asks the probe inside.
@@ -93,6 +164,14 @@ impl Container {
     /// See [`Line::ask`].
     pub fn answer(&mut self, words: &[&str]) -> Result<Value, Trouble> {
         self.line.answer(words)
+    }
+
+    /// Reads the answer to a question if it comes soon enough: for a check in which hanging is what may go wrong.
+    ///
+    /// # Errors
+    /// See [`Line::ask`].
+    pub fn answer_within(&mut self, words: &[&str], patience: Duration) -> Result<Option<Value>, Trouble> {
+        if self.line.is_ready(patience)? { self.line.answer(words).map(Some) } else { Ok(None) }
     }
 
     /// The container's control groups, found from the host's view of its first process.
@@ -130,6 +209,14 @@ impl Container {
     /// # Errors
     /// The subject refuses.
     pub fn exec(&self) -> Result<Exec, Trouble> {
+        self.exec_with(&[])
+    }
+
+    /// `exec` of a further probe with these options, as the subject (or its fault) does it.
+    ///
+    /// # Errors
+    /// The subject refuses.
+    pub fn exec_with(&self, options: &[&str]) -> Result<Exec, Trouble> {
         let pid_file = self.errors.with_file_name("exec.pid");
         let _ = std::fs::remove_file(&pid_file);
         let mut command = match self.driver.fault {
@@ -137,8 +224,13 @@ impl Container {
             Some(How::ExecKeepsPrivilege) => self.broken_exec("none", true, &pid_file)?,
             Some(How::ExecOutsideCgroups) => self.broken_exec("none", false, &pid_file)?,
             _ => {
+                let mut options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+                if let Some(How::ExecOptions(change)) = self.driver.fault {
+                    change(&pid_file.with_file_name(""), &mut options)?;
+                }
                 let mut command = self.driver.command();
-                command.args(["exec", "--pid-file"]).arg(&pid_file).arg(&self.id).args(["/probe", "serve"]);
+                command.args(["exec", "--pid-file"]).arg(&pid_file).args(options);
+                command.arg(&self.id).args(["/probe", "serve"]);
                 command
             }
         };
@@ -223,20 +315,25 @@ impl Drop for Exec {
 
 /// Runs a bundle whose application ends by itself, and returns its exit status.
 pub(crate) fn run_to_end(driver: &Driver, bundle: &Path, id: &str) -> Result<i32, Trouble> {
-    let (mut child, _, _) = spawn_run(driver, bundle, id)?;
+    let (mut child, _, _) = spawn_run(driver, bundle, id, &[])?;
     wait_within(child.id().cast_signed(), "run")?;
     let status = child.wait()?;
     Ok(status.code().unwrap_or(-1))
 }
 
-fn spawn_run(driver: &Driver, bundle: &Path, id: &str) -> Result<(Child, PathBuf, PathBuf), Trouble> {
+fn spawn_run(
+    driver: &Driver,
+    bundle: &Path,
+    id: &str,
+    flags: &[&str],
+) -> Result<(Child, PathBuf, PathBuf), Trouble> {
     let (pid_file, errors) = (bundle.join("pid"), bundle.join("errors"));
     let mut command = driver.command();
-    if matches!(driver.fault, Some(How::LeaksDescriptor)) {
-        command = leaking(&driver.command());
+    if let Some(How::LeaksDescriptor(path)) = driver.fault {
+        command = leaking(path, &driver.command());
     }
-    command.args(["run", "--bundle"]).arg(bundle);
-    if matches!(driver.fault, Some(How::LeaksDescriptor)) {
+    command.args(["run", "--bundle"]).arg(bundle).args(flags);
+    if matches!(driver.fault, Some(How::LeaksDescriptor(_))) {
         command.args(["--preserve-fds", "1"]);
     }
     if let Some(How::RunFlag(flag)) = driver.fault {
@@ -253,10 +350,10 @@ fn spawn_run(driver: &Driver, bundle: &Path, id: &str) -> Result<(Child, PathBuf
     Ok((child, pid_file, errors))
 }
 
-/// The same command with one more descriptor open, which a shell that executes it hands on.
-fn leaking(command: &Command) -> Command {
+/// The same command with one more descriptor open, of `path`, which a shell that executes it hands on.
+fn leaking(path: &str, command: &Command) -> Command {
     let mut shell = Command::new(std::env::current_exe().unwrap_or_default());
-    shell.arg0(LAB).arg("leak").arg(command.get_program());
+    shell.arg0(LAB).args(["leak", path]).arg(command.get_program());
     // The name under which a program of several names was to be called is no argument of its own.
     shell.arg(CORE).args(command.get_args());
     for (name, value) in command.get_envs() {

@@ -32,15 +32,15 @@ pub(super) fn stage(pid: &str, called: &str, program: &str, arguments: &[&str]) 
     told(program, execv(&text(program)?, &words)).map(|_| ())
 }
 
-/// Executes a program with descriptor 3 open for it to inherit.
-pub(super) fn leak(program: &str, called: &str, arguments: &[&str]) -> Result<(), String> {
-    let null = told("/dev/null", File::open("/dev/null"))?.into_raw_fd();
-    let number = if null == 3 {
+/// Executes a program with `path` open as descriptor 3 for it to inherit.
+pub(super) fn leak(path: &str, program: &str, called: &str, arguments: &[&str]) -> Result<(), String> {
+    let opened = told(path, File::open(path))?.into_raw_fd();
+    let number = if opened == 3 {
         // SAFETY: the descriptor is open; from now on it does not close on exec.
-        unsafe { libc::fcntl(null, libc::F_SETFD, 0) }
+        unsafe { libc::fcntl(opened, libc::F_SETFD, 0) }
     } else {
         // SAFETY: descriptor 3 is nobody's in a program that was just started; a duplicate does not close on exec.
-        unsafe { libc::dup2(null, 3) }
+        unsafe { libc::dup2(opened, 3) }
     };
     told("descriptor 3", nix::errno::Errno::result(number))?;
     let words: Vec<CString> =

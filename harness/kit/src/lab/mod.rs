@@ -30,7 +30,7 @@ pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
             let program = if program.is_empty() { &["/probe", "serve"] } else { program };
             enter::container(pid, skip, *cgroups == "join", pid_file, program)
         }
-        ["leak", program, called, arguments @ ..] => enter::leak(program, called, arguments),
+        ["leak", path, program, called, arguments @ ..] => enter::leak(path, program, called, arguments),
         ["check", id, dir, tag, fault @ ..] => {
             // A killed harness takes its scenes with it.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);

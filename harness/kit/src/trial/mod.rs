@@ -9,7 +9,7 @@ use runtime::oci::{Capabilities, Root, example};
 use serde_json::Value;
 
 use crate::check::Trouble;
-use crate::container::{Container, Driver};
+use crate::container::{Container, Driver, Started};
 use crate::fault::Fault;
 use crate::notebook::Notebook;
 use crate::probes::Probe;
@@ -124,6 +124,15 @@ impl<'a> Trial<'a> {
         Ok(dir)
     }
 
+    /// The probe's file, on the file system of the run: to be linked into an image of a check's own.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn image_probe(&self) -> Result<PathBuf, Trouble> {
+        let file = self.run.probe();
+        if file.exists() { Ok(file) } else { Err(Trouble::Harness("the run has no probe".into())) }
+    }
+
     /// A tmpfs on the stage, where an upper layer can be whatever the host's own file system is.
     ///
     /// # Errors
@@ -159,6 +168,24 @@ impl<'a> Trial<'a> {
         &self.driver
     }
 
+    /// Expects that a start was refused, by an error that the subject decided on; a container that runs is ended.
+    ///
+    /// # Errors
+    /// The container that should not have started does not end.
+    pub fn expect_refused(&mut self, what: &str, started: Started) -> Result<(), Trouble> {
+        const EXPECTED: &str = "refused with an error and its reason";
+        match started {
+            Started::Runs(container) => {
+                self.seen.expect(what, "started", EXPECTED, false);
+                container.close().map(drop)
+            }
+            Started::Refused(refusal) => {
+                self.seen.expect(what, &refusal, EXPECTED, refusal.is_clear());
+                Ok(())
+            }
+        }
+    }
+
     /// Describes a container: every namespace but the user's, a probe as its application, and root's rights inside.
     pub fn container(&mut self) -> Wanted<'_, 'a> {
         let mut spec = example();
@@ -180,7 +207,7 @@ impl<'a> Trial<'a> {
                 ..Capabilities::default()
             });
         }
-        Wanted { trial: self, spec }
+        Wanted { trial: self, spec, flags: Vec::new() }
     }
 
     /// The fault by which all containers are limited together.

@@ -8,7 +8,7 @@ use runtime::oci::{Cpu, Device, DeviceRule, IdMapping, Memory, Mount, Namespace,
 
 use super::Trial;
 use crate::check::Trouble;
-use crate::container::{self, Container};
+use crate::container::{self, Container, Started};
 use crate::fault::How;
 use crate::loopdev::LoopDevice;
 
@@ -17,6 +17,7 @@ use crate::loopdev::LoopDevice;
 pub struct Wanted<'t, 'r> {
     pub(super) trial: &'t mut Trial<'r>,
     pub(super) spec: Spec,
+    pub(super) flags: Vec<&'static str>,
 }
 
 /// Moves a container's first process back to the root of a hierarchy.
@@ -187,21 +188,38 @@ impl Wanted<'_, '_> {
         })
     }
 
+    /// Gives the subject's `run` these options.
+    #[must_use]
+    pub fn flags(mut self, flags: &[&'static str]) -> Self {
+        self.flags.extend(flags);
+        self
+    }
+
     /// Starts it, with the fault of the try, if it has one.
     ///
     /// # Errors
     /// The subject cannot.
-    pub fn start(mut self) -> Result<Container, Trouble> {
+    pub fn start(self) -> Result<Container, Trouble> {
+        self.attempt()?.running()
+    }
+
+    /// Starts it, and says how that ended: for a check in which refusal is the claim.
+    ///
+    /// # Errors
+    /// The harness's own.
+    pub fn attempt(mut self) -> Result<Started, Trouble> {
         let (id, bundle) = self.write()?;
         let trial = self.trial;
-        let container = Container::launch(trial.driver.clone(), &bundle, bundle.join("rootfs"), &id)?;
+        let driver = trial.driver.clone();
+        let started = Container::attempt(driver, &bundle, bundle.join("rootfs"), &id, &self.flags)?;
+        let Started::Runs(container) = started else { return Ok(started) };
         if let Some(How::SkipsController(controller)) = trial.driver.fault {
             leave_group(&container, controller)?;
         }
         if matches!(trial.driver.fault, Some(How::GroupShared)) {
             trial.share_group(&container)?;
         }
-        Ok(container)
+        Ok(Started::Runs(container))
     }
 
     /// Runs it until its application ends, and returns its exit status.
