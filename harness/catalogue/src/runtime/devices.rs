@@ -32,20 +32,26 @@ pub(crate) const CHECKS: &[Check] = &[
     )
     .needs(&[Need::Root, Need::DeviceControl])
     .faults(&[ALLOW_ALL]),
-    Check::of_runtime("sec.mknod", "making and opening a disk device of the host fails", SOURCE, mknod)
-        .needs(&[Need::Root, Need::DeviceControl])
-        .faults(&[fault::config("capability kept, no device rules", |spec| {
-            resources(spec).devices.clear();
-            if let Some(capabilities) =
-                spec.process.as_mut().and_then(|process| process.capabilities.as_mut())
+    Check::of_runtime(
+        "sec.mknod",
+        "a disk device of the host can be neither made nor, where somebody else made it, opened",
+        SOURCE,
+        mknod,
+    )
+    .needs(&[Need::Root, Need::DeviceControl])
+    .faults(&[
+        fault::config("capability kept", |spec| {
+            let capabilities = spec.process.as_mut().and_then(|process| process.capabilities.as_mut());
+            let Some(capabilities) = capabilities else { return };
+            for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted]
             {
-                for set in
-                    [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted]
-                {
-                    set.push("CAP_MKNOD".into());
-                }
+                set.push("CAP_MKNOD".into());
             }
-        })]),
+            let (kind, access) = (Some("b".into()), Some("m".into()));
+            resources(spec).devices.push(DeviceRule { allow: true, kind, major: None, minor: None, access });
+        }),
+        NO_RULES,
+    ]),
 ];
 
 fn default_list(trial: &mut Trial) -> Checked {
@@ -108,17 +114,23 @@ fn allow_one(trial: &mut Trial) -> Checked {
 }
 
 fn mknod(trial: &mut Trial) -> Checked {
+    use nix::sys::stat::{Mode, SFlag, makedev};
     let mut container = trial.container().start()?;
     // 7:0 is the first loop device: a disk that every host has, and that nothing is read from here.
     let made = container.ask(&["try", "mknod", "/tmp/disk", "b", "7", "0"])?;
-    let opened = container.ask(&["try", "open", "/tmp/disk"])?;
-    trial.seen.expect("error of making a disk device", &made, "not 0", made != 0);
-    trial.seen.expect(
-        "error of opening it",
-        &opened,
-        "not 0 (nor that it is not there after it was made)",
-        opened != 0,
-    );
+    trial.seen.expect_json("error of making a disk device", &made, &Value::from(libc::EPERM));
+    let mode = Mode::from_bits_truncate(0o666);
+    for (name, kind, device, expected) in [
+        // On this file system a device can be opened at all.
+        ("null", SFlag::S_IFCHR, makedev(1, 3), 0),
+        ("disk", SFlag::S_IFBLK, makedev(7, 0), libc::EPERM),
+    ] {
+        let path = container.rootfs.join(format!("of-host-{name}"));
+        nix::sys::stat::mknod(&path, kind, mode, device)?;
+        let opened = container.ask(&["try", "open", &format!("/of-host-{name}")])?;
+        let what = format!("error of opening the {name} device that the host made");
+        trial.seen.expect_json(&what, &opened, &Value::from(expected));
+    }
     container.close()?;
     Ok(())
 }

@@ -67,7 +67,7 @@ pub(crate) const CHECKS: &[Check] = &[
         }
     })]),
     Check::of_runtime("rootfs.no-leaked-fds", "only descriptors 0, 1 and 2 are open in the application", "execve(2); CVE-2024-21626", no_leaked_fds)
-        .faults(&[Fault { name: "a descriptor without close-on-exec", how: How::LeaksDescriptor }]),
+        .faults(&[Fault { name: "a descriptor without close-on-exec", how: How::LeaksDescriptor("/dev/null") }]),
 ];
 
 fn is_image(trial: &mut Trial) -> Checked {

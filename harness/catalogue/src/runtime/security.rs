@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use runtime::oci::{Capabilities, Root, Seccomp, SeccompArg, SeccompRule, User};
 use serde_json::{Value, json};
 
+use super::seccomp_rules::{equals, rule, with_profile};
 use kit::check::{Check, Checked};
 use kit::fault::{self, Fault, How};
 use kit::need::Need;
@@ -42,7 +43,25 @@ pub(crate) const CHECKS: &[Check] = &[
         seccomp,
     )
     .needs(&[Need::Root, Need::Seccomp])
-    .faults(&[NO_FILTER]),
+    .faults(&[
+        NO_FILTER,
+        fault::config("one rule dropped", |spec| {
+            let seccomp = spec.linux.get_or_insert_default().seccomp.as_mut();
+            let netlink = |rule: &SeccompRule| rule.errno_ret == Some(libc::ENOTTY.cast_unsigned());
+            if let Some(seccomp) = seccomp {
+                seccomp.syscalls.retain(|rule| !netlink(rule));
+            }
+        }),
+        fault::config("one comparison for another", |spec| {
+            let seccomp = spec.linux.get_or_insert_default().seccomp.as_mut();
+            let rules = seccomp.into_iter().flat_map(|seccomp| &mut seccomp.syscalls);
+            for argument in
+                rules.flat_map(|rule| &mut rule.args).filter(|argument| argument.op == "SCMP_CMP_GE")
+            {
+                argument.op = "SCMP_CMP_GT".into();
+            }
+        }),
+    ]),
     Check::of_runtime(
         "sec.no-new-privs",
         "with no_new_privs a set-user-id file gives nothing",
@@ -86,7 +105,7 @@ fn bits(names: &[&str]) -> String {
     format!("{bits:016x}")
 }
 
-fn status_field(status: &Value, name: &str) -> String {
+pub(super) fn status_field(status: &Value, name: &str) -> String {
     let text = status.as_str().unwrap_or_default();
     let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     found.unwrap_or("none").trim().to_owned()
@@ -134,12 +153,11 @@ fn capability_sets(trial: &mut Trial) -> Checked {
     });
     let mut container = wanted.start()?;
     let status = container.ask(&["read", "/proc/self/status"])?;
-    for field in ["CapAmb", "CapPrm", "CapEff"] {
-        trial.seen.expect_eq(
-            &format!("{field} of user 1000"),
-            &status_field(&status, field),
-            &bits(&["CAP_KILL"]),
-        );
+    let (kill, both) = (bits(&["CAP_KILL"]), bits(&["CAP_KILL", "CAP_NET_RAW"]));
+    for (field, expected) in
+        [("CapAmb", &kill), ("CapPrm", &kill), ("CapEff", &kill), ("CapInh", &both), ("CapBnd", &both)]
+    {
+        trial.seen.expect_eq(&format!("{field} of user 1000"), &status_field(&status, field), expected);
     }
     container.close()?;
     Ok(())
@@ -170,44 +188,80 @@ fn drop_add(trial: &mut Trial) -> Checked {
 }
 
 fn profile() -> Seccomp {
-    let rule = |names: &[&str], action: &str, errno: Option<i32>, args: Vec<SeccompArg>| SeccompRule {
-        names: names.iter().map(|name| (*name).to_owned()).collect(),
-        action: action.into(),
-        errno_ret: errno.map(i32::cast_unsigned),
-        args,
-    };
-    let stranger =
-        SeccompArg { index: 0, value: libc::AF_NETLINK as u64, value_two: 0, op: "SCMP_CMP_EQ".into() };
-    let inet_raw =
-        SeccompArg { index: 2, value: libc::IPPROTO_ICMP as u64, value_two: 0, op: "SCMP_CMP_EQ".into() };
     Seccomp {
         default_action: "SCMP_ACT_ALLOW".into(),
         syscalls: vec![
-            rule(&["mkdir", "mkdirat"], "SCMP_ACT_ERRNO", Some(libc::EXDEV), Vec::new()),
-            rule(&["socket"], "SCMP_ACT_ERRNO", Some(libc::EXDEV), vec![stranger]),
-            rule(&["socket"], "SCMP_ACT_ERRNO", Some(libc::EDOM), vec![inet_raw]),
-            rule(&["sethostname"], "SCMP_ACT_KILL_PROCESS", None, Vec::new()),
+            rule(&["mkdir", "mkdirat"], "SCMP_ACT_ERRNO", Some(libc::EXDEV), &[]),
+            rule(&["socket"], "SCMP_ACT_ERRNO", Some(libc::ENOTTY), &[equals(0, libc::AF_NETLINK)]),
+            rule(&["socket"], "SCMP_ACT_ERRNO", Some(libc::EDOM), &[equals(2, libc::IPPROTO_ICMP)]),
+            rule(&["getpgid"], "SCMP_ACT_ERRNO", None, &[]),
+            rule(&["sethostname"], "SCMP_ACT_KILL_PROCESS", None, &[]),
         ],
         ..Seccomp::default()
     }
 }
 
+/// Each comparison with its operands, an argument that meets it and one that does not.
+const COMPARISONS: [(&str, u64, u64, u64, u64); 7] = [
+    ("SCMP_CMP_EQ", 200, 0, 200, 201),
+    ("SCMP_CMP_NE", 200, 0, 201, 200),
+    ("SCMP_CMP_LT", 200, 0, 199, 200),
+    ("SCMP_CMP_LE", 200, 0, 200, 201),
+    ("SCMP_CMP_GE", 200, 0, 200, 199),
+    ("SCMP_CMP_GT", 200, 0, 201, 200),
+    ("SCMP_CMP_MASKED_EQ", 0xf0, 0xc0, 0xc5, 0xd5),
+];
+
 fn seccomp(trial: &mut Trial) -> Checked {
-    let filtered =
-        |spec: &mut runtime::oci::Spec| spec.linux.get_or_insert_default().seccomp = Some(profile());
-    let mut container = trial.container().capabilities(&["NET_RAW"]).with(filtered).start()?;
+    let mut container = trial.container().capabilities(&["NET_RAW"]).with(with_profile(profile())).start()?;
+    let numbers = [libc::SYS_socket, libc::SYS_getpgid].map(|number| number.to_string());
+    let (netlink, raw) = (libc::AF_NETLINK.to_string(), libc::SOCK_RAW.to_string());
     for (what, words, expected) in [
-        ("a call with the action errno", ["try", "mkdir", "/tmp/new"].as_slice(), libc::EXDEV),
-        ("the same call's neighbour, which is allowed", &["try", "create", "/tmp/new"], 0),
-        ("a call whose argument matches", &["try", "raw-socket"], libc::EDOM),
-        ("the same call with another argument", &["try", "listen", "0"], 0),
+        ("a call with the action errno", ["try", "mkdir", "/tmp/new"].as_slice(), json!(libc::EXDEV)),
+        ("the same call's neighbour, which is allowed", &["try", "create", "/tmp/new"], json!(0)),
+        ("a call whose third argument matches", &["try", "raw-socket"], json!(libc::EDOM)),
+        (
+            "a call whose first argument matches",
+            &["system-call", "native", &numbers[0], &netlink, &raw, "0"],
+            json!({ "errno": libc::ENOTTY }),
+        ),
+        ("the same call with other arguments", &["try", "listen", "0"], json!(0)),
+        (
+            "a call with the action errno and no number",
+            &["system-call", "native", &numbers[1], "0"],
+            json!({ "errno": libc::EPERM }),
+        ),
     ] {
         let seen = container.ask(words)?;
-        trial.seen.expect_json(&format!("error of {what}"), &seen, &json!(expected));
+        trial.seen.expect_json(&format!("error of {what}"), &seen, &expected);
     }
     container.close()?;
-    let status = trial.container().with(filtered).probe(&["try", "sethostname", "x"]).run()?;
+    let wanted = trial.container().with(with_profile(profile()));
+    let status = wanted.probe(&["try", "sethostname", "x"]).run()?;
     trial.seen.expect_eq("exit status after a call with the action kill", &status, &(128 + libc::SIGSYS));
+    comparisons(trial)
+}
+
+/// A call that changes nothing, with an argument that the kernel refuses by itself, so that both outcomes are told apart.
+fn comparisons(trial: &mut Trial) -> Checked {
+    let number = libc::SYS_sched_get_priority_max.to_string();
+    for (op, value, value_two, meets, misses) in COMPARISONS {
+        let args = [SeccompArg { index: 0, value, value_two, op: op.into() }];
+        let profile = Seccomp {
+            default_action: "SCMP_ACT_ALLOW".into(),
+            syscalls: vec![rule(&["sched_get_priority_max"], "SCMP_ACT_ERRNO", Some(libc::EXDEV), &args)],
+            ..Seccomp::default()
+        };
+        let mut container = trial.container().with(with_profile(profile)).start()?;
+        for (what, argument, expected) in
+            [("meets", meets, libc::EXDEV), ("does not meet", misses, libc::EINVAL)]
+        {
+            let seen = container.ask(&["system-call", "native", &number, &argument.to_string()])?;
+            let what = format!("error of a call whose argument {argument} {what} {op} {value}");
+            trial.seen.expect_json(&what, &seen, &json!({ "errno": expected }));
+        }
+        container.close()?;
+    }
     Ok(())
 }
 
@@ -260,7 +314,7 @@ fn keyring(trial: &mut Trial) -> Checked {
     trial.seen.expect_json("error of finding the key on the host", &outside, &json!(0));
     let mut container = trial.container().start()?;
     let inside = container.ask(&["try", "keyctl-search", &name])?;
-    trial.seen.expect("error of finding it inside", &inside, "not 0", inside != json!(0));
+    trial.seen.expect_json("error of finding it inside", &inside, &json!(libc::ENOKEY));
     container.close()?;
     Ok(())
 }

@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use runtime::oci::{Mount, Spec};
+use runtime::oci::{Hook, Mount, Spec};
 use serde_json::Value;
 
 use kit::check::{Check, Checked, Trouble};
+use kit::container::Started;
 use kit::fault::{self, Fault, bind, scene};
 use kit::need::Need;
 use kit::trial::Trial;
@@ -78,7 +79,17 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI config.md, Mounts; CVE-2021-30465; openat2(2), RESOLVE_IN_ROOT",
         symlink_target,
     )
-    .faults(&[scene(PLAIN_JOIN)]),
+    .faults(&[fault::config("plain path join", |spec| {
+        // A hook of the runtime's own namespaces binds the volume where the host finds the link's target.
+        let Some(root) = spec.root.as_ref().map(|root| root.path.clone()) else { return };
+        let source = at(spec, "/data").and_then(|mount| mount.source.clone());
+        if let (Some(source), Ok(target)) = (source, fs::read_link(root.join("data"))) {
+            let words =
+                ["probe".into(), "bind".into(), source.display().to_string(), target.display().to_string()];
+            let hook = Hook { path: root.join("probe"), args: words.to_vec(), ..Hook::default() };
+            spec.hooks.get_or_insert_default().create_runtime.push(hook);
+        }
+    })]),
     Check::of_runtime(
         "volume.propagation",
         "rprivate, rslave and rshared as asked",
@@ -123,14 +134,16 @@ pub(crate) const CHECKS: &[Check] = &[
     )
     .needs(&[Need::Root])
     .faults(&[fault::config("resolved inside", |spec| {
+        let root = spec.root.as_ref().map(|root| root.path.clone());
         if let Some(mount) = at(spec, "/data") {
-            mount.source = Some("/var/tmp".into());
+            let source = mount.source.as_deref().and_then(|source| source.strip_prefix("/").ok());
+            let twin = root.zip(source).map(|(root, source)| root.join(source));
+            mount.source = twin;
         }
     })]),
 ];
 
 const MOUNTED_OUTSIDE: &str = "mounted before the namespace was made";
-const PLAIN_JOIN: &str = "plain path join";
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
@@ -239,41 +252,42 @@ fn symlink_target(trial: &mut Trial) -> Checked {
     let volume = trial.directory("volume")?;
     fs::write(volume.join("of-volume"), "")?;
     let lower = trial.image()?;
+    let start = |trial: &mut Trial| {
+        let root = runtime::oci::Root { path: lower.clone(), readonly: false };
+        let wanted = trial.container().bind(&volume, "/data", &["rbind", "rprivate"]);
+        wanted.with(|spec| spec.root = Some(root)).attempt()
+    };
+    // With a directory in the link's place it starts, and the volume is there.
+    fs::create_dir(lower.join("data"))?;
+    let mut container = start(trial)?.running()?;
+    let seen = container.ask(&["exists", "/data/of-volume"])?;
+    trial.seen.expect_json("the volume is seen at a directory", &seen, &Value::from(true));
+    container.close()?;
+    fs::remove_dir(lower.join("data"))?;
     // Absolute, as an image may have it: inside the root it names a directory of the image.
-    let join = trial.has(PLAIN_JOIN);
-    let link = if join { lower.join("inner") } else { outside.clone() };
-    std::os::unix::fs::symlink(&link, lower.join("data"))?;
-    let root = runtime::oci::Root { path: lower.clone(), readonly: false };
-    let wanted =
-        trial.container().bind(&volume, "/data", &["rbind", "rprivate"]).with(|spec| spec.root = Some(root));
-    let refused = match wanted.start() {
-        Ok(mut container) => {
+    std::os::unix::fs::symlink(&outside, lower.join("data"))?;
+    let place = outside.join("of-volume").display().to_string();
+    match start(trial)? {
+        Started::Runs(mut container) => {
             let seen = container.ask(&["exists", "/data/of-volume"])?;
             trial.seen.expect_json("the volume is seen inside", &seen, &Value::from(true));
-            if join {
-                // What a runtime that joins strings would have done on its host.
-                trial.ask_stage(&["bind", &volume.display().to_string(), &outside.display().to_string()])?;
-            }
-            let escaped = trial.ask_stage(&["exists", &outside.join("of-volume").display().to_string()])?;
-            trial.seen.expect_json(
-                "the mount is seen where the link points to on the host",
-                &escaped,
-                &Value::from(false),
-            );
+            let escaped = trial.ask_stage(&["exists", &place])?;
+            trial.seen.expect_json(OUTSIDE, &escaped, &Value::from(false));
             container.close()?;
-            None
         }
-        Err(Trouble::Subject(said)) => Some(said),
-        Err(other) => return Err(other),
-    };
-    if let Some(said) = refused {
         // To refuse is as good as to stay inside.
-        trial.seen.note(format!("the subject refuses such an image: {said}"));
-        let left = outside.join("of-volume").exists();
-        trial.seen.expect_eq("the mount is seen where the link points to on the host", &left, &false);
+        refused @ Started::Refused(_) => {
+            trial.expect_refused("a link at the mount point", refused)?;
+            let escaped = trial.ask_stage(&["exists", &place])?;
+            trial.seen.expect_json(OUTSIDE, &escaped, &Value::from(false));
+        }
     }
+    let made = fs::read_dir(&outside)?.count();
+    trial.seen.expect_eq("files made where the link points to on the host", &made, &0);
     Ok(())
 }
+
+const OUTSIDE: &str = "the mount is seen where the link points to on the host";
 
 fn propagation(trial: &mut Trial) -> Checked {
     trial.on_stage()?;

@@ -1,0 +1,239 @@
+//! Who a process is: ids that mean "leave it as it is", and the rights of what is executed in a running container.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use runtime::oci::{Capabilities, Process, Spec, User};
+use serde_json::{Value, json};
+
+use kit::check::{Check, Checked, Trouble};
+use kit::container::{Container, Exec};
+use kit::fault::{self, Fault, How};
+use kit::trial::Trial;
+
+/// (uid_t)-1: setresuid(2) leaves an id as it is where this is given, and a runtime is root.
+const MINUS_ONE: u32 = u32::MAX;
+
+/// A user or group of -1 does to the process what the call does: nothing, so it stays root's.
+const STAYS_ROOT: Fault = fault::config("setresuid(-1)", |spec| {
+    if let Some(user) = spec.process.as_mut().map(|process| &mut process.user) {
+        for id in [&mut user.uid, &mut user.gid] {
+            *id = if *id == MINUS_ONE { 0 } else { *id };
+        }
+        user.additional_gids.retain(|gid| *gid != MINUS_ONE);
+    }
+});
+
+/// The same at `exec`.
+const EXEC_STAYS_ROOT: Fault = Fault {
+    name: "setresuid(-1) at exec",
+    how: How::ExecOptions(|_, options| {
+        let wide = MINUS_ONE.to_string();
+        for option in options.iter_mut() {
+            *option = option.replace(&wide, "0");
+        }
+        Ok(())
+    }),
+};
+
+/// `--user` and `--process` are not looked at.
+const USER_DROPPED: Fault = Fault {
+    name: "user dropped",
+    how: How::ExecOptions(|_, options| {
+        options.clear();
+        Ok(())
+    }),
+};
+
+/// What is given by `--cap` is added to the inheritable set too, as runc did before 1.1.2 and crun before 1.4.4.
+const MADE_INHERITABLE: Fault = Fault {
+    name: "added to the inheritable set",
+    how: How::ExecOptions(|dir, options| {
+        let user = User { uid: 1_000, gid: 1_000, ..User::default() };
+        let mut process = exec_process(user);
+        let sets = process.capabilities.get_or_insert_default();
+        sets.inheritable = vec!["CAP_NET_RAW".into()];
+        *options = vec!["--process".into(), write_process(dir, &process)?];
+        Ok(())
+    }),
+};
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_runtime(
+        "sec.ids.in-range",
+        "uid and gid 4294967295 are refused by every way in",
+        "CVE-2024-40635; setresuid(2): -1 leaves an id unchanged",
+        in_range,
+    )
+    .faults(&[STAYS_ROOT, EXEC_STAYS_ROOT]),
+    Check::of_runtime(
+        "ns.exec.user",
+        "exec as user N has the uid, gid and groups asked for, and no effective capability unless N is 0",
+        "CVE-2026-30892; capabilities(7), Effect of user ID changes on capabilities",
+        exec_user,
+    )
+    .faults(&[USER_DROPPED]),
+    Check::of_runtime(
+        "ns.exec.inheritable-empty",
+        "capabilities given to exec leave the inheritable set empty, so that a file's inheritable ones give nothing",
+        "CVE-2022-29162; CVE-2022-27650; capabilities(7), Transformation of capabilities during execve()",
+        inheritable_empty,
+    )
+    .faults(&[MADE_INHERITABLE]),
+];
+
+fn set_user(spec: &mut Spec, user: User) {
+    if let Some(process) = spec.process.as_mut() {
+        process.user = user;
+    }
+}
+
+fn in_range(trial: &mut Trial) -> Checked {
+    // Ordinary ids in the same places have to work first.
+    let user = User { uid: 65_534, gid: 65_534, additional_gids: vec![65_533], ..User::default() };
+    let mut container = trial.container().with(|spec| set_user(spec, user)).start()?;
+    let seen = container.ask(&["process"])?;
+    trial.seen.expect_json(
+        "ids that are asked for and can be had",
+        &json!([seen["uid"], seen["gid"]]),
+        &json!([65_534, 65_534]),
+    );
+    container.close()?;
+    let user = |uid, gid, more: &[u32]| User { uid, gid, additional_gids: more.to_vec(), ..User::default() };
+    for (what, user) in [
+        ("process.user.uid", user(MINUS_ONE, 1, &[])),
+        ("process.user.gid", user(1, MINUS_ONE, &[])),
+        ("process.user.additionalGids", user(1, 1, &[MINUS_ONE])),
+    ] {
+        let started = trial.container().with(|spec| set_user(spec, user)).attempt()?;
+        trial.expect_refused(&format!("a container with {what} 4294967295"), started)?;
+    }
+    let container = trial.container().start()?;
+    drop(container.exec_with(&["--user", "65534:65534"])?);
+    for user in ["4294967295", "4294967295:1", "1:4294967295"] {
+        expect_exec_refused(trial, &container, user)?;
+    }
+    container.close()?;
+    Ok(())
+}
+
+fn expect_exec_refused(trial: &mut Trial, container: &Container, user: &str) -> Checked {
+    let observed = match container.exec_with(&["--user", user]) {
+        Ok(mut exec) => {
+            let seen = exec.ask(&["process"])?;
+            Some(format!("started, with uid {} and gid {}", seen["uid"], seen["gid"]))
+        }
+        Err(Trouble::Subject(said)) => {
+            trial.seen.note(format!("exec --user {user}: {said}"));
+            None
+        }
+        Err(other) => return Err(other),
+    };
+    let refused = observed.is_none();
+    let observed = observed.unwrap_or_else(|| "refused".into());
+    trial.seen.expect(&format!("exec --user {user}"), observed, "refused", refused);
+    Ok(())
+}
+
+/// A process for `exec`, of that user, with the capabilities that containers of checks have.
+fn exec_process(user: User) -> Process {
+    let names = vec!["CAP_CHOWN".to_owned(), "CAP_NET_RAW".to_owned()];
+    Process {
+        args: vec!["/probe".into(), "serve".into()],
+        cwd: "/".into(),
+        user,
+        capabilities: Some(Capabilities {
+            bounding: names.clone(),
+            effective: names.clone(),
+            permitted: names,
+            ..Capabilities::default()
+        }),
+        ..Process::default()
+    }
+}
+
+fn write_process(dir: &Path, process: &Process) -> std::io::Result<String> {
+    let path = dir.join("exec-process.json");
+    fs::write(&path, serde_json::to_vec(process)?)?;
+    Ok(path.display().to_string())
+}
+
+fn exec_user(trial: &mut Trial) -> Checked {
+    let container = trial.container().start()?;
+    let file = container.rootfs.join("of-root");
+    fs::write(&file, "")?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
+    // The file can be given away at all, by whom it should be.
+    let mut root = container.exec()?;
+    let given = root.ask(&["try", "chown", "/of-root", "0", "0"])?;
+    trial.seen.expect_json("error of chown by root", &given, &json!(0));
+    drop(root);
+    for (asked, uid, gid) in
+        [("0:0", 0, 0), ("1", 1, 0), ("1000", 1_000, 0), ("1000:1001", 1_000, 1_001), ("0:7", 0, 7)]
+    {
+        let mut exec = container.exec_with(&["--user", asked])?;
+        expect_identity(trial, &mut exec, &format!("--user {asked}"), &json!([uid, gid, []]))?;
+        if uid != 0 {
+            let given = exec.ask(&["try", "chown", "/of-root", "1", "1"])?;
+            let what = format!("error of chown by exec --user {asked}");
+            trial.seen.expect_json(&what, &given, &json!(libc::EPERM));
+        }
+    }
+    let user = User { uid: 1_000, gid: 1_001, additional_gids: vec![5, 6], ..User::default() };
+    let path = write_process(&trial.directory("process")?, &exec_process(user))?;
+    let mut exec = container.exec_with(&["--process", &path])?;
+    expect_identity(trial, &mut exec, "--process", &json!([1_000, 1_001, [5, 6]]))?;
+    drop(exec);
+    container.close()?;
+    Ok(())
+}
+
+/// Ids, groups and, of a user other than root, capabilities.
+fn expect_identity(trial: &mut Trial, exec: &mut Exec, how: &str, expected: &Value) -> Checked {
+    let seen = exec.ask(&["process"])?;
+    // Whether the primary group is repeated among the others is a custom.
+    let groups: Vec<&Value> =
+        seen["groups"].as_array().into_iter().flatten().filter(|group| **group != seen["gid"]).collect();
+    let observed = json!([seen["euid"], seen["gid"], groups]);
+    trial.seen.expect_json(&format!("uid, gid and groups of exec {how}"), &observed, expected);
+    if expected[0] != json!(0) {
+        let effective = super::security::status_field(&exec.ask(&["read", "/proc/self/status"])?, "CapEff");
+        let none = "0000000000000000".to_owned();
+        trial.seen.expect_eq(&format!("effective capabilities of exec {how}"), &effective, &none);
+    }
+    Ok(())
+}
+
+/// A file's capabilities, as `security.capability` has them. Source: linux/capability.h, `struct vfs_cap_data`, revision 2.
+fn file_capability(permitted: u32, inheritable: u32) -> Vec<u8> {
+    const REVISION_2_EFFECTIVE: u32 = 0x0200_0001;
+    [REVISION_2_EFFECTIVE, permitted, inheritable, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn inheritable_empty(trial: &mut Trial) -> Checked {
+    let container = trial.container().capabilities(&["NET_RAW"]).start()?;
+    let net_raw = 1 << 13;
+    for (name, capability) in
+        [("permitted", file_capability(net_raw, 0)), ("inheritable", file_capability(0, net_raw))]
+    {
+        let dir = container.rootfs.join(name);
+        fs::create_dir(&dir)?;
+        fs::copy(container.rootfs.join("probe"), dir.join("probe"))?;
+        xattr::set(dir.join("probe"), "security.capability", &capability)
+            .map_err(|error| Trouble::Skip(format!("files cannot have capabilities here: {error}")))?;
+    }
+    let mut exec = container.exec_with(&["--user", "1000:1000", "--cap", "CAP_NET_RAW"])?;
+    // The file's own capability works for this user, so what the other one lacks is not the file's fault.
+    for (name, expected) in [("permitted", 0), ("inheritable", libc::EPERM)] {
+        let answer = exec.ask(&["run", &format!("/{name}/probe"), "try", "raw-socket"])?;
+        let answer: Value = serde_json::from_str(answer["out"].as_str().unwrap_or_default())?;
+        let what = format!("error of a raw socket by a program with CAP_NET_RAW as {name}");
+        trial.seen.expect_json(&what, &answer["ok"], &json!(expected));
+    }
+    let inherited = super::security::status_field(&exec.ask(&["read", "/proc/self/status"])?, "CapInh");
+    trial.seen.expect_eq("inheritable set of the exec'd process", &inherited, &"0000000000000000".to_owned());
+    drop(exec);
+    container.close()?;
+    Ok(())
+}

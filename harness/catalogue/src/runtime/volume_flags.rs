@@ -1,0 +1,210 @@
+//! Options of a bind: those that reach the mounts below it, and those that nobody knows.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use runtime::oci::{Spec, User};
+use serde_json::{Value, json};
+
+use kit::check::{Check, Checked, Trouble};
+use kit::container::Container;
+use kit::fault::{self, Fault};
+use kit::trial::Trial;
+
+/// One option of the volume is lost.
+fn without_option(spec: &mut Spec, lost: &str) {
+    for mount in spec.mounts.iter_mut().filter(|mount| mount.destination.starts_with("/data")) {
+        mount.options.retain(|option| option != lost);
+    }
+}
+
+const UNKNOWN_IGNORED: Fault = fault::config("ignored", |spec| {
+    for lost in ["noexce", "rnoexce", "ro=recursiv"] {
+        without_option(spec, lost);
+    }
+});
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_runtime(
+        "volume.option.unknown",
+        "an option that is not known, such as a misspelt noexec, is refused and never ignored",
+        "OCI config.md, Mounts, options; mount(8), FILESYSTEM-INDEPENDENT MOUNT OPTIONS",
+        unknown_option,
+    )
+    .faults(&[UNKNOWN_IGNORED]),
+    Check::of_runtime(
+        "volume.bind.recursive-flags",
+        "rnosuid, rnoexec, rnodev, rnosymfollow and rnoatime hold on the mounts below a bind",
+        "OCI config.md, Linux mount options; mount_setattr(2), AT_RECURSIVE",
+        recursive_flags,
+    )
+    .faults(&[
+        fault::config("rnosuid dropped", |spec| without_option(spec, "rnosuid")),
+        fault::config("rnoexec dropped", |spec| without_option(spec, "rnoexec")),
+        fault::config("rnodev dropped", |spec| without_option(spec, "rnodev")),
+        fault::config("rnosymfollow dropped", |spec| without_option(spec, "rnosymfollow")),
+        fault::config("rnoatime dropped", |spec| without_option(spec, "rnoatime")),
+    ]),
+    Check::of_runtime(
+        "volume.bind.recursive-read-only",
+        "rro makes the mounts below a bind read-only too, ro leaves them as they are",
+        "OCI config.md, Linux mount options; mount_setattr(2), AT_RECURSIVE",
+        recursive_read_only,
+    )
+    .faults(&[
+        fault::config("ro for rro", |spec| {
+            for option in spec.mounts.iter_mut().flat_map(|mount| &mut mount.options) {
+                if option == "rro" {
+                    "ro".clone_into(option);
+                }
+            }
+        }),
+        fault::config("rro for ro", |spec| {
+            for mount in spec.mounts.iter_mut().filter(|mount| mount.destination.starts_with("/data")) {
+                for option in &mut mount.options {
+                    if option == "ro" {
+                        "rro".clone_into(option);
+                    }
+                }
+            }
+        }),
+    ]),
+];
+
+fn unknown_option(trial: &mut Trial) -> Checked {
+    let volume = trial.directory("volume")?;
+    fs::copy(trial.image_probe()?, volume.join("probe"))?;
+    fs::set_permissions(volume.join("probe"), fs::Permissions::from_mode(0o755))?;
+    // Well spelt it is known, and does what it says.
+    for (options, expected) in [(["rbind", "rprivate"].as_slice(), 0), (&["rbind", "noexec"], libc::EACCES)] {
+        let mut container = trial.container().bind(&volume, "/data", options).start()?;
+        let seen = container.ask(&["try", "execute", "/data/probe"])?;
+        trial.seen.expect_json(&format!("error of executing with {options:?}"), &seen, &json!(expected));
+        container.close()?;
+    }
+    for option in ["noexce", "rnoexce", "ro=recursiv"] {
+        let started = trial.container().bind(&volume, "/data", &["rbind", option]).attempt()?;
+        trial.expect_refused(&format!("a bind with the option {option}"), started)?;
+        if !option.contains('=') {
+            // Options with a value are the file system's own matter.
+            let started = trial.container().tmpfs("/data", &[option]).attempt()?;
+            trial.expect_refused(&format!("a tmpfs with the option {option}"), started)?;
+        }
+    }
+    Ok(())
+}
+
+/// A volume on the stage with a mount below it, both with what the options are about.
+fn volume(trial: &mut Trial) -> Result<PathBuf, Trouble> {
+    trial.on_stage()?;
+    let volume = trial.file_system()?;
+    let below = volume.join("below");
+    trial.ask_stage(&["mount", &below.display().to_string()])?;
+    let probe = trial.image_probe()?.display().to_string();
+    for dir in [&volume, &below] {
+        let path = |name: &str| dir.join(name).display().to_string();
+        trial.ask_stage(&["copy", &probe, &path("probe"), "4755"])?;
+        trial.ask_stage(&["write", &path("file"), "content"])?;
+        let zero = path("zero");
+        for words in [
+            ["try", "mknod", &zero, "c", "1", "5"].as_slice(),
+            &["try", "chmod", &zero, "666"],
+            &["try", "symlink", "file", &path("link")],
+        ] {
+            let done = trial.ask_stage(words)?;
+            if done != json!(0) {
+                return Err(Trouble::Harness(format!("{words:?} on the stage: error {done}")));
+            }
+        }
+    }
+    Ok(volume)
+}
+
+/// What each option is about, tried in one directory.
+fn observe(container: &mut Container, option: &str, dir: &str) -> Result<Value, Trouble> {
+    let path = |name: &str| format!("{dir}/{name}");
+    Ok(match option {
+        "rnosuid" => {
+            let ran = container.ask(&["run", &path("probe"), "process"])?;
+            let answer: Value = serde_json::from_str(ran["out"].as_str().unwrap_or_default())?;
+            answer["ok"]["euid"].clone()
+        }
+        "rnoexec" => container.ask(&["try", "execute", &path("probe")])?,
+        "rnodev" => container.ask(&["try", "read", &path("zero")])?,
+        "rnosymfollow" => container.ask(&["try", "read", &path("link")])?,
+        _ => {
+            // By relatime a first read after a write marks the file, by noatime none does.
+            let before = container.ask(&["stat", &path("file")])?;
+            container.ask(&["read", &path("file")])?;
+            let after = container.ask(&["stat", &path("file")])?;
+            json!(before["accessed"] != after["accessed"])
+        }
+    })
+}
+
+/// Each option with what is seen without it and under it.
+fn effects() -> [(&'static str, Value, Value); 5] {
+    [
+        ("rnosuid", json!(0), json!(1_000)),
+        ("rnoexec", json!(0), json!(libc::EACCES)),
+        ("rnodev", json!(0), json!(libc::EACCES)),
+        ("rnosymfollow", json!(0), json!(libc::ELOOP)),
+        ("rnoatime", json!(true), json!(false)),
+    ]
+}
+
+/// Writes the files anew, so that the next read is the first one.
+fn write_anew(trial: &mut Trial, volume: &Path) -> Checked {
+    for dir in [volume.to_owned(), volume.join("below")] {
+        trial.ask_stage(&["write", &dir.join("file").display().to_string(), "again"])?;
+    }
+    Ok(())
+}
+
+fn recursive_flags(trial: &mut Trial) -> Checked {
+    let volume = volume(trial)?;
+    let as_user = |spec: &mut Spec| {
+        if let Some(process) = spec.process.as_mut() {
+            process.user = User { uid: 1_000, gid: 1_000, ..User::default() };
+        }
+    };
+    let mut plain = trial.container().bind(&volume, "/data", &["rbind", "rprivate"]).with(as_user).start()?;
+    for (option, without, _) in &effects() {
+        write_anew(trial, &volume)?;
+        let seen = observe(&mut plain, option, "/data/below")?;
+        trial.seen.expect_json(&format!("without {option}, below"), &seen, without);
+    }
+    plain.close()?;
+    for (option, _, under) in &effects() {
+        write_anew(trial, &volume)?;
+        let wanted = trial.container().bind(&volume, "/data", &["rbind", "rprivate", option]).with(as_user);
+        let mut container = wanted.start()?;
+        for dir in ["/data", "/data/below"] {
+            let seen = observe(&mut container, option, dir)?;
+            trial.seen.expect_json(&format!("with {option}, in {dir}"), &seen, under);
+        }
+        container.close()?;
+    }
+    Ok(())
+}
+
+fn recursive_read_only(trial: &mut Trial) -> Checked {
+    let volume = volume(trial)?;
+    for (option, below) in [("rw", 0), ("ro", 0), ("rro", libc::EROFS)] {
+        let top = if option == "rw" { 0 } else { libc::EROFS };
+        let mut container =
+            trial.container().bind(&volume, "/data", &["rbind", "rprivate", option]).start()?;
+        for (dir, expected) in [("/data", top), ("/data/below", below)] {
+            let file = Path::new(dir).join(format!("new-{option}")).display().to_string();
+            let seen = container.ask(&["try", "create", &file])?;
+            trial.seen.expect_json(
+                &format!("with {option}: error of writing in {dir}"),
+                &seen,
+                &json!(expected),
+            );
+        }
+        container.close()?;
+    }
+    Ok(())
+}
