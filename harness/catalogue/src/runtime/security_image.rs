@@ -67,21 +67,21 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime(
         "sec.mask.null-is-device",
         "a /dev/null that is missing, a link or a file of the image neither leaves a path unmasked nor becomes the mask",
-        "CVE-2025-31133; OCI config-linux.md, Masked Paths",
+        "CVE-2025-31133; CVE-2025-62161; CVE-2026-88265; OCI config-linux.md, Masked Paths",
         null_is_device,
     )
     .faults(&[ENOENT_PASSED_OVER, MASK_OF_IMAGE]),
     Check::of_runtime(
         "sec.console.link",
         "a link at /dev/console leads the mount of the terminal nowhere",
-        "CVE-2025-52565; OCI config-linux.md, Default Devices",
+        "CVE-2025-52565; CVE-2026-88264; OCI config-linux.md, Default Devices",
         console_link,
     )
     .faults(&[CONSOLE_FOLLOWED]),
     Check::of_runtime(
         "sec.dev.link",
         "a link at /dev, /proc or /sys of the image makes the runtime write nothing outside of it",
-        "CVE-2026-41579; CVE-2026-47766; CVE-2023-27561",
+        "CVE-2026-41579; CVE-2023-27561",
         dev_link,
     )
     .faults(&[PLAIN_JOIN]),

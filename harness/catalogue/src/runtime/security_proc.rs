@@ -78,7 +78,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime(
         "sec.proc.labels",
         "LSM labels are written to procfs itself: never into a file of the image, and no program starts without its profile",
-        "CVE-2019-19921; CVE-2025-52881",
+        "CVE-2019-19921; CVE-2025-52881; CVE-2025-62596",
         labels,
     )
     .faults(&[LABEL_BY_PATH, LABEL_DROPPED]),
