@@ -16,12 +16,7 @@ pub(super) fn print() -> Outcome {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": crate::oci::VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
-        "mountOptions": [
-            "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "loud", "mand",
-            "noatime", "nodev", "nodiratime", "noexec", "nomand", "norelatime", "nostrictatime", "nosuid",
-            "private", "rbind", "relatime", "ro", "rprivate", "rro", "rshared", "rslave", "runbindable", "rw",
-            "shared", "silent", "slave", "strictatime", "suid", "sync", "unbindable",
-        ],
+        "mountOptions": crate::rootfs::options::WORDS.as_slice(),
         "linux": {
             "namespaces": namespaces,
             "capabilities": capabilities,
@@ -39,6 +34,7 @@ pub(super) fn print() -> Outcome {
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
+            "mountExtensions": { "idmap": { "enabled": true } },
             "intelRdt": { "enabled": false },
         },
     }))

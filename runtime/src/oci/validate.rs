@@ -31,6 +31,8 @@ pub(super) fn check(spec: &Spec) -> Result<Vec<String>> {
                 "uidMappings and gidMappings must be given together",
             ));
         }
+        id_ranges(&format!("mounts[{number}].uidMappings"), &mount.uid_mappings)?;
+        id_ranges(&format!("mounts[{number}].gidMappings"), &mount.gid_mappings)?;
     }
     let linux = spec.linux();
     for (number, device) in linux.devices.iter().enumerate() {

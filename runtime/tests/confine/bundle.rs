@@ -122,6 +122,30 @@ impl Bundle {
     }
 }
 
+/// A setting of the host that must not change. A program that fails the test does not leave the host changed.
+pub(crate) struct Setting {
+    path: &'static str,
+    before: String,
+}
+
+impl Setting {
+    pub(crate) fn new(path: &'static str) -> Self {
+        Self { path, before: fs::read_to_string(path).unwrap() }
+    }
+
+    pub(crate) fn is_unchanged(&self) -> bool {
+        fs::read_to_string(self.path).unwrap() == self.before
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        if !self.is_unchanged() {
+            let _ = fs::write(self.path, &self.before);
+        }
+    }
+}
+
 pub(crate) fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     text(&output.stdout) + &text(&output.stderr)
