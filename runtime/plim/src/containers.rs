@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use nix::sys::signal::Signal;
+use runtime::process::signal::Signal;
 
 use super::listing::{Listing, Row};
 use super::{each, print_table, show_age, show_bytes};
@@ -281,7 +281,7 @@ impl Kill {
         each(&self.names, |name| {
             let record = engine.find(name)?;
             engine.running(&record)?.kill(signal, false)?;
-            if signal == Signal::SIGKILL {
+            if signal == Signal::KILL {
                 engine.wait(&record, None)?;
             }
             output::showln!("{name}");

@@ -67,7 +67,7 @@ impl Exec {
         let signals = if self.detach { None } else { Some(Signals::block()?) };
         let (ours, theirs) = descriptors::console_pair()?;
         let console = (process.terminal && !self.detach).then_some(theirs);
-        let exec = Execution { process, console: console.as_ref(), ignore_paused: false };
+        let exec = Execution { process, console: console.as_ref(), ignore_paused: false, cgroup: &[] };
         let started = container.exec(&exec)?;
         let Some(signals) = signals else { return Ok(0) };
         let master = if process.terminal { Some(descriptors::receive_console(&ours)?) } else { None };

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use clap::Args;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
 
 use limits::{parse_sysctl, parse_ulimit};
 
@@ -292,9 +291,9 @@ fn follow(started: &Started, signals: &Signals, tty: bool) -> Result<()> {
         let (spoke, signalled) = (fds[0].any() == Some(true), fds[1].any() == Some(true));
         if signalled {
             for signal in signals.take() {
-                match signal {
-                    Signal::SIGCHLD | Signal::SIGURG => {}
-                    Signal::SIGWINCH if tty => {
+                match signal.number() {
+                    libc::SIGCHLD | libc::SIGURG => {}
+                    libc::SIGWINCH if tty => {
                         if let Some(size) = terminal::size(std::io::stdin()) {
                             started.resize(size);
                         }

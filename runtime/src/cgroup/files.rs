@@ -43,6 +43,13 @@ pub(super) fn value(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
 }
 
+/// All entries of such a file.
+pub(super) fn table(dir: &Path, file: &str) -> std::collections::BTreeMap<String, u64> {
+    let text = read(dir, file).unwrap_or_default();
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    pairs.filter_map(|(key, value)| Some((key.to_owned(), value.parse().ok()?))).collect()
+}
+
 /// The processes of a group and of those below it.
 pub(super) fn processes_below(dir: &Path) -> Vec<i32> {
     let mut found: Vec<i32> = read(dir, "cgroup.procs")

@@ -2,6 +2,7 @@
 //!
 //! A [`Group`] spans every hierarchy of the [`Layout`]; what differs between v1 and v2 is behind one trait.
 
+mod changes;
 mod detect;
 mod device_filter;
 mod files;
@@ -14,17 +15,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 pub use detect::{Hierarchy, Layout, Mode, Version};
 pub use stats::Stats;
 pub use ticket::Ticket;
 
+use changes::Changes;
+
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::kernel_file;
 use crate::oci::Resources;
 use crate::process::pidfd;
+use crate::process::signal::Signal;
 
 /// How long to wait for killed processes to be gone before giving up.
 const DYING: Duration = Duration::from_secs(10);
@@ -34,7 +37,7 @@ trait Interface {
     /// Makes a fresh directory usable, given its parent (which already is).
     fn prepare(&self, hierarchy: &Hierarchy, parent: &Path, dir: &Path) -> Result<()>;
     /// Writes those limits whose controllers this hierarchy owns.
-    fn apply(&self, part: &Part, resources: &Resources) -> Result<()>;
+    fn apply(&self, part: &Part, resources: &Resources, changes: &mut Changes) -> Result<()>;
     /// The file through which a single-threaded process moves itself in.
     fn join_file(&self) -> &'static str;
     /// Stops (or lets go) every task, and returns when that has happened.
@@ -155,6 +158,47 @@ impl Group {
         self.parts.extend_from_slice(&other.parts);
     }
 
+    /// Groups below this one: `PATH` on every hierarchy, or `CONTROLLER[,CONTROLLER]:PATH` on those of v1 with these controllers.
+    /// Where none is named it stays this one.
+    ///
+    /// # Errors
+    /// A path leads elsewhere or is no group, or a controller is on no hierarchy.
+    pub fn below(&self, wanted: &[String]) -> Result<Self> {
+        let mut below = self.clone();
+        for text in wanted {
+            let (controllers, path) = match text.split_once(':') {
+                Some((controllers, path)) => (Some(controllers), Path::new(path)),
+                None => (None, Path::new(text)),
+            };
+            let clean: PathBuf =
+                path.components().filter(|part| matches!(part, std::path::Component::Normal(_))).collect();
+            if path.components().any(|part| part == std::path::Component::ParentDir) {
+                return Err(Error::new(format!("--cgroup '{text}' leads out of the container's group")));
+            }
+            let mut found = false;
+            for (part, own) in below.parts.iter_mut().zip(&self.parts) {
+                let is_meant =
+                    controllers.is_none_or(|names| names.split(',').any(|name| own.hierarchy.owns(name)));
+                if is_meant {
+                    found = true;
+                    part.dir = own.dir.join(&clean);
+                    if !part.dir.is_dir() {
+                        let dir = part.dir.display();
+                        return Err(Error::new(format!(
+                            "--cgroup '{text}': {dir}: no such file or directory"
+                        )));
+                    }
+                }
+            }
+            if !found {
+                return Err(Error::new(format!(
+                    "--cgroup '{text}': no mounted hierarchy has this controller"
+                )));
+            }
+        }
+        Ok(below)
+    }
+
     /// Its directory on each hierarchy.
     pub fn parts(&self) -> &[Part] {
         &self.parts
@@ -178,7 +222,27 @@ impl Group {
 
     /// Writes the limits of those controllers that it has; [`Group::refuse_missing_controllers`] sees to the others.
     pub(crate) fn write_limits(&self, resources: &Resources) -> Result<()> {
-        self.parts.iter().try_for_each(|part| part.hierarchy.version.interface().apply(part, resources))
+        self.write_changes(resources, &mut Changes::default())
+    }
+
+    fn write_changes(&self, resources: &Resources, changes: &mut Changes) -> Result<()> {
+        self.parts
+            .iter()
+            .try_for_each(|part| part.hierarchy.version.interface().apply(part, resources, changes))
+    }
+
+    /// Changes limits: all of them, or none if one is refused. Device rules stay what they are.
+    ///
+    /// # Errors
+    /// As of [`Group::apply`].
+    pub fn change(&self, resources: &Resources) -> Result<()> {
+        self.refuse_missing_controllers(resources)?;
+        let mut changes = Changes::recorded();
+        let outcome = self.write_changes(resources, &mut changes);
+        if outcome.is_err() {
+            changes.undo();
+        }
+        outcome
     }
 
     /// Moves another process, with all its threads, into the group.
@@ -224,7 +288,7 @@ impl Group {
                 return;
             }
             for pid in fresh {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+                let _ = signal.send(pid);
             }
         }
     }
@@ -247,7 +311,7 @@ impl Group {
             let at_once =
                 self.parts.iter().any(|part| part.hierarchy.version.interface().kill_at_once(&part.dir));
             if !at_once {
-                self.signal_all(Signal::SIGKILL);
+                self.signal_all(Signal::KILL);
                 // On v1 a frozen task dies only when it is thawed.
                 if let Some(freezer) = self.freezer().filter(|part| part.hierarchy.version == Version::V1) {
                     let _ = v1::V1.set_frozen(&freezer.dir, false);
@@ -314,6 +378,7 @@ impl Group {
             ("cpu", bandwidth, "linux.resources.cpu"),
             ("cpuset", cpuset, "linux.resources.cpu.cpus"),
             ("pids", resources.pids.is_some_and(|pids| pids.limit != 0), "linux.resources.pids"),
+            ("rdma", !resources.rdma.is_empty(), "linux.resources.rdma"),
             ("hugetlb", !resources.hugepage_limits.is_empty(), "linux.resources.hugepageLimits"),
             ("net_cls", network.is_some_and(|n| n.class_id.is_some()), "linux.resources.network.classID"),
             (

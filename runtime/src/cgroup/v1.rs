@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::files::{keyed, number, read, value, write};
+use super::changes::Changes;
+use super::files::{keyed, number, read, table, value, write};
 use super::{Hierarchy, Interface, Part, Stats};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::oci::{BlockIo, Cpu, DeviceRule, Memory, Resources};
@@ -31,42 +32,55 @@ impl Interface for V1 {
         Ok(())
     }
 
-    fn apply(&self, part: &Part, resources: &Resources) -> Result<()> {
+    fn apply(&self, part: &Part, resources: &Resources, changes: &mut Changes) -> Result<()> {
         let (hierarchy, dir) = (&part.hierarchy, part.dir.as_path());
         if let Some(cpu) = &resources.cpu {
             if hierarchy.owns("cpu") {
-                apply_cpu(dir, cpu)?;
+                apply_cpu(dir, cpu, changes)?;
             }
             if hierarchy.owns("cpuset") {
-                write_some(dir, "cpuset.cpus", cpu.cpus.as_ref())?;
-                write_some(dir, "cpuset.mems", cpu.mems.as_ref())?;
+                changes.write_some(dir, "cpuset.cpus", cpu.cpus.as_ref())?;
+                changes.write_some(dir, "cpuset.mems", cpu.mems.as_ref())?;
             }
         }
         if let Some(memory) = resources.memory.as_ref().filter(|_| hierarchy.owns("memory")) {
-            apply_memory(dir, memory)?;
+            apply_memory(dir, memory, changes)?;
         }
         if let Some(pids) = resources.pids.filter(|pids| hierarchy.owns("pids") && pids.limit != 0) {
             let limit = if pids.limit > 0 { pids.limit.to_string() } else { "max".to_owned() };
-            write(dir, "pids.max", &limit)?;
+            changes.write(dir, "pids.max", &limit)?;
         }
         if hierarchy.owns("devices") {
             apply_devices(dir, &resources.devices)?;
         }
         if let Some(block) = resources.block_io.as_ref().filter(|_| hierarchy.owns("blkio")) {
-            apply_block_io(dir, block)?;
+            apply_block_io(dir, block, changes)?;
         }
         if hierarchy.owns("hugetlb") {
             for pages in &resources.hugepage_limits {
-                write(dir, &format!("hugetlb.{}.limit_in_bytes", pages.page_size), &pages.limit.to_string())?;
+                changes.write(
+                    dir,
+                    &format!("hugetlb.{}.limit_in_bytes", pages.page_size),
+                    &pages.limit.to_string(),
+                )?;
+            }
+        }
+        if hierarchy.owns("rdma") {
+            for (device, limits) in &resources.rdma {
+                changes.write(dir, "rdma.max", &limits.line(device))?;
             }
         }
         if let Some(network) = &resources.network {
             if hierarchy.owns("net_cls") {
-                write_some(dir, "net_cls.classid", network.class_id.as_ref())?;
+                changes.write_some(dir, "net_cls.classid", network.class_id.as_ref())?;
             }
             if hierarchy.owns("net_prio") {
                 for priority in &network.priorities {
-                    write(dir, "net_prio.ifpriomap", &format!("{} {}", priority.name, priority.priority))?;
+                    changes.write(
+                        dir,
+                        "net_prio.ifpriomap",
+                        &format!("{} {}", priority.name, priority.priority),
+                    )?;
                 }
             }
         }
@@ -108,6 +122,8 @@ impl Interface for V1 {
         let (hierarchy, dir) = (&part.hierarchy, part.dir.as_path());
         if hierarchy.owns("cpuacct") {
             stats.cpu_usage_ns = number(dir, "cpuacct.usage");
+            stats.cpu_user_ns = number(dir, "cpuacct.usage_user");
+            stats.cpu_kernel_ns = number(dir, "cpuacct.usage_sys");
         }
         if hierarchy.owns("cpu") {
             let text = read(dir, "cpu.stat").unwrap_or_default();
@@ -118,37 +134,46 @@ impl Interface for V1 {
         if hierarchy.owns("memory") {
             stats.memory_usage = number(dir, "memory.usage_in_bytes");
             stats.memory_peak = number(dir, "memory.max_usage_in_bytes");
+            // Without a limit the file shows the largest number of pages in bytes.
+            stats.memory_limit = number(dir, "memory.limit_in_bytes").filter(|limit| *limit < 1 << 62);
+            stats.memory_refused = number(dir, "memory.failcnt");
+            stats.memory_detail = table(dir, "memory.stat");
             stats.oom_kills = keyed(dir, "memory.oom_control", "oom_kill");
         }
         if hierarchy.owns("pids") {
             stats.pids_current = number(dir, "pids.current");
+            stats.pids_limit = number(dir, "pids.max");
             stats.pids_refused = keyed(dir, "pids.events", "max");
         }
     }
 }
 
-fn write_some(dir: &Path, file: &str, value: Option<&impl ToString>) -> Result<()> {
-    value.map_or(Ok(()), |value| write(dir, file, &value.to_string()))
-}
-
-fn apply_cpu(dir: &Path, cpu: &Cpu) -> Result<()> {
-    write_some(dir, "cpu.shares", cpu.shares.as_ref())?;
+fn apply_cpu(dir: &Path, cpu: &Cpu, changes: &mut Changes) -> Result<()> {
+    changes.write_some(dir, "cpu.shares", cpu.shares.as_ref())?;
     // A smaller period first would make the old quota too large for the parent's, a larger one later would do
     // the same to the new quota: so the order depends on which of both the kernel takes.
-    let early = write_some(dir, "cpu.cfs_period_us", cpu.period.as_ref());
-    write_some(dir, "cpu.cfs_quota_us", cpu.quota.as_ref())
+    let early = changes.write_some(dir, "cpu.cfs_period_us", cpu.period.as_ref());
+    changes.write_some(dir, "cpu.cfs_quota_us", cpu.quota.as_ref())
         .or_advise(|| "linux.resources.cpu.quota is in microseconds, at least 1000, and no larger than the parent's share")?;
     if early.is_err() {
-        write_some(dir, "cpu.cfs_period_us", cpu.period.as_ref())
+        changes
+            .write_some(dir, "cpu.cfs_period_us", cpu.period.as_ref())
             .or_advise(|| "linux.resources.cpu.period is in microseconds, 1000 to 1000000")?;
     }
-    write_some(dir, "cpu.cfs_burst_us", cpu.burst.as_ref())?;
-    write_some(dir, "cpu.idle", cpu.idle.as_ref())?;
-    write_some(dir, "cpu.rt_period_us", cpu.realtime_period.as_ref())?;
-    write_some(dir, "cpu.rt_runtime_us", cpu.realtime_runtime.as_ref())
+    changes.write_some(dir, "cpu.cfs_burst_us", cpu.burst.as_ref())?;
+    changes.write_some(dir, "cpu.idle", cpu.idle.as_ref())?;
+    // As with the quota: which of both is possible first depends on the values before.
+    let early = changes.write_some(dir, "cpu.rt_period_us", cpu.realtime_period.as_ref());
+    changes.write_some(dir, "cpu.rt_runtime_us", cpu.realtime_runtime.as_ref()).or_advise(
+        || "linux.resources.cpu.realtimeRuntime needs a kernel with RT_GROUP_SCHED, and runtime of the group above",
+    )?;
+    if early.is_err() {
+        changes.write_some(dir, "cpu.rt_period_us", cpu.realtime_period.as_ref())?;
+    }
+    Ok(())
 }
 
-fn apply_memory(dir: &Path, memory: &Memory) -> Result<()> {
+fn apply_memory(dir: &Path, memory: &Memory, changes: &mut Changes) -> Result<()> {
     const LIMIT: &str = "memory.limit_in_bytes";
     const WITH_SWAP: &str = "memory.memsw.limit_in_bytes";
     if let (Some(limit), Some(_)) = (memory.limit, memory.check_before_update.filter(|check| *check)) {
@@ -158,7 +183,7 @@ fn apply_memory(dir: &Path, memory: &Memory) -> Result<()> {
         }
     }
     // Memory alone may never exceed memory with swap, so raising both must start with the latter.
-    let early = write_some(dir, LIMIT, memory.limit.as_ref());
+    let early = changes.write_some(dir, LIMIT, memory.limit.as_ref());
     let swap_accounted = dir.join(WITH_SWAP).exists();
     if memory.swap.is_some_and(|swap| swap != 0) {
         if !swap_accounted && memory.swap != memory.limit && memory.swap != Some(-1) {
@@ -168,18 +193,18 @@ fn apply_memory(dir: &Path, memory: &Memory) -> Result<()> {
             .remedy("boot with swapaccount=1, or drop the field"));
         }
         if swap_accounted {
-            write_some(dir, WITH_SWAP, memory.swap.as_ref())?;
+            changes.write_some(dir, WITH_SWAP, memory.swap.as_ref())?;
         }
     }
     if early.is_err() {
-        write_some(dir, LIMIT, memory.limit.as_ref()).or_advise(
+        changes.write_some(dir, LIMIT, memory.limit.as_ref()).or_advise(
             || "linux.resources.memory.limit is in bytes; EBUSY means that more is in use already",
         )?;
     }
-    write_some(dir, "memory.soft_limit_in_bytes", memory.reservation.as_ref())?;
-    write_some(dir, "memory.swappiness", memory.swappiness.as_ref())?;
+    changes.write_some(dir, "memory.soft_limit_in_bytes", memory.reservation.as_ref())?;
+    changes.write_some(dir, "memory.swappiness", memory.swappiness.as_ref())?;
     if memory.disable_oom_killer == Some(true) {
-        write(dir, "memory.oom_control", "1")?;
+        changes.write(dir, "memory.oom_control", "1")?;
     }
     Ok(())
 }
@@ -215,14 +240,32 @@ fn in_words(rule: &DeviceRule) -> String {
     format!("{kind} {}:{} {access}", number(rule.major), number(rule.minor))
 }
 
-fn apply_block_io(dir: &Path, block: &BlockIo) -> Result<()> {
+fn apply_block_io(dir: &Path, block: &BlockIo, changes: &mut Changes) -> Result<()> {
     if let Some(weight) = block.weight.filter(|weight| *weight != 0) {
         let file = ["blkio.weight", "blkio.bfq.weight"].into_iter().find(|file| dir.join(file).exists());
-        let file = file.ok_or_else(|| {
-            Error::new("config.json: linux.resources.blockIO.weight: no I/O scheduler here takes weights")
-                .remedy("use the bfq scheduler, or drop the field")
-        })?;
-        write(dir, file, &weight.to_string())?;
+        let file = file.ok_or_else(|| no_weights("linux.resources.blockIO.weight"))?;
+        changes.write(dir, file, &weight.to_string())?;
+    }
+    for device in &block.weight_device {
+        let field = "linux.resources.blockIO.weightDevice";
+        for (files, weight, field) in [
+            (
+                &["blkio.weight_device", "blkio.bfq.weight_device"][..],
+                device.weight,
+                format!("{field}.weight"),
+            ),
+            (&["blkio.leaf_weight_device"][..], device.leaf_weight, format!("{field}.leafWeight")),
+        ] {
+            let Some(weight) = weight.filter(|weight| *weight != 0) else { continue };
+            let file = files.iter().find(|file| dir.join(file).exists()).ok_or_else(|| no_weights(&field))?;
+            changes.write(dir, file, &format!("{}:{} {weight}", device.major, device.minor))?;
+        }
+    }
+    if let Some(weight) = block.leaf_weight.filter(|weight| *weight != 0) {
+        if !dir.join("blkio.leaf_weight").exists() {
+            return Err(no_weights("linux.resources.blockIO.leafWeight"));
+        }
+        changes.write(dir, "blkio.leaf_weight", &weight.to_string())?;
     }
     for (file, rates) in [
         ("blkio.throttle.read_bps_device", &block.throttle_read_bps_device),
@@ -231,8 +274,13 @@ fn apply_block_io(dir: &Path, block: &BlockIo) -> Result<()> {
         ("blkio.throttle.write_iops_device", &block.throttle_write_iops_device),
     ] {
         for rate in rates {
-            write(dir, file, &format!("{}:{} {}", rate.major, rate.minor, rate.rate))?;
+            changes.write(dir, file, &format!("{}:{} {}", rate.major, rate.minor, rate.rate))?;
         }
     }
     Ok(())
+}
+
+fn no_weights(field: &str) -> Error {
+    Error::new(format!("config.json: {field}: no I/O scheduler here takes weights"))
+        .remedy("use the bfq scheduler, or drop the field")
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::files::{keyed, number, read, value, wait_event, write};
+use super::changes::Changes;
+use super::files::{keyed, number, read, table, value, wait_event, write};
 use super::{Hierarchy, Interface, Part, Stats};
 use crate::error::{Error, Remedy, Result};
 use crate::oci::{BlockIo, Cpu, Memory, Resources};
@@ -27,32 +28,42 @@ impl Interface for V2 {
         Ok(())
     }
 
-    fn apply(&self, part: &Part, resources: &Resources) -> Result<()> {
+    fn apply(&self, part: &Part, resources: &Resources, changes: &mut Changes) -> Result<()> {
         let (hierarchy, dir) = (&part.hierarchy, part.dir.as_path());
         if let Some(cpu) = &resources.cpu {
             if hierarchy.owns("cpu") {
-                apply_cpu(dir, cpu)?;
+                apply_cpu(dir, cpu, changes)?;
             }
             if hierarchy.owns("cpuset") {
-                set(dir, "cpuset.cpus", cpu.cpus.clone())?;
-                set(dir, "cpuset.mems", cpu.mems.clone())?;
+                set(changes, dir, "cpuset.cpus", cpu.cpus.clone())?;
+                set(changes, dir, "cpuset.mems", cpu.mems.clone())?;
             }
         }
         if let Some(memory) = resources.memory.as_ref().filter(|_| hierarchy.owns("memory")) {
-            apply_memory(dir, memory)?;
+            apply_memory(dir, memory, changes)?;
         }
         if let Some(pids) = resources.pids.filter(|pids| hierarchy.owns("pids") && pids.limit != 0) {
-            set(dir, "pids.max", Some(or_max(pids.limit)))?;
+            set(changes, dir, "pids.max", Some(or_max(pids.limit)))?;
         }
         if let Some(block) = resources.block_io.as_ref().filter(|_| hierarchy.owns("io")) {
-            apply_block_io(dir, block)?;
+            apply_block_io(dir, block, changes)?;
         }
         if hierarchy.owns("hugetlb") {
             for pages in &resources.hugepage_limits {
-                set(dir, &format!("hugetlb.{}.max", pages.page_size), Some(pages.limit.to_string()))?;
+                set(
+                    changes,
+                    dir,
+                    &format!("hugetlb.{}.max", pages.page_size),
+                    Some(pages.limit.to_string()),
+                )?;
             }
         }
-        resources.unified.iter().try_for_each(|(file, value)| set(dir, file, Some(value.clone())))
+        if hierarchy.owns("rdma") {
+            for (device, limits) in &resources.rdma {
+                set(changes, dir, "rdma.max", Some(limits.line(device)))?;
+            }
+        }
+        resources.unified.iter().try_for_each(|(file, value)| set(changes, dir, file, Some(value.clone())))
     }
 
     fn join_file(&self) -> &'static str {
@@ -83,6 +94,8 @@ impl Interface for V2 {
             let text = read(dir, "cpu.stat").unwrap_or_default();
             let micros = |key| value(&text, key).map(|micros| micros * 1_000);
             stats.cpu_usage_ns = micros("usage_usec");
+            stats.cpu_user_ns = micros("user_usec");
+            stats.cpu_kernel_ns = micros("system_usec");
             stats.nr_periods = value(&text, "nr_periods");
             stats.nr_throttled = value(&text, "nr_throttled");
             stats.throttled_ns = micros("throttled_usec");
@@ -90,10 +103,14 @@ impl Interface for V2 {
         if hierarchy.owns("memory") {
             stats.memory_usage = number(dir, "memory.current");
             stats.memory_peak = number(dir, "memory.peak");
+            stats.memory_limit = number(dir, "memory.max");
+            stats.memory_refused = keyed(dir, "memory.events", "max");
+            stats.memory_detail = table(dir, "memory.stat");
             stats.oom_kills = keyed(dir, "memory.events", "oom_kill");
         }
         if hierarchy.owns("pids") {
             stats.pids_current = number(dir, "pids.current");
+            stats.pids_limit = number(dir, "pids.max");
             stats.pids_refused = keyed(dir, "pids.events", "max");
         }
     }
@@ -104,16 +121,16 @@ fn or_max(value: i64) -> String {
 }
 
 /// Writes a value if there is one.
-fn set(dir: &Path, file: &str, value: Option<String>) -> Result<()> {
+fn set(changes: &mut Changes, dir: &Path, file: &str, value: Option<String>) -> Result<()> {
     let Some(value) = value else { return Ok(()) };
-    write(dir, file, &value).or_advise(|| {
+    changes.write(dir, file, &value).or_advise(|| {
         "if the file is missing, its controller is not in the parent's cgroup.subtree_control, or this kernel lacks it"
     })
 }
 
-fn apply_cpu(dir: &Path, cpu: &Cpu) -> Result<()> {
+fn apply_cpu(dir: &Path, cpu: &Cpu, changes: &mut Changes) -> Result<()> {
     if let Some(shares) = cpu.shares.filter(|shares| *shares != 0) {
-        set(dir, "cpu.weight", Some(weight(shares).to_string()))?;
+        set(changes, dir, "cpu.weight", Some(weight(shares).to_string()))?;
     }
     if cpu.quota.is_some() || cpu.period.is_some() {
         let quota = match cpu.quota {
@@ -123,12 +140,12 @@ fn apply_cpu(dir: &Path, cpu: &Cpu) -> Result<()> {
                 .unwrap_or_else(|| "max".to_owned()),
         };
         let value = cpu.period.map_or_else(|| quota.clone(), |period| format!("{quota} {period}"));
-        write(dir, "cpu.max", &value).or_advise(
+        changes.write(dir, "cpu.max", &value).or_advise(
             || "linux.resources.cpu: quota and period are in microseconds, at least 1000, the period at most 1000000",
         )?;
     }
-    set(dir, "cpu.max.burst", cpu.burst.map(|burst| burst.to_string()))?;
-    set(dir, "cpu.idle", cpu.idle.map(|idle| idle.to_string()))
+    set(changes, dir, "cpu.max.burst", cpu.burst.map(|burst| burst.to_string()))?;
+    set(changes, dir, "cpu.idle", cpu.idle.map(|idle| idle.to_string()))
 }
 
 /// v1 shares (2 to 262144, 1024 the default) as a v2 weight (1 to 10000, 100 the default).
@@ -151,7 +168,7 @@ fn weight(shares: u64) -> u64 {
     weight.clamp(1, 10_000)
 }
 
-fn apply_memory(dir: &Path, memory: &Memory) -> Result<()> {
+fn apply_memory(dir: &Path, memory: &Memory, changes: &mut Changes) -> Result<()> {
     // v1's swap limit covers memory and swap together, v2's covers swap alone.
     if let Some(swap) = memory.swap.filter(|swap| *swap != 0) {
         let alone = match (swap, memory.limit) {
@@ -165,7 +182,7 @@ fn apply_memory(dir: &Path, memory: &Memory) -> Result<()> {
         };
         // Without swap accounting the file is missing, and there is no swap to limit either.
         if dir.join("memory.swap.max").exists() {
-            set(dir, "memory.swap.max", Some(alone))?;
+            set(changes, dir, "memory.swap.max", Some(alone))?;
         }
     }
     if let (Some(limit), Some(true)) = (memory.limit, memory.check_before_update) {
@@ -174,16 +191,26 @@ fn apply_memory(dir: &Path, memory: &Memory) -> Result<()> {
             return Err(Error::new(format!("memory.limit {limit} is below the {used} bytes in use")));
         }
     }
-    set(dir, "memory.max", memory.limit.filter(|limit| *limit != 0).map(or_max))?;
-    set(dir, "memory.low", memory.reservation.filter(|low| *low != 0).map(or_max))
+    set(changes, dir, "memory.max", memory.limit.filter(|limit| *limit != 0).map(or_max))?;
+    set(changes, dir, "memory.low", memory.reservation.filter(|low| *low != 0).map(or_max))
 }
 
-fn apply_block_io(dir: &Path, block: &BlockIo) -> Result<()> {
+fn apply_block_io(dir: &Path, block: &BlockIo, changes: &mut Changes) -> Result<()> {
     if let Some(weight) = block.weight.filter(|weight| *weight != 0) {
-        // blkio's 10 to 1000 as io's 1 to 10000.
-        let weight = 1 + (u64::from(weight).clamp(10, 1000) - 10) * 9_999 / 990;
-        let file = ["io.bfq.weight", "io.weight"].into_iter().find(|file| dir.join(file).exists());
-        set(dir, file.unwrap_or("io.weight"), Some(weight.to_string()))?;
+        let (file, weight) = weight_on(dir, weight);
+        set(changes, dir, file, Some(weight.to_string()))?;
+    }
+    for device in &block.weight_device {
+        if let Some(weight) = device.weight.filter(|weight| *weight != 0) {
+            let (file, weight) = weight_on(dir, weight);
+            set(changes, dir, file, Some(format!("{}:{} {weight}", device.major, device.minor)))?;
+        }
+    }
+    if block.leaf_weight.is_some() || block.weight_device.iter().any(|device| device.leaf_weight.is_some()) {
+        return Err(Error::new(
+            "config.json: linux.resources.blockIO: leafWeight has no meaning on cgroup v2",
+        )
+        .remedy("drop the field"));
     }
     for (key, rates) in [
         ("rbps", &block.throttle_read_bps_device),
@@ -192,10 +219,19 @@ fn apply_block_io(dir: &Path, block: &BlockIo) -> Result<()> {
         ("wiops", &block.throttle_write_iops_device),
     ] {
         for rate in rates {
-            set(dir, "io.max", Some(format!("{}:{} {key}={}", rate.major, rate.minor, rate.rate)))?;
+            set(changes, dir, "io.max", Some(format!("{}:{} {key}={}", rate.major, rate.minor, rate.rate)))?;
         }
     }
     Ok(())
+}
+
+/// The file for weights of block I/O, and blkio's 10 to 1000 on its scale: bfq's is 1 to 1000, io's 1 to 10000.
+fn weight_on(dir: &Path, weight: u16) -> (&'static str, u64) {
+    let weight = u64::from(weight).clamp(10, 1000);
+    if dir.join("io.bfq.weight").exists() {
+        return ("io.bfq.weight", weight);
+    }
+    ("io.weight", 1 + (weight - 10) * 9_999 / 990)
 }
 
 #[cfg(test)]

@@ -31,6 +31,9 @@ pub(super) struct Making {
     /// How many descriptors after 0, 1, 2 the application gets
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) preserve_fds: u32,
+    /// UNIX socket that gets the pidfd of the container's first process
+    #[arg(long, value_name = "PATH")]
+    pidfd_socket: Option<PathBuf>,
     /// Name of the container
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
@@ -67,6 +70,7 @@ impl Making {
         let created = Container::create(&bundle, &options)?;
         created.warnings.iter().for_each(|warning| log.warning(warning));
         log.debug(|| format!("container {} has process {}", self.id, created.init.pid));
+        terminal::send_pidfd(self.pidfd_socket.as_deref(), "standard", &created.init.pidfd)?;
         pid_file.write(created.init.pid)?;
         Ok(created)
     }

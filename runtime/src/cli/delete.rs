@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::Outcome;
+use super::{Outcome, log::Log};
 use crate::container::Container;
 
 #[derive(Debug, Args)]
@@ -18,9 +18,11 @@ pub(super) struct Delete {
 }
 
 impl Delete {
-    pub(super) fn run(&self, root: &Path) -> Outcome {
+    pub(super) fn run(&self, root: &Path, log: &Log) -> Outcome {
         match Container::hold(root, &self.id) {
-            Ok(container) => container.delete(self.force).map(|()| 0),
+            Ok(container) => {
+                container.delete_with(self.force, &mut |warning| log.warning(warning)).map(|()| 0)
+            }
             Err(error) if !self.force => Err(error),
             // What remains of a container that was never finished, if anything.
             Err(error) if root.join(&self.id).is_dir() => {

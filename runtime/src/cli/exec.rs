@@ -57,6 +57,12 @@ pub(super) struct Exec {
     /// Start it in a paused container, where it waits for resume
     #[arg(long)]
     ignore_paused: bool,
+    /// UNIX socket that gets the process's pidfd
+    #[arg(long, value_name = "PATH")]
+    pidfd_socket: Option<PathBuf>,
+    /// Start it in a group below the container's: PATH, or on v1 CONTROLLER[,CONTROLLER]:PATH
+    #[arg(long, value_name = "PATH")]
+    cgroup: Vec<String>,
     /// Name of the container
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
@@ -82,9 +88,11 @@ impl Exec {
             process: &process,
             console: console.as_ref(),
             ignore_paused: self.ignore_paused,
+            cgroup: &self.cgroup,
         };
         let started = container.exec(&wanted)?;
         started.warnings.iter().for_each(|warning| log.warning(warning));
+        terminal::send_pidfd(self.pidfd_socket.as_deref(), "setns", &started.child.pidfd)?;
         pid_file.write(started.child.pid)?;
         let Some(signals) = signals else { return Ok(0) };
         let master = if process.terminal && self.console_socket.is_none() {

@@ -5,6 +5,8 @@ use serde_json::json;
 use super::{Outcome, print_json};
 use crate::cgroup::{Layout, Version};
 use crate::namespace::Kind;
+use crate::oci::scheduling::MemoryPolicy;
+use crate::process::seccomp;
 
 pub(super) fn print() -> Outcome {
     let layout = Layout::detect()?;
@@ -15,27 +17,31 @@ pub(super) fn print() -> Outcome {
     print_json(&json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": crate::oci::VERSION,
+        "annotations": {
+            "io.github.plimsoll.version": env!("CARGO_PKG_VERSION"),
+            "org.opencontainers.runc.checkpoint.enabled": "false",
+        },
+        "potentiallyUnsafeConfigAnnotations": [],
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": crate::rootfs::options::WORDS.as_slice(),
         "linux": {
             "namespaces": namespaces,
             "capabilities": capabilities,
-            "cgroup": { "v1": has(Version::V1), "v2": has(Version::V2), "systemd": false, "systemdUser": false },
+            "cgroup": { "v1": has(Version::V1), "v2": has(Version::V2), "systemd": false, "systemdUser": false, "rdma": true },
             "seccomp": {
                 "enabled": true,
-                "actions": [
-                    "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
-                    "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",
-                ],
-                "operators": [
-                    "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
-                    "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE",
-                ],
+                "actions": seccomp::ACTIONS,
+                "operators": seccomp::OPERATORS,
+                "archs": seccomp::architectures(),
+                "knownFlags": seccomp::FLAGS,
+                "supportedFlags": seccomp::FLAGS,
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
             "mountExtensions": { "idmap": { "enabled": true } },
             "intelRdt": { "enabled": false },
+            "memoryPolicy": { "modes": MemoryPolicy::modes(), "flags": MemoryPolicy::flags() },
+            "netDevices": { "enabled": false },
         },
     }))
 }

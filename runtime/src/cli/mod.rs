@@ -4,6 +4,7 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -11,6 +12,7 @@ mod late;
 mod list;
 mod log;
 mod ps;
+mod refused;
 mod run;
 mod simple;
 mod spec;
@@ -89,6 +91,14 @@ enum Command {
     Ps(Late<ps::Ps>),
     /// Change the limits of a container
     Update(Late<update::Update>),
+    /// Show what a container uses, and OOM kills in it
+    Events(Late<events::Events>),
+    /// Not supported: write a running container to disk
+    #[command(hide = true)]
+    Checkpoint(Late<refused::Anything>),
+    /// Not supported: start a container from a checkpoint
+    #[command(hide = true)]
+    Restore(Late<refused::Anything>),
     /// Print what this runtime can do, as JSON
     Features,
     /// Write a config.json to start from
@@ -148,12 +158,15 @@ fn dispatch(arguments: Arguments, log: &log::Log) -> Result<u8, (Error, u8)> {
         Command::Exec(Late(command)) => command.run(&root, log),
         Command::State(Late(id)) => simple::state(&root, &id),
         Command::Kill(Late(command)) => command.run(&root),
-        Command::Delete(Late(command)) => command.run(&root),
+        Command::Delete(Late(command)) => command.run(&root, log),
         Command::List(Late(command)) => command.run(&root),
         Command::Pause(Late(id)) => simple::pause(&root, &id),
         Command::Resume(Late(id)) => simple::resume(&root, &id),
         Command::Ps(Late(command)) => command.run(&root),
-        Command::Update(Late(command)) => command.run(&root),
+        Command::Update(Late(command)) => command.run(&root, log),
+        Command::Events(Late(command)) => command.run(&root),
+        Command::Checkpoint(Late(given)) => refused::refuse("checkpoint", &given),
+        Command::Restore(Late(given)) => refused::refuse("restore", &given),
         Command::Features => features::print(),
         Command::Spec(Late(command)) => command.run(),
     };

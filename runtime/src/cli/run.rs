@@ -41,7 +41,7 @@ impl Run {
         let watched = watch(&created.init.pidfd, &signals, master.as_ref());
         if !self.keep {
             match created.container.hold_again() {
-                Some(container) => container.delete(true)?,
+                Some(container) => container.delete_with(true, &mut |warning| log.warning(warning))?,
                 None => log.debug(|| "the container was deleted by another command".to_owned()),
             }
         }

@@ -6,13 +6,27 @@ use std::path::Path;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_to, socket};
 
 use crate::error::{Doing, Result};
+use crate::process::channel::send_fd;
 pub(super) use crate::process::descriptors::{
     close_others as close_other_fds, console_pair as pair, receive_console as receive,
 };
 
 /// Connects to a console socket.
 pub(super) fn connect(path: &Path) -> Result<OwnedFd> {
-    let doing = || format!("--console-socket: connecting to {}", path.display());
+    connect_for("--console-socket", path)
+}
+
+/// Sends a process's descriptor to a socket, if one is named; `text` is what runc sends with it.
+pub(super) fn send_pidfd(path: Option<&Path>, text: &str, pidfd: &OwnedFd) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let socket = connect_for("--pidfd-socket", path)?;
+    send_fd(socket.as_raw_fd(), pidfd.as_raw_fd(), text)
+        .map(drop)
+        .doing(|| "--pidfd-socket: sending the descriptor")
+}
+
+fn connect_for(option: &str, path: &Path) -> Result<OwnedFd> {
+    let doing = || format!("{option}: connecting to {}", path.display());
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).doing(doing)?;
     let address = UnixAddr::new(path).doing(doing)?;
     connect_to(socket.as_raw_fd(), &address).doing(doing)?;

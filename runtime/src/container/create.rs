@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::sched::CloneFlags;
-use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
 
 use super::state::{Home, Record, Status};
-use super::{Container, DYING, to_json, with_short_path};
+use super::{Container, DYING, listener, run_poststop, to_json, with_short_path};
 use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
@@ -20,6 +19,7 @@ use crate::process::clone::{Child, Side, clone3};
 use crate::process::credentials::{self, CapabilitySets};
 use crate::process::outside::{id_maps, map_ids, open_sources, send_sources};
 use crate::process::seccomp::Filter;
+use crate::process::signal::Signal;
 use crate::process::{Gate, Init, hooks, pidfd};
 use crate::rootfs::devices;
 use crate::rootfs::proc::Proc;
@@ -58,6 +58,8 @@ struct Undo<'a> {
     home: &'a Home,
     group: Group,
     init: Option<Child>,
+    /// Once the environment of the container was made: hooks that follow its end run whatever went wrong.
+    made: Option<Record>,
     armed: bool,
 }
 
@@ -66,6 +68,11 @@ impl Undo<'_> {
     fn make_group(&mut self, planned: Group, resources: &Resources) -> Result<Group> {
         let made = make_group(planned, resources)?;
         self.group.extend(&made);
+        // Whoever joins a frozen group stops until somebody else thaws it.
+        if made.is_frozen() {
+            return Err(Error::new("config.json: linux.cgroupsPath: the group is frozen")
+                .remedy("thaw it, or the group above it that is frozen, or choose another one"));
+        }
         made.write_limits(resources)?;
         Ok(made)
     }
@@ -77,13 +84,16 @@ impl Drop for Undo<'_> {
             return;
         }
         if let Some(init) = &self.init {
-            let _ = pidfd::signal(init.pidfd.as_fd(), Signal::SIGKILL);
+            let _ = pidfd::signal(init.pidfd.as_fd(), Signal::KILL);
             let _ = pidfd::wait_exit(init.pidfd.as_fd(), DYING);
             let _ = pidfd::reap(&init.pidfd);
         }
         let _ = self.group.kill();
         let _ = self.group.remove();
         let _ = self.home.remove();
+        if let Some(record) = &self.made {
+            let _ = run_poststop(record, &mut |_| {});
+        }
     }
 }
 
@@ -108,11 +118,11 @@ impl Container {
         let joins = open_joined_namespaces(spec, &linux)?;
 
         let home = Home::claim(options.root, options.id)?;
-        let mut undo = Undo { home: &home, group: Group::default(), init: None, armed: true };
+        let mut undo = Undo { home: &home, group: Group::default(), init: None, made: None, armed: true };
         let layout = Layout::detect()?;
         let default = PathBuf::from(options.id);
         let path = linux.cgroups_path.as_deref().unwrap_or(&default);
-        let mut resources = linux.resources.clone().unwrap_or_default();
+        let mut resources = linux.resources.clone().unwrap_or_default().without_zeros();
         if !resources.devices.is_empty() {
             resources.devices.extend(devices::default_rules());
         }
@@ -142,8 +152,9 @@ impl Container {
         let (ours, theirs) = Channel::pair()?;
         // Only hooks read it, and to name the owner takes a look into the users' database.
         let state = match &spec.hooks {
-            Some(_) => to_json(&record.show(Status::Creating))?,
-            None => String::new(),
+            Some(_) => serde_json::to_value(record.show(Status::Creating))
+                .map_err(|error| Error::new(format!("writing JSON: {error}")))?,
+            None => serde_json::Value::Null,
         };
         let in_new_user_namespace = linux.makes(Kind::User);
         let proc = Proc::host()?;
@@ -204,6 +215,9 @@ impl Container {
         record.pid = pid;
         record.pid_start = pidfd::start_time(pid).unwrap_or(0);
         home.write(&record)?;
+        if spec.hooks.is_some() {
+            undo.made = Some(record.clone());
+        }
         let live = LiveHooks { bundle, record: &record };
         converse(&ours, &live, options.start)?;
         undo.armed = false;
@@ -213,8 +227,14 @@ impl Container {
         // The caller may watch it for days, while others pause, update or delete it.
         home.release();
         let container = Container { home, record, group };
-        if options.start {
-            container.run_hooks("poststart")?;
+        if options.start
+            && let Err(error) = container.after_start()
+        {
+            // Nobody would know of it otherwise.
+            if let Some(container) = container.hold_again() {
+                container.delete(true)?;
+            }
+            return Err(error);
         }
         Ok(Created { container, init, warnings })
     }
@@ -226,6 +246,13 @@ struct LiveHooks<'a> {
 }
 
 impl LiveHooks<'_> {
+    fn hand_on(&self, listener: Option<OwnedFd>) -> Result<()> {
+        let listener = listener.ok_or_else(|| Error::new("linux.seccomp: no listener came"))?;
+        let state = self.record.show(Status::Creating);
+        let linux = self.bundle.spec.linux();
+        listener::hand_on(linux.seccomp.as_ref(), &listener, self.record.pid, &state)
+    }
+
     fn run(&self) -> Result<()> {
         let Some(wanted) = &self.bundle.spec.hooks else { return Ok(()) };
         let state = to_json(&self.record.show(Status::Creating))?;
@@ -247,21 +274,24 @@ fn converse(channel: &Channel, hooks: &LiveHooks<'_>, start: bool) -> Result<()>
         let _ = channel.send(&Message::Go);
     }
     loop {
-        match channel.receive()? {
-            Some(Message::Hooks) => {
+        let Some((message, file)) = channel.receive_with_file()? else {
+            if start {
+                return Ok(());
+            }
+            return Err(Error::new("the container's first process was killed before it was ready")
+                .remedy("is linux.resources.memory.limit large enough for the runtime itself?"));
+        };
+        match message {
+            Message::Hooks => {
                 hooks.run()?;
                 // One for the hooks, one for going on.
                 channel.send(&Message::Go)?;
                 channel.send(&Message::Go)?;
             }
-            Some(Message::Failed(kind, reason)) => return Err(Error::new(reason).of_kind(kind)),
-            Some(Message::Ready) => return Ok(()),
-            None if start => return Ok(()),
-            None => {
-                return Err(Error::new("the container's first process was killed before it was ready")
-                    .remedy("is linux.resources.memory.limit large enough for the runtime itself?"));
-            }
-            Some(Message::Go) => return Err(Error::new("the container's first process lost its way")),
+            Message::Failed(kind, reason) => return Err(Error::new(reason).of_kind(kind)),
+            Message::Ready => return Ok(()),
+            Message::Listener => hooks.hand_on(file)?,
+            Message::Go => return Err(Error::new("the container's first process lost its way")),
         }
     }
 }

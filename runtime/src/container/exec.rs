@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{Container, Status};
+use super::{Container, Status, listener};
 use crate::error::{Error, Result};
 use crate::oci::{Process, check_process};
 use crate::process::Join;
@@ -19,6 +19,8 @@ pub struct Exec<'a> {
     pub console: Option<&'a OwnedFd>,
     /// Start it even though it will not run until the container is resumed.
     pub ignore_paused: bool,
+    /// Groups below the container's own, see [`crate::cgroup::Group::below`]; none means its own.
+    pub cgroup: &'a [String],
 }
 
 /// A process started in a container.
@@ -52,7 +54,15 @@ impl Container {
         }
         let (capabilities, warnings) = CapabilitySets::parse(exec.process.capabilities.as_ref())?;
         let filter = self.record.spec.linux().seccomp.as_ref().map(Filter::compile).transpose()?;
-        let ticket = self.group.ticket(&self.record.spec.linux().resources.clone().unwrap_or_default())?;
+        let group = match exec.cgroup {
+            [] => self.group.clone(),
+            below => self.group.below(below)?,
+        };
+        let linux = self.record.spec.linux();
+        let ticket = group.ticket(&linux.resources.clone().unwrap_or_default())?;
+        let hand_on = |listener: &OwnedFd, pid: i32| {
+            listener::hand_on(linux.seccomp.as_ref(), listener, pid, &self.state())
+        };
         let child = Join {
             init: self.record.pid,
             process: exec.process,
@@ -60,6 +70,8 @@ impl Container {
             console: exec.console,
             capabilities: &capabilities,
             filter: filter.as_ref(),
+            linux: &linux,
+            listener: &hand_on,
         }
         .start()?;
         Ok(Started { child, warnings })

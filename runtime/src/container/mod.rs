@@ -2,13 +2,13 @@
 
 mod create;
 mod exec;
+mod listener;
 mod state;
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 pub use create::{Created, Options};
@@ -19,6 +19,7 @@ use crate::cgroup::{Group, Layout, Stats};
 use crate::error::{Doing, Error, Result};
 use crate::oci::{Resources, Spec};
 use crate::process::channel::{Channel, Message};
+use crate::process::signal::Signal;
 use crate::process::{hooks, pidfd};
 use state::{Home, Record};
 
@@ -131,17 +132,54 @@ impl Container {
         with_short_path(&self.home, |address| connect(socket.as_raw_fd(), address)).doing(doing)?;
         std::fs::remove_file(self.home.socket()).doing(|| "removing the start socket")?;
         // The other end is closed by execve(2), and only by that does it stay silent.
-        if let Some(Message::Failed(kind, reason)) = Channel::from_socket(socket).receive()? {
-            return Err(Error::new(reason).of_kind(kind));
+        let channel = Channel::from_socket(socket);
+        loop {
+            match channel.receive_with_file()? {
+                Some((Message::Failed(kind, reason), _)) => return Err(Error::new(reason).of_kind(kind)),
+                Some((Message::Listener, Some(listener))) => {
+                    let state = self.record.show(Status::Created);
+                    let linux = self.record.spec.linux();
+                    self.or_stop(listener::hand_on(
+                        linux.seccomp.as_ref(),
+                        &listener,
+                        self.record.pid,
+                        &state,
+                    ))?;
+                }
+                _ => break,
+            }
         }
-        self.run_hooks("poststart")
+        self.after_start()
+    }
+
+    /// Runs the hooks that follow the start. If one fails, the container is stopped, as the specification asks.
+    pub(crate) fn after_start(&self) -> Result<()> {
+        let Some(wanted) = &self.record.spec.hooks else { return Ok(()) };
+        if wanted.poststart.is_empty() {
+            return Ok(());
+        }
+        self.or_stop(
+            to_json(&self.state()).and_then(|state| hooks::run("poststart", &wanted.poststart, &state)),
+        )
+    }
+
+    /// Kills the first process if a step failed.
+    fn or_stop(&self, outcome: Result<()>) -> Result<()> {
+        if outcome.is_err()
+            && let Ok(process) = pidfd::open(self.record.pid)
+        {
+            let _ = pidfd::signal(process.as_fd(), Signal::KILL);
+            let _ = pidfd::wait_exit(process.as_fd(), DYING);
+        }
+        outcome
     }
 
     /// Sends a signal to the first process, or to all.
     ///
     /// # Errors
     /// The container is not running.
-    pub fn kill(&self, signal: Signal, all: bool) -> Result<()> {
+    pub fn kill(&self, signal: impl Into<Signal>, all: bool) -> Result<()> {
+        let signal = signal.into();
         if all {
             self.group.signal_all(signal);
             return Ok(());
@@ -150,7 +188,7 @@ impl Container {
         let process = pidfd::open(self.record.pid)?;
         pidfd::signal(process.as_fd(), signal)?;
         // A frozen process on v1 would keep its SIGKILL until it is thawed.
-        if signal == Signal::SIGKILL && self.group.is_frozen() {
+        if signal == Signal::KILL && self.group.is_frozen() {
             self.group.set_frozen(false)?;
         }
         Ok(())
@@ -174,13 +212,15 @@ impl Container {
         self.group.set_frozen(false)
     }
 
-    /// Changes limits of a live container.
+    /// Changes limits of a live container, all or none. Zeros and empty texts ask for nothing; device rules stay what they are, as
+    /// under runc: engines send them again with every change.
     ///
     /// # Errors
-    /// The kernel refuses one; those before it are in force.
+    /// The kernel refuses one; then all are as they were.
     pub fn update(&self, resources: &Resources) -> Result<()> {
         self.require(&[Status::Created, Status::Running, Status::Paused], "update")?;
-        self.group.apply(resources)
+        let resources = Resources { devices: Vec::new(), ..resources.clone() }.without_zeros();
+        self.group.change(&resources)
     }
 
     /// Removes a stopped container, or with `force` any: its processes are killed first.
@@ -188,6 +228,14 @@ impl Container {
     /// # Errors
     /// It still runs, or something of it cannot be removed.
     pub fn delete(self, force: bool) -> Result<()> {
+        self.delete_with(force, &mut |_| {})
+    }
+
+    /// The same; `warn` is told of hooks that failed, which changes nothing else.
+    ///
+    /// # Errors
+    /// As of [`Container::delete`].
+    pub fn delete_with(self, force: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
         let status = self.status();
         if matches!(status, Status::Running | Status::Paused) && !force {
             return Err(Error::new(format!("cannot delete container '{}' that is {status}", self.record.id))
@@ -196,7 +244,7 @@ impl Container {
         if let Some(pid) = self.record.live_pid()
             && let Ok(process) = pidfd::open(pid)
         {
-            let _ = pidfd::signal(process.as_fd(), Signal::SIGKILL);
+            let _ = pidfd::signal(process.as_fd(), Signal::KILL);
             if self.group.is_frozen() {
                 self.group.set_frozen(false)?;
             }
@@ -208,7 +256,7 @@ impl Container {
             self.group.remove()?;
         }
         self.home.remove()?;
-        self.run_hooks("poststop")
+        run_poststop(&self.record, warn)
     }
 
     /// Removes a container whose making or record was cut short.
@@ -230,15 +278,18 @@ impl Container {
         Err(Error::new(format!("cannot {action} container '{}' that is {status}{known}", self.record.id))
             .remedy(format!("it must be {}", allowed.join(" or "))))
     }
+}
 
-    fn run_hooks(&self, point: &str) -> Result<()> {
-        let Some(wanted) = &self.record.spec.hooks else { return Ok(()) };
-        let list = if point == "poststart" { &wanted.poststart } else { &wanted.poststop };
-        if list.is_empty() {
-            return Ok(());
-        }
-        hooks::run(point, list, &to_json(&self.state())?)
+/// Runs the hooks that follow a container's end, all of them.
+fn run_poststop(record: &Record, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    let Some(wanted) = record.spec.hooks.as_ref().filter(|hooks| !hooks.poststop.is_empty()) else {
+        return Ok(());
+    };
+    let state = to_json(&record.show(Status::Stopped))?;
+    for error in hooks::run_all("poststop", &wanted.poststop, &state) {
+        warn(&error.to_string());
     }
+    Ok(())
 }
 
 /// The directory that holds the states of all containers, where `--root` does not name one.

@@ -1,9 +1,10 @@
 //! A configuration to start from: what runc's `spec` writes, so that both commands make the same container.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{
-    Capabilities, DeviceRule, Linux, Mount, Namespace, Process, Resources, Rlimit, Root, Spec, User, VERSION,
+    Capabilities, DeviceRule, IdMapping, Linux, Mount, Namespace, Process, Resources, Rlimit, Root, Spec,
+    User, VERSION,
 };
 use crate::namespace::Kind;
 
@@ -77,6 +78,30 @@ pub fn example() -> Spec {
     }
 }
 
+/// The same for an ordinary user: what he may not do is left out. The caller becomes root of a user namespace.
+pub fn rootless_example() -> Spec {
+    let mut spec = example();
+    let own = |host_id| vec![IdMapping { container_id: 0, host_id, size: 1 }];
+    for mount in &mut spec.mounts {
+        if mount.destination == Path::new("/sys") {
+            // A sysfs of its own shows a network namespace, which is the caller's here.
+            mount.kind = Some("none".into());
+            mount.source = Some("/sys".into());
+            mount.options = strings(&["rbind", "nosuid", "noexec", "nodev", "ro"]);
+        }
+        // No other id is mapped.
+        mount.options.retain(|option| !option.starts_with("gid=") && !option.starts_with("uid="));
+    }
+    if let Some(linux) = &mut spec.linux {
+        linux.namespaces.retain(|namespace| namespace.kind != Kind::Network);
+        linux.namespaces.push(Namespace { kind: Kind::User, path: None });
+        linux.uid_mappings = own(nix::unistd::geteuid().as_raw());
+        linux.gid_mappings = own(nix::unistd::getegid().as_raw());
+        linux.resources = None;
+    }
+    spec
+}
+
 fn mounts() -> Vec<Mount> {
     let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| Mount {
         destination: destination.into(),
@@ -109,6 +134,18 @@ fn strings(words: &[&str]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::oci::{load::parse, validate};
+
+    #[test]
+    fn the_one_for_an_ordinary_user_asks_for_no_right() {
+        let spec = rootless_example();
+        assert!(validate::check(&spec).unwrap().is_empty());
+        let linux = spec.linux.unwrap();
+        assert!(linux.resources.is_none() && linux.uid_mappings[0].size == 1);
+        assert!(!linux.namespaces.iter().any(|namespace| namespace.kind == Kind::Network));
+        assert!(
+            !spec.mounts.iter().any(|mount| mount.options.iter().any(|option| option.starts_with("gid=")))
+        );
+    }
 
     #[test]
     fn the_example_is_free_of_warnings_when_read_back() {

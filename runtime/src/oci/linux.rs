@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, Seccomp};
+use super::scheduling::{MemoryPolicy, Personality};
+use super::{Resources, Seccomp, nullable};
 use crate::namespace::Kind;
 
 /// The `linux` object of `config.json`.
@@ -13,19 +14,19 @@ use crate::namespace::Kind;
 #[serde(rename_all = "camelCase", default)]
 pub struct Linux {
     /// Namespaces to make or, where a path is given, to join. A kind that is not listed is the caller's.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub namespaces: Vec<Namespace>,
     /// User ids of a new user namespace.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub uid_mappings: Vec<IdMapping>,
     /// Group ids of a new user namespace.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub gid_mappings: Vec<IdMapping>,
     /// Offsets of a new time namespace, by `monotonic` and `boottime`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
     pub time_offsets: BTreeMap<String, TimeOffset>,
     /// Device nodes beside the default ones.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub devices: Vec<Device>,
     /// Absolute: below the root of each hierarchy. Relative or absent: below the caller's own group.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,14 +41,26 @@ pub struct Linux {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<Seccomp>,
     /// Kernel parameters of the container's namespaces.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
     pub sysctl: BTreeMap<String, String>,
     /// Paths that read as empty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub masked_paths: Vec<PathBuf>,
     /// Paths that cannot be written.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub readonly_paths: Vec<PathBuf>,
+    /// Execution domain of the container's processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub personality: Option<Personality>,
+    /// NUMA memory policy of the container's processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_policy: Option<MemoryPolicy>,
+    /// Cache and memory bandwidth of resctrl: refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<serde_json::Value>,
+    /// Devices to move into the network namespace: refused.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
+    pub net_devices: BTreeMap<String, serde_json::Value>,
     /// SELinux label of the mounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mount_label: Option<String>,
@@ -98,10 +111,10 @@ pub struct Device {
     /// Absolute path inside the container.
     pub path: PathBuf,
     /// Major number.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub major: i64,
     /// Minor number.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub minor: i64,
     /// Permission bits; the default is 0666.
     #[serde(default, skip_serializing_if = "Option::is_none")]

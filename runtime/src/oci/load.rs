@@ -94,6 +94,17 @@ mod tests {
     }
 
     #[test]
+    fn null_means_nothing_for_maps_and_lists() {
+        let text = r#"{"ociVersion":"1.2.0","mounts":null,"annotations":null,"hooks":null,
+            "process":{"cwd":"/","args":["x"],"env":null,"rlimits":null,"user":null,"capabilities":null},
+            "linux":{"namespaces":null,"uidMappings":null,"devices":null,"sysctl":null,"maskedPaths":null,
+                "resources":{"devices":null,"hugepageLimits":null,"unified":null,"blockIO":{"throttleReadBpsDevice":null}},
+                "seccomp":{"defaultAction":"SCMP_ACT_ALLOW","architectures":null,"flags":null,"syscalls":null}}}"#;
+        let (spec, warnings) = parse(text).unwrap();
+        assert!(spec.mounts.is_empty() && warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
     fn a_missing_field_is_named() {
         let message = parse(r#"{"ociVersion":"1.2.0","process":{"args":["x"]}}"#).unwrap_err().to_string();
         assert!(message.contains("process") && message.contains("cwd"), "{message}");

@@ -9,6 +9,7 @@ mod linux;
 mod load;
 mod process;
 mod resources;
+pub mod scheduling;
 mod seccomp;
 pub(crate) mod sysctl;
 mod validate;
@@ -18,14 +19,25 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use example::example;
+pub use example::{example, rootless_example};
 pub use hooks::{Hook, Hooks};
 pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
 pub use load::{Bundle, load, read};
 pub use process::{Capabilities, ConsoleSize, LARGEST_ID, Process, Rlimit, User, check_id, parse_id};
-pub use resources::{BlockIo, Cpu, DeviceRule, HugePages, Memory, Network, Pids, Resources, ThrottleDevice};
+pub use resources::{
+    BlockIo, Cpu, DeviceRule, HugePages, Memory, Network, Pids, Rdma, Resources, ThrottleDevice, WeightDevice,
+};
 pub use seccomp::{Seccomp, SeccompArg, SeccompRule};
 pub(crate) use validate::check_process;
+
+/// Reads null as the default: Go, in which other runtimes and engines are written, writes and reads it so for maps and lists.
+pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
 
 /// The version of the runtime specification that the core writes and understands.
 pub const VERSION: &str = "1.2.0";
@@ -40,7 +52,7 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Root>,
     /// Mounts beside the root, in the order in which they are made.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub mounts: Vec<Mount>,
     /// The application. May be absent until `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,7 +67,7 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<Hooks>,
     /// Free-form data of the caller, handed to hooks in the state.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
     pub annotations: BTreeMap<String, String>,
     /// What only Linux has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +80,7 @@ pub struct Root {
     /// Absolute, or relative to the bundle.
     pub path: PathBuf,
     /// Whether it is mounted read-only.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "nullable")]
     pub readonly: bool,
 }
 
@@ -85,7 +97,7 @@ pub struct Mount {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<PathBuf>,
     /// mount(8) options.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub options: Vec<String>,
     /// For bind mounts: the user ids that files are shown with. Container ids are those of the source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::nullable;
+use super::scheduling::{ExecCpuAffinity, IoPriority, Scheduler};
 use crate::error::{Error, Result};
 
 /// What is executed, as whom, and with which rights.
@@ -11,7 +13,7 @@ use crate::error::{Error, Result};
 #[serde(rename_all = "camelCase")]
 pub struct Process {
     /// Whether it gets a pseudoterminal.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub terminal: bool,
     /// Size of that terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -19,16 +21,16 @@ pub struct Process {
     /// Working directory, absolute.
     pub cwd: PathBuf,
     /// Environment as `NAME=value`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub env: Vec<String>,
     /// Program and arguments.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub args: Vec<String>,
     /// Resource limits.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub rlimits: Vec<Rlimit>,
     /// Whether execve(2) can never grant more rights.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "nullable")]
     pub no_new_privileges: bool,
     /// Capability sets; absent means none at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,6 +38,15 @@ pub struct Process {
     /// Adjustment of the OOM killer's score, -1000 to 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
+    /// Policy of the CPU scheduler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Scheduler>,
+    /// Priority of block I/O.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io_priority: Option<IoPriority>,
+    /// CPUs of processes that `exec` starts.
+    #[serde(default, rename = "execCPUAffinity", skip_serializing_if = "Option::is_none")]
+    pub exec_cpu_affinity: Option<ExecCpuAffinity>,
     /// AppArmor profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apparmor_profile: Option<String>,
@@ -43,7 +54,7 @@ pub struct Process {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selinux_label: Option<String>,
     /// Who it runs as.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub user: User,
 }
 
@@ -102,7 +113,7 @@ pub struct User {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
     /// Supplementary groups.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub additional_gids: Vec<u32>,
 }
 
@@ -111,19 +122,19 @@ pub struct User {
 #[serde(default)]
 pub struct Capabilities {
     /// Upper bound of what execve(2) can grant.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub bounding: Vec<String>,
     /// What is in force.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub effective: Vec<String>,
     /// What file capabilities may keep.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub inheritable: Vec<String>,
     /// What may be put in force.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub permitted: Vec<String>,
     /// What an unprivileged program keeps over execve(2).
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub ambient: Vec<String>,
 }
 

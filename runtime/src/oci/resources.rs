@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::nullable;
+
 /// What a container's control groups allow. Absent fields leave the kernel's default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Resources {
     /// Device rules, in order; the last one that matches decides.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub devices: Vec<DeviceRule>,
     /// Memory.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,13 +26,16 @@ pub struct Resources {
     #[serde(rename = "blockIO", skip_serializing_if = "Option::is_none")]
     pub block_io: Option<BlockIo>,
     /// Huge pages.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub hugepage_limits: Vec<HugePages>,
     /// Packet class and priority (v1 alone).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// Handles and objects of RDMA devices, by device.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
+    pub rdma: BTreeMap<String, Rdma>,
     /// cgroup v2 files to write as they are.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
     pub unified: BTreeMap<String, String>,
 }
 
@@ -134,18 +139,48 @@ pub struct BlockIo {
     /// 10 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
+    /// Weight of tasks of the group itself against groups below it; the kernel dropped it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaf_weight: Option<u16>,
+    /// Weights on single devices.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    pub weight_device: Vec<WeightDevice>,
     /// Bytes per second.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub throttle_read_bps_device: Vec<ThrottleDevice>,
     /// Bytes per second.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub throttle_write_bps_device: Vec<ThrottleDevice>,
     /// Operations per second.
-    #[serde(rename = "throttleReadIOPSDevice", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "throttleReadIOPSDevice",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "nullable"
+    )]
     pub throttle_read_iops_device: Vec<ThrottleDevice>,
     /// Operations per second.
-    #[serde(rename = "throttleWriteIOPSDevice", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "throttleWriteIOPSDevice",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "nullable"
+    )]
     pub throttle_write_iops_device: Vec<ThrottleDevice>,
+}
+
+/// The weight on one block device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WeightDevice {
+    /// Major number.
+    pub major: i64,
+    /// Minor number.
+    pub minor: i64,
+    /// 10 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
+    /// As of the group; the kernel dropped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf_weight: Option<u16>,
 }
 
 /// A rate of one block device.
@@ -169,6 +204,18 @@ pub struct HugePages {
     pub limit: u64,
 }
 
+/// Limits on one RDMA device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Rdma {
+    /// Most handles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hca_handles: Option<u32>,
+    /// Most objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hca_objects: Option<u32>,
+}
+
 /// Packet class and priority (v1).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Network {
@@ -176,7 +223,7 @@ pub struct Network {
     #[serde(default, rename = "classID", skip_serializing_if = "Option::is_none")]
     pub class_id: Option<u32>,
     /// Priority by interface.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub priorities: Vec<InterfacePriority>,
 }
 
@@ -189,7 +236,53 @@ pub struct InterfacePriority {
     pub priority: u32,
 }
 
+impl Rdma {
+    /// As `rdma.max` takes it. Source: `Documentation/admin-guide/cgroup-v1/rdma.rst`.
+    pub(crate) fn line(&self, device: &str) -> String {
+        let number =
+            |number: Option<u32>| number.map_or_else(|| "max".to_owned(), |number| number.to_string());
+        format!("{device} hca_handle={} hca_object={}", number(self.hca_handles), number(self.hca_objects))
+    }
+}
+
 impl Resources {
+    /// The same without zeros and empty texts where those mean that nothing was asked for: engines write whole structures.
+    #[must_use]
+    pub fn without_zeros(mut self) -> Self {
+        fn drop_zero<T: Default + PartialEq>(field: &mut Option<T>) {
+            if field.as_ref() == Some(&T::default()) {
+                *field = None;
+            }
+        }
+        if let Some(memory) = &mut self.memory {
+            for field in [&mut memory.limit, &mut memory.reservation, &mut memory.swap] {
+                drop_zero(field);
+            }
+            drop_zero(&mut memory.kernel);
+            drop_zero(&mut memory.kernel_tcp);
+            drop_zero(&mut memory.disable_oom_killer);
+            drop_zero(&mut memory.check_before_update);
+        }
+        if let Some(cpu) = &mut self.cpu {
+            drop_zero(&mut cpu.shares);
+            drop_zero(&mut cpu.quota);
+            drop_zero(&mut cpu.period);
+            drop_zero(&mut cpu.realtime_runtime);
+            drop_zero(&mut cpu.realtime_period);
+            drop_zero(&mut cpu.cpus);
+            drop_zero(&mut cpu.mems);
+        }
+        if let Some(block) = &mut self.block_io {
+            drop_zero(&mut block.weight);
+            drop_zero(&mut block.leaf_weight);
+        }
+        drop_zero(&mut self.memory);
+        drop_zero(&mut self.cpu);
+        drop_zero(&mut self.pids);
+        drop_zero(&mut self.block_io);
+        self
+    }
+
     /// Fields that are set although the kernel has long dropped them.
     pub(crate) fn obsolete(&self) -> Vec<&'static str> {
         let memory = self.memory.as_ref();
@@ -201,5 +294,19 @@ impl Resources {
             found.push("linux.resources.memory.kernelTCP");
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_of_whole_structures_ask_for_nothing() {
+        let text = r#"{"cpu":{"shares":300,"quota":0,"period":0,"realtimePeriod":0,"cpus":"","mems":"","idle":0},
+            "memory":{"limit":0,"reservation":0,"swap":0,"kernel":0},"blockIO":{"weight":0},"pids":{"limit":0}}"#;
+        let resources = serde_json::from_str::<Resources>(text).unwrap().without_zeros();
+        let cpu = Cpu { shares: Some(300), idle: Some(0), ..Cpu::default() };
+        assert_eq!(resources, Resources { cpu: Some(cpu), ..Resources::default() });
     }
 }

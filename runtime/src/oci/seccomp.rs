@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::nullable;
+
 /// A filter: a default action, and rules by system call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -14,10 +16,10 @@ pub struct Seccomp {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_errno_ret: Option<u32>,
     /// Architectures such as `SCMP_ARCH_X86_64`; the native one is always included, and calls of others kill.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub architectures: Vec<String>,
     /// `SECCOMP_FILTER_FLAG_…` of seccomp(2).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub flags: Vec<String>,
     /// UNIX socket of the program that decides about `SCMP_ACT_NOTIFY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,7 +28,7 @@ pub struct Seccomp {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener_metadata: Option<String>,
     /// Rules; the first that matches decides.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub syscalls: Vec<SeccompRule>,
 }
 
@@ -42,7 +44,7 @@ pub struct SeccompRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno_ret: Option<u32>,
     /// Conditions on arguments, all of which must hold.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub args: Vec<SeccompArg>,
 }
 
@@ -55,7 +57,7 @@ pub struct SeccompArg {
     /// What it is compared with; for `SCMP_CMP_MASKED_EQ` the mask.
     pub value: u64,
     /// For `SCMP_CMP_MASKED_EQ` what the masked argument must equal.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub value_two: u64,
     /// A comparison such as `SCMP_CMP_EQ`.
     pub op: String,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::load::missing;
+use super::scheduling::list;
 use super::{IdMapping, Linux, Process, Resources, Spec, check_id, sysctl};
 use crate::error::{Error, Result};
 use crate::namespace::Kind;
@@ -41,6 +42,8 @@ pub(super) fn check(spec: &Spec) -> Result<Vec<String>> {
             check_id(id.unwrap_or(0)).map_err(|error| bad(&field, &error.to_string()))?;
         }
     }
+    check_linux(&linux)?;
+    hooks(spec)?;
     names_need_their_namespace(spec, &linux)?;
     namespaces(&linux)?;
     sysctls(&linux)?;
@@ -54,6 +57,50 @@ pub(super) fn check(spec: &Spec) -> Result<Vec<String>> {
         );
     }
     Ok(warnings)
+}
+
+/// Refuses what has a meaning that this runtime does not have.
+fn check_linux(linux: &Linux) -> Result<()> {
+    let named = |error: Error| Error::new(format!("config.json: {error}"));
+    if let Some(personality) = &linux.personality {
+        personality.number().map_err(named)?;
+    }
+    if let Some(policy) = &linux.memory_policy {
+        policy.numbers().map_err(named)?;
+    }
+    if linux.intel_rdt.is_some() {
+        return Err(bad("linux.intelRdt", "resctrl is not supported").remedy("drop the field"));
+    }
+    if !linux.net_devices.is_empty() {
+        return Err(bad("linux.netDevices", "moving network devices is not supported")
+            .remedy("move them by a createRuntime hook, or drop the field"));
+    }
+    Ok(())
+}
+
+/// Refuses hooks that could never be run.
+fn hooks(spec: &Spec) -> Result<()> {
+    let Some(hooks) = &spec.hooks else { return Ok(()) };
+    for (point, list) in [
+        ("prestart", &hooks.prestart),
+        ("createRuntime", &hooks.create_runtime),
+        ("createContainer", &hooks.create_container),
+        ("startContainer", &hooks.start_container),
+        ("poststart", &hooks.poststart),
+        ("poststop", &hooks.poststop),
+    ] {
+        for (number, hook) in list.iter().enumerate() {
+            let field = format!("hooks.{point}[{number}]");
+            if !hook.path.is_absolute() {
+                let problem = format!("'{}' is not an absolute path", hook.path.display());
+                return Err(bad(&format!("{field}.path"), &problem));
+            }
+            if hook.timeout == Some(0) {
+                return Err(bad(&format!("{field}.timeout"), "it must be above 0"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a process that cannot be started. Also used for the process files of `exec`.
@@ -84,6 +131,17 @@ pub(crate) fn check_process(process: &Process) -> Result<()> {
                 &format!("soft limit {} is above hard limit {}", limit.soft, limit.hard),
             ));
         }
+    }
+    let named = |error: Error| Error::new(format!("config.json: {error}"));
+    if let Some(scheduler) = &process.scheduler {
+        scheduler.numbers().map_err(named)?;
+    }
+    if let Some(priority) = &process.io_priority {
+        priority.number().map_err(named)?;
+    }
+    if let Some(affinity) = &process.exec_cpu_affinity {
+        list("process.execCPUAffinity.initial", &affinity.initial).map_err(named)?;
+        list("process.execCPUAffinity.final", &affinity.last).map_err(named)?;
     }
     if let Some(score) = process.oom_score_adj
         && !(-1000..=1000).contains(&score)

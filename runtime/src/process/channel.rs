@@ -4,11 +4,11 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, SockFlag, SockType, recv, recvmsg,
-    send, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, SockFlag, SockType, recvmsg, send,
+    sendmsg, socketpair,
 };
 
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Error, Kind, Remedy, Result};
 
 /// The packet that opened files come with.
 const FILES: &[u8; 1] = b"D";
@@ -27,6 +27,8 @@ pub enum Message {
     Ready,
     /// From the child: it could not go on, for this reason.
     Failed(Kind, String),
+    /// From the child: its filter has a listener, which comes with this message.
+    Listener,
 }
 
 impl From<&Error> for Message {
@@ -64,6 +66,7 @@ impl Channel {
             Message::Go => b"G".to_vec(),
             Message::Hooks => b"H".to_vec(),
             Message::Ready => b"R".to_vec(),
+            Message::Listener => b"L".to_vec(),
             Message::Failed(kind, text) => {
                 let mut packet = match kind {
                     Kind::Other => b"F".to_vec(),
@@ -84,25 +87,54 @@ impl Channel {
     /// # Errors
     /// What came is no message.
     pub fn receive(&self) -> Result<Option<Message>> {
+        Ok(self.receive_with_file()?.map(|(message, _)| message))
+    }
+
+    /// The same, with the descriptor that came with it.
+    ///
+    /// # Errors
+    /// As of [`Channel::receive`].
+    pub fn receive_with_file(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
         let mut packet = [0; LONGEST + 1];
-        let length = loop {
-            match recv(self.0.as_raw_fd(), &mut packet, MsgFlags::empty()) {
+        let mut space = nix::cmsg_space!([RawFd; 1]);
+        let mut payload = [IoSliceMut::new(&mut packet)];
+        let received = loop {
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut payload, Some(&mut space), flags) {
                 // A peer that died with unread messages of ours resets the connection. That is told once, and before
                 // its own last message, which is still to come.
                 Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => {}
                 received => break received.doing(|| "reading from the other side")?,
             }
         };
-        match &packet[..length] {
-            [] => Ok(None),
-            [b'G'] => Ok(Some(Message::Go)),
-            [b'H'] => Ok(Some(Message::Hooks)),
-            [b'R'] => Ok(Some(Message::Ready)),
-            [b'F', text @ ..] => Ok(Some(failed(Kind::Other, text))),
-            [b'N', text @ ..] => Ok(Some(failed(Kind::NoProgram, text))),
-            [b'X', text @ ..] => Ok(Some(failed(Kind::NotExecutable, text))),
-            other => Err(Error::new(format!("a message that starts with {:?} is unknown", other.first()))),
-        }
+        let length = received.bytes;
+        let file =
+            descriptors(&received).doing(|| "reading a descriptor from the other side")?.into_iter().next();
+        let message = match &packet[..length] {
+            [] => return Ok(None),
+            [b'G'] => Message::Go,
+            [b'H'] => Message::Hooks,
+            [b'R'] => Message::Ready,
+            [b'L'] => Message::Listener,
+            [b'F', text @ ..] => failed(Kind::Other, text),
+            [b'N', text @ ..] => failed(Kind::NoProgram, text),
+            [b'X', text @ ..] => failed(Kind::NotExecutable, text),
+            other => {
+                return Err(Error::new(format!("a message that starts with {:?} is unknown", other.first())));
+            }
+        };
+        Ok(Some((message, file)))
+    }
+
+    /// Hands on the listener of a filter. It takes nothing but sendmsg(2), which such a filter lets through.
+    ///
+    /// # Errors
+    /// The other end is gone, or the filter refuses the call.
+    pub fn send_listener(&self, listener: &OwnedFd) -> Result<()> {
+        send_fd(self.0.as_raw_fd(), listener.as_raw_fd(), "L")
+            .map(drop)
+            .doing(|| "linux.seccomp: handing on the listener")
+            .or_advise(|| "the filter must let sendmsg through where it uses SCMP_ACT_NOTIFY")
     }
 
     /// Sends opened files, which [`Channel::receive_files`] receives.
@@ -160,14 +192,14 @@ fn gone(what: &str) -> Error {
     Error::new(format!("the runtime went away while the container was made ({what})"))
 }
 
-/// Sends a descriptor with a line of text over a UNIX stream socket, as console sockets expect it.
+/// Sends a descriptor with some text over a UNIX stream socket, as console sockets expect it; returns how much of the text went.
 ///
 /// # Errors
 /// The receiver is gone.
-pub fn send_fd(socket: RawFd, fd: RawFd, text: &str) -> io::Result<()> {
+pub fn send_fd(socket: RawFd, fd: RawFd, text: &str) -> io::Result<usize> {
     let payload = [IoSlice::new(text.as_bytes())];
-    sendmsg::<()>(socket, &payload, &[ControlMessage::ScmRights(&[fd])], MsgFlags::MSG_NOSIGNAL, None)?;
-    Ok(())
+    let rights = [ControlMessage::ScmRights(&[fd])];
+    Ok(sendmsg::<()>(socket, &payload, &rights, MsgFlags::MSG_NOSIGNAL, None)?)
 }
 
 /// Receives a descriptor that [`send_fd`] sent.
@@ -210,6 +242,17 @@ mod tests {
         }
         drop(one);
         assert_eq!(other.receive().unwrap(), None);
+    }
+
+    #[test]
+    fn a_listener_comes_with_its_message() {
+        let (one, other) = Channel::pair().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        one.send_listener(&OwnedFd::from(writer)).unwrap();
+        let (message, file) = other.receive_with_file().unwrap().unwrap();
+        assert_eq!(message, Message::Listener);
+        drop((file.unwrap(), one));
+        assert_eq!(io::read_to_string(reader).unwrap(), "");
     }
 
     #[test]

@@ -89,7 +89,11 @@ impl CapabilitySets {
         Ok(())
     }
 
-    fn apply(&self) -> Result<()> {
+    /// Gives up every capability that is in none of the sets.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn give_up_others(&self) -> Result<()> {
         // The kernel refuses what the runtime itself lacks; a container asked to have it gets what there is, as
         // under every other runtime, and the effective set can never exceed the permitted one.
         let held = caps::read(None, CapSet::Permitted).map_err(capability_error)?;
@@ -108,11 +112,12 @@ impl CapabilitySets {
     }
 }
 
-/// Becomes the user that the process asks for, keeping only its capabilities.
+/// Becomes the user that the process asks for. The bounding set is the process's afterwards; the others still have what the runtime
+/// had, until [`CapabilitySets::give_up_others`].
 ///
 /// # Errors
 /// The step that the kernel refused, by its field in `config.json`.
-pub fn assume(process: &Process, capabilities: &CapabilitySets) -> Result<()> {
+pub fn become_user(process: &Process, capabilities: &CapabilitySets) -> Result<()> {
     capabilities.drop_bounding()?;
     rustix::thread::set_keep_capabilities(true).doing(|| "keeping capabilities over the change of user")?;
     let user = &process.user;
@@ -141,7 +146,6 @@ pub fn assume(process: &Process, capabilities: &CapabilitySets) -> Result<()> {
         let held = caps::read(None, CapSet::Permitted).map_err(capability_error)?;
         caps::set(None, CapSet::Effective, &held).map_err(capability_error)?;
     }
-    capabilities.apply()?;
     umask(Mode::from_bits_truncate(user.umask.unwrap_or(0o022)));
     Ok(())
 }

@@ -9,22 +9,30 @@ use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve};
 
+use super::channel::Channel;
 use super::credentials::{self, CapabilitySets};
 use super::label::Labels;
+use super::scheduling;
 use super::seccomp::Filter;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::oci::Process;
+use crate::oci::{Linux, Process};
 use crate::rootfs::resolve::Root;
 
 /// Files of users are small; an image with a larger one wants to fill the memory.
 const LARGEST_PASSWD: u64 = 4 << 20;
 
+/// Where programs are looked for if the configuration names no place.
+pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What was read and checked before anything was made.
 #[derive(Debug)]
 pub(super) struct Finish<'a> {
     pub(super) process: &'a Process,
+    pub(super) linux: &'a Linux,
     pub(super) capabilities: &'a CapabilitySets,
     pub(super) filter: Option<&'a Filter>,
+    /// Who gets the listener of the filter, if it has one.
+    pub(super) listener: Option<&'a Channel>,
 }
 
 /// The runtime blocks signals to read them one by one, and ignores SIGPIPE: an application must inherit neither.
@@ -34,6 +42,16 @@ pub(super) fn reset_signals() -> Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: no handler function is installed.
     unsafe { sigaction(Signal::SIGPIPE, &default) }.map(drop).doing(|| "resetting SIGPIPE")
+}
+
+/// Variables, of those with one name the last: programs differ in which one they take.
+fn last_of_each(env: &[String]) -> Vec<&str> {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut seen = std::collections::HashSet::new();
+    let mut kept: Vec<&str> =
+        env.iter().rev().map(String::as_str).filter(|entry| seen.insert(name(entry))).collect();
+    kept.reverse();
+    kept
 }
 
 impl Finish<'_> {
@@ -73,8 +91,7 @@ impl Finish<'_> {
                 Err(error) => Err(refuse(Kind::of_exec(error), &error.desc().to_lowercase())),
             };
         }
-        let path =
-            self.variable("PATH").unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        let path = self.variable("PATH").unwrap_or(DEFAULT_PATH);
         path.split(':')
             .map(|dir| Path::new(if dir.is_empty() { "." } else { dir }).join(name))
             .find(|path| path.is_file() && access(path, AccessFlags::X_OK).is_ok())
@@ -87,17 +104,18 @@ impl Finish<'_> {
         let home = self.home();
         labels.set()?;
         credentials::set_rlimits(&process.rlimits)?;
+        scheduling::apply(process, self.linux)?;
         if process.no_new_privileges {
             rustix::thread::set_no_new_privs(true).doing(|| "setting no_new_privs")?;
-        } else if let Some(filter) = self.filter {
-            // Without no_new_privs it takes CAP_SYS_ADMIN, which is about to go.
-            filter.install()?;
         }
-        credentials::assume(process, self.capabilities)?;
-        if process.no_new_privileges
-            && let Some(filter) = self.filter
-        {
-            filter.install()?;
+        credentials::become_user(process, self.capabilities)?;
+        if !process.no_new_privileges {
+            // Without no_new_privs it takes CAP_SYS_ADMIN, which is about to go.
+            self.install_filter()?;
+        }
+        self.capabilities.give_up_others()?;
+        if process.no_new_privileges {
+            self.install_filter()?;
         }
         let text = |text: &str| {
             CString::new(text).map_err(|_| {
@@ -106,8 +124,9 @@ impl Finish<'_> {
         };
         let arguments: Vec<CString> =
             process.args.iter().map(|argument| text(argument)).collect::<Result<_>>()?;
+        let environment = last_of_each(&process.env).into_iter().filter(|entry| *entry != "HOME=");
         let environment: Vec<CString> =
-            process.env.iter().chain(&home).map(|variable| text(variable)).collect::<Result<_>>()?;
+            environment.chain(home.as_deref()).map(text).collect::<Result<_>>()?;
         let path = CString::new(program.as_os_str().as_bytes()).expect("an argument without NUL");
         execve(&path, &arguments, &environment).map_err(|errno| {
             // The words are those by which engines know what went wrong.
@@ -123,13 +142,22 @@ impl Finish<'_> {
         })
     }
 
+    fn install_filter(&self) -> Result<()> {
+        let Some(filter) = self.filter else { return Ok(()) };
+        match (filter.install()?, self.listener) {
+            (None, _) => Ok(()),
+            (Some(listener), Some(channel)) => channel.send_listener(&listener),
+            (Some(_), None) => Err(Error::new("linux.seccomp: nobody takes the listener")),
+        }
+    }
+
     fn variable(&self, name: &str) -> Option<&str> {
         self.process.env.iter().rev().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
     }
 
     /// Shells and tools need HOME; where the configuration has none, it is the user's of the container.
     fn home(&self) -> Option<String> {
-        if self.variable("HOME").is_some() {
+        if self.variable("HOME").is_some_and(|home| !home.is_empty()) {
             return None;
         }
         let uid = self.process.user.uid.to_string();
@@ -143,5 +171,16 @@ impl Finish<'_> {
             (fields.get(2) == Some(&uid.as_str())).then(|| fields.get(5).copied())?
         });
         Some(format!("HOME={}", dir.filter(|dir| !dir.is_empty()).unwrap_or("/")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_of_each;
+
+    #[test]
+    fn of_variables_with_one_name_the_last_is_kept() {
+        let env = ["A=1", "AB=2", "A=", "B=3=4"].map(str::to_owned);
+        assert_eq!(last_of_each(&env), ["AB=2", "A=", "B=3=4"]);
     }
 }

@@ -10,25 +10,46 @@ use super::pidfd;
 use crate::error::{Doing, Error, Result};
 use crate::oci::Hook;
 
-/// Runs hooks one after the other, each with the container's state on its standard input.
+/// Runs hooks of the runtime's namespaces one after the other, each with the container's state on its standard input. One that
+/// names no environment gets the runtime's.
 ///
 /// # Errors
 /// One could not be run, failed, or took longer than its timeout. Those after it do not run.
 pub fn run(point: &str, hooks: &[Hook], state: &str) -> Result<()> {
-    for (number, hook) in hooks.iter().enumerate() {
-        one(hook, state).map_err(|error| {
-            Error::new(format!("config.json: hooks.{point}[{number}] ({}): {error}", hook.path.display()))
-        })?;
-    }
-    Ok(())
+    hooks.iter().enumerate().try_for_each(|(number, hook)| at(point, number, hook, state, None))
 }
 
-fn one(hook: &Hook, state: &str) -> Result<()> {
+/// Runs hooks of the container's namespaces. One that names no environment gets this path alone: the runtime's environment is no
+/// business of a container.
+///
+/// # Errors
+/// As of [`run`].
+pub fn run_inside(point: &str, hooks: &[Hook], state: &str, path: &str) -> Result<()> {
+    hooks.iter().enumerate().try_for_each(|(number, hook)| at(point, number, hook, state, Some(path)))
+}
+
+/// Runs all hooks even if some fail; returns what went wrong with each of those.
+pub fn run_all(point: &str, hooks: &[Hook], state: &str) -> Vec<Error> {
+    let outcomes = hooks.iter().enumerate().map(|(number, hook)| at(point, number, hook, state, None));
+    outcomes.filter_map(Result::err).collect()
+}
+
+fn at(point: &str, number: usize, hook: &Hook, state: &str, path: Option<&str>) -> Result<()> {
+    one(hook, state, path).map_err(|error| {
+        Error::new(format!("config.json: hooks.{point}[{number}] ({}): {error}", hook.path.display()))
+    })
+}
+
+fn one(hook: &Hook, state: &str, path: Option<&str>) -> Result<()> {
     let mut command = Command::new(&hook.path);
     if let Some((name, arguments)) = hook.args.split_first() {
         command.arg0(name).args(arguments);
     }
-    command.env_clear().envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
+    match path {
+        None if hook.env.is_empty() => {}
+        Some(path) if hook.env.is_empty() => drop(command.env_clear().env("PATH", path)),
+        _ => drop(command.env_clear().envs(hook.env.iter().filter_map(|entry| entry.split_once('=')))),
+    }
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -68,6 +89,23 @@ mod tests {
     fn the_state_comes_on_stdin_and_the_environment_is_the_hooks_own() {
         let script = r#"read state; [ "$state" = "{}" ] && [ "$A" = 1 ] && [ -z "$CARGO" ]"#;
         run("poststart", &[shell(script, None)], "{}\n").unwrap();
+    }
+
+    #[test]
+    fn without_an_environment_it_has_the_runtimes_or_a_path_alone() {
+        let hook = |script: &str| Hook { env: Vec::new(), ..shell(script, None) };
+        run("prestart", &[hook(r#"[ -n "$CARGO" ] && [ -n "$PATH" ]"#)], "{}").unwrap();
+        run_inside("createContainer", &[hook(r#"[ -z "$CARGO" ] && [ "$PATH" = /x ]"#)], "{}", "/x").unwrap();
+    }
+
+    #[test]
+    fn after_a_container_every_hook_runs_whatever_the_others_did() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = dir.path().join("mark");
+        let hooks = [shell("exit 1", None), shell(&format!(": > {}", mark.display()), None)];
+        let failed = run_all("poststop", &hooks, "{}");
+        assert!(failed.len() == 1 && failed[0].to_string().contains("poststop[0]"), "{failed:?}");
+        assert!(mark.exists());
     }
 
     #[test]

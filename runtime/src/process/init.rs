@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Uid, setresgid, setresuid, setsid};
 
 use super::channel::{Channel, Message};
 use super::credentials::CapabilitySets;
-use super::finish::{Finish, reset_signals};
+use super::finish::{DEFAULT_PATH, Finish, reset_signals};
 use super::hooks;
 use super::label::Labels;
 use super::outside::receive_sources;
@@ -21,7 +21,7 @@ use super::terminal::Terminal;
 use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
-use crate::oci::{Hooks, Process, Spec};
+use crate::oci::{Hook, Hooks, Process, Spec};
 use crate::rootfs::mounts::{self, Mounts, Surroundings};
 use crate::rootfs::null::Null;
 use crate::rootfs::proc::Proc;
@@ -76,7 +76,7 @@ pub struct Init<'a> {
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
     /// The state as hooks get it, without the PID that only the runtime knows.
-    pub state: &'a str,
+    pub state: &'a serde_json::Value,
 }
 
 impl Init<'_> {
@@ -97,7 +97,14 @@ impl Init<'_> {
         channel: &Channel,
         gate: Gate,
     ) -> Result<Infallible, (Error, Option<Channel>)> {
-        let finish = Finish { process: self.process, capabilities: self.capabilities, filter: self.filter };
+        let linux = self.spec.linux();
+        let mut finish = Finish {
+            process: self.process,
+            linux: &linux,
+            capabilities: self.capabilities,
+            filter: self.filter,
+            listener: None,
+        };
         let told_runtime = |error| (error, None);
         let (terminal, labels) = self.prepare(channel).map_err(told_runtime)?;
         let program = self.settle(&finish, terminal.as_ref()).map_err(told_runtime)?;
@@ -110,8 +117,10 @@ impl Init<'_> {
                 Some(accept(&socket).map_err(told_runtime)?)
             }
         };
+        // The listener of a filter goes to whoever waits for the start.
+        finish.listener = Some(starter.as_ref().unwrap_or(channel));
         let started = || {
-            hooks::run("startContainer", &self.hooks().start_container, self.state)?;
+            self.run_hooks_inside("startContainer", &self.hooks().start_container, "created")?;
             finish.execute(&program, &labels)
         };
         match started() {
@@ -274,7 +283,24 @@ impl Init<'_> {
             channel.send(&Message::Hooks)?;
             channel.wait_go()?;
         }
-        hooks::run("createContainer", &hooks.create_container, self.state)
+        if hooks.create_container.is_empty() {
+            return Ok(());
+        }
+        // They begin in the container's root, as under runc.
+        nix::unistd::chdir(self.rootfs).doing(|| "entering the container's root")?;
+        self.run_hooks_inside("createContainer", &hooks.create_container, "creating")
+    }
+
+    /// Runs hooks of the container's namespaces, which know its first process by another PID than the runtime.
+    fn run_hooks_inside(&self, point: &str, hooks: &[Hook], status: &str) -> Result<()> {
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.state.clone();
+        state["pid"] = std::process::id().into();
+        state["status"] = status.into();
+        let path = self.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+        hooks::run_inside(point, hooks, &state.to_string(), path.unwrap_or(DEFAULT_PATH))
     }
 
     fn hooks(&self) -> std::borrow::Cow<'_, Hooks> {

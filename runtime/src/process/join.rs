@@ -13,19 +13,19 @@ use super::clone::{Child, Side, clone3};
 use super::credentials::CapabilitySets;
 use super::finish::{Finish, reset_signals};
 use super::label::Labels;
-use super::pidfd;
 use super::seccomp::Filter;
+use super::signal::Signal;
 use super::terminal::Terminal;
+use super::{pidfd, scheduling};
 use crate::cgroup::Ticket;
 use crate::error::{Doing, Error, Result};
 use crate::namespace::{self, Kind};
-use crate::oci::Process;
+use crate::oci::{Linux, Process};
 use crate::rootfs::devices;
 use crate::rootfs::proc::Proc;
 use crate::rootfs::resolve::Root;
 
 /// A process to be started inside a container.
-#[derive(Debug)]
 pub struct Join<'a> {
     /// The container's first process, as the caller sees it.
     pub init: i32,
@@ -39,6 +39,19 @@ pub struct Join<'a> {
     pub capabilities: &'a CapabilitySets,
     /// System call filter of the process.
     pub filter: Option<&'a Filter>,
+    /// The container's configuration for Linux.
+    pub linux: &'a Linux,
+    /// Takes the listener of that filter and the PID of the process, if there is one.
+    pub listener: &'a dyn Fn(&OwnedFd, i32) -> Result<()>,
+}
+
+impl std::fmt::Debug for Join<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Join")
+            .field("init", &self.init)
+            .field("process", &self.process)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Join<'_> {
@@ -67,20 +80,32 @@ impl Join<'_> {
             }
             Side::Parent(child) => {
                 drop(theirs);
-                match ours.receive()? {
-                    None => Ok(child),
-                    Some(Message::Failed(kind, reason)) => {
+                match self.hear(&ours, child.pid) {
+                    Ok(()) => Ok(child),
+                    Err(error) => {
+                        let _ = pidfd::signal(child.pidfd.as_fd(), Signal::KILL);
                         let _ = pidfd::reap(&child.pidfd);
-                        Err(Error::new(reason).of_kind(kind))
+                        Err(error)
                     }
-                    Some(other) => Err(Error::new(format!("unexpected message {other:?}"))),
                 }
             }
         }
     }
 
+    /// Listens until the application was executed.
+    fn hear(&self, channel: &Channel, pid: i32) -> Result<()> {
+        loop {
+            match channel.receive_with_file()? {
+                None => return Ok(()),
+                Some((Message::Listener, Some(listener))) => (self.listener)(&listener, pid)?,
+                Some((Message::Failed(kind, reason), _)) => return Err(Error::new(reason).of_kind(kind)),
+                Some((other, _)) => return Err(Error::new(format!("unexpected message {other:?}"))),
+            }
+        }
+    }
+
     fn run(&self, channel: &Channel, target: &OwnedFd, kinds: &[Kind], root: &File) -> ! {
-        let error = match self.enter_and_execute(target, kinds, root) {
+        let error = match self.enter_and_execute(channel, target, kinds, root) {
             Err(error) => error,
             Ok(never) => match never {},
         };
@@ -89,7 +114,13 @@ impl Join<'_> {
         unsafe { libc::_exit(1) }
     }
 
-    fn enter_and_execute(&self, target: &OwnedFd, kinds: &[Kind], root: &File) -> Result<Infallible> {
+    fn enter_and_execute(
+        &self,
+        channel: &Channel,
+        target: &OwnedFd,
+        kinds: &[Kind],
+        root: &File,
+    ) -> Result<Infallible> {
         reset_signals()?;
         // The caller's procfs: what the container has at /proc is the image's.
         let proc = Proc::host()?;
@@ -98,8 +129,15 @@ impl Join<'_> {
             proc.write_own("oom_score_adj", &score.to_string())
                 .doing(|| format!("process.oomScoreAdj: setting {score}"))?;
         }
+        let affinity = self.process.exec_cpu_affinity.as_ref();
+        if let Some(affinity) = affinity {
+            scheduling::run_on("process.execCPUAffinity.initial", &affinity.initial)?;
+        }
         drop(proc);
         self.ticket.join()?;
+        if let Some(affinity) = affinity {
+            scheduling::run_on("process.execCPUAffinity.final", &affinity.last)?;
+        }
         setsid().doing(|| "starting a session")?;
         let rest = kinds
             .iter()
@@ -112,7 +150,13 @@ impl Join<'_> {
             nix::unistd::fchdir(root).doing(|| "entering the container's root")?;
             crate::rootfs::switch::change_root(Path::new("."))?;
         }
-        let finish = Finish { process: self.process, capabilities: self.capabilities, filter: self.filter };
+        let finish = Finish {
+            process: self.process,
+            linux: self.linux,
+            capabilities: self.capabilities,
+            filter: self.filter,
+            listener: Some(channel),
+        };
         if self.process.terminal {
             let terminal = Terminal::open_at(devices::ptmx(&Root::open(Path::new("/"))?)?)?;
             terminal.give_to(self.process.user.uid)?;

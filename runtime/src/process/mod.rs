@@ -12,7 +12,9 @@ mod label;
 pub(crate) mod outside;
 pub mod pidfd;
 pub mod protect;
+mod scheduling;
 pub mod seccomp;
+pub mod signal;
 pub mod supervise;
 pub mod terminal;
 

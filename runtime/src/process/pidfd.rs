@@ -1,12 +1,12 @@
 //! Processes by descriptor: no PID can be recycled under one's hands. Source: pidfd_open(2).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
+use super::signal::Signal;
 use crate::error::{Doing, Error, Result};
 
 /// Opens a live (or not yet reaped) process.
@@ -23,11 +23,14 @@ pub fn open(pid: i32) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// The process has been reaped, or may not be signalled.
-pub fn signal(process: BorrowedFd<'_>, signal: Signal) -> Result<()> {
-    let number = signal as i32;
-    let signal = rustix::process::Signal::from_named_raw(number)
-        .ok_or_else(|| Error::new(format!("signal {number} has no name")))?;
-    rustix::process::pidfd_send_signal(process, signal).doing(|| format!("sending signal {number}"))
+pub fn signal(process: BorrowedFd<'_>, signal: impl Into<Signal>) -> Result<()> {
+    let signal = signal.into();
+    let nothing = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: without a siginfo the kernel makes one as for kill(2).
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal.number(), nothing, 0)
+    };
+    nix::errno::Errno::result(result).map(drop).doing(|| format!("sending {signal}"))
 }
 
 /// Waits until a process, anybody's, has exited; says whether it did so in time.

@@ -4,11 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal as Named};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{read, write};
 
 use super::pidfd;
+use super::signal::Signal;
 use super::terminal::{self, Raw};
 use crate::error::{Doing, Result};
 
@@ -25,7 +26,7 @@ impl Signals {
     pub fn block() -> Result<Self> {
         let mut set = SigSet::all();
         // These mean that this very process went wrong.
-        for fault in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT] {
+        for fault in [Named::SIGSEGV, Named::SIGBUS, Named::SIGILL, Named::SIGFPE, Named::SIGABRT] {
             set.remove(fault);
         }
         set.thread_block().doing(|| "blocking signals")?;
@@ -43,7 +44,7 @@ impl Signals {
     pub fn take(&self) -> Vec<Signal> {
         let mut all = Vec::new();
         while let Ok(Some(info)) = self.0.read_signal() {
-            all.extend(Signal::try_from(info.ssi_signo.cast_signed()));
+            all.extend(Signal::from_number(info.ssi_signo.cast_signed()));
         }
         all
     }
@@ -97,9 +98,9 @@ pub fn watch(child: &OwnedFd, signals: &Signals, master: Option<&OwnedFd>) -> Re
 
 fn forward_signals(child: &OwnedFd, signals: &Signals, master: Option<&OwnedFd>) {
     for signal in signals.take() {
-        match (signal, master) {
-            (Signal::SIGCHLD | Signal::SIGURG, _) => {}
-            (Signal::SIGWINCH, Some(master)) => follow_size(master),
+        match (signal.number(), master) {
+            (libc::SIGCHLD | libc::SIGURG, _) => {}
+            (libc::SIGWINCH, Some(master)) => follow_size(master),
             // It may be gone already, which the next round sees.
             _ => drop(pidfd::signal(child.as_fd(), signal)),
         }

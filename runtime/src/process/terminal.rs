@@ -45,6 +45,7 @@ impl Terminal {
     /// Nobody listens any more.
     pub fn send_master(&self, socket: &OwnedFd) -> Result<()> {
         send_fd(socket.as_raw_fd(), self.master.as_raw_fd(), "/dev/ptmx")
+            .map(drop)
             .doing(|| "sending the terminal's master")
     }
 

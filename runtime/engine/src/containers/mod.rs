@@ -31,7 +31,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::signal::Signal;
 
 pub use commit::{Commit, Differs};
 pub use create::Create;
@@ -51,6 +50,7 @@ use crate::volume::Volumes;
 use runtime::container::{Container, Status};
 use runtime::error::{Doing, Error, Result};
 use runtime::process::pidfd;
+use runtime::process::signal::Signal;
 use runtime::rights;
 
 /// The time now, as RFC 3339.
@@ -250,7 +250,7 @@ impl Engine {
             if let Ok(process) = process
                 && !pidfd::wait_exit(process.as_fd(), grace)?
             {
-                let _ = container.kill(Signal::SIGKILL, false);
+                let _ = container.kill(Signal::KILL, false);
             }
         }
         Ok(self.wait(record, None)?.unwrap_or(0))
@@ -372,13 +372,11 @@ impl Engine {
 /// # Errors
 /// There is no such signal.
 pub fn parse_signal(text: &str) -> Result<Signal> {
-    let unknown = || Error::new(format!("there is no signal '{text}'")).remedy("`kill -l` lists them");
-    if let Ok(number) = text.parse::<i32>() {
-        return Signal::try_from(number).map_err(|_| unknown());
+    match text.parse::<Signal>()? {
+        // It would stop nobody.
+        signal if signal.number() == 0 => Err(Error::new("signal 0 is never delivered")),
+        signal => Ok(signal),
     }
-    let name = text.to_uppercase();
-    let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
-    name.parse().map_err(|_| unknown())
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
