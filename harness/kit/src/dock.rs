@@ -171,6 +171,11 @@ impl<'a> Dock<'a> {
         if words.is_empty() {
             return Ok(Said { status: 0, out: String::new(), err: String::new() });
         }
+        // By its name it is found and removed, whatever else the engine has.
+        let is_named = |word: &String| word == "--name" || word.starts_with("--name=");
+        if matches!(words[0].as_str(), "run" | "create") && !words.iter().any(is_named) {
+            words.splice(1..1, ["--name".to_owned(), self.name()]);
+        }
         let mut command = self.command(&words);
         let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let pid = child.id().cast_signed();
@@ -344,10 +349,12 @@ impl<'a> Dock<'a> {
 impl Drop for Dock<'_> {
     fn drop(&mut self) {
         self.tampering.set(true);
-        if let Ok(all) = self.said(&["ps", "-aq"]) {
-            let ids: Vec<&str> = all.out.lines().collect();
-            if !ids.is_empty() {
-                let _ = self.said(&[&["rm", "-f", "-v"], &ids[..]].concat());
+        // An engine that does not keep to the root it was given lists containers of others, too.
+        if let Ok(all) = self.said(&["ps", "-a", "--format", "{{.Names}}"]) {
+            let own = format!("{}-", self.tag);
+            let names: Vec<&str> = all.out.lines().filter(|name| name.starts_with(&own)).collect();
+            if !names.is_empty() {
+                let _ = self.said(&[&["rm", "-f", "-v"], &names[..]].concat());
             }
         }
         if self.subject.called.is_some() {

@@ -253,6 +253,7 @@ impl Stop {
     pub(super) fn restart(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
             let record = engine.find(name)?;
+            let _claim = engine.claim(&record)?;
             self.stop(engine, &record)?;
             engine.start(&record, Attach::default()).map_err(|(error, _)| error)?;
             output::showln!("{name}");

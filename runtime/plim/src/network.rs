@@ -84,7 +84,7 @@ impl Network {
                 print_json(&all)?;
             }
             Self::Rm { names } => each(names, |name| {
-                networks.remove(name, &engine.users_of_network(name)?)?;
+                engine.remove_network(name)?;
                 output::showln!("{name}");
                 Ok(())
             })?,

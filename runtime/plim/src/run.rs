@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use limits::{parse_sysctl, parse_ulimit};
 
 use super::{Outcome, each, parse_bytes};
-use engine::containers::{self, Attach, Engine, Host, Record, Started, Wanted};
+use engine::containers::{self, Attach, Claim, Engine, Host, Record, Started, Wanted};
 use engine::image::Store;
 use runtime::error::{Doing, Error, Result};
 use runtime::process::supervise::Signals;
@@ -197,19 +197,19 @@ pub(super) struct Start {
 impl Run {
     pub(super) fn run(self, engine: &Engine) -> Outcome {
         let own = |error| (error, 125);
-        let (record, remove) = {
-            let remove = self.options.rm;
-            (self.options.create(engine).map_err(own)?, remove)
-        };
+        let remove = self.options.rm;
+        let (record, claim) = self.options.create(engine).map_err(own)?;
         if self.detach {
-            if let Err((error, status)) = engine.start(&record, Attach::default()) {
+            let started = engine.start(&record, Attach::default());
+            drop(claim);
+            if let Err((error, status)) = started {
                 give_up(engine, &record, remove);
                 return Err((error, status));
             }
             output::showln!("{}", record.id);
             return Ok(0);
         }
-        let status = attached(engine, &record, true);
+        let status = attached(engine, &record, claim, true);
         if status.is_err() {
             give_up(engine, &record, remove);
         }
@@ -226,7 +226,7 @@ fn give_up(engine: &Engine, record: &Record, remove: bool) {
 
 impl Create {
     pub(super) fn run(self, engine: &Engine) -> Outcome {
-        let record = self.options.create(engine).map_err(|error| (error, 125))?;
+        let (record, _claim) = self.options.create(engine).map_err(|error| (error, 125))?;
         output::showln!("{}", record.id);
         Ok(0)
     }
@@ -239,11 +239,13 @@ impl Start {
                 return Err((Error::new("only one container can be attached to"), 1));
             };
             let record = engine.find(name).map_err(|error| (error, 1))?;
-            return attached(engine, &record, self.interactive);
+            let claim = engine.claim(&record).map_err(|error| (error, 1))?;
+            return attached(engine, &record, claim, self.interactive);
         }
         let mut status = 1;
         let started = each(&self.names, |name| {
             let record = engine.find(name)?;
+            let _claim = engine.claim(&record)?;
             engine.start(&record, Attach::default()).map_err(|(error, own)| {
                 // 126 and 127 say something of the program, as for `run`; 125 is that command's own.
                 status = if own == 125 { 1 } else { own };
@@ -257,7 +259,7 @@ impl Start {
 }
 
 /// Runs a container in the foreground.
-fn attached(engine: &Engine, record: &Record, input: bool) -> Outcome {
+fn attached(engine: &Engine, record: &Record, claim: Claim, input: bool) -> Outcome {
     let own = |error| (error, 125);
     let size = record.host.tty.then(|| terminal::size(std::io::stdin())).flatten();
     if record.host.tty && record.host.interactive && !std::io::stdin().is_terminal() {
@@ -267,7 +269,10 @@ fn attached(engine: &Engine, record: &Record, input: bool) -> Outcome {
     }
     let signals = Signals::block().map_err(own)?;
     let attach = Attach { input: record.host.interactive && input, output: true, size };
-    let started = engine.start(record, attach)?;
+    let started = engine.start(record, attach);
+    // From here on its watcher keeps it.
+    drop(claim);
+    let started = started?;
     let raw = (record.host.tty && attach.input).then(terminal::Raw::stdin).flatten();
     let waited = follow(&started, &signals, record.host.tty);
     drop(raw);
@@ -317,7 +322,7 @@ impl Options {
         &self.words[0]
     }
 
-    fn create(self, engine: &Engine) -> Result<Record> {
+    fn create(self, engine: &Engine) -> Result<(Record, Claim)> {
         self.fetch(engine)?;
         if let Some(path) = &self.cidfile
             && path.is_file()
@@ -331,12 +336,12 @@ impl Options {
             .clone()
             .map(|path| output::Output::open(&path).doing(|| doing(&path)).map(|file| (path, file)))
             .transpose()?;
-        let record = engine.create(self.wanted()?)?;
+        let (record, claim) = engine.create(self.wanted()?)?;
         if let Some((path, mut file)) = cidfile {
             let written = file.write_all(record.id.as_bytes());
             written.and_then(|()| file.finish()).doing(|| doing(&path))?;
         }
-        Ok(record)
+        Ok((record, claim))
     }
 
     /// An image that is not here is fetched from its registry.

@@ -111,35 +111,39 @@ fn df(engine: &Engine) -> Result<()> {
     Ok(())
 }
 
+/// Removes what nobody uses. Whatever another command needs at this moment stays, and is no error.
 fn prune(engine: &Engine, all: bool, volumes: bool) -> Result<()> {
     for record in engine.containers()? {
-        if matches!(engine.phase(&record.id), Phase::Exited | Phase::Created | Phase::Dead) {
-            engine.remove(&record, false, true)?;
+        if matches!(engine.phase(&record.id), Phase::Exited | Phase::Created | Phase::Dead)
+            && engine.remove_unused(&record, true)?
+        {
             output::showln!("container {}", record.name);
         }
     }
     engine.store.clear_build_cache()?;
     for found in engine.store.images()? {
-        if engine.user_of_image(found.id()).is_none() && (all || found.names.is_empty()) {
-            engine.remove_image(found.id().as_str(), true)?;
+        let is_unused = engine.user_of_image(found.id()).is_none() && (all || found.names.is_empty());
+        // Another command may have removed it, or made a container of it, since.
+        if is_unused && engine.remove_image(found.id().as_str(), true).is_ok() {
             output::showln!("image {}", found.id().short());
         }
     }
     for network in engine.networks.list()? {
-        if network.has_names() && engine.users_of_network(&network.name)?.is_empty() {
-            engine.networks.remove(&network.name, &[])?;
+        if network.has_names()
+            && engine.users_of_network(&network.name)?.is_empty()
+            && engine.remove_network(&network.name).is_ok()
+        {
             output::showln!("network {}", network.name);
         }
     }
     if volumes {
         for volume in engine.volumes.list()? {
-            if engine.users_of_volume(&volume.name)?.is_empty() {
-                engine.remove_volume(&volume.name)?;
+            if engine.users_of_volume(&volume.name)?.is_empty() && engine.remove_volume(&volume.name).is_ok()
+            {
                 output::showln!("volume {}", volume.name);
             }
         }
     }
-    let _ = std::fs::remove_dir_all(engine.data.join("partial"));
     let freed = image::collect(&engine.store)?;
     output::showln!("freed {} in {} blobs and {} layers", show_bytes(freed.bytes), freed.blobs, freed.layers);
     Ok(())

@@ -103,8 +103,10 @@ impl Volume {
             Self::Prune { all, force } => {
                 super::system::confirm(*force, "remove all volumes that no container uses")?;
                 for volume in volumes.list()? {
-                    if (*all || volume.anonymous) && engine.users_of_volume(&volume.name)?.is_empty() {
-                        engine.remove_volume(&volume.name)?;
+                    let is_unused =
+                        (*all || volume.anonymous) && engine.users_of_volume(&volume.name)?.is_empty();
+                    // Somebody may have begun to use it since.
+                    if is_unused && engine.remove_volume(&volume.name).is_ok() {
                         output::showln!("{}", volume.name);
                     }
                 }

@@ -8,7 +8,7 @@ use super::context::Tree;
 use super::dockerfile::From;
 use super::fetch::{archive, fetch, is_address, name_of};
 use super::patterns::Ignore;
-use crate::containers::{Create, Engine, Host, Identity, Record, Rooted};
+use crate::containers::{Claim, Create, Engine, Host, Identity, Record, Rooted};
 use crate::image::{Descriptor, Digest, Hashing, Image};
 use crate::layer::{self, COPY, Contents, Keep, Limits, Mounts, Node, Style};
 use runtime::error::{Doing, Error, Result};
@@ -206,7 +206,7 @@ pub(super) fn layer_of(
     image: &Image,
     change: impl FnOnce(&Root) -> Result<bool>,
 ) -> Result<Option<Descriptor>> {
-    let record = bench(engine, image)?;
+    let (record, claim) = bench(engine, image)?;
     let rooted = engine.rooted(&record);
     let made = rooted.and_then(|rooted| {
         let changed = change(&rooted.root);
@@ -214,13 +214,13 @@ pub(super) fn layer_of(
         changed
     });
     let layer = made.and_then(|changed| changed.then(|| keep_upper(engine, &record)).transpose());
-    let erased = engine.discard(&record);
+    let erased = engine.discard(&record, claim);
     let layer = layer?;
     erased.map(|()| layer)
 }
 
 /// A container that is never started: a place where layers are mounted.
-pub(super) fn bench(engine: &Engine, image: &Image) -> Result<Record> {
+pub(super) fn bench(engine: &Engine, image: &Image) -> Result<(Record, Claim)> {
     let mut image = image.clone();
     image.config.config.volumes.clear();
     let host = Host { network: "none".into(), ..Host::default() };

@@ -33,6 +33,7 @@ impl Engine {
     /// A file cannot be read, or the image cannot be stored.
     pub fn commit(&self, record: &Record, commit: Commit) -> Result<Image> {
         let _use = self.store.using()?;
+        let _claim = self.claim(record)?;
         let frozen = if self.phase(&record.id) == Phase::Running && !commit.running {
             let container = self.running(record)?;
             container.pause()?;

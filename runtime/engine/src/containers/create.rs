@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::claim::Claim;
 use super::mounts::Wanted;
 use super::record::{Host, MountPoint, Record};
 use super::{Engine, init_layer, new_id, now};
@@ -41,11 +42,11 @@ pub struct Create {
 }
 
 impl Engine {
-    /// Makes a container. Whatever fails, nothing of it is left.
+    /// Makes a container, which the caller keeps until it is started, or needed no more. Whatever fails, nothing of it is left.
     ///
     /// # Errors
     /// The image is not there, the name is taken, or a wish cannot be met.
-    pub fn create(&self, wanted: Create) -> Result<Record> {
+    pub fn create(&self, wanted: Create) -> Result<(Record, Claim)> {
         let _use = self.store.using()?;
         let image = self.store.find(&wanted.image)?;
         self.create_from(&image, wanted)
@@ -55,7 +56,7 @@ impl Engine {
     ///
     /// # Errors
     /// Likewise.
-    pub fn create_from(&self, image: &Image, wanted: Create) -> Result<Record> {
+    pub fn create_from(&self, image: &Image, wanted: Create) -> Result<(Record, Claim)> {
         let _use = self.store.using()?;
         self.store.unpack(image, true)?;
         let config = execution(&image.config.config, &wanted)?;
@@ -89,17 +90,20 @@ impl Engine {
             build: wanted.build,
         };
         let place = self.store.temporary("container");
-        let made = self.lay_out(&place, &record).and_then(|()| {
-            fs::rename(&place, self.dir(&id)).doing(|| format!("making container '{}'", record.name))
+        let made = self.lay_out(&place, &record).and_then(|claim| {
+            let moved = fs::rename(&place, self.dir(&id));
+            moved.doing(|| format!("making container '{}'", record.name)).map(|()| claim)
         });
-        if let Err(error) = made {
-            let _ = fs::remove_dir_all(&place);
-            return Err(error);
+        match made {
+            Ok(claim) => Ok((record, claim)),
+            Err(error) => {
+                let _ = fs::remove_dir_all(&place);
+                Err(error)
+            }
         }
-        Ok(record)
     }
 
-    fn lay_out(&self, place: &Path, record: &Record) -> Result<()> {
+    fn lay_out(&self, place: &Path, record: &Record) -> Result<Claim> {
         let doing = || format!("making container '{}'", record.name);
         rights::private_dir(place).doing(doing)?;
         for dir in ["upper", "work", "merged", "init"] {
@@ -117,7 +121,8 @@ impl Engine {
         init_layer::make(&place.join("init"), &layers)?;
         init_layer::take_root_attributes(&place.join("upper"), &layers)?;
         let text = serde_json::to_vec(record).map_err(|error| Error::new(error.to_string()))?;
-        rights::write_private(&place.join("record.json"), &text).doing(doing)
+        rights::write_private(&place.join("record.json"), &text).doing(doing)?;
+        Claim::first(place)
     }
 
     /// The user's mounts, and a volume for each path that the image declares as one; parents before children.

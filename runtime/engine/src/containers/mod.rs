@@ -4,6 +4,7 @@
 //! it runs, a process of its own watches it (module `monitor`): in a mount namespace where its layers are mounted, so that the
 //! host never sees that mount, and whoever is killed leaves none behind.
 
+mod claim;
 mod commit;
 mod create;
 mod defaults;
@@ -32,6 +33,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
 
+pub use claim::Claim;
 pub use commit::{Commit, Differs};
 pub use create::Create;
 pub use logs::{Follow, Line, Stream, read as read_log};
@@ -195,6 +197,8 @@ impl Engine {
             Ok(Status::Paused) => Phase::Paused,
             Ok(Status::Running | Status::Created | Status::Creating) if self.is_watched(id) => Phase::Running,
             Ok(_) if self.is_watched(id) => Phase::Running,
+            // Its watcher may just have cleared it away.
+            Ok(_) if Container::find(&self.run, id).is_err() => Phase::Exited,
             Ok(_) => Phase::Dead,
             Err(_) if state.started.is_none() && state.error.is_none() => Phase::Created,
             Err(_) => Phase::Exited,
@@ -261,14 +265,38 @@ impl Engine {
     /// # Errors
     /// It runs, or something cannot be removed.
     pub fn remove(&self, record: &Record, force: bool, volumes: bool) -> Result<()> {
-        if matches!(self.phase(&record.id), Phase::Running | Phase::Paused) {
-            if !force {
-                return Err(Error::new(format!("container '{}' is running", record.name))
-                    .remedy(format!("`plim stop {0}` first, or `plim rm -f {0}`", record.name)));
+        // Others may wait for the lock of all containers while they need this one, so the container comes first.
+        let _alone = loop {
+            if matches!(self.phase(&record.id), Phase::Running | Phase::Paused) {
+                if !force {
+                    return Err(Error::new(format!("container '{}' is running", record.name))
+                        .remedy(format!("`plim stop {0}` first, or `plim rm -f {0}`", record.name)));
+                }
+                match self.stop(record, Duration::ZERO) {
+                    // Once it has ended, others may remove it as well.
+                    Err(_) if !self.dir(&record.id).exists() => return Ok(()),
+                    stopped => drop(stopped?),
+                }
             }
-            self.stop(record, Duration::ZERO)?;
-        }
-        if self.phase(&record.id) == Phase::Dead {
+            if let Some(alone) = self.alone(record, force)? {
+                break alone;
+            }
+            let lock = self.dir(&record.id).join("lock");
+            if !lock.exists() {
+                return Ok(());
+            }
+            if !self.is_watched(&record.id) {
+                return Err(Error::new(format!("container '{}' is in use by another command", record.name))
+                    .remedy(format!("wait for that command, or use `plim rm -f {}`", record.name)));
+            }
+            // Its run is being cleared away, or somebody copies from it; if it was started meanwhile, that is seen above.
+            if !matches!(self.phase(&record.id), Phase::Running | Phase::Paused)
+                && let Ok(lock) = watch_lock::open(&lock)
+            {
+                watch_lock::await_free(&lock)?;
+            }
+        };
+        if Container::find(&self.run, &record.id).is_ok() {
             self.bury(record)?;
         }
         let _lock = self.lock()?;
@@ -299,9 +327,12 @@ impl Engine {
     ///
     /// # Errors
     /// Something cannot be removed.
-    pub(crate) fn discard(&self, record: &Record) -> Result<()> {
+    pub(crate) fn discard(&self, record: &Record, claim: Claim) -> Result<()> {
         let _lock = self.lock()?;
-        self.erase(record, true)
+        let erased = self.erase(record, true);
+        // Not before: without it, this would be a step that nobody finishes.
+        drop(claim);
+        erased
     }
 
     /// Gives a container another name.
@@ -332,6 +363,15 @@ impl Engine {
     pub fn remove_volume(&self, name: &str) -> Result<()> {
         let _lock = self.lock()?;
         self.volumes.remove(name, &self.users_of_volume(name)?)
+    }
+
+    /// Removes a network that no container is on, while none can be made.
+    ///
+    /// # Errors
+    /// As of [`Networks::remove`].
+    pub fn remove_network(&self, name: &str) -> Result<()> {
+        let _lock = self.lock()?;
+        self.networks.remove(name, &self.users_of_network(name)?)
     }
 
     /// Names of the containers that use a volume.

@@ -16,52 +16,63 @@ use runtime::error::{Doing, Result};
 /// Something cannot be read.
 pub fn check(engine: &Engine, repair: bool) -> Result<Vec<Problem>> {
     let mut problems = image::check(&engine.store, repair)?;
+    let mut found = |what: String, mended: bool| problems.push(Problem { what, mended });
     let records = engine.containers()?;
     for record in &records {
-        if engine.phase(&record.id) == Phase::Dead {
-            let mended = repair && engine.bury(record).is_ok();
-            problems
-                .push(Problem { what: format!("container {}: its watcher was killed", record.name), mended });
-        } else if !engine.is_watched(&record.id) && engine.state(&record.id).device.is_some() {
-            let mended = repair && engine.bury(record).is_ok();
-            problems
-                .push(Problem { what: format!("container {}: its network was left", record.name), mended });
+        let is_dead = engine.phase(&record.id) == Phase::Dead;
+        // Whoever starts or needs it has it at this moment: then nothing is left of it.
+        if is_dead || (!engine.is_watched(&record.id) && engine.state(&record.id).device.is_some()) {
+            let what = if is_dead { "its watcher was killed" } else { "its network was left" };
+            let is_left = !repair && engine.alone(record, false)?.is_some();
+            let buried = repair.then(|| engine.bury_if_dead(record));
+            if is_left || !matches!(buried, None | Some(Ok(false))) {
+                found(format!("container {}: {what}", record.name), matches!(buried, Some(Ok(true))));
+            }
         }
-        if record.build && !engine.is_watched(&record.id) {
-            let mended = repair && engine.lock().and_then(|_lock| engine.erase(record, true)).is_ok();
-            problems
-                .push(Problem { what: format!("step {} of a build was not finished", record.name), mended });
-        }
-    }
-    let dir = engine.data.join("containers");
-    for entry in fs::read_dir(&dir).doing(|| format!("reading {}", dir.display()))?.flatten() {
-        if !entry.path().join("record.json").exists() {
-            let mended = repair && fs::remove_dir_all(entry.path()).is_ok();
-            problems.push(Problem {
-                what: format!("{} belongs to no container", entry.path().display()),
-                mended,
-            });
+        if record.build && engine.alone(record, false)?.is_some() {
+            let removed = repair && engine.remove_unused(record, true).unwrap_or(false);
+            if removed || engine.dir(&record.id).exists() {
+                found(format!("step {} of a build was not finished", record.name), removed);
+            }
         }
     }
-    for id in Container::ids(&engine.run)? {
-        if !records.iter().any(|record| record.id == id) {
-            let gone = || match Container::hold(&engine.run, &id) {
-                Ok(container) => container.delete(true),
-                Err(_) => Container::delete_remains(&engine.run, &id),
-            };
-            let mended = repair && gone().is_ok();
-            problems.push(Problem { what: format!("{id} runs, and belongs to no container"), mended });
-        }
-    }
+    check_places(engine, repair, &mut found)?;
     let devices: Vec<String> = records.iter().filter_map(|record| engine.state(&record.id).device).collect();
     for interface in &if_nameindex().doing(|| "listing the network devices")? {
         let name = interface.name().to_string_lossy();
         if name.starts_with("plv") && !devices.contains(&name.to_string()) && engine.is_ours(&name) {
             let mended = repair && crate::network::remove_device(&name).is_ok();
-            problems.push(Problem { what: format!("device {name} belongs to no container"), mended });
+            found(format!("device {name} belongs to no container"), mended);
         }
     }
     Ok(problems)
+}
+
+/// Directories without a record, and runs without a container. No container is made or removed meanwhile.
+fn check_places(engine: &Engine, repair: bool, found: &mut dyn FnMut(String, bool)) -> Result<()> {
+    let _lock = engine.lock()?;
+    let dir = engine.data.join("containers");
+    for entry in fs::read_dir(&dir).doing(|| format!("reading {}", dir.display()))?.flatten() {
+        let path = entry.path();
+        if !path.join("record.json").exists() {
+            found(
+                format!("{} belongs to no container", path.display()),
+                repair && fs::remove_dir_all(&path).is_ok(),
+            );
+        }
+    }
+    for id in Container::ids(&engine.run)? {
+        // A record comes before its run and goes after it.
+        if engine.dir(&id).join("record.json").exists() || !engine.run.join(&id).exists() {
+            continue;
+        }
+        let gone = || match Container::hold(&engine.run, &id) {
+            Ok(container) => container.delete(true),
+            Err(_) => Container::delete_remains(&engine.run, &id),
+        };
+        found(format!("{id} runs, and belongs to no container"), repair && gone().is_ok());
+    }
+    Ok(())
 }
 
 impl Engine {
@@ -73,6 +84,8 @@ impl Engine {
             .into_iter()
             .flatten()
             .flatten()
-            .any(|entry| entry.file_name().to_string_lossy().starts_with(digits))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            // One that is being started has its device before its state says so.
+            .any(|id| id.starts_with(digits) && !self.is_watched(&id))
     }
 }

@@ -85,10 +85,14 @@ impl Store {
     /// # Errors
     /// They cannot be removed.
     pub fn clear_build_cache(&self) -> Result<()> {
-        match fs::remove_dir_all(self.note_dir("build")) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            removed => removed.doing(|| "removing the build cache"),
+        // The directory stays: a build may be about to write into it.
+        for entry in fs::read_dir(self.note_dir("build")).into_iter().flatten().flatten() {
+            match fs::remove_file(entry.path()) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.doing(|| "removing the build cache")?,
+            }
         }
+        Ok(())
     }
 
     pub(super) fn cached_manifests(&self) -> Vec<Digest> {

@@ -85,6 +85,8 @@ pub fn remove(
 pub fn collect(store: &Store) -> Result<Freed> {
     let mut freed = Freed::default();
     let Some(_alone) = store.alone()? else { return Ok(freed) };
+    // What broken pulls left: nobody pulls now.
+    let _ = fs::remove_dir_all(store.root().join("partial"));
     let needed = needed(store)?;
     for (digest, path) in blobs(store)? {
         if !needed.blobs.contains(&digest) {
@@ -96,7 +98,7 @@ pub fn collect(store: &Store) -> Result<Freed> {
     for entry in fs::read_dir(store.layers_dir()).doing(|| "reading the layers")?.flatten() {
         let path = entry.path();
         if path.is_dir() && !needed.layers.contains(&*entry.file_name().to_string_lossy()) {
-            forget(&path)?;
+            forget(store, &path)?;
             freed.layers += 1;
         }
     }
@@ -112,6 +114,7 @@ fn needed(store: &Store) -> Result<Needed> {
     let mut needed = Needed { blobs: BTreeSet::new(), layers: BTreeSet::new() };
     let mut roots: Vec<Digest> = store.index()?.manifests.into_iter().map(|entry| entry.digest).collect();
     roots.extend(store.cached_manifests());
+    roots.extend(manifests_of_containers(store));
     for root in roots {
         // A damaged image keeps what can still be read of it; `check` tells of it.
         let Ok(manifest) = store.get_json::<Manifest>(&root) else { continue };
@@ -127,6 +130,20 @@ fn needed(store: &Store) -> Result<Needed> {
         }
     }
     Ok(needed)
+}
+
+/// The layers of a container are its own lower layers, whatever became of its image's name since.
+fn manifests_of_containers(store: &Store) -> Vec<Digest> {
+    #[derive(serde::Deserialize)]
+    struct Record {
+        manifest: Digest,
+    }
+    let entries = fs::read_dir(store.root().join("containers")).into_iter().flatten().flatten();
+    let records = entries.filter_map(|entry| fs::read(entry.path().join("record.json")).ok());
+    records
+        .filter_map(|text| serde_json::from_slice::<Record>(&text).ok())
+        .map(|record| record.manifest)
+        .collect()
 }
 
 fn blobs(store: &Store) -> Result<BTreeMap<Digest, PathBuf>> {
@@ -148,6 +165,8 @@ fn blobs(store: &Store) -> Result<BTreeMap<Digest, PathBuf>> {
 /// # Errors
 /// The store cannot be read.
 pub fn check(store: &Store, repair: bool) -> Result<Vec<Problem>> {
+    // Nothing is removed meanwhile, and so nothing seems to be missing.
+    let _use = store.using()?;
     let mut problems = Vec::new();
     let mut found = |what: String, mend: &mut dyn FnMut() -> bool| {
         let mended = repair && mend();
@@ -167,7 +186,8 @@ pub fn check(store: &Store, repair: bool) -> Result<Vec<Problem>> {
         let Ok(manifest) = store.get_json::<Manifest>(&entry.digest) else {
             found(format!("image {name}: its manifest is missing or damaged"), &mut || {
                 let gone = |index: &mut super::Index| {
-                    index.manifests.retain(|other| other.digest != entry.digest);
+                    let is_back = store.get_json::<Manifest>(&entry.digest).is_ok();
+                    index.manifests.retain(|other| is_back || other.digest != entry.digest);
                     Ok(())
                 };
                 store.change_index(gone).is_ok()
@@ -183,10 +203,12 @@ pub fn check(store: &Store, repair: bool) -> Result<Vec<Problem>> {
             }
         }
     }
+    // A layer gets its note after its directory, under this lock.
+    let _lock = store.layers_lock()?;
     for entry in fs::read_dir(store.layers_dir()).doing(|| "reading the layers")?.flatten() {
         let path = entry.path();
         if path.is_dir() && !path.with_extension("id").exists() {
-            found(format!("layer {} was not finished", path.display()), &mut || forget(&path).is_ok());
+            found(format!("layer {} was not finished", path.display()), &mut || forget(store, &path).is_ok());
         }
     }
     Ok(problems)

@@ -1,8 +1,10 @@
 //! Layers unpacked: one directory for each, shared by all images that have it, ready to be an overlay's lower layer.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
 
 use super::compress::decompress;
 use super::store::{Image, Store, mismatch};
@@ -36,6 +38,11 @@ impl Store {
     pub fn stacked(diff_ids: &[Digest]) -> Vec<&Digest> {
         let mut seen = std::collections::BTreeSet::new();
         diff_ids.iter().rev().filter(|diff_id| seen.insert(*diff_id)).collect()
+    }
+
+    /// Whoever puts a layer in its place, or judges one that is there, does it alone.
+    pub(super) fn layers_lock(&self) -> Result<Flock<File>> {
+        crate::lock::wait(&self.root().join("layers.lock"), FlockArg::LockExclusive)
     }
 
     fn layer_note(&self, diff_id: &Digest) -> PathBuf {
@@ -119,17 +126,20 @@ impl Store {
     pub(crate) fn settle(&self, tree: &Path, diff_id: &Digest) -> Result<()> {
         let doing = || format!("storing layer {diff_id}");
         let place = self.layer_dir(diff_id);
+        let _lock = self.layers_lock()?;
+        if self.is_unpacked(diff_id) {
+            return fs::remove_dir_all(tree).doing(doing);
+        }
         if let Ok(text) = fs::read_to_string(self.layer_note(diff_id))
             && text != diff_id.as_str()
         {
             return Err(Error::new(format!("layers {text} and {diff_id} begin with the same digits")));
         }
-        match fs::rename(tree, &place) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOTEMPTY) => {
-                fs::remove_dir_all(tree).doing(doing)?;
-            }
-            renamed => renamed.doing(doing)?,
+        if place.exists() {
+            // What a killed removal left has no note, and may lack anything.
+            forget(self, &place)?;
         }
+        fs::rename(tree, &place).doing(doing)?;
         self.replace(&self.layer_note(diff_id), diff_id.as_str().as_bytes())
     }
 
@@ -162,10 +172,13 @@ impl Store {
 }
 
 /// Removes a layer's directory and its note.
-pub(super) fn forget(dir: &Path) -> Result<()> {
-    // First the note: without it the directory counts for nothing.
+pub(super) fn forget(store: &Store, dir: &Path) -> Result<()> {
+    let doing = || format!("removing {}", dir.display());
+    // First the note: without it the directory counts for nothing. What is left of a killed removal lies in `tmp`.
     let _ = fs::remove_file(dir.with_extension("id"));
-    fs::remove_dir_all(dir).doing(|| format!("removing {}", dir.display())).or_advise(|| "is it mounted?")
+    let aside = store.temporary("layer");
+    fs::rename(dir, &aside).doing(doing)?;
+    fs::remove_dir_all(&aside).doing(doing).or_advise(|| "is it mounted?")
 }
 
 #[cfg(test)]

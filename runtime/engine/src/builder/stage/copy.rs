@@ -66,9 +66,9 @@ impl Stages<'_> {
                             Some(image) => image.clone(),
                             None => self.image(name)?,
                         };
-                    let record = bench(self.engine, &image)?;
+                    let (record, claim) = bench(self.engine, &image)?;
                     let rooted = self.engine.rooted(&record);
-                    let (_, rooted) = other.insert((record, rooted));
+                    let (_, _, rooted) = other.insert((record, claim, rooted));
                     let rooted = rooted.as_ref().map_err(|error| Error::new(error.to_string()))?;
                     Tree {
                         root: Root::open(&rooted.path)?,
@@ -101,12 +101,12 @@ impl Stages<'_> {
             layer.map_or(Ok(()), |layer| self.add_layer(work, step, layer, &key))
         })();
         let _ = std::fs::remove_dir_all(&scratch);
-        if let Some((record, rooted)) = other {
+        if let Some((record, claim, rooted)) = other {
             if let Ok(rooted) = &rooted {
                 let _ = release(rooted);
             }
             drop(rooted);
-            self.engine.discard(&record)?;
+            self.engine.discard(&record, claim)?;
         }
         done
     }

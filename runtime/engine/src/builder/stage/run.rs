@@ -89,7 +89,7 @@ impl Stages<'_> {
             build: true,
             ..Create::default()
         };
-        let record = self.engine.create_from(&image, wanted)?;
+        let (record, claim) = self.engine.create_from(&image, wanted)?;
         self.say(&format!(" ---> Running in {}", &record.id[..12]));
         let attach = Attach { input: false, output: !self.build.quiet, size: None };
         let ended = match self.engine.start(&record, attach) {
@@ -107,7 +107,7 @@ impl Stages<'_> {
             }
             Err(error) => Err(error),
         };
-        let removed = self.engine.discard(&record);
+        let removed = self.engine.discard(&record, claim);
         let layer = outcome?;
         removed?;
         self.add_layer(work, step, layer, &key)
