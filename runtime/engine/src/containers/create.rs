@@ -7,7 +7,7 @@ use std::path::Path;
 use super::claim::Claim;
 use super::mounts::Wanted;
 use super::record::{Host, MountPoint, Record};
-use super::{Engine, init_layer, new_id, now};
+use super::{Engine, init_layer, new_id, now, watch_lock};
 use crate::image::{Execution, Image};
 use runtime::error::{Doing, Error, Result};
 use runtime::rights;
@@ -109,7 +109,8 @@ impl Engine {
         for dir in ["upper", "work", "merged", "init"] {
             fs::create_dir_all(place.join(dir)).doing(doing)?;
         }
-        rights::write_private(&place.join("lock"), b"").doing(doing)?;
+        // Its watcher writes an exit status over this, which takes no room on a full disk.
+        rights::write_private(&place.join("lock"), watch_lock::EMPTY).doing(doing)?;
         // Mounted into the container, where every user reads them.
         for file in ["hosts", "hostname", "resolv.conf"] {
             let path = place.join(file);

@@ -1,7 +1,7 @@
 //! What a container said: one line of JSON for each line, with its stream and its time. Bytes that are no text are kept too.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -51,11 +51,32 @@ pub struct Line {
 }
 
 /// Writes a log.
+///
+/// A disk that is full, or fails, is no reason to stop whoever is logged: what cannot be written is dropped and counted. As soon as
+/// there is room again the log says what is missing at that place; if there never is, a file beside it that was made before does.
 #[derive(Debug)]
 pub(super) struct Writer {
     file: File,
+    /// Bytes that the file has, and are whole lines.
+    length: u64,
     partial: [Vec<u8>; 2],
+    lost: Option<Lost>,
+    /// As long as [`RESERVE`], so that writing into it takes no room.
+    reserve: Option<File>,
 }
+
+/// What was dropped since the last line that was written.
+#[derive(Debug)]
+struct Lost {
+    bytes: [u64; 2],
+    cause: std::io::Error,
+}
+
+/// Room for what is said of dropped lines: a block.
+const RESERVE: usize = 4096;
+
+/// Name of the file beside a log that says what was dropped at its end.
+const DROPPED: &str = "log.dropped";
 
 impl Writer {
     pub(super) fn open(path: &Path) -> Result<Self> {
@@ -65,12 +86,16 @@ impl Writer {
             .mode(0o600)
             .open(path)
             .doing(|| format!("opening {}", path.display()))?;
-        Ok(Self { file, partial: Default::default() })
+        let length = file.metadata().doing(|| format!("looking at {}", path.display()))?.len();
+        let reserve = runtime::rights::private_file(&path.with_file_name(DROPPED))
+            .and_then(|mut reserve| reserve.write_all(&[b' '; RESERVE]).map(|()| reserve));
+        Ok(Self { file, length, partial: Default::default(), lost: None, reserve: reserve.ok() })
     }
 
     /// Takes bytes as they come.
-    pub(super) fn take(&mut self, stream: Stream, mut bytes: &[u8]) -> Result<()> {
+    pub(super) fn take(&mut self, stream: Stream, mut bytes: &[u8]) {
         let mut text = Vec::new();
+        let mut taken = [0; 2];
         while !bytes.is_empty() {
             let partial = &mut self.partial[stream as usize];
             let room = LONGEST - partial.len();
@@ -79,27 +104,71 @@ impl Writer {
             partial.extend_from_slice(piece);
             bytes = rest;
             if end.is_some() || partial.len() == LONGEST {
+                taken[stream as usize] += partial.len() as u64;
                 store(std::mem::take(partial), stream, &mut text);
             }
         }
-        self.append(&text)
+        self.append(&text, taken);
     }
 
     /// The streams have ended, perhaps in the middle of a line.
-    pub(super) fn finish(&mut self) -> Result<()> {
+    pub(super) fn finish(&mut self) {
         let mut text = Vec::new();
+        let mut taken = [0; 2];
         for stream in [Stream::Stdout, Stream::Stderr] {
             let partial = std::mem::take(&mut self.partial[stream as usize]);
             if !partial.is_empty() {
+                taken[stream as usize] += partial.len() as u64;
                 store(partial, stream, &mut text);
             }
         }
-        self.append(&text)
+        self.append(&text, taken);
     }
 
     /// Whole lines in one call: a reader never sees half of one but at the end of a file that still grows.
-    fn append(&mut self, text: &[u8]) -> Result<()> {
-        self.file.write_all(text).doing(|| "writing the log")
+    fn append(&mut self, text: &[u8], taken: [u64; 2]) {
+        let mut all = Vec::new();
+        if let Some(lost) = &self.lost {
+            store(lost.text().into_bytes(), Stream::Stderr, &mut all);
+        }
+        all.extend_from_slice(text);
+        if all.is_empty() {
+            return;
+        }
+        match self.file.write_all(&all) {
+            Ok(()) => {
+                self.length += all.len() as u64;
+                self.lost = None;
+                self.note("");
+            }
+            Err(cause) => {
+                // Half a line is none.
+                let _ = self.file.set_len(self.length);
+                let before = self.lost.take().map_or([0; 2], |lost| lost.bytes);
+                let lost = Lost { bytes: [before[0] + taken[0], before[1] + taken[1]], cause };
+                self.note(&lost.text());
+                self.lost = Some(lost);
+            }
+        }
+    }
+
+    /// Says beside the log what is missing at its end.
+    fn note(&self, text: &str) {
+        use std::os::unix::fs::FileExt;
+        let Some(reserve) = &self.reserve else { return };
+        let mut line = Vec::new();
+        if !text.is_empty() {
+            store(text.as_bytes().to_vec(), Stream::Stderr, &mut line);
+        }
+        line.resize(RESERVE, b' ');
+        let _ = reserve.write_all_at(&line, 0);
+    }
+}
+
+impl Lost {
+    fn text(&self) -> String {
+        let [out, err] = self.bytes;
+        format!("plim: {out} bytes of stdout and {err} bytes of stderr were dropped here: {}\n", self.cause)
     }
 }
 
@@ -171,7 +240,15 @@ pub fn read(engine: &Engine, record: &Record, how: Follow, mut sink: impl FnMut(
                 return Ok(());
             }
         }
-        let Some(watch) = watch.as_ref().filter(|_| runs && dir.exists()) else { return Ok(()) };
+        let Some(watch) = watch.as_ref().filter(|_| runs && dir.exists()) else {
+            let dropped = File::open(dir.join(DROPPED)).ok();
+            if let Some(line) =
+                dropped.and_then(|file| next(&mut BufReader::new(file.take(RESERVE as u64)), &mut Vec::new()))
+            {
+                sink(line);
+            }
+            return Ok(());
+        };
         let mut fds = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => {}
@@ -187,7 +264,10 @@ fn next(reader: &mut impl BufRead, partial: &mut Vec<u8>) -> Option<Line> {
         return None;
     }
     let text = std::mem::take(partial);
-    let stored: Stored = serde_json::from_slice(&text).ok()?;
+    let Ok(stored) = serde_json::from_slice::<Stored>(&text) else {
+        // A disk that failed may have left anything; what comes after it is still told.
+        return next(reader, partial);
+    };
     let bytes = match (stored.log, stored.bytes) {
         (Some(log), _) => log.into_bytes(),
         (None, bytes) => STANDARD.decode(bytes.unwrap_or_default()).unwrap_or_default(),
@@ -205,11 +285,11 @@ mod tests {
         let path = dir.path().join("log");
         let mut writer = Writer::open(&path).unwrap();
         let long = vec![b'x'; LONGEST + 5];
-        writer.take(Stream::Stdout, b"one\ntw").unwrap();
-        writer.take(Stream::Stderr, b"bad \xff\n").unwrap();
-        writer.take(Stream::Stdout, b"o\n").unwrap();
-        writer.take(Stream::Stdout, &long).unwrap();
-        writer.finish().unwrap();
+        writer.take(Stream::Stdout, b"one\ntw");
+        writer.take(Stream::Stderr, b"bad \xff\n");
+        writer.take(Stream::Stdout, b"o\n");
+        writer.take(Stream::Stdout, &long);
+        writer.finish();
         let mut reader = BufReader::new(File::open(&path).unwrap());
         let mut all = Vec::new();
         while let Some(line) = next(&mut reader, &mut Vec::new()) {

@@ -2,7 +2,6 @@
 //! container its network, ports and volumes, keeps its log, and clears everything away.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -174,7 +173,7 @@ pub fn monitor(engine: &Engine, id: &str, control: i32, attach: Attach) -> Resul
     let _ = setsid();
     let _signals = Signals::block()?;
     let record = engine.find(id)?;
-    let mut lock = watch_lock::open(&engine.dir(id).join("lock"))?;
+    let lock = watch_lock::open(&engine.dir(id).join("lock"))?;
     if !watch_lock::hold(&lock)? {
         let reason = format!("container '{}' is running already", record.name);
         tell(&Report::Failed { status: 125, reason });
@@ -187,8 +186,7 @@ pub fn monitor(engine: &Engine, id: &str, control: i32, attach: Attach) -> Resul
             let reason = error.to_string();
             let status = error.kind().exit_status(125);
             watch.clear(status.into(), Some(reason.clone()));
-            let _ = lock.set_len(0).and_then(|()| lock.seek(SeekFrom::Start(0)));
-            let _ = write!(lock, "{status}");
+            watch_lock::tell(&lock, status.into());
             tell(&Report::Failed { status, reason });
             return Ok(());
         }
@@ -201,8 +199,7 @@ pub fn monitor(engine: &Engine, id: &str, control: i32, attach: Attach) -> Resul
     drop(pump);
     watch.clear(status, pumped.err().map(|error| error.to_string()));
     // Whoever waits for the lock finds the status in it, even when the container's directory is gone.
-    let _ = lock.set_len(0).and_then(|()| lock.seek(SeekFrom::Start(0)));
-    let _ = write!(lock, "{status}");
+    watch_lock::tell(&lock, status);
     if record.host.auto_remove {
         let removed = engine.lock().and_then(|_lock| engine.erase(&record, true));
         drop(removed);

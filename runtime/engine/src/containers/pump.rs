@@ -81,11 +81,12 @@ impl Pump {
                     Source::Control => self.hear(),
                     Source::Typist => self.read_typist(),
                     Source::Room => self.type_on(),
-                    Source::Output(number) => self.carry(number)?,
+                    Source::Output(number) => self.carry(number),
                 }
             }
         }
-        self.log.finish()
+        self.log.finish();
+        Ok(())
     }
 
     fn poll(&self, process: Option<&OwnedFd>, patience: PollTimeout) -> Result<Vec<Source>> {
@@ -125,22 +126,19 @@ impl Pump {
             .collect())
     }
 
-    fn carry(&mut self, number: usize) -> Result<()> {
+    fn carry(&mut self, number: usize) {
         let output = &mut self.outputs[number];
-        let Some(from) = &output.from else { return Ok(()) };
+        let Some(from) = &output.from else { return };
         let mut buffer = vec![0; 64 * 1024];
         match read(from, &mut buffer) {
-            Err(Errno::EINTR | Errno::EAGAIN) => Ok(()),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
             // A terminal reads EIO once every other end is closed.
-            Ok(0) | Err(_) => {
-                output.from = None;
-                Ok(())
-            }
+            Ok(0) | Err(_) => output.from = None,
             Ok(length) => {
                 if output.to.as_ref().is_some_and(|to| !write_all(to, &buffer[..length])) {
                     output.to = None;
                 }
-                self.log.take(output.stream, &buffer[..length])
+                self.log.take(output.stream, &buffer[..length]);
             }
         }
     }

@@ -9,6 +9,17 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 use runtime::error::{Doing, Result};
 
+/// What the lock of a container holds that has not ended yet: room for an exit status.
+pub(super) const EMPTY: &[u8] = b"       \n";
+
+/// Writes an exit status, for whoever waits for the lock and finds the container's directory gone.
+pub(super) fn tell(file: &File, status: i32) {
+    use std::os::unix::fs::FileExt;
+    let mut text = status.to_string().into_bytes();
+    text.resize(EMPTY.len() - 1, b' ');
+    let _ = file.write_all_at(&text, 0);
+}
+
 fn of(kind: i32) -> libc::flock {
     libc::flock {
         l_type: i16::try_from(kind).expect("lock types are small"),

@@ -131,8 +131,10 @@ impl Store {
         let temporary = self.temporary("file");
         let doing = || format!("writing {}", path.display());
         let mut file = rights::private_file(&temporary).doing(doing)?;
-        file.write_all(content).and_then(|()| file.sync_data()).doing(doing)?;
-        fs::rename(&temporary, path).doing(doing)
+        let written = file.write_all(content).and_then(|()| file.sync_data());
+        written.and_then(|()| fs::rename(&temporary, path)).doing(doing).inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })
     }
 
     /// Where a blob lies, or would lie.
