@@ -75,7 +75,7 @@ fn containers_start_again_with_their_changes_under_another_name() {
             "-c",
             "cat /kept; pwd; id; echo $A$B"
         ]),
-        "kept\n/etc\nuid=7(me) gid=8\n12"
+        "kept\n/etc\nuid=7(me) gid=8 groups=8\n12"
     );
     shop.plim(&["rename", "one", "two"]);
     shop.plim(&["pause", "two"]);

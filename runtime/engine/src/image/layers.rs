@@ -204,7 +204,7 @@ mod tests {
         let layer = store.put_layer(&upper).unwrap();
         let path = store.blob_path(&layer.digest);
         let mut bytes = Vec::new();
-        fs::File::open(&path).unwrap().read_to_end(&mut bytes).unwrap();
+        File::open(&path).unwrap().read_to_end(&mut bytes).unwrap();
         bytes[512] ^= 1;
         fs::write(&path, &bytes).unwrap();
         let mut config = Config::empty();
