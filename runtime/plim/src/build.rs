@@ -1,7 +1,7 @@
 //! `plim build`
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,6 +9,7 @@ use clap::Args;
 use engine::builder::{self, Context};
 use engine::containers::Engine;
 use runtime::error::{Doing, Error, Remedy, Result};
+use runtime::rootfs::resolve::{Root, read_bounded};
 
 #[derive(Debug, Args)]
 pub(super) struct Build {
@@ -115,21 +116,34 @@ impl Build {
             if std::io::stdin().is_terminal() {
                 return Err(Error::new("a Dockerfile is expected on standard input"));
             }
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).doing(|| "reading the Dockerfile")?;
+            let text = read_bounded(std::io::stdin(), builder::LARGEST_TEXT).and_then(text_of);
+            let text = text.map_err(|error| Error::new(format!("standard input: {error}")))?;
             return Ok((text, "Dockerfile".into(), None));
         }
-        let path = match &self.file {
-            Some(path) => path.clone(),
+        let advise = || "name the Dockerfile with -f, and the directory with its files as the last argument";
+        let (path, bytes) = match &self.file {
+            Some(path) => {
+                let bytes = std::fs::File::open(path)
+                    .doing(|| format!("reading {}", path.display()))
+                    .and_then(|file| read_bounded(file, builder::LARGEST_TEXT));
+                (path.clone(), bytes)
+            }
+            // The context's own is a regular file in it, whatever a link there says.
             None => {
-                let both = [dir.join("Dockerfile"), dir.join("Containerfile")];
-                both.iter().find(|path| path.exists()).unwrap_or(&both[0]).clone()
+                let root = Root::open(dir).or_advise(advise)?;
+                let both = [Path::new("Dockerfile"), Path::new("Containerfile")];
+                let name = both.into_iter().find(|name| root.find_itself(name).is_ok()).unwrap_or(both[0]);
+                (dir.join(name), root.read_bounded(name, builder::LARGEST_TEXT))
             }
         };
-        let text = std::fs::read_to_string(&path).doing(|| format!("reading {}", path.display())).or_advise(
-            || "name the Dockerfile with -f, and the directory with its files as the last argument",
-        )?;
+        let text = bytes.and_then(text_of);
+        let text =
+            text.map_err(|error| Error::new(format!("{}: {error}", path.display()))).or_advise(advise)?;
         let shown = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok((text, shown, Some(path)))
     }
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|_| Error::new("it is no text in UTF-8"))
 }

@@ -19,6 +19,10 @@ use engine::image::Store;
 use runtime::error::{Doing, Error, Result};
 use runtime::process::supervise::Signals;
 use runtime::process::{pidfd, terminal};
+use runtime::rootfs::resolve::read_bounded;
+
+/// Bytes that a file of variables may have.
+const LARGEST_ENV_FILE: u64 = 4 << 20;
 
 /// Options of a new container.
 #[derive(Debug, Args)]
@@ -370,8 +374,12 @@ impl Options {
         }
         let mut env = Vec::new();
         for path in &self.env_file {
-            let text =
-                std::fs::read_to_string(path).doing(|| format!("--env-file: reading {}", path.display()))?;
+            let doing = || format!("--env-file: reading {}", path.display());
+            let file = std::fs::File::open(path).doing(doing)?;
+            let text = read_bounded(file, LARGEST_ENV_FILE)
+                .map_err(|error| Error::new(format!("{}: {error}", doing())))?;
+            let text = String::from_utf8(text)
+                .map_err(|_| Error::new(format!("{}: it is no text in UTF-8", doing())))?;
             let lines =
                 text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
             env.extend(lines.map(str::to_owned));

@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::patterns::{Ignore, Pattern, is_pattern};
+use crate::layer::Node;
 use runtime::error::{Doing, Error, Result};
-use runtime::rootfs::resolve::Root;
+use runtime::rootfs::resolve::{Root, read_bounded};
+
+/// Bytes that a Dockerfile or an ignore file may have.
+pub const LARGEST_TEXT: u64 = 4 << 20;
 
 /// A build's context.
 #[derive(Debug)]
@@ -27,12 +31,28 @@ impl Context {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             path.with_file_name(format!("{name}.dockerignore"))
         });
-        let file = own.filter(|path| path.exists()).unwrap_or_else(|| dir.join(".dockerignore"));
-        let ignore = match std::fs::read_to_string(&file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ignore::default(),
-            text => Ignore::parse(&text.doing(|| format!("reading {}", file.display()))?)
-                .map_err(|error| Error::new(format!("{}: {error}", file.display())))?,
+        // The one beside the Dockerfile is the user's, the other the context's, whose links lead nowhere else.
+        let (file, text) = match own.filter(|path| path.exists()) {
+            Some(path) => {
+                let text = Node::open(&path).and_then(|node| {
+                    let file = node.content().doing(|| "opening it")?;
+                    read_bounded(file, LARGEST_TEXT)
+                });
+                (path, text)
+            }
+            None => {
+                let file = dir.join(".dockerignore");
+                let root = Root::open(&dir)?;
+                if root.find_itself(Path::new(".dockerignore")).is_err() {
+                    return Ok(Self { dir, ignore: Ignore::default() });
+                }
+                (file, root.read_bounded(Path::new(".dockerignore"), LARGEST_TEXT))
+            }
         };
+        let wrong = |error: Error| Error::new(format!("{}: {error}", file.display()));
+        let text = String::from_utf8(text.map_err(wrong)?)
+            .map_err(|_| Error::new(format!("{}: it is no text", file.display())))?;
+        let ignore = Ignore::parse(&text).map_err(wrong)?;
         Ok(Self { dir, ignore })
     }
 

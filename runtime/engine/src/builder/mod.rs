@@ -16,7 +16,7 @@ mod words;
 use std::collections::BTreeMap;
 
 pub use config::change;
-pub use context::Context;
+pub use context::{Context, LARGEST_TEXT};
 pub use patterns::{Ignore, Pattern};
 
 use crate::containers::Engine;

@@ -1,12 +1,11 @@
 //! Who a process is: names are looked up in the container's own files, resolved inside its root.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::Path;
 
 use runtime::error::{Doing, Error, Remedy, Result};
 use runtime::oci::parse_id;
-use runtime::rootfs::resolve::{Root, reopen};
+use runtime::rootfs::resolve::{Root, read_bounded, reopen};
 
 /// Files of users are small; an image with larger ones wants to fill the memory.
 const LARGEST: u64 = 4 << 20;
@@ -142,11 +141,8 @@ fn read(root: &Root, path: &str) -> Result<String> {
     if !rustix::fs::FileType::from_raw_mode(kind.st_mode).is_file() {
         return Ok(String::new());
     }
-    let mut bytes = Vec::new();
-    reopen(&found)?
-        .take(LARGEST)
-        .read_to_end(&mut bytes)
-        .doing(|| format!("reading the container's {path}"))?;
+    let bytes = read_bounded(reopen(&found)?, LARGEST)
+        .map_err(|error| Error::new(format!("the container's {path}: {error}")))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
