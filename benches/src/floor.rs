@@ -1,4 +1,6 @@
-//! The least that a container can cost: namespaces, an overlay, a new root and execve, perhaps control groups, nothing else.
+//! The least that a container can cost: a command that is started, namespaces, a new root and execve, perhaps control groups,
+//! nothing else. Whoever starts a container by a runtime starts the runtime's command first, so the floor starts one too, which does
+//! nothing. The root is a bind mount, as runtimes make it.
 //!
 //! It is started by a process of its own, for a clone copies what its parent has, and that of the benchmarks has much.
 
@@ -12,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use engine::overlay::Stack;
 use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 use runtime::cgroup::{Group, Layout, Version};
@@ -31,13 +32,16 @@ pub fn dispatch() -> Option<ExitCode> {
 /// Starts it whenever it is asked to, by a line, and answers with the microseconds that it took, or with an error.
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [lower, work, group @ ..] = words.as_slice() else { return ExitCode::from(2) };
-    let floor = Layout::detect().map_err(|error| error.to_string()).and_then(|layout| {
-        Floor::new(&layout, Path::new(lower), Path::new(work), group.first().map(String::as_str))
-    });
+    let [lower, group @ ..] = words.as_slice() else { return ExitCode::from(2) };
+    let floor = Layout::detect()
+        .map_err(|error| error.to_string())
+        .and_then(|layout| Floor::new(&layout, Path::new(lower), group.first().map(String::as_str)));
     for _ in std::io::stdin().lock().lines() {
         let start = Instant::now();
-        let ran = floor.as_ref().map_err(Clone::clone).and_then(|floor| floor.run(PROGRAM));
+        let ran = floor.as_ref().map_err(Clone::clone).and_then(|floor| {
+            command(&floor.lower)?;
+            floor.run(PROGRAM)
+        });
         let answer = match ran {
             Ok(()) => format!("{}", start.elapsed().as_secs_f64() * 1e6),
             Err(error) => error,
@@ -48,6 +52,16 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// A command that does nothing: what a runtime takes at least, as a program that is started by vfork and execve.
+fn command(lower: &Path) -> Result<(), String> {
+    let program = lower.join(PROGRAM.trim_start_matches('/'));
+    let status = Command::new(&program).stdin(Stdio::null()).status();
+    match status.map_err(|error| format!("{}: {error}", program.display()))? {
+        ended if ended.success() => Ok(()),
+        ended => Err(format!("{}: {ended}", program.display())),
+    }
 }
 
 /// What it starts, in the root file system.
@@ -62,14 +76,14 @@ pub struct Starter {
 }
 
 impl Starter {
-    /// Over a root file system, with a directory of its own, perhaps with a group of this name on every hierarchy.
+    /// In a root file system, perhaps with a group of this name on every hierarchy.
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn new(lower: &Path, work: &Path, group: Option<&str>) -> Result<Self, String> {
+    pub fn new(lower: &Path, group: Option<&str>) -> Result<Self, String> {
         let told = |error: std::io::Error| format!("starting {NAME}: {error}");
         let mut command = Command::new(std::env::current_exe().map_err(told)?);
-        command.arg0(NAME).arg(lower).arg(work).args(group).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg0(NAME).arg(lower).args(group).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(told)?;
         let answers = BufReader::new(child.stdout.take().expect("started with a pipe"));
         Ok(Self { asking: child.stdin.take(), answers, child })
@@ -99,7 +113,6 @@ impl Drop for Starter {
 #[derive(Debug)]
 struct Floor {
     lower: PathBuf,
-    work: PathBuf,
     /// Directories of its groups, and the file of each by which a process moves itself in.
     groups: Vec<(PathBuf, PathBuf)>,
     /// What must be written before anybody can join: a fresh cpuset of v1 has no CPUs and no memory.
@@ -109,11 +122,11 @@ struct Floor {
 }
 
 impl Floor {
-    /// Over a root file system, with a directory of its own, and with a group of this name on every hierarchy of the host.
+    /// In a root file system, and with a group of this name on every hierarchy of the host.
     ///
     /// # Errors
     /// No hierarchy is mounted.
-    fn new(layout: &Layout, lower: &Path, work: &Path, group: Option<&str>) -> Result<Self, String> {
+    fn new(layout: &Layout, lower: &Path, group: Option<&str>) -> Result<Self, String> {
         let (mut groups, mut sets, mut unified) = (Vec::new(), Vec::new(), None);
         if let Some(name) = group {
             let planned = Group::plan(layout, Path::new(name)).map_err(|error| error.to_string())?;
@@ -136,18 +149,15 @@ impl Floor {
                 sets.push((part.dir.join(file), set));
             }
         }
-        Ok(Self { lower: lower.to_owned(), work: work.to_owned(), groups, sets, unified })
+        Ok(Self { lower: lower.to_owned(), groups, sets, unified })
     }
 
-    /// Starts a program in all namespaces but the user's, on an overlay, and waits for its end.
+    /// Starts a program in all namespaces but the user's and waits for its end.
     ///
     /// # Errors
     /// The kernel refuses, or the program failed.
     fn run(&self, program: &str) -> Result<(), String> {
         let told = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-        for dir in ["upper", "work", "merged"] {
-            fs::create_dir_all(self.work.join(dir)).map_err(|error| told("making a directory", &error))?;
-        }
         let dirs = || self.groups.iter().map(|(dir, _)| dir).chain(&self.unified);
         for dir in dirs() {
             fs::create_dir(dir).map_err(|error| told(&dir.display().to_string(), &error))?;
@@ -193,16 +203,12 @@ impl Floor {
         for (_, join) in &self.groups {
             fs::write(join, "0").map_err(|error| format!("{}: {error}", join.display()))?;
         }
-        let merged = self.work.join("merged");
         let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(|error| error.to_string())?;
-        let stack = Stack {
-            lower: vec![self.lower.clone()],
-            upper: Some((self.work.join("upper"), self.work.join("work"))),
-            options: Vec::new(),
-        };
-        stack.mount(&merged).map_err(|error| error.to_string())?;
-        switch::pivot(&merged).map_err(|error| error.to_string())?;
+        let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+        mount(Some(&self.lower), &self.lower, None::<&str>, bind, None::<&str>)
+            .map_err(|error| format!("bind mount of {}: {error}", self.lower.display()))?;
+        switch::pivot(&self.lower).map_err(|error| error.to_string())?;
         let none: [CString; 0] = [];
         nix::unistd::execve(path, std::slice::from_ref(path), &none).map_err(|error| {
             format!("execve {}: {error}", Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())).display())

@@ -29,7 +29,7 @@ pub fn starts(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<
     let idle = if name == "start-cold" { IDLE } else { Duration::ZERO };
     let floor = |number: usize, groups: bool| {
         let tag = groups.then(|| format!("{}-floor", run.tag(number)));
-        Starter::new(&dir.join("rootfs"), &run.dir().join(format!("floor-{number}")), tag.as_deref())
+        Starter::new(&dir.join("rootfs"), tag.as_deref())
     };
     let started = |mut floor: Starter| {
         move || {

@@ -12,6 +12,12 @@ use runtime::oci::{Cpu, Resources};
 /// CPU time of an item, in microseconds: short against every quota, long against the clock.
 const ITEM_US: u64 = 100;
 
+/// How often each setting is measured.
+const REPEATS: usize = 3;
+
+/// What arriving items need of the quota, in percent: much, and not so much that their queue grows for ever.
+const LOAD: u32 = 90;
+
 /// One setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
@@ -19,6 +25,8 @@ pub struct Setting {
     period_us: u64,
     threads: u32,
     burst: bool,
+    /// Items arrive, rather than begin when the last one is done.
+    open: bool,
 }
 
 impl Setting {
@@ -33,8 +41,8 @@ pub fn settings(quick: bool) -> Vec<Setting> {
     let mut all = Vec::new();
     for percent in [5, 10, 20, 50, 100] {
         for (period_us, burst) in [(10_000, false), (100_000, false), (100_000, true), (1_000_000, false)] {
-            for threads in [1, 2] {
-                all.push(Setting { percent, period_us, threads, burst });
+            for (threads, open) in [(1, false), (2, false), (1, true), (2, true)] {
+                all.push(Setting { percent, period_us, threads, burst, open });
             }
         }
     }
@@ -44,11 +52,44 @@ pub fn settings(quick: bool) -> Vec<Setting> {
     all
 }
 
-/// Works under one setting. `None` where the kernel has no bursts.
+/// Works under one setting, several times. `None` where the kernel has no bursts.
 ///
 /// # Errors
 /// There is no `cpu` controller, or no group can be made.
 pub fn throttled(run: &Run, setting: Setting) -> Result<Option<Throttled>, String> {
+    let mut all = Vec::new();
+    for _ in 0..REPEATS {
+        let Some(once) = once(run, setting)? else { return Ok(None) };
+        all.push(once);
+    }
+    Ok(together(&all))
+}
+
+/// The medians of the repeats; sums of what is counted.
+fn together(all: &[Throttled]) -> Option<Throttled> {
+    let sorted = |of: fn(&Throttled) -> u64| {
+        let mut values: Vec<u64> = all.iter().map(of).collect();
+        values.sort_unstable();
+        values
+    };
+    let middle = |of: fn(&Throttled) -> u64| sorted(of).get(all.len() / 2).copied().unwrap_or(0);
+    let sum = |of: fn(&Throttled) -> u64| all.iter().map(of).sum::<u64>();
+    let p99 = sorted(|one| one.p99_us);
+    Some(Throttled {
+        repeats: all.len(),
+        items: sum(|one| one.items),
+        p50_us: middle(|one| one.p50_us),
+        p90_us: middle(|one| one.p90_us),
+        p99_us: middle(|one| one.p99_us),
+        p999_us: middle(|one| one.p999_us),
+        longest_us: all.iter().map(|one| one.longest_us).max()?,
+        p99_between_us: Some([*p99.first()?, *p99.last()?]),
+        throttled_periods: (sum(|one| one.throttled_periods.0), sum(|one| one.throttled_periods.1)),
+        ..all.first()?.clone()
+    })
+}
+
+fn once(run: &Run, setting: Setting) -> Result<Option<Throttled>, String> {
     let group = Group::plan(&run.layout, Path::new(&run.tag(0))).map_err(|error| error.to_string())?;
     group.make().map_err(|error| error.to_string())?;
     let measured = work(run, &group, setting);
@@ -73,9 +114,14 @@ fn work(run: &Run, group: &Group, setting: Setting) -> Result<Option<Throttled>,
     group.attach(probe.pid).map_err(|error| error.to_string())?;
     let before = group.stats();
     // Five periods at least, and enough of them for percentiles.
-    let millis = (setting.period_us * 5 / 1000).max(600);
-    let words = ["work-items", &millis.to_string(), &ITEM_US.to_string(), &setting.threads.to_string()];
-    let spread = probe.ask(&words).map_err(Trouble::into_text)?;
+    let millis = (setting.period_us * 5 / 1000).max(if setting.open { 2000 } else { 600 });
+    let (millis, item, threads) = (millis.to_string(), ITEM_US.to_string(), setting.threads.to_string());
+    let apart =
+        (ITEM_US * u64::from(setting.threads) * 10_000 / u64::from(setting.percent * LOAD)).to_string();
+    let open = ["work-arrivals", &millis, &item, &threads, &apart];
+    let closed = ["work-items", &millis, &item, &threads];
+    let words: &[&str] = if setting.open { &open } else { &closed };
+    let spread = probe.ask(words).map_err(Trouble::into_text)?;
     let after = group.stats();
     drop(probe);
     let counted = |now: Option<u64>, then: Option<u64>| now.unwrap_or(0).saturating_sub(then.unwrap_or(0));
@@ -86,6 +132,9 @@ fn work(run: &Run, group: &Group, setting: Setting) -> Result<Option<Throttled>,
         burst_us: burst,
         threads: setting.threads,
         item_us: ITEM_US,
+        load_percent: setting.open.then_some(LOAD),
+        repeats: 1,
+        p99_between_us: None,
         items: of("items")?,
         p50_us: of("p50")?,
         p90_us: of("p90")?,
@@ -97,4 +146,44 @@ fn work(run: &Run, group: &Group, setting: Setting) -> Result<Option<Throttled>,
             counted(after.nr_periods, before.nr_periods),
         ),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(p99_us: u64, longest_us: u64) -> Throttled {
+        Throttled {
+            quota_percent: 20,
+            period_us: 100_000,
+            burst_us: 0,
+            threads: 1,
+            item_us: ITEM_US,
+            load_percent: Some(LOAD),
+            repeats: 1,
+            p99_between_us: None,
+            items: 10,
+            p50_us: 100,
+            p90_us: 100,
+            p99_us,
+            p999_us: 0,
+            longest_us,
+            throttled_periods: (1, 6),
+        }
+    }
+
+    #[test]
+    fn repeats_tell_the_median_and_how_far_they_differ() {
+        let found = together(&[one(300, 9), one(100, 8), one(200, 7)]).unwrap();
+        assert_eq!((found.p99_us, found.p99_between_us, found.longest_us), (200, Some([100, 300]), 9));
+        assert_eq!((found.items, found.throttled_periods, found.repeats), (30, (3, 18), 3));
+        assert!(together(&[]).is_none());
+    }
+
+    #[test]
+    fn every_setting_is_measured_with_a_loop_and_with_arrivals() {
+        let all = settings(false);
+        let open = all.iter().filter(|setting| setting.open).count();
+        assert_eq!(2 * open, all.len());
+    }
 }

@@ -111,17 +111,28 @@ fn throttled(rows: &[Throttled]) -> String {
         if number == 0 {
             let _ = writeln!(
                 text,
-                "\nlatency of items of {} us under a quota, in us\n{:>7} {:>9} {:>8} {:>7} {:>8} {:>8} {:>8} {:>8} {:>9}  throttled",
-                row.item_us, "quota", "period", "burst", "threads", "p50", "p90", "p99", "p99.9", "longest"
+                "\nlatency of items of {} us under a quota, in us\n{:>7} {:>9} {:>8} {:>7} {:>7} {:>8} {:>8} {:>8} {:>8} {:>9}  throttled",
+                row.item_us,
+                "quota",
+                "period",
+                "burst",
+                "threads",
+                "load",
+                "p50",
+                "p90",
+                "p99",
+                "p99.9",
+                "longest"
             );
         }
         let _ = writeln!(
             text,
-            "{:>5} % {:>6} ms {:>5} ms {:>7} {:>8} {:>8} {:>8} {:>8} {:>9}  {} of {} periods",
+            "{:>5} % {:>6} ms {:>5} ms {:>7} {:>7} {:>8} {:>8} {:>8} {:>8} {:>9}  {} of {} periods",
             row.quota_percent,
             row.period_us / 1000,
             row.burst_us / 1000,
             row.threads,
+            row.load_percent.map_or_else(|| "full".to_owned(), |load| format!("{load} %")),
             row.p50_us,
             row.p90_us,
             row.p99_us,

@@ -140,6 +140,7 @@ fn verb(words: &[String]) -> Answer {
         ["round-trips", host, port, times] => bench::round_trips(host, port, times),
         ["stream", host, port, times] => bench::stream(host, port, times),
         ["work-items", millis, micros, threads] => work::items(millis, micros, threads),
+        ["work-arrivals", millis, micros, threads, apart] => work::arrivals(millis, micros, threads, apart),
         ["unmount", path] => files::unmount(path),
         ["stack", lowers, upper, work, merged] => files::mount_stack(lowers, upper, work, merged),
         ["namespaces-made", kinds, times] => tasks::make_namespaces(kinds, times),

@@ -19,13 +19,56 @@ pub(super) fn items(millis: &str, micros: &str, threads: &str) -> Answer {
     let threads: usize = told("threads", threads.parse())?;
     let rounds = rounds_of(size);
     let end = Instant::now() + lasting;
-    let workers: Vec<_> = (0..threads).map(|_| std::thread::spawn(move || work(rounds, end))).collect();
+    on_threads(threads, move |_| work(rounds, end))
+}
+
+/// Does items that arrive at random, on each thread so many microseconds apart in the mean, whether the one before is done or not.
+/// A latency begins when the item arrives: what waits behind a stall is late too, which a loop that starts an item when the last
+/// one is done never sees.
+pub(super) fn arrivals(millis: &str, micros: &str, threads: &str, apart: &str) -> Answer {
+    let lasting = Duration::from_millis(told("milliseconds", millis.parse())?);
+    let size = Duration::from_micros(told("microseconds", micros.parse())?);
+    let threads: usize = told("threads", threads.parse())?;
+    let apart = Duration::from_micros(told("microseconds between arrivals", apart.parse())?);
+    let rounds = rounds_of(size);
+    let start = Instant::now();
+    on_threads(threads, move |thread| serve(rounds, &arriving(lasting, apart, thread), start))
+}
+
+fn on_threads(threads: usize, act: impl Fn(usize) -> Vec<u64> + Copy + Send + 'static) -> Answer {
+    let workers: Vec<_> = (0..threads).map(|thread| std::thread::spawn(move || act(thread))).collect();
     let mut latencies = Vec::new();
     for worker in workers {
         latencies.extend(worker.join().map_err(|_| "a worker panicked")?);
     }
     latencies.sort_unstable();
     Ok(spread(&latencies))
+}
+
+/// When items arrive, after the start: with exponentially distributed distances, the same in every run.
+fn arriving(lasting: Duration, apart: Duration, thread: usize) -> Vec<Duration> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ ((thread as u64 + 1) << 32);
+    let mut at = Duration::ZERO;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        #[expect(clippy::cast_precision_loss, reason = "53 bits are enough for chance")]
+        let chance = ((state >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+        at += apart.mul_f64(-chance.ln());
+        Some(at)
+    };
+    std::iter::from_fn(next).take_while(|at| *at < lasting).collect()
+}
+
+fn serve(rounds: u64, arriving: &[Duration], start: Instant) -> Vec<u64> {
+    let served = arriving.iter().map(|after| {
+        let due = start + *after;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        turn(rounds);
+        u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX)
+    });
+    served.collect()
 }
 
 fn work(rounds: u64, end: Instant) -> Vec<u64> {
@@ -84,6 +127,23 @@ mod tests {
             (&spread["p50"], &spread["p999"], &spread["longest"]),
             (&json!(501), &json!(1000), &json!(1000))
         );
+    }
+
+    #[test]
+    fn items_arrive_as_often_as_asked_for_and_not_evenly() {
+        let all = arriving(Duration::from_secs(10), Duration::from_millis(1), 0);
+        assert!((9_500..10_500).contains(&all.len()), "{}", all.len());
+        let close = all.windows(2).filter(|pair| pair[1] - pair[0] < Duration::from_micros(500)).count();
+        assert!((3_600..4_300).contains(&close), "{close}");
+        assert_ne!(all, arriving(Duration::from_secs(10), Duration::from_millis(1), 1));
+    }
+
+    /// What a closed loop omits: items that arrive while one is worked on wait, and are late by that much.
+    #[test]
+    fn an_item_that_waits_is_late_from_its_arrival() {
+        let rounds = rounds_of(Duration::from_millis(5));
+        let late = serve(rounds, &[Duration::ZERO; 4], Instant::now());
+        assert!(late[3] > 3 * late[0] / 2 && late.is_sorted(), "{late:?}");
     }
 
     #[test]

@@ -158,6 +158,16 @@ pub struct Throttled {
     pub threads: u32,
     /// CPU time of an item, in microseconds.
     pub item_us: u64,
+    /// Items arrive at random and need this part of the quota, in percent, whether those before them are done or not; absent where
+    /// each begins when the last one is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_percent: Option<u32>,
+    /// Times that it was measured; of the latencies the medians are told. 0 in older records, which have one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeats: usize,
+    /// Least and largest of the repeats' latencies that 99 % do not exceed, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_between_us: Option<[u64; 2]>,
     /// Items done.
     pub items: u64,
     /// Latency that half of the items do not exceed, in microseconds.
@@ -168,7 +178,7 @@ pub struct Throttled {
     pub p99_us: u64,
     /// That 99.9 % do not exceed.
     pub p999_us: u64,
-    /// The longest.
+    /// The longest of all.
     pub longest_us: u64,
     /// Periods in which the group was throttled, and all in which it had something to do.
     pub throttled_periods: (u64, u64),

@@ -216,7 +216,9 @@ fn latencies(area: &Area<'_>, rows: &[Throttled]) -> Drawn {
         .axis_desc_style(ink())
         .draw()?;
     for (period, colour) in periods.iter().zip(COLOURS) {
-        let own = rows.iter().filter(|row| row.period_us == *period && row.threads == 1 && row.burst_us == 0);
+        let own = rows.iter().filter(|row| {
+            row.period_us == *period && row.threads == 1 && row.burst_us == 0 && row.load_percent.is_none()
+        });
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
         let points: Vec<(f64, f64)> =
             own.map(|row| (f64::from(row.quota_percent), row.longest_us as f64 / 1e3)).collect();

@@ -86,6 +86,7 @@ fn quotas(bench: &Bench) -> Markup {
         "period, ms",
         "burst, ms",
         "threads",
+        "load",
         "50 %",
         "90 %",
         "99 %",
@@ -102,7 +103,9 @@ fn quotas(bench: &Bench) -> Markup {
                     @for row in &bench.throttled {
                         tr {
                             th scope="row" { (row.quota_percent) " %" }
-                            @for value in [row.period_us / 1000, row.burst_us / 1000, u64::from(row.threads), row.p50_us, row.p90_us,
+                            @for value in [row.period_us / 1000, row.burst_us / 1000, u64::from(row.threads)] { td { (value) } }
+                            td { @if let Some(load) = row.load_percent { (load) " %" } @else { "full" } }
+                            @for value in [row.p50_us, row.p90_us,
                                 row.p99_us, row.p999_us, row.longest_us] { td { (value) } }
                             td { (row.throttled_periods.0) " of " (row.throttled_periods.1) " periods" }
                         }
