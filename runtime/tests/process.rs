@@ -450,6 +450,20 @@ fn a_pidfd_is_handed_over() {
 }
 
 #[test]
+fn lines_of_a_terminal_end_as_they_were_written() {
+    if !can_try() {
+        return;
+    }
+    let mut bundle = Bundle::new();
+    write_cat(&bundle.program("app"), "/lines");
+    fs::write(bundle.program("lines"), "one\ntwo\n").unwrap();
+    bundle.arguments(&["/app"]);
+    bundle.config["process"]["terminal"] = json!(true);
+    assert_eq!(bundle.run(), (0, "one\ntwo\n".to_owned()));
+    bundle.nothing_is_left();
+}
+
+#[test]
 fn exec_can_join_a_group_below() {
     if !can_try() {
         return;

@@ -10,6 +10,7 @@ use runtime::container::{Container, Exec as Execution};
 use runtime::error::{Error, Result};
 use runtime::oci::{Capabilities, Process, User};
 use runtime::process::supervise::{Signals, watch};
+use runtime::process::terminal::Console;
 use runtime::process::{descriptors, protect, terminal};
 use runtime::rootfs::resolve::Root;
 
@@ -67,7 +68,12 @@ impl Exec {
         let signals = if self.detach { None } else { Some(Signals::block()?) };
         let (ours, theirs) = descriptors::console_pair()?;
         let console = (process.terminal && !self.detach).then_some(theirs);
-        let exec = Execution { process, console: console.as_ref(), ignore_paused: false, cgroup: &[] };
+        let exec = Execution {
+            process,
+            console: console.as_ref().map(|socket| Console { socket, plain_lines: false }),
+            ignore_paused: false,
+            cgroup: &[],
+        };
         let started = container.exec(&exec)?;
         let Some(signals) = signals else { return Ok(0) };
         let master = if process.terminal { Some(descriptors::receive_console(&ours)?) } else { None };

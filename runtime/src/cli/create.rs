@@ -9,6 +9,7 @@ use super::{Outcome, PidFile, log::Log, terminal};
 use crate::container::{Container, Created, Options};
 use crate::error::Error;
 use crate::oci;
+use crate::process::terminal::Console;
 
 /// Options of every command that makes a container.
 #[derive(Debug, Args)]
@@ -62,7 +63,10 @@ impl Making {
         let options = Options {
             root,
             id: &self.id,
-            console: console.as_ref(),
+            // Without a console socket it is shown here.
+            console: console
+                .as_ref()
+                .map(|socket| Console { socket, plain_lines: self.console_socket.is_none() }),
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             start,

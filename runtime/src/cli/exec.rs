@@ -9,6 +9,7 @@ use crate::container::{self, Container};
 use crate::error::{Doing, Error, Result};
 use crate::oci::{Capabilities, Process, parse_id};
 use crate::process::supervise::{Signals, watch};
+use crate::process::terminal::Console;
 
 #[derive(Debug, Args)]
 pub(super) struct Exec {
@@ -86,7 +87,9 @@ impl Exec {
         };
         let wanted = container::Exec {
             process: &process,
-            console: console.as_ref(),
+            console: console
+                .as_ref()
+                .map(|socket| Console { socket, plain_lines: self.console_socket.is_none() }),
             ignore_paused: self.ignore_paused,
             cgroup: &self.cgroup,
         };

@@ -20,6 +20,7 @@ use crate::process::credentials::{self, CapabilitySets};
 use crate::process::outside::{id_maps, map_ids, open_sources, send_sources};
 use crate::process::seccomp::Filter;
 use crate::process::signal::Signal;
+use crate::process::terminal::Console;
 use crate::process::{Gate, Init, hooks, pidfd};
 use crate::rootfs::devices;
 use crate::rootfs::proc::Proc;
@@ -33,7 +34,7 @@ pub struct Options<'a> {
     /// Its id.
     pub id: &'a str,
     /// Where the terminal's master goes.
-    pub console: Option<&'a OwnedFd>,
+    pub console: Option<Console<'a>>,
     /// Never pivot.
     pub no_pivot: bool,
     /// Keep the caller's session keyring.

@@ -9,6 +9,7 @@ use crate::process::Join;
 use crate::process::clone::Child;
 use crate::process::credentials::{self, CapabilitySets};
 use crate::process::seccomp::Filter;
+use crate::process::terminal::Console;
 
 /// What to start, and how.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Exec<'a> {
     /// The process; what the container's own has and this lacks is not added.
     pub process: &'a Process,
     /// Where the terminal's master goes.
-    pub console: Option<&'a OwnedFd>,
+    pub console: Option<Console<'a>>,
     /// Start it even though it will not run until the container is resumed.
     pub ignore_paused: bool,
     /// Groups below the container's own, see [`crate::cgroup::Group::below`]; none means its own.

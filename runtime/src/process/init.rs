@@ -17,7 +17,7 @@ use super::hooks;
 use super::label::Labels;
 use super::outside::receive_sources;
 use super::seccomp::Filter;
-use super::terminal::Terminal;
+use super::terminal::{Console, Terminal};
 use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
@@ -64,7 +64,7 @@ pub struct Init<'a> {
     /// Namespaces to join, in order.
     pub joins: &'a [(File, Kind)],
     /// Where the terminal's master goes.
-    pub console: Option<&'a OwnedFd>,
+    pub console: Option<Console<'a>>,
     /// Capabilities of the application.
     pub capabilities: &'a CapabilitySets,
     /// System call filter of the application.
@@ -308,12 +308,7 @@ impl Init<'_> {
     }
 
     fn open_terminal(&self, master: OwnedFd) -> Result<Terminal> {
-        let terminal = Terminal::open_at(master)?;
-        terminal.give_to(self.process.user.uid)?;
-        if let Some(socket) = self.console {
-            terminal.send_master(socket)?;
-        }
-        Ok(terminal)
+        Terminal::open_for(self.process.user.uid, self.console, master)
     }
 
     fn settle(&self, finish: &Finish<'_>, terminal: Option<&Terminal>) -> Result<std::path::PathBuf> {

@@ -15,7 +15,7 @@ use super::finish::{Finish, reset_signals};
 use super::label::Labels;
 use super::seccomp::Filter;
 use super::signal::Signal;
-use super::terminal::Terminal;
+use super::terminal::{Console, Terminal};
 use super::{pidfd, scheduling};
 use crate::cgroup::Ticket;
 use crate::error::{Doing, Error, Result};
@@ -34,7 +34,7 @@ pub struct Join<'a> {
     /// How to join the container's control groups.
     pub ticket: &'a Ticket,
     /// Where the terminal's master goes.
-    pub console: Option<&'a OwnedFd>,
+    pub console: Option<Console<'a>>,
     /// Capabilities of the process.
     pub capabilities: &'a CapabilitySets,
     /// System call filter of the process.
@@ -158,11 +158,8 @@ impl Join<'_> {
             listener: Some(channel),
         };
         if self.process.terminal {
-            let terminal = Terminal::open_at(devices::ptmx(&Root::open(Path::new("/"))?)?)?;
-            terminal.give_to(self.process.user.uid)?;
-            if let Some(socket) = self.console {
-                terminal.send_master(socket)?;
-            }
+            let master = devices::ptmx(&Root::open(Path::new("/"))?)?;
+            let terminal = Terminal::open_for(self.process.user.uid, self.console, master)?;
             terminal.take_over(self.process.console_size)?;
         }
         finish.enter_cwd()?;

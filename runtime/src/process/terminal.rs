@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::pty::Winsize;
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
 use super::channel::send_fd;
 use crate::error::{Doing, Result};
@@ -19,7 +19,36 @@ pub struct Terminal {
     pub slave: OwnedFd,
 }
 
+/// Who gets the master of a terminal.
+#[derive(Debug, Clone, Copy)]
+pub struct Console<'a> {
+    /// The socket that it goes to.
+    pub socket: &'a OwnedFd,
+    /// Whether lines end as the application writes them. A terminal makes a carriage return and a line feed of every line feed, which
+    /// whoever shows the output on a terminal of their own, or writes it to a file, does not want twice.
+    pub plain_lines: bool,
+}
+
 impl Terminal {
+    /// Makes one from a multiplexer as [`Terminal::open_at`], for a user, and hands its master on.
+    ///
+    /// # Errors
+    /// The multiplexer belongs to no devpts, or nobody takes the master.
+    pub fn open_for(uid: u32, console: Option<Console<'_>>, master: OwnedFd) -> Result<Self> {
+        let terminal = Self::open_at(master)?;
+        terminal.give_to(uid)?;
+        if let Some(console) = console {
+            if console.plain_lines {
+                let doing = || "setting how lines of the terminal end";
+                let mut settings = tcgetattr(&terminal.slave).doing(doing)?;
+                settings.output_flags.remove(OutputFlags::ONLCR);
+                tcsetattr(&terminal.slave, SetArg::TCSANOW, &settings).doing(doing)?;
+            }
+            terminal.send_master(console.socket)?;
+        }
+        Ok(terminal)
+    }
+
     /// Makes one from a multiplexer that was checked and opened: its master. The slave is opened by descriptor
     /// (TIOCGPTPEER), because a path below a container's /dev/pts may be anything.
     ///
@@ -111,6 +140,8 @@ impl Raw {
         let before = tcgetattr(&stdin).ok()?;
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
+        // Output is processed still: a line feed of the container must return the carriage here.
+        raw.output_flags = before.output_flags;
         tcsetattr(&stdin, SetArg::TCSANOW, &raw).ok()?;
         Some(Self { before })
     }

@@ -23,6 +23,7 @@ use runtime::container::{Container, Created, Options};
 use runtime::error::{Doing, Error, Result};
 use runtime::oci::{Bundle, ConsoleSize};
 use runtime::process::supervise::Signals;
+use runtime::process::terminal::Console;
 use runtime::process::{descriptors, pidfd, protect};
 use runtime::rootfs::resolve::{Root, by_descriptor};
 
@@ -306,7 +307,8 @@ impl Watch<'_> {
         if host.tty {
             take_streams(&null, &null, &null)?;
             let (ours, console) = descriptors::console_pair()?;
-            let created = Container::create(bundle, &options(Some(&console)))?;
+            let created =
+                Container::create(bundle, &options(Some(Console { socket: &console, plain_lines: false })))?;
             let master = descriptors::receive_console(&ours)?;
             let copy = |master: &OwnedFd| master.try_clone().doing(|| "duplicating the terminal");
             let output = Output { from: Some(copy(&master)?), stream: Stream::Stdout, to: lookers.0 };
