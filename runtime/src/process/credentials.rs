@@ -3,6 +3,8 @@
 //! Source: capabilities(7), setresuid(2), setrlimit(2), proc(5).
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
 use std::str::FromStr;
 
 use caps::{CapSet, Capability};
@@ -10,9 +12,11 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rustix::fs::OFlags;
 
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::oci::{Capabilities, Process, Rlimit};
+use crate::rootfs::proc::Proc;
 
 /// Capability sets by number instead of name, so that a wrong name is found before anything is made.
 #[derive(Debug, Default)]
@@ -164,7 +168,11 @@ fn verify(uid: u32, gid: u32) -> Result<()> {
 
 /// Whether the user namespace was made by somebody who may not change groups. Source: user_namespaces(7).
 fn groups_are_denied() -> bool {
-    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
+    // The root is the container's by now: what it has at /proc may be no procfs.
+    let Ok(proc) = Proc::host() else { return false };
+    let file = proc.own().and_then(|own| proc.open(&own.join("setgroups"), OFlags::RDONLY));
+    let mut text = String::new();
+    file.is_ok_and(|file| File::from(file).read_to_string(&mut text).is_ok() && text.trim() == "deny")
 }
 
 /// Sets the resource limits.

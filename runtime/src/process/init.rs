@@ -233,7 +233,7 @@ impl Init<'_> {
         self.mount_all(channel, &mut mounts)?;
         // Modes of nodes and directories are those asked for, whatever the caller's mask.
         let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
-        let made = devices::make(&root, &self.spec.mounts, &linux.devices);
+        let made = devices::make(&root, &mounts, &linux.devices);
         nix::sys::stat::umask(mask);
         made?;
         let terminal =

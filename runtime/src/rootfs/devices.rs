@@ -12,12 +12,12 @@ use rustix::io::Errno;
 
 use super::attributes::Recursive;
 use super::detached::Detached;
+use super::mounts::Mounts;
 use super::null::is_character;
 use super::proc::is_procfs;
 use super::resolve::Root;
-use super::sources::is_bind;
 use crate::error::{Doing, Error, Result};
-use crate::oci::{Device, DeviceRule, Mount};
+use crate::oci::{Device, DeviceRule};
 
 /// The nodes that every container has.
 pub fn defaults() -> Vec<Device> {
@@ -51,12 +51,12 @@ pub fn default_rules() -> Vec<DeviceRule> {
 ///
 /// # Errors
 /// A node that cannot be made, by path.
-pub fn make(root: &Root, mounts: &[Mount], more: &[Device]) -> Result<()> {
+pub fn make(root: &Root, mounts: &Mounts<'_>, more: &[Device]) -> Result<()> {
+    let dev = dev(root)?;
     // A bound /dev is the host's: nothing of it is to be changed.
-    if mounts.iter().any(|mount| mount.destination == Path::new("/dev") && is_bind(mount)) {
+    if mounts.is_bound(&dev)? {
         return Ok(());
     }
-    let dev = dev(root)?;
     let has_terminals = has_terminals(root);
     let replaced = |device: &Device| more.iter().any(|other| other.path == device.path);
     for device in defaults().iter().filter(|device| !replaced(device)) {

@@ -43,6 +43,8 @@ pub struct Mounts<'a> {
     sources: Sources,
     /// The container's own procfs, by the descriptor of its mount.
     proc: Option<Proc>,
+    /// What was bound: device and inode of each.
+    bound: Vec<(u64, u64)>,
     /// A new /dev is filled before it becomes read-only.
     dev: Option<Attached>,
 }
@@ -50,7 +52,7 @@ pub struct Mounts<'a> {
 impl<'a> Mounts<'a> {
     /// Begins. `sources` are those of bind mounts that were opened before, in a place with more rights.
     pub fn new(root: &'a Root, around: &'a Surroundings<'a>, sources: Sources) -> Self {
-        Self { root, around, sources, proc: None, dev: None }
+        Self { root, around, sources, proc: None, bound: Vec::new(), dev: None }
     }
 
     /// Makes one mount.
@@ -64,6 +66,15 @@ impl<'a> Mounts<'a> {
     /// The procfs that was mounted at /proc, if one was.
     pub fn proc(&self) -> Option<&Proc> {
         self.proc.as_ref()
+    }
+
+    /// Whether a directory is one that was bound, by whatever name: an image can lead a mount for `/host/dev` to /dev by a link.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn is_bound(&self, dir: &impl AsFd) -> Result<bool> {
+        let stat = fstat(dir).doing(|| "looking at a directory")?;
+        Ok(self.bound.contains(&(stat.st_dev, stat.st_ino)))
     }
 
     /// Does what could not be done before device nodes were made.
@@ -119,6 +130,7 @@ impl<'a> Mounts<'a> {
             }
         };
         let stat = fstat(&tree).doing(|| "looking at the source")?;
+        self.bound.push((stat.st_dev, stat.st_ino));
         let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let target = match place {
             Place::Proc => {

@@ -25,7 +25,7 @@ pub struct Proc {
 }
 
 impl Proc {
-    /// The caller's own, at /proc. To be opened before the root is switched.
+    /// The one at the caller's /proc: the host's, until the root is switched.
     ///
     /// # Errors
     /// None is mounted there.

@@ -255,3 +255,24 @@ fn without_mount_setattr_the_flags_are_the_same() {
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("5.12"), "{}", said(&output));
 }
+
+/// A volume that shows the host's devices, and an image that leads its place to /dev.
+#[test]
+fn a_bound_dev_is_not_changed_by_whatever_name_it_came_there() {
+    for place in ["/host/dev", "/dev", "/tmp/../dev"] {
+        let Some(mut bundle) = Bundle::new() else { return };
+        let dev = bundle.dir.path().join("hosts");
+        fs::create_dir_all(dev.join("pts")).unwrap();
+        fs::write(dev.join("ptmx"), "host").unwrap();
+        symlink("/", bundle.rootfs().join("host")).unwrap();
+        for point in ["/dev/pts", "/dev/shm", "/dev/mqueue"] {
+            bundle.unmount(point);
+        }
+        bundle.mount(place, "bind", &dev, &["rbind", "rw"]);
+        bundle.mount("/dev/pts", "devpts", Path::new("devpts"), &["newinstance", "ptmxmode=0666"]);
+        bundle.script("cat /dev/ptmx");
+        assert_eq!(bundle.succeeds(), "host", "{place}");
+        assert_eq!(fs::read_to_string(dev.join("ptmx")).unwrap(), "host", "{place}");
+        assert_eq!(fs::read_dir(&dev).unwrap().count(), 2, "{place}");
+    }
+}
