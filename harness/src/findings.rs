@@ -27,6 +27,56 @@ pub const KNOWN: &[Finding] = &[
         what: "a directory swapped for a link in time makes runc create an empty one on the host (CVE-2024-45310)",
     },
     Finding {
+        check: "sec.mask.null-is-device",
+        version: "runc version 1.1.5",
+        what: "a link or a file of the image at /dev/null becomes the mask (CVE-2025-31133)",
+    },
+    Finding {
+        check: "sec.console.link",
+        version: "runc version 1.1.5",
+        what: "the terminal is mounted where a link at /dev/console leads (CVE-2025-52565)",
+    },
+    Finding {
+        check: "sec.dev.link",
+        version: "runc version 1.1.5",
+        what: "links and devices are made where a link at /dev leads (CVE-2026-41579)",
+    },
+    Finding {
+        check: "sec.passwd.bounded",
+        version: "runc version 1.1.5",
+        what: "a FIFO at /etc/passwd makes a start wait for ever",
+    },
+    Finding {
+        check: "sec.proc.not-covered",
+        version: "runc version 1.1.5",
+        what: "a tmpfs below /proc is mounted",
+    },
+    Finding {
+        check: "sec.sysctl.redirect",
+        version: "runc version 1.1.5",
+        what: "without procfs a sysctl is written where a link of the image leads (CVE-2025-52881)",
+    },
+    Finding {
+        check: "rootfs.sysctl-of-host",
+        version: "runc version 1.1.5",
+        what: "with the host's IPC or UTS namespace by path a sysctl changes the host",
+    },
+    Finding {
+        check: "volume.option.unknown",
+        version: "runc version 1.1.5",
+        what: "a misspelt option of a bind is ignored",
+    },
+    Finding {
+        check: "volume.read-only-race",
+        version: "runc version 1.1",
+        what: "an exchanged mount point leaves another mount read-only and the volume writable",
+    },
+    Finding {
+        check: "sec.seccomp.high-bits",
+        version: "runc version 1.1.5",
+        what: "the filter compares 64 bits where the kernel reads an int",
+    },
+    Finding {
         check: "life.hooks",
         version: "runc version 1.1",
         what: "poststart hooks run at create, before the application is started",
