@@ -4,6 +4,7 @@
 //! [`cgroup`] made, a [`process`] cloned into its [`namespace`]s; that process builds the [`rootfs`], switches
 //! to it, gives up what it may not keep, and executes the application.
 
+pub mod bounded;
 pub mod cgroup;
 pub mod cli;
 pub mod container;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Outcome, PidFile, log::Log, terminal};
+use crate::bounded;
 use crate::container::{self, Container};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Error, Result};
 use crate::oci::{Capabilities, Process, parse_id};
 use crate::process::supervise::{Signals, watch};
 use crate::process::terminal::Console;
@@ -110,7 +111,8 @@ impl Exec {
     /// What to run: the file's process as it is, or the container's own with the arguments' changes.
     fn process(&self, container: &Container) -> Result<Process> {
         if let Some(path) = &self.process {
-            let text = std::fs::read(path).doing(|| format!("--process: reading {}", path.display()))?;
+            let text = bounded::read(path, bounded::LARGEST_DOCUMENT)
+                .map_err(|error| Error::new(format!("--process: {error}")))?;
             return serde_json::from_slice(&text)
                 .map_err(|error| Error::new(format!("--process: {}: {error}", path.display())));
         }

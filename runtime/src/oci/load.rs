@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Spec, validate};
+use crate::bounded;
 use crate::error::{Doing, Error, Remedy, Result};
 
 /// A bundle that was read and found free of contradictions.
@@ -29,8 +30,7 @@ pub fn load(dir: &Path) -> Result<Bundle> {
         .doing(|| format!("opening the bundle {}", dir.display()))
         .or_advise(|| "name the directory that holds config.json with --bundle")?;
     let path = dir.join("config.json");
-    let text = std::fs::read_to_string(&path)
-        .doing(|| format!("reading {}", path.display()))
+    let text = bounded::read_text(&path, bounded::LARGEST_DOCUMENT)
         .or_advise(|| "a bundle is a directory with a config.json; `plim-runtime spec` writes one")?;
     let (spec, warnings) = read(&text)?;
     let root = spec.root.as_ref().ok_or_else(|| missing("root"))?;

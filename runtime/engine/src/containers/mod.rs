@@ -49,6 +49,7 @@ use crate::image::Store;
 use crate::lock;
 use crate::network::Networks;
 use crate::volume::Volumes;
+use runtime::bounded;
 use runtime::container::{Container, Status};
 use runtime::error::{Doing, Error, Result};
 use runtime::process::pidfd;
@@ -435,7 +436,7 @@ pub fn parse_signal(text: &str) -> Result<Signal> {
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read(path).doing(|| format!("reading {}", path.display()))?;
+    let text = bounded::read(path, bounded::LARGEST_DOCUMENT)?;
     serde_json::from_slice(&text).map_err(|error| Error::new(format!("{}: {error}", path.display())))
 }
 

@@ -14,6 +14,7 @@ use super::store::{Image, Store};
 use super::types::{Config, Descriptor, Index, Manifest, REF_NAME, Step, media};
 use super::{Digest, Hashing, Reference};
 use crate::layer::{self, Contents, Limits};
+use runtime::bounded;
 use runtime::error::{Doing, Error, Remedy, Result};
 use runtime::rootfs::resolve::{Root, reopen};
 
@@ -26,6 +27,9 @@ struct DockerEntry {
     repo_tags: Option<Vec<String>>,
     layers: Vec<String>,
 }
+
+/// The lists of an archive are small documents.
+const LARGEST_MEMBER: u64 = 8 << 20;
 
 /// What came in.
 #[derive(Debug)]
@@ -149,11 +153,7 @@ impl Unpacked {
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
-        let mut text = Vec::new();
-        self.open(name)?
-            .take(8 << 20)
-            .read_to_end(&mut text)
-            .doing(|| format!("reading {name} of the archive"))?;
+        let text = bounded::read_from(self.open(name)?, &format!("{name} of the archive"), LARGEST_MEMBER)?;
         serde_json::from_slice(&text).map_err(|error| Error::new(format!("{name} of the archive: {error}")))
     }
 

@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use super::types::{Config, Descriptor, Index, Manifest, REF_NAME, media};
 use super::{Digest, Hashing, Reference};
 use crate::lock;
+use runtime::bounded;
 use runtime::error::{Doing, Error, Remedy, Result};
 use runtime::process::pidfd;
 use runtime::rights;
@@ -201,11 +202,7 @@ impl Store {
     /// # Errors
     /// It is missing, has other bytes, or is no such document.
     pub fn get_json<T: DeserializeOwned>(&self, digest: &Digest) -> Result<T> {
-        let mut bytes = Vec::new();
-        self.open_blob(digest)?
-            .take(LARGEST_DOCUMENT)
-            .read_to_end(&mut bytes)
-            .doing(|| format!("reading blob {digest}"))?;
+        let bytes = bounded::read_from(self.open_blob(digest)?, &format!("blob {digest}"), LARGEST_DOCUMENT)?;
         let found = Digest::of(&bytes);
         if &found != digest {
             return Err(mismatch(digest, &found));

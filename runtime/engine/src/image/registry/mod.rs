@@ -76,6 +76,11 @@ impl Registry {
             tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting")?;
         // Somebody else in this process may have chosen it before, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        // The client's own library ends the whole program where there are none.
+        if rustls_native_certs::load_native_certs().certs.is_empty() {
+            return Err(Error::new("no certificate authorities are installed on this host")
+                .remedy("install the package ca-certificates, or name a bundle with SSL_CERT_FILE"));
+        }
         let certificates = certificates(host)?;
         let client = |protocol| {
             Client::new(ClientConfig {
