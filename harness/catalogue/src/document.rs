@@ -8,7 +8,8 @@ use kit::check::Check;
 pub fn markdown(checks: &[&'static Check]) -> String {
     let mut text = format!(
         "# The catalogue\n\nWritten by the code: `cargo test -p catalogue -- --ignored write_catalogue`. {} checks; under \
-         each fault the check must go red, and `plimsoll prove` shows that it does. `plimsoll explain ID` tells more.\n",
+         each fault the check must go red, and `plimsoll prove` shows that it does. `plimsoll explain ID` tells more. \
+         An id that ends in `.by-engine` is the claim of the id before it, tried by an engine's own commands.\n",
         checks.len()
     );
     let mut area = "";

@@ -56,6 +56,9 @@ pub fn all() -> Vec<&'static Check> {
         runtime::seccomp_notify::CHECKS,
         runtime::races::CHECKS,
         kernel::landlock::CHECKS,
+        engine::security::CHECKS,
+        engine::stays_inside::CHECKS,
+        engine::spares::CHECKS,
         engine::net::CHECKS,
     ]
     .into_iter()

@@ -2,8 +2,12 @@
 
 pub(crate) mod build;
 pub(crate) mod commit;
+mod hostile;
 pub(crate) mod image;
 pub(crate) mod life;
 pub(crate) mod net;
 pub(crate) mod property;
+pub(crate) mod security;
+pub(crate) mod spares;
+pub(crate) mod stays_inside;
 pub(crate) mod volumes;

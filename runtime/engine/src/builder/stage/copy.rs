@@ -61,7 +61,11 @@ impl Stages<'_> {
                     shown: "the context".into(),
                 },
                 Some(name) => {
-                    let image = self.image_of(name, number)?;
+                    let image =
+                        match self.stage_called(name, number).and_then(|number| self.done.get(&number)) {
+                            Some(image) => image.clone(),
+                            None => self.image(name)?,
+                        };
                     let (record, claim) = bench(self.engine, &image)?;
                     let rooted = self.engine.rooted(&record);
                     let (_, _, rooted) = other.insert((record, claim, rooted));

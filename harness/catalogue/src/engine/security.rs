@@ -1,0 +1,452 @@
+//! What an engine must keep from its containers, from its registries, and from other users of the host.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use super::commit::when;
+use super::hostile::{Answer, Cargo, Server};
+use kit::check::{Check, Checked, Trouble};
+use kit::dock::{BASE, Dock};
+use kit::fault::{Fault, after, before, scene};
+use kit::need::Need;
+
+const ALONE: &[&str] = &["--network", "none"];
+const SENT_ALONG: &str = "credentials sent along";
+
+/// Everything is shown.
+const PRIVILEGED: Fault = before("nothing masked", |_, words| {
+    when(words, "run", || {
+        let mut words = words.to_vec();
+        words.insert(1, "--privileged".into());
+        Ok(Some(words))
+    })
+});
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::of_engine(
+        "sec.groups.primary",
+        "the primary group of a user by name is among the supplementary groups",
+        "CVE-2022-36109; setgroups(2)",
+        primary_group,
+    )
+    .faults(&[before("primary group left out", |_, words| {
+        when(words, "run", || {
+            let other = |word: &String| if word == "sailor" { "sailor:crew".to_owned() } else { word.clone() };
+            Ok(Some(words.iter().map(other).collect()))
+        })
+    })]),
+    Check::of_engine(
+        "sec.ids.in-range.by-engine",
+        "user and group 4294967295, which setresuid(2) takes for no change, are refused by run, exec and images",
+        "CVE-2024-40635; setresuid(2)",
+        ids_in_range,
+    )
+    .faults(&[before("taken for root", |_, words| {
+        let zero = |word: &String| word.replace("4294967295", "0");
+        Ok(matches!(words[0].as_str(), "run" | "exec").then(|| words.iter().map(zero).collect()))
+    })]),
+    Check::of_engine(
+        "sec.default.masks",
+        "what tells of other tenants of the host, as the newest default lists have it, reads as nothing",
+        "moby, oci/defaults.go; GHSA-6fw5-f8r9-fgfm, GHSA-jq35-85cj-fj4p",
+        default_masks,
+    )
+    .faults(&[PRIVILEGED]),
+    Check::of_engine(
+        "sec.mask.null-is-device.by-engine",
+        "an image whose /dev/null is a link, in a /dev that is a volume, leaves nothing unmasked",
+        "CVE-2025-31133",
+        null_is_device,
+    )
+    .faults(&[PRIVILEGED]),
+    Check::of_engine(
+        "sec.data-root.closed",
+        "another user of the host can neither list the data root nor read a container's record or files",
+        "CVE-2021-41091, CVE-2021-41089",
+        data_root_closed,
+    )
+    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("cat"), Need::Tool("ls")])
+    .faults(&[after("open to all", |dock, _| open_to_all(&dock.data()))]),
+    Check::of_engine(
+        "sec.registry.bounded",
+        "a manifest that does not end is refused before it fills the memory",
+        "CVE-2023-25153; OCI distribution-spec, Pulling manifests",
+        registry_bounded,
+    )
+    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("curl")])
+    .faults(&[before("read whole", |dock, words| {
+        when(words, "pull", || {
+            // A client without a limit: all that the registry has to send.
+            let name = words.last().map(String::as_str).unwrap_or_default();
+            if !name.ends_with(":endless") {
+                return Ok(None);
+            }
+            let host = name.split('/').next().unwrap_or_default();
+            let curl = runtime::process::in_path("curl").ok_or_else(|| Trouble::Skip("there is no curl".into()))?;
+            let url = format!("http://{host}/v2/ship/cargo/manifests/endless");
+            dock.on_stage(&curl).args(["-s", "-o", "/dev/null", &url]).status()?;
+            Ok(Some(Vec::new()))
+        })
+    })]),
+    Check::of_engine(
+        "sec.registry.credentials",
+        "a password goes to the registry that it is for, not to a host that this one redirects to or names for tokens in plain HTTP",
+        "CVE-2020-15157; RFC 9110, section 15.4",
+        registry_credentials,
+    )
+    .faults(&[scene(SENT_ALONG)]),
+    Check::of_engine(
+        "sec.terminal",
+        "names of files and labels cannot send control sequences to the terminal through diff, history, ps and errors",
+        "ECMA-48, section 5.4; CWE-150",
+        terminal,
+    )
+    .faults(&[scene(RAW)]),
+];
+
+fn primary_group(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let who = dock.run(&[ALONE, &["-u", "sailor"]].concat(), BASE, &["process"])?;
+    dock.seen.expect_json("user", &who["uid"], &json!(1000));
+    let groups = who["groups"].as_array().cloned().unwrap_or_default();
+    let has = |gid: u32| groups.contains(&json!(gid));
+    dock.seen.expect("groups hold the one of /etc/passwd", &who["groups"], "1000 in it", has(1000));
+    dock.seen.expect("groups hold the one of /etc/group", &who["groups"], "2000 in it", has(2000));
+    Ok(())
+}
+
+fn ids_in_range(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let who = dock.run(&[ALONE, &["-u", "1000:2000"]].concat(), BASE, &["process"])?;
+    dock.seen.expect_json("user with -u 1000:2000", &json!([who["uid"], who["gid"]]), &json!([1000, 2000]));
+    for user in ["4294967295", "1000:4294967295", "4294967295:4294967295"] {
+        let words = [&["run", "--rm"], ALONE, &["-u", user, BASE, "/probe", "process"]].concat();
+        let said = dock.said(&words)?;
+        refused(dock, &format!("run -u {user}"), said.status, &said.out);
+    }
+    let name = dock.up(ALONE, BASE)?;
+    let said = dock.said(&["exec", "-u", "4294967295", &name, "/probe", "process"])?;
+    refused(dock, "exec -u 4294967295", said.status, &said.out);
+    dock.plim(&["commit", "--change", "USER 1000", &name, "honest"])?;
+    let who = dock.run(ALONE, "honest", &["process"])?;
+    dock.seen.expect_json("user of an image with USER 1000", &who["uid"], &json!(1000));
+    let commit = dock.said(&["commit", "--change", "USER 4294967295", &name, "largest"])?;
+    if commit.status == 0 {
+        let said = dock.said(&[&["run", "--rm"], ALONE, &["largest", "/probe", "process"]].concat())?;
+        refused(dock, "an image with USER 4294967295", said.status, &said.out);
+    }
+    Ok(())
+}
+
+/// Nothing ran: the command failed, and the probe said nothing.
+fn refused(dock: &mut Dock, what: &str, status: i32, out: &str) {
+    let holds = status != 0 && !out.contains("\"uid\"");
+    dock.seen.expect(what, format!("status {status}, output '{out}'"), "refused", holds);
+}
+
+/// Of the newest list that engines share, what hosts often have. /proc/kcore, which nobody can read to its end, is left to
+/// rootfs.masked-paths.
+const HIDDEN: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/devices/system/cpu/cpu0/thermal_throttle",
+    "/sys/firmware",
+];
+
+/// Whether there is anything to be seen at a path of this host.
+fn tells(path: &str) -> bool {
+    use std::io::Read;
+    if Path::new(path).is_dir() {
+        return std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    }
+    std::fs::File::open(path).is_ok_and(|mut file| file.read(&mut [0; 1]).is_ok_and(|length| length > 0))
+}
+
+fn default_masks(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let there: Vec<&str> = HIDDEN.into_iter().filter(|path| tells(path)).collect();
+    let control = there.contains(&"/proc/interrupts");
+    dock.seen.expect(
+        "paths of the list that say something on this host",
+        format!("{there:?}"),
+        "/proc/interrupts among them",
+        control,
+    );
+    let name = dock.up(ALONE, BASE)?;
+    let seen = dock.exec(&name, &["read", "/proc/uptime"])?;
+    let reads = seen.as_str().is_some_and(|text| text.contains('.'));
+    dock.seen.expect("/proc/uptime in a container", &seen, "a number", reads);
+    for path in there {
+        let nothing = masked(dock, &name, path)?;
+        dock.seen.expect(path, nothing.clone().unwrap_or_default(), "nothing", nothing.is_none());
+    }
+    Ok(())
+}
+
+/// What a container sees at a path of the host that should be masked; `None` if nothing.
+fn masked(dock: &Dock, name: &str, path: &str) -> Result<Option<String>, Trouble> {
+    let directory = Path::new(path).is_dir();
+    let seen = dock.exec(name, &[if directory { "list" } else { "read" }, path])?;
+    let nothing = if directory { seen == json!([]) } else { seen == json!("") };
+    Ok((!nothing).then(|| seen.to_string().chars().take(200).collect()))
+}
+
+fn null_is_device(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let honest = dock.up(ALONE, BASE)?;
+    let control = masked(dock, &honest, "/proc/interrupts")?;
+    dock.seen.expect(
+        "/proc/interrupts without the volume",
+        control.clone().unwrap_or_default(),
+        "nothing",
+        control.is_none(),
+    );
+    let dir = dock.directory("linked")?;
+    std::fs::create_dir_all(dir.join("dev"))?;
+    for name in ["probe", "bin", "etc", "proc", "sys", "tmp"] {
+        let from = dock.path("image").join(name);
+        if from.is_dir() {
+            std::fs::create_dir_all(dir.join(name))?;
+        } else {
+            std::fs::hard_link(from, dir.join(name))?;
+        }
+    }
+    std::os::unix::fs::symlink("/etc/target", dir.join("dev/null"))?;
+    std::fs::write(dir.join("etc/target"), "the image's")?;
+    engine::layer::write_tree(
+        &dir,
+        std::io::BufWriter::new(std::fs::File::create(dock.path("linked.tar"))?),
+    )?;
+    dock.plim(&["import", "--change", "VOLUME /dev", &dock.text("linked.tar"), "linked"])?;
+    let name = dock.name();
+    let words = [&["run", "-d", "--name", &name], ALONE, &["linked", "/probe", "sleep"]].concat();
+    let said = dock.said(&words)?;
+    if said.status != 0 {
+        dock.seen.expect("a start that is refused says why", &said.err, "a reason", !said.err.is_empty());
+        return Ok(());
+    }
+    let seen = masked(dock, &name, "/proc/interrupts")?;
+    dock.seen.expect("/proc/interrupts with it", seen.clone().unwrap_or_default(), "nothing", seen.is_none());
+    let target = dock.exec(&name, &["read", "/etc/target"])?;
+    dock.seen.expect_json("the link's target", &target, &json!("the image's"));
+    Ok(())
+}
+
+/// A user that owns nothing here.
+const STRANGER: u32 = 65_534;
+
+/// Runs a program as a stranger on a path below a directory. The way to the directory itself is given: a descriptor, so that
+/// what stands above it cannot be the reason of a refusal.
+fn as_stranger(dir: &Path, program: &str, below: &str) -> Result<bool, Trouble> {
+    let dir = std::fs::File::open(dir)?;
+    rustix::io::fcntl_setfd(&dir, rustix::io::FdFlags::empty())?;
+    let path = format!("/proc/self/fd/{}/{below}", dir.as_raw_fd());
+    let mut command = Command::new(program);
+    command
+        .arg(path)
+        .uid(STRANGER)
+        .gid(STRANGER)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Ok(command.status()?.success())
+}
+
+fn data_root_closed(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let open = dock.directory("open")?;
+    std::fs::write(open.join("file"), "for all")?;
+    open_to_all(&open)?;
+    for (program, below) in [("cat", "file"), ("ls", ".")] {
+        let can = as_stranger(&open, program, below)?;
+        dock.seen.expect_eq(&format!("another user can {program} in an open directory"), &can, &true);
+    }
+    let name = dock.up(&[ALONE, &["-e", "PASSWORD=secret"]].concat(), BASE)?;
+    dock.exec(&name, &["write", "/mine", "secret"])?;
+    let data = dock.data();
+    let upper = dock.inspect(&name, "/GraphDriver/Data/UpperDir")?;
+    let upper = upper.as_str().unwrap_or_default();
+    let mine = Path::new(upper).join("mine");
+    dock.seen.expect_eq("root finds the container's file", &mine.exists(), &true);
+    let id = dock.inspect(&name, "/Id")?;
+    let id = id.as_str().unwrap_or_default().to_owned();
+    let below =
+        |path: &Path| path.strip_prefix(&data).map(|path| path.display().to_string()).unwrap_or_default();
+    let mut tries = vec![("ls", ".".to_owned()), ("cat", below(&mine))];
+    if dock.path(&format!("data/containers/{id}/record.json")).exists() {
+        tries.push(("cat", format!("containers/{id}/record.json")));
+    }
+    for (program, path) in tries {
+        let can = as_stranger(&data, program, &path)?;
+        dock.seen.expect_eq(&format!("another user can {program} {path} of the data root"), &can, &false);
+    }
+    Ok(())
+}
+
+/// Directories and files below a place, readable by everybody. Links are left alone.
+fn open_to_all(dir: &Path) -> Result<(), Trouble> {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(found) = std::fs::symlink_metadata(dir) else { return Ok(()) };
+    if found.is_symlink() {
+        return Ok(());
+    }
+    let mut rights = found.permissions();
+    rights.set_mode(rights.mode() | 0o555);
+    std::fs::set_permissions(dir, rights)?;
+    if found.is_dir() {
+        for entry in std::fs::read_dir(dir)?.flatten() {
+            open_to_all(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// More than any manifest has, and little enough for a client that reads it all.
+const ENDLESS: u64 = 96 << 20;
+
+/// What a client may have taken before it hangs up: its own limit, and what sockets hold.
+const PATIENCE: u64 = 32 << 20;
+
+fn registry_bounded(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let cargo = Cargo::of(dock, BASE)?;
+    let honest = Server::start(dock.listen("127.0.0.1:0")?, {
+        let cargo = cargo.clone();
+        move |asked| cargo.answer(&asked.path)
+    })?;
+    let said = dock.said(&["pull", &format!("{}/ship/cargo:honest", honest.host)])?;
+    dock.seen.expect_eq("exit status of pulling an honest image", &said.status, &0);
+    honest.end(dock);
+    let endless = Server::start(dock.listen("127.0.0.1:0")?, move |asked| {
+        if asked.path == "/v2/" { cargo.answer(&asked.path) } else { Answer::Endless(ENDLESS) }
+    })?;
+    let said = dock.said(&["pull", &format!("{}/ship/cargo:endless", endless.host)])?;
+    let sent = endless.sent();
+    endless.end(dock);
+    dock.seen.expect(
+        "bytes of the manifest that were taken",
+        sent,
+        format!("1 to {PATIENCE}"),
+        sent > 0 && sent <= PATIENCE,
+    );
+    dock.seen.expect("pulling it", format!("{} {}", said.status, said.err), "refused", said.status != 0);
+    Ok(())
+}
+
+fn registry_credentials(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let cargo = Cargo::of(dock, BASE)?;
+    let theirs = cargo.clone();
+    let other = Server::start(dock.listen("127.0.0.2:0")?, move |asked| {
+        if asked.path.starts_with("/token") {
+            return Answer::Bytes { kind: "application/json".into(), body: br#"{"token":"t"}"#.to_vec() };
+        }
+        theirs.answer(&asked.path)
+    })?;
+    let listener = dock.listen("127.0.0.1:0")?;
+    let own = listener.local_addr()?.to_string();
+    // Under the fault the other host is this one, to which they do go.
+    let target = if dock.has(SENT_ALONG) { own.clone() } else { other.host.clone() };
+    let registry = Server::start(listener, move |asked| {
+        if asked.path.starts_with("/elsewhere") {
+            return cargo.answer(&asked.path);
+        }
+        if asked.path.starts_with("/v2/tokens/") {
+            return Answer::WhoAreYou(format!("Bearer realm=\"http://{target}/token\",service=\"s\""));
+        }
+        if asked.authorization.is_none() {
+            return Answer::WhoAreYou("Basic realm=\"harbour\"".into());
+        }
+        match asked.path.split_once("/blobs/") {
+            Some((_, blob)) => Answer::Elsewhere(format!("http://{target}/elsewhere/{blob}")),
+            None => cargo.answer(&asked.path),
+        }
+    })?;
+    std::fs::write(dock.path("password"), "secret")?;
+    let input = std::fs::File::open(dock.path("password"))?;
+    let login = dock.said_with(&["login", "-u", "sailor", "--password-stdin", &own], input.into())?;
+    dock.seen.expect_eq("exit status of login", &login.status, &0);
+    dock.plim(&["rmi", BASE])?;
+    let pulled = dock.said(&["pull", &format!("{own}/ship/cargo:1")])?;
+    let known = registry
+        .asked()
+        .iter()
+        .any(|asked| asked.path.contains("/manifests/") && asked.authorization.is_some());
+    dock.seen.expect_eq("the registry itself was told who asks", &known, &true);
+    let with = |server: &Server, path: &str| -> (usize, usize) {
+        let all: Vec<_> = server.asked().into_iter().filter(|asked| asked.path.starts_with(path)).collect();
+        (all.len(), all.iter().filter(|asked| asked.authorization.is_some()).count())
+    };
+    let (here, there) = (with(&registry, "/elsewhere"), with(&other, "/elsewhere"));
+    dock.seen.expect("requests behind the redirect", here.0 + there.0, "1 or more", here.0 + there.0 > 0);
+    dock.seen.expect_eq("of them with the password", &(here.1 + there.1), &0);
+    dock.seen.expect(
+        "pulling through the redirect",
+        format!("{} {}", pulled.status, pulled.err),
+        "0",
+        pulled.status == 0,
+    );
+    let _ = dock.said(&["pull", &format!("{own}/tokens/cargo:1")])?;
+    let (asked, told) = with(&other, "/token");
+    dock.seen.note(format!("the other host was asked for a token {asked} times"));
+    dock.seen.expect_eq("requests for a token at another host in plain HTTP, with the password", &told, &0);
+    registry.end(dock);
+    other.end(dock);
+    Ok(())
+}
+
+const RAW: &str = "raw text";
+
+/// A title for the window, a colour, and a carriage return: what a terminal does and no text needs.
+const SEQUENCE: &str = "\u{1b}]0;taken\u{7}\u{1b}[31m\r";
+
+fn terminal(dock: &mut Dock) -> Checked {
+    dock.base()?;
+    let name = dock.up(ALONE, BASE)?;
+    dock.exec(&name, &["write", &format!("/odd{SEQUENCE}end"), "x"])?;
+    dock.plim(&[
+        "commit",
+        "-m",
+        &format!("odd{SEQUENCE}end"),
+        "--change",
+        &format!("LABEL odd=\"{SEQUENCE}end\""),
+        &name,
+        "odd",
+    ])?;
+    let other = dock.name();
+    let argument = format!("odd{SEQUENCE}end");
+    let sleeper = [&["run", "-d", "--name", &other], ALONE, &["odd", "/probe", "sleep", &argument]].concat();
+    let _ = dock.said(&sleeper)?;
+    for (what, words) in [
+        ("diff", &["diff", &name][..]),
+        ("history", &["history", "--no-trunc", "odd"]),
+        ("ps", &["ps", "-a", "--no-trunc"]),
+        ("inspect", &["inspect", "odd"]),
+        ("an error", &["run", "--rm", "--network", "none", "odd", &format!("/odd{SEQUENCE}end")]),
+    ] {
+        let mut said = dock.on_terminal(words)?;
+        if dock.has(RAW) {
+            said.extend_from_slice(SEQUENCE.as_bytes());
+        }
+        let text = String::from_utf8_lossy(&said).into_owned();
+        let shown = text.contains("odd");
+        let escape =
+            said.windows(2).any(|two| two == b"\x1b]") || said.contains(&7) || text.contains("\u{1b}[31m");
+        let what = format!("{what} on a terminal");
+        dock.seen.expect(&format!("{what} shows the name"), text.escape_debug().to_string(), "odd", shown);
+        dock.seen.expect(&format!("{what} sends control sequences"), escape, false, !escape);
+    }
+    Ok(())
+}
