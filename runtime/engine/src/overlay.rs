@@ -8,6 +8,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
+};
 
 use runtime::error::{Doing, Error, Remedy, Result};
 
@@ -38,12 +43,48 @@ impl Stack {
     /// # Errors
     /// No lower layer, options longer than a page, or the kernel's refusal.
     pub fn mount(&self, merged: &Path) -> Result<()> {
-        let options = self.mount_options()?;
-        mount(Some("overlay"), merged, Some("overlay"), MsFlags::empty(), Some(options.as_slice()))
-            .doing(|| format!("mounting an overlay at {}", merged.display()))
-            .or_advise(|| {
-                "`dmesg` says which layer was refused; upper and work directories must be on one file system that is no overlay itself"
-            })
+        const ADVICE: &str = "`dmesg` says which layer was refused; upper and work directories must be on one file system that is no overlay itself";
+        let doing = || format!("mounting an overlay at {}", merged.display());
+        match self.mount_options() {
+            Ok(options) => {
+                mount(Some("overlay"), merged, Some("overlay"), MsFlags::empty(), Some(options.as_slice()))
+                    .doing(doing)
+                    .or_advise(|| ADVICE)
+            }
+            // One layer after the other, each in a call of its own, has no such bound.
+            Err(too_long) if self.lower.len() > 1 => match self.mount_by_steps(merged) {
+                Err(Errno::INVAL | Errno::NOSYS) if !Self::takes_layers_one_by_one() => Err(too_long),
+                mounted => mounted.doing(doing).or_advise(|| ADVICE),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether this kernel's overlay takes its layers one by one. Source: overlayfs.rst, "lowerdir+" (Linux 6.8).
+    fn takes_layers_one_by_one() -> bool {
+        fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
+            .is_ok_and(|context| fsconfig_set_string(&context, "lowerdir+", "/").is_ok())
+    }
+
+    fn mount_by_steps(&self, merged: &Path) -> rustix::io::Result<()> {
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        for layer in &self.lower {
+            fsconfig_set_string(&context, "lowerdir+", layer.as_os_str().as_bytes())?;
+        }
+        if let Some((upper, work)) = &self.upper {
+            fsconfig_set_string(&context, "upperdir", upper.as_os_str().as_bytes())?;
+            fsconfig_set_string(&context, "workdir", work.as_os_str().as_bytes())?;
+        }
+        for option in &self.options {
+            match option.split_once('=') {
+                Some((key, value)) => fsconfig_set_string(&context, key, value)?,
+                None => fsconfig_set_flag(&context, option.as_str())?,
+            }
+        }
+        fsconfig_create(&context)?;
+        let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(&mounted, "", rustix::fs::CWD, merged, flags)
     }
 
     /// The options as mount(2) takes them.
