@@ -26,7 +26,7 @@ fn trace(arguments: &[&str], most: usize) -> Seen {
     command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
     // SAFETY: ptrace(PTRACE_TRACEME) is one system call and allocates nothing.
     unsafe { command.pre_exec(|| ptrace::traceme().map_err(Into::into)) };
-    let child = command.spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     let pid = Pid::from_raw(child.id().cast_signed());
     // The stop of the first execve.
     assert!(matches!(waitpid(pid, None).unwrap(), WaitStatus::Stopped(..)));
@@ -49,12 +49,12 @@ fn trace(arguments: &[&str], most: usize) -> Seen {
                 seen.executed_again = true;
                 break;
             }
-            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => return seen,
+            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => break,
             _ => {}
         }
     }
     let _ = ptrace::kill(pid);
-    let _ = waitpid(pid, None);
+    let _ = child.wait();
     seen
 }
 
