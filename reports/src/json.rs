@@ -1,5 +1,6 @@
 //! Records as JSON, and the schema that describes them.
 
+use crate::form::{Form, Look, Product, Records, Refused};
 use std::path::Path;
 
 use serde::Serialize;
@@ -124,6 +125,30 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
             Ok(_) => "not a record: a field stands there twice".to_owned(),
         }
     })
+}
+
+/// The records themselves.
+#[derive(Debug)]
+pub struct Json;
+
+impl Form for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn about(&self) -> &'static str {
+        "The records themselves"
+    }
+
+    fn records(&self, records: Records, _: Look) -> Result<Product, Refused> {
+        let runs: Vec<Run> = records.flat().into_iter().map(|(_, run)| run).collect();
+        text(&runs).map(Product::Text).map_err(Refused)
+    }
+
+    fn benches(&self, benches: &[(String, Bench)]) -> Result<Product, Refused> {
+        let all: Vec<&Bench> = benches.iter().map(|(_, bench)| bench).collect();
+        text(&all).map(Product::Text).map_err(Refused)
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! JUnit XML, as continuous integration shows it: a suite for each area and subject, a case for each check.
 
+use crate::form::{self, Form, Look, Product, Records, Refused};
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
@@ -88,4 +89,23 @@ fn case(place: &str, outcome: &Outcome) -> TestCase {
     case.set_time(Duration::from_millis(outcome.duration_ms));
     case.set_system_out(outcome.claim.clone());
     case
+}
+
+/// JUnit XML.
+#[derive(Debug)]
+pub struct Junit;
+
+impl Form for Junit {
+    fn name(&self) -> &'static str {
+        "junit"
+    }
+
+    fn about(&self) -> &'static str {
+        "JUnit XML, for continuous integration"
+    }
+
+    fn records(&self, records: Records, _: Look) -> Result<Product, Refused> {
+        let all = records.flat();
+        junit(&form::borrowed(&all)).map(Product::Text).map_err(Refused)
+    }
 }

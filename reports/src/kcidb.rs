@@ -1,5 +1,6 @@
 //! The form in which kernel CI systems share results. Source: the I/O schema of KCIDB, version 4.3.
 
+use crate::form::{self, Form, Look, Product, Records, Refused};
 use serde_json::{Value, json};
 
 use record::{Outcome, Run, Verdict};
@@ -70,4 +71,23 @@ fn path(outcome: &Outcome) -> String {
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' })
         .collect()
+}
+
+/// The I/O schema of KCIDB.
+#[derive(Debug)]
+pub struct Kcidb;
+
+impl Form for Kcidb {
+    fn name(&self) -> &'static str {
+        "kcidb"
+    }
+
+    fn about(&self) -> &'static str {
+        "For KCIDB and those kernel CI systems that speak its form"
+    }
+
+    fn records(&self, records: Records, _: Look) -> Result<Product, Refused> {
+        let all = records.flat();
+        crate::json::text(&kcidb(&form::borrowed(&all))).map(Product::Text).map_err(Refused)
+    }
 }

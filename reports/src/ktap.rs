@@ -1,5 +1,6 @@
 //! KTAP, as the kernel's own tests speak. Source: `Documentation/dev-tools/ktap.rst`.
 
+use crate::form::{self, Form, Look, Product, Records, Refused};
 use std::fmt::Write;
 
 use record::{Outcome, Run, Verdict};
@@ -64,4 +65,23 @@ fn line(outcome: &Outcome, number: usize, indent: &str, text: &mut String) {
 /// One line, without the sign that begins a directive.
 fn plain(text: &str) -> String {
     text.replace('#', "\u{2116}").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// KTAP.
+#[derive(Debug)]
+pub struct Ktap;
+
+impl Form for Ktap {
+    fn name(&self) -> &'static str {
+        "ktap"
+    }
+
+    fn about(&self) -> &'static str {
+        "KTAP, as the kernel's own tests speak"
+    }
+
+    fn records(&self, records: Records, _: Look) -> Result<Product, Refused> {
+        let all = records.flat();
+        Ok(Product::Text(ktap(&form::borrowed(&all))))
+    }
 }

@@ -1,5 +1,6 @@
 //! Markdown, for a comment or a wiki: the summary, what did not hold, and all verdicts folded away.
 
+use crate::form::{self, Form, Look, Product, Records, Refused};
 use std::fmt::Write;
 
 use crate::terminal::summary;
@@ -73,4 +74,23 @@ fn escaped(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('*', "\\*")
         .replace('_', "\\_")
+}
+
+/// Markdown.
+#[derive(Debug)]
+pub struct Markdown;
+
+impl Form for Markdown {
+    fn name(&self) -> &'static str {
+        "markdown"
+    }
+
+    fn about(&self) -> &'static str {
+        "For a comment or a wiki"
+    }
+
+    fn records(&self, records: Records, _: Look) -> Result<Product, Refused> {
+        let all = records.flat();
+        Ok(Product::Text(markdown(&form::borrowed(&all))))
+    }
 }

@@ -1,5 +1,6 @@
 //! A run as a table for a terminal.
 
+use crate::form::{Form, Look, Product, Records, Refused};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -170,6 +171,33 @@ impl Painter {
         let text = format!("{} {} {} ms", outcome.subject, outcome.shown().word(), outcome.duration_ms);
         let text = format!("{text:<22}");
         if self.color { text.style(style).to_string() } else { text }
+    }
+}
+
+/// A table for a terminal.
+#[derive(Debug)]
+pub struct Table;
+
+impl Form for Table {
+    fn name(&self) -> &'static str {
+        "table"
+    }
+
+    fn about(&self) -> &'static str {
+        "A table for a terminal"
+    }
+
+    fn records(&self, records: Records, look: Look) -> Result<Product, Refused> {
+        let tables = records.runs.iter().map(|(_, run)| table(run, look.colours));
+        Ok(Product::Text(tables.chain(records.whole.iter().map(crate::matrix::table)).collect()))
+    }
+
+    fn benches(&self, benches: &[(String, record::bench::Bench)]) -> Result<Product, Refused> {
+        Ok(Product::Text(benches.iter().map(|(_, bench)| crate::bench::table(bench)).collect()))
+    }
+
+    fn fleet(&self, fleet: &crate::fleet::Fleet) -> Result<Product, Refused> {
+        Ok(Product::Text(fleet.text()))
     }
 }
 

@@ -7,7 +7,7 @@ use record::matrix::{Matrix, Row};
 use record::{
     Counts, Evidence, Expectation, Host, Outcome, Run, SCHEMA_VERSION, Scope, SubjectInfo, Verdict,
 };
-use reports::{html, json, junit, kcidb, ktap, markdown, matrix, terminal};
+use reports::{github, html, json, junit, kcidb, ktap, markdown, matrix, openmetrics, sarif, terminal};
 use serde_json::Value;
 
 /// Texts of a record may come from anybody.
@@ -204,6 +204,28 @@ fn names(junit: &str) -> Vec<(String, String)> {
     junit.split("<testcase").skip(1).map(|case| (of(case, " name"), of(case, " classname"))).collect()
 }
 
+/// The sums of the gauge by verdict, which must be those of the checks' own gauges.
+fn in_openmetrics(text: &str) -> Counts {
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let verdict =
+        |line: &str| line.rsplit("verdict=\"").next().unwrap().split('"').next().unwrap().to_owned();
+    let (mut summed, mut single) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        let number = || line.rsplit(' ').next().unwrap().parse::<usize>().unwrap();
+        if line.starts_with("plimsoll_checks{") {
+            summed.extend(std::iter::repeat_n(verdict(line), number()));
+        } else if line.starts_with("plimsoll_check{") {
+            // A fault's label stands behind the verdict's.
+            single.extend(std::iter::repeat_n(verdict(line), number()));
+        } else {
+            assert!(line.starts_with('#') || line.starts_with("plimsoll_left_behind{"), "{line}");
+        }
+    }
+    let counts = |words: &[String]| by_word(words.iter().map(String::as_str));
+    assert_eq!(counts(&summed), counts(&single));
+    counts(&summed)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -231,6 +253,19 @@ proptest! {
         let kcidb = kcidb::kcidb(&named);
         let statuses: Vec<&str> = kcidb["tests"].as_array().unwrap().iter().map(|test| test["status"].as_str().unwrap()).collect();
         prop_assert_eq!(by_word(statuses.into_iter()), expected);
+
+        prop_assert_eq!(in_openmetrics(&openmetrics::openmetrics(&named)), expected);
+
+        let log = sarif::sarif(&named);
+        let results: usize = log["runs"].as_array().unwrap().iter().map(|run| run["results"].as_array().unwrap().len()).sum();
+        prop_assert_eq!(results, runs.iter().map(|(_, run)| run.outcomes.len()).sum::<usize>());
+
+        let annotations = github::github(&named);
+        let left: usize = runs.iter().map(|(_, run)| run.left_behind.len()).sum();
+        let lines = |level: &str| annotations.lines().filter(|line| line.starts_with(&format!("::{level} "))).count();
+        prop_assert_eq!(lines("error"), expected.fail + expected.error + left, "{}", annotations);
+        prop_assert_eq!(lines("warning"), expected.inconclusive);
+        prop_assert_eq!(annotations.lines().count(), lines("error") + lines("warning") + lines("notice"));
 
         let markdown = markdown::markdown(&named);
         prop_assert_eq!(in_markdown(&markdown), expected, "{}", markdown);

@@ -3,55 +3,16 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use output::Output;
-use record::Run;
-use record::bench::Bench;
-use record::matrix::{Matrix, Row};
-use reports::bench;
-use reports::{charts, fleet, html, json, junit, kcidb, ktap, markdown, matrix, terminal};
-
-/// A form of the report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
-    /// A table for a terminal
-    Table,
-    /// One page that needs nothing else
-    Html,
-    /// For a comment or a wiki
-    Markdown,
-    /// JUnit XML, for continuous integration
-    Junit,
-    /// KTAP, as the kernel's own tests speak
-    Ktap,
-    /// For KCIDB and those kernel CI systems that speak its form
-    Kcidb,
-    /// The records themselves
-    Json,
-    /// Charts, as SVG files in the directory of --output
-    Charts,
-}
+use reports::form::{self, Form, Look, Product, Records};
+use reports::{fleet, json, terminal};
 
 #[derive(Debug, Args)]
 pub(super) struct Report {
-    /// The form
-    #[arg(long, value_enum, value_name = "FORM", default_value = "table")]
-    form: Form,
-    /// The same as --form html
-    #[arg(long, group = "short")]
-    html: bool,
-    /// The same as --form markdown
-    #[arg(long, group = "short")]
-    markdown: bool,
-    /// The same as --form junit
-    #[arg(long, group = "short")]
-    junit: bool,
-    /// The same as --form ktap
-    #[arg(long, group = "short")]
-    ktap: bool,
-    /// The same as --form json
-    #[arg(long, group = "short")]
-    json: bool,
+    #[command(flatten)]
+    form: Chosen,
     /// Many hosts, each with a record: groups by kernel and layout, and hosts that are not as their group
     #[arg(long)]
     fleet: bool,
@@ -67,48 +28,40 @@ impl Report {
     /// Shows what can be read; what cannot is said, and the rest is shown all the same.
     pub(super) fn run(&self) -> Result<u8, String> {
         let paths = records(&self.record)?;
-        // Charts are files in a directory; everything else is one text.
-        let place = self.output.as_deref().filter(|_| self.form() != Form::Charts);
+        // Files go to a directory; everything else is one text, whose place is opened before the work.
+        let form = self.form.0;
+        let place = self.output.as_deref().filter(|_| !self.writes_files());
         let place = place.map(Place::open).transpose()?;
         if self.fleet {
             let read = fleet::Fleet::read(&paths);
-            let text = match self.form() {
-                Form::Table => read.text(),
-                Form::Html => html::fleet_page(&read),
-                _ => {
-                    return Err(
-                        "--fleet has a table and a page; for other forms give the records without it".into(),
-                    );
-                }
-            };
-            write(place, &text)?;
+            self.write(form.fleet(&read).map_err(|refused| refused.to_string())?, place)?;
             return if read.broken.is_empty() {
                 Ok(0)
             } else {
                 Err(format!("{} records were not read", read.broken.len()))
             };
         }
-        let (mut whole, mut runs, mut broken) = (None::<Matrix>, Vec::new(), Vec::new());
-        let (mut benches, mut failed) = (Vec::new(), 0);
+        let (mut all, mut benches, mut broken) = (Records::default(), Vec::new(), Vec::new());
         for path in &paths {
+            let name = name_of(path);
             match json::read_any(path) {
-                Ok(json::Record::Run(run)) => runs.push((name_of(path), *run)),
-                Ok(json::Record::Row(row)) => add(&mut whole, row.schema_version, vec![*row], &name_of(path)),
-                Ok(json::Record::Matrix(more)) => {
-                    add(&mut whole, more.schema_version, more.rows, &name_of(path));
-                }
-                Ok(json::Record::Bench(bench)) => benches.push((name_of(path), *bench)),
+                Ok(json::Record::Run(run)) => all.runs.push((name, *run)),
+                Ok(json::Record::Row(row)) => all.add_rows(row.schema_version, vec![*row], &name),
+                Ok(json::Record::Matrix(more)) => all.add_rows(more.schema_version, more.rows, &name),
+                Ok(json::Record::Bench(bench)) => benches.push((name, *bench)),
                 Err(error) => broken.push(error),
             }
         }
+        let failed = all.failed_rows();
         // The same record may have been given to look at one way or the other; each kind has its own page.
-        if whole.is_none() && runs.is_empty() && !benches.is_empty() {
-            self.show_benches(&benches, place)?;
+        let product = if all.whole.is_none() && all.runs.is_empty() && !benches.is_empty() {
+            form.benches(&benches)
         } else {
-            benches.iter().for_each(|(name, _)| broken.push(format!("{name}: a benchmark is shown alone")));
-            failed = whole.iter().flat_map(|whole| &whole.rows).filter(|row| row.run.is_none()).count();
-            self.show(whole, runs, place)?;
-        }
+            broken.extend(benches.iter().map(|(name, _)| format!("{name}: a benchmark is shown alone")));
+            let colours = place.is_none() && terminal::wants_color(std::io::stdout().is_terminal());
+            form.records(all, Look { colours })
+        };
+        self.write(product.map_err(|refused| refused.to_string())?, place)?;
         if !broken.is_empty() {
             return Err(broken.join("\n"));
         }
@@ -116,148 +69,74 @@ impl Report {
         Ok(if failed > 0 { 3 } else { 0 })
     }
 
-    fn form(&self) -> Form {
-        let short = [
-            (self.html, Form::Html),
-            (self.markdown, Form::Markdown),
-            (self.junit, Form::Junit),
-            (self.ktap, Form::Ktap),
-            (self.json, Form::Json),
-        ];
-        short.into_iter().find(|(given, _)| *given).map_or(self.form, |(_, form)| form)
+    fn writes_files(&self) -> bool {
+        self.form.0.name() == "charts"
     }
 
-    fn show(
-        &self,
-        whole: Option<Matrix>,
-        runs: Vec<(String, Run)>,
-        place: Option<Place<'_>>,
-    ) -> Result<(), String> {
-        let form = self.form();
-        if form == Form::Table {
-            let colours = place.is_none() && terminal::wants_color(std::io::stdout().is_terminal());
-            let tables = runs.iter().map(|(_, run)| terminal::table(run, colours));
-            let text: String = tables.chain(whole.iter().map(matrix::table)).collect();
-            return write(place, &text);
-        }
-        if form == Form::Html {
-            let text = match (whole, &runs[..]) {
-                (Some(whole), []) => html::matrix_page(&whole),
-                (None, [(_, run)]) => html::page(run),
-                // Several runs are best seen side by side.
-                (whole, _) => html::matrix_page(&side_by_side(whole, runs)),
-            };
-            return write(place, &text);
-        }
-        let mut all: Vec<(String, Run)> = runs;
-        // A row that did not run is an error in every form.
-        all.extend(whole.iter().flat_map(|whole| &whole.rows).map(|row| (row.name.clone(), row.to_run())));
-        names_differ(&mut all);
-        if form == Form::Charts {
-            return self.write_charts(&all);
-        }
-        let alone = all.len() == 1;
-        let named: Vec<(String, &Run)> =
-            all.iter().map(|(name, run)| (if alone { String::new() } else { name.clone() }, run)).collect();
-        let text = match form {
-            Form::Markdown => markdown::markdown(&named),
-            Form::Junit => junit::junit(&named)?,
-            Form::Ktap => ktap::ktap(&named),
-            Form::Kcidb => json::text(&kcidb::kcidb(&named))?,
-            _ => {
-                let runs: Vec<&Run> = named.iter().map(|(_, run)| *run).collect();
-                json::text(&runs)?
+    fn write(&self, product: Product, place: Option<Place<'_>>) -> Result<(), String> {
+        let files = match (product, place) {
+            (Product::Text(text), Some(place)) => return place.write(&text),
+            (Product::Text(text), None) => {
+                output::out!("{text}");
+                return Ok(());
             }
+            (Product::Files(files), _) => files,
         };
-        write(place, &text)
-    }
-
-    fn show_benches(&self, benches: &[(String, Bench)], place: Option<Place<'_>>) -> Result<(), String> {
-        match (self.form(), benches) {
-            (Form::Table, _) => {
-                write(place, &benches.iter().map(|(_, bench)| bench::table(bench)).collect::<String>())?;
-            }
-            (Form::Html, [(_, bench)]) => write(place, &html::bench_page(bench))?,
-            (Form::Html, _) => return Err("a page shows one benchmark; --against compares two".into()),
-            (Form::Charts, _) => {
-                let drawn = benches.iter().map(|(name, bench)| (name.as_str(), charts::bench_charts(bench)));
-                return self.save_charts(drawn.collect());
-            }
-            (Form::Json, _) => {
-                let all: Vec<&Bench> = benches.iter().map(|(_, bench)| bench).collect();
-                write(place, &json::text(&all)?)?;
-            }
-            _ => {
-                return Err(
-                    "a benchmark has a table, a page, charts and JSON; it says nothing of claims".into()
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn write_charts(&self, runs: &[(String, Run)]) -> Result<(), String> {
-        self.save_charts(runs.iter().map(|(name, run)| (name.as_str(), charts::charts(run))).collect())
-    }
-
-    fn save_charts(&self, drawn: Vec<(&str, Vec<charts::Chart>)>) -> Result<(), String> {
         let dir = self.output.clone().unwrap_or_else(|| PathBuf::from("."));
         std::fs::create_dir_all(&dir).map_err(|error| format!("--output {}: {error}", dir.display()))?;
-        if drawn.iter().all(|(_, charts)| charts.is_empty()) {
-            return Err(
-                "no record has the samples for a chart: run the checks of cpu., or a benchmark".into()
-            );
-        }
-        for (name, chart) in
-            drawn.iter().flat_map(|(name, charts)| charts.iter().map(move |chart| (name, chart)))
-        {
-            let path = dir.join(format!("{name}-{}.svg", chart.name));
-            Place::open(&path)?.write(&chart.standalone())?;
-            output::outln!("{}: {}", path.display(), chart.title);
+        for (name, title, text) in files {
+            let path = dir.join(name);
+            Place::open(&path)?.write(&text)?;
+            output::outln!("{}: {title}", path.display());
         }
         Ok(())
     }
 }
 
-/// Adds rows. Two of one name stand for two machines or two times, and both are shown: the later one with its record's name.
-fn add(whole: &mut Option<Matrix>, version: u32, rows: Vec<Row>, record: &str) {
-    let empty =
-        || Matrix { schema_version: version, plimsoll: env!("CARGO_PKG_VERSION").into(), rows: Vec::new() };
-    let whole = whole.get_or_insert_with(empty);
-    for mut row in rows {
-        let known = |name: &str| whole.rows.iter().any(|known| known.name == name);
-        if known(&row.name) {
-            row.name = free(&format!("{}-{record}", row.name), known);
-        }
-        whole.rows.push(row);
+/// The form that was asked for: by `--form NAME`, or by its name as an option.
+#[derive(Clone, Copy)]
+struct Chosen(&'static dyn Form);
+
+impl std::fmt::Debug for Chosen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.name())
     }
 }
 
-/// A name, with a number if it is in use.
-fn free(name: &str, known: impl Fn(&str) -> bool) -> String {
-    let numbered = (2..).map(|number| format!("{name}-{number}"));
-    std::iter::once(name.to_owned()).chain(numbered).find(|name| !known(name)).unwrap_or_default()
-}
+impl FromArgMatches for Chosen {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let short = form::ALL.iter().find(|form| matches.get_flag(form.name()));
+        let named = matches.get_one::<String>("form").and_then(|name| form::named(name));
+        let chosen = short.copied().or(named);
+        chosen
+            .map(Self)
+            .ok_or_else(|| clap::Error::raw(clap::error::ErrorKind::InvalidValue, "unknown form\n"))
+    }
 
-fn names_differ(all: &mut [(String, Run)]) {
-    for number in 1..all.len() {
-        let (before, this) = all.split_at_mut(number);
-        this[0].0 = free(&this[0].0, |name| before.iter().any(|(known, _)| known == name));
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
-/// Runs of several machines as rows of one table.
-fn side_by_side(whole: Option<Matrix>, runs: Vec<(String, Run)>) -> Matrix {
-    let mut whole = whole;
-    for (name, run) in runs {
-        let mut row = Row::failed(&name, "", &run.host.cgroup_mode, String::new());
-        row.accelerator.clone_from(&run.host.virtualization);
-        row.duration_ms = run.duration_ms;
-        let version = row.schema_version;
-        row.run = Some(run);
-        add(&mut whole, version, vec![row], "again");
+impl Args for Chosen {
+    fn augment_args(command: Command) -> Command {
+        let names = form::ALL.iter().map(|form| PossibleValue::new(form.name()).help(form.about()));
+        let form = Arg::new("form")
+            .long("form")
+            .value_name("FORM")
+            .default_value(form::ALL[0].name())
+            .value_parser(PossibleValuesParser::new(names))
+            .help("The form; each has an option of its own name too");
+        form::ALL.iter().fold(command.arg(form), |command, form| {
+            let short = Arg::new(form.name()).long(form.name()).group("short").action(ArgAction::SetTrue);
+            command.arg(short.hide(true))
+        })
     }
-    whole.unwrap_or_else(|| Matrix { schema_version: 1, plimsoll: String::new(), rows: Vec::new() })
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
 }
 
 fn name_of(path: &Path) -> String {
@@ -326,15 +205,4 @@ impl<'a> Place<'a> {
 
 fn told(path: &Path, error: &std::io::Error) -> String {
     format!("writing {}: {error}", path.display())
-}
-
-/// Writes to a file, or to standard output.
-fn write(place: Option<Place<'_>>, text: &str) -> Result<(), String> {
-    match place {
-        Some(place) => place.write(text),
-        None => {
-            output::out!("{text}");
-            Ok(())
-        }
-    }
 }
