@@ -34,7 +34,7 @@ struct Arguments {
     quick: bool,
     /// CPU on which all sides are measured
     #[arg(long, value_name = "CPU", default_value = "0")]
-    cpu: String,
+    cpu: usize,
     /// Keep the record: in this file, or, if it is a name and no path, under that name
     #[arg(long, value_name = "NAME|FILE")]
     save: Option<String>,
@@ -120,7 +120,7 @@ impl Arguments {
         } else {
             (self.rounds, Duration::from_millis(4))
         };
-        let sides = Chosen { names: &self.side, cpu: &self.cpu, cache: self.cache.as_deref() };
+        let sides = Chosen { names: &self.side, cpu: self.cpu, cache: self.cache.as_deref() };
         Plan { rounds, batch, quick: self.quick, sides }
     }
 }

@@ -8,7 +8,7 @@ use matrix::list::List;
 use matrix::machine::{Accelerator, Machine};
 use matrix::packages::{Archive, default_cache};
 use matrix::probed::Probed;
-use probe::bench::DYNAMIC;
+use probe::measure::DYNAMIC;
 
 /// A guest, and what must be known of its figures.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use kit::check::Trouble;
 use kit::probes::Probe;
 use kit::run::Run;
+use kit::verbs::tasks;
 use record::bench::Measured;
 
 use crate::paired::{Contestant, compare, of_one};
@@ -25,9 +26,9 @@ pub fn namespaces(run: &Run, name: &str, rounds: usize) -> Result<Measured, Stri
     let once = |kinds: &'static str| {
         let probe = &probe;
         move || {
-            let words = ["namespaces-made", kinds, &TIMES.to_string()];
-            let answer = probe.borrow_mut().ask(&words).map_err(Trouble::into_text)?;
-            Ok(of_one(&answer, TIMES)? / 1e3)
+            let request = tasks::make_namespaces(kinds, TIMES);
+            let took = probe.borrow_mut().ask(request).map_err(Trouble::into_text)?;
+            Ok(of_one(took, TIMES) / 1e3)
         }
     };
     let mut contestants = Contestant::bases("none", || once(""));

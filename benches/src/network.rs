@@ -1,12 +1,13 @@
 //! What bytes cost between two network namespaces, against the loopback device of one.
 
 use std::cell::RefCell;
+use std::net::Ipv4Addr;
 
 use kit::check::Trouble;
 use kit::run::Run;
 use kit::stage::Stage;
+use kit::verbs::{cpu, measure, net};
 use record::bench::Measured;
-use serde_json::Value;
 
 use crate::paired::{Contestant, compare, of_one};
 
@@ -14,38 +15,47 @@ use crate::paired::{Contestant, compare, of_one};
 pub const NETWORK: [&str; 2] = ["veth-round-trip", "veth-stream-64k"];
 
 /// Addresses of the two ends.
-const HERE: &str = "10.77.0.1";
-const THERE: &str = "10.77.0.2";
+const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const THERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+
+/// Round trips, or pieces, of each measurement.
+const TIMES: u32 = 200;
 
 /// Measures between two stages, all on one CPU.
 ///
 /// # Errors
 /// The base cannot be measured.
-pub fn network(run: &Run, cpu: &str, name: &str, rounds: usize) -> Result<Measured, String> {
-    let ask = |stage: &mut Stage, words: &[&str]| -> Result<Value, String> {
-        stage.ask(words).map_err(Trouble::into_text)
-    };
+pub fn network(run: &Run, cpu: usize, name: &str, rounds: usize) -> Result<Measured, String> {
     let mut here = Stage::new(run.id()).map_err(Trouble::into_text)?;
     let mut there = Stage::new(run.id()).map_err(Trouble::into_text)?;
-    // On one CPU: how long another takes to wake up says nothing of a network.
-    ask(&mut here, &["pin", cpu])?;
-    ask(&mut there, &["pin", cpu])?;
-    ask(&mut here, &["loopback-up"])?;
-    ask(&mut here, &["make-pair", "plbench0", "plbench1", &there.pid().to_string()])?;
-    ask(&mut here, &["bring-up", "plbench0", HERE])?;
-    ask(&mut there, &["bring-up", "plbench1", THERE])?;
-    let own = ask(&mut here, &["echo"])?.to_string();
-    let far = ask(&mut there, &["echo"])?.to_string();
-    let (verb, times) = if name == "veth-round-trip" { ("round-trips", 200_u32) } else { ("stream", 200) };
+    let (own, far) = connect(&mut here, &mut there, cpu).map_err(Trouble::into_text)?;
+    let streams = name != "veth-round-trip";
     let here = RefCell::new(here);
-    let once = |host: &'static str, port: String| {
+    let once = |host: Ipv4Addr, port: u16| {
         let here = &here;
         move || {
-            let answer = ask(&mut here.borrow_mut(), &[verb, host, &port, &times.to_string()])?;
-            of_one(&answer, times)
+            let mut here = here.borrow_mut();
+            let took = if streams {
+                here.ask(measure::stream(host, port, TIMES))
+            } else {
+                here.ask(measure::round_trips(host, port, TIMES))
+            };
+            Ok(of_one(took.map_err(Trouble::into_text)?, TIMES))
         }
     };
-    let mut contestants = Contestant::bases("loopback", || once("127.0.0.1", own.clone()));
-    contestants.push(Contestant::new("veth", once(THERE, far.clone())));
+    let mut contestants = Contestant::bases("loopback", || once(Ipv4Addr::LOCALHOST, own));
+    contestants.push(Contestant::new("veth", once(THERE, far)));
     compare(name, "ns", rounds, &mut contestants)
+}
+
+/// Connects two stages, all on one CPU: how long another takes to wake up says nothing of a network. The ports on which
+/// each answers.
+fn connect(here: &mut Stage, there: &mut Stage, cpu: usize) -> Result<(u16, u16), Trouble> {
+    here.ask(cpu::pin(cpu))?;
+    there.ask(cpu::pin(cpu))?;
+    here.ask(net::loopback_up())?;
+    here.ask(net::make_pair("plbench0", "plbench1", there.pid()))?;
+    here.ask(net::bring_up("plbench0", HERE))?;
+    there.ask(net::bring_up("plbench1", THERE))?;
+    Ok((here.ask(measure::echo())?, there.ask(measure::echo())?))
 }

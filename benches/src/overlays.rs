@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use kit::check::Trouble;
 use kit::run::Run;
 use kit::stage::Stage;
+use kit::verbs::{Ask, files, measure};
 use record::bench::Measured;
-use serde_json::Value;
 
 use crate::paired::{Contestant, compare, of_one};
 
@@ -55,7 +55,7 @@ impl Field {
         fs::create_dir_all(&dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
         let stage = Stage::new(run.id()).map_err(Trouble::into_text)?;
         let field = Self { stage: stage.into(), dir };
-        field.ask(&["mount", &field.dir.display().to_string()])?;
+        field.ask(files::mount(&field.dir.display().to_string()))?;
         Ok(field)
     }
 
@@ -65,14 +65,14 @@ impl Field {
         Path::new(&root).join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    fn ask(&self, words: &[&str]) -> Result<Value, String> {
-        self.stage.borrow_mut().ask(words).map_err(Trouble::into_text)
+    fn ask<A: Ask>(&self, request: A) -> Result<A::Answer, String> {
+        self.stage.borrow_mut().ask(request).map_err(Trouble::into_text)
     }
 
     /// So many operations in a directory; microseconds of one.
     fn bench(&self, operation: &str, times: u32, dir: &Path) -> Result<f64, String> {
-        let answer = self.ask(&["bench", operation, &times.to_string(), &dir.display().to_string()])?;
-        Ok(of_one(&answer, times)? / 1e3)
+        let took = self.ask(measure::bench(operation, times, &dir.display().to_string()))?;
+        Ok(of_one(took, times) / 1e3)
     }
 
     fn made(&self, name: &str) -> Result<PathBuf, String> {
@@ -91,9 +91,9 @@ impl Field {
         let [upper, space, merged] =
             [self.made("top/upper")?, self.made("top/work")?, self.made("top/merged")?];
         let below: Vec<String> = lowers.iter().map(text).collect();
-        self.ask(&["stack", &below.join(":"), &text(&upper), &text(&space), &text(&merged)])?;
+        self.ask(files::stack(&below.join(":"), &text(&upper), &text(&space), &text(&merged)))?;
         let done = work(&merged);
-        let unmounted = self.ask(&["unmount", &text(&merged)]);
+        let unmounted = self.ask(files::unmount(&text(&merged)));
         fs::remove_dir_all(self.seen(&self.dir.join("top")))
             .map_err(|error| format!("removing the top layer: {error}"))?;
         unmounted.and(done)
@@ -108,7 +108,7 @@ impl Field {
         let (upper, space, merged) = (self.made("upper")?, self.made("work")?, self.made("merged")?);
         let [lower, upper, space, at] =
             [&lower, &upper, &space, &merged].map(|path| path.display().to_string());
-        self.ask(&["stack", &lower, &upper, &space, &at])?;
+        self.ask(files::stack(&lower, &upper, &space, &at))?;
         // The same files for all three: where they lie on the disk is no difference to be found.
         let raw = self.dir.join("raw");
         let mut contestants = Contestant::bases("raw", || || self.bench(operation, times, &raw));

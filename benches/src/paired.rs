@@ -5,7 +5,6 @@
 use std::time::Instant;
 
 use record::bench::{BASES, Measured, Ratio, Side};
-use serde_json::Value;
 
 use crate::disturbance::{Disturbance, disturbed, frequencies};
 use crate::stats::{Dice, coverage, effect, interval, outliers};
@@ -60,9 +59,8 @@ pub fn timed(act: impl FnOnce() -> Result<(), String>) -> Result<f64, String> {
 ///
 /// # Errors
 /// It is no number.
-pub fn of_one(answer: &Value, times: u32) -> Result<f64, String> {
-    let total = answer.as_f64().ok_or_else(|| format!("the probe's answer is no number: {answer}"))?;
-    Ok(total / f64::from(times.max(1)))
+pub fn of_one(total: u64, times: u32) -> f64 {
+    kit::measure::as_f64(total) / f64::from(times.max(1))
 }
 
 /// What some samples say by themselves, with nothing that they are compared with.

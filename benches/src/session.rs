@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kit::check::Trouble;
 use kit::run::Run;
-use probe::bench::OPERATIONS;
+use probe::measure::OPERATIONS;
 use record::bench::{Bench, Measured};
 
 use crate::commits::{COMMITS, commits};

@@ -8,9 +8,9 @@ use kit::container::Container;
 use kit::probes::Probe;
 use kit::run::Run;
 use kit::trial::Trial;
-use probe::bench::DYNAMIC;
+use kit::verbs::{Ask, cpu, measure, program};
+use probe::measure::DYNAMIC;
 use runtime::oci::Spec;
-use serde_json::Value;
 use subject::Subject;
 
 use crate::guest::{self, Guest};
@@ -43,7 +43,7 @@ pub struct Side {
     pub name: String,
     place: Place,
     scratch: String,
-    cpu: String,
+    cpu: usize,
 }
 
 impl Side {
@@ -52,13 +52,12 @@ impl Side {
         if let Place::Guest(guest) = &self.place { guest.note.clone() } else { String::new() }
     }
 
-    fn ask(&mut self, words: &[&str]) -> Result<Value, String> {
-        let answer = match &mut self.place {
-            Place::Host(probe) => probe.ask(words),
-            Place::Container(container) => container.ask(words),
-            Place::Guest(guest) => guest.probed.ask(words),
-        };
-        answer.map_err(Trouble::into_text)
+    fn ask<A: Ask>(&mut self, request: A) -> Result<A::Answer, String> {
+        match &mut self.place {
+            Place::Host(probe) => probe.ask(request).map_err(Trouble::into_text),
+            Place::Container(container) => container.ask(request).map_err(Trouble::into_text),
+            Place::Guest(guest) => guest.probed.ask(request).map_err(|error| error.to_string()),
+        }
     }
 
     /// Has the probe start anew on its CPU: where its memory lies is then another in each round, and noise that the interval
@@ -67,9 +66,8 @@ impl Side {
     /// # Errors
     /// The probe is gone.
     pub fn renew(&mut self) -> Result<(), String> {
-        self.ask(&["renew"])?;
-        let cpu = self.cpu.clone();
-        self.ask(&["pin", &cpu]).map(drop)
+        self.ask(program::renew())?;
+        self.ask(cpu::pin(self.cpu))
     }
 
     /// How long one of so many operations takes, in nanoseconds.
@@ -78,8 +76,7 @@ impl Side {
     /// The probe cannot do it.
     pub fn measure(&mut self, operation: &str, times: u32) -> Result<f64, String> {
         let scratch = self.scratch.clone();
-        let answer = self.ask(&["bench", operation, &times.to_string(), &scratch])?;
-        of_one(&answer, times)
+        Ok(of_one(self.ask(measure::bench(operation, times, &scratch))?, times))
     }
 }
 
@@ -92,7 +89,7 @@ pub struct Chosen<'a> {
     /// Names: `core`, `core+seccomp`, `core+userns`, `vm`, `vm:ROW`, a runtime's name or path.
     pub names: &'a [String],
     /// The CPU of all.
-    pub cpu: &'a str,
+    pub cpu: usize,
     /// Where kernel packages are kept.
     pub cache: Option<&'a Path>,
 }
@@ -104,7 +101,7 @@ pub struct Chosen<'a> {
 pub fn all(run: &Run, chosen: &Chosen<'_>) -> Result<(Vec<Side>, Vec<String>), String> {
     let (mut sides, mut missing) = (Vec::new(), Vec::new());
     let mut add = |name: &str, place: Place, scratch: String| {
-        sides.push(Side { name: name.to_owned(), place, scratch, cpu: chosen.cpu.to_owned() });
+        sides.push(Side { name: name.to_owned(), place, scratch, cpu: chosen.cpu });
     };
     for (number, name) in turns("host").iter().enumerate() {
         // The very file that containers have.

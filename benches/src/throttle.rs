@@ -5,6 +5,7 @@ use std::path::Path;
 use kit::check::Trouble;
 use kit::probes::Probe;
 use kit::run::Run;
+use kit::verbs::measure;
 use record::bench::Throttled;
 use runtime::cgroup::Group;
 use runtime::oci::{Cpu, Resources};
@@ -115,17 +116,17 @@ fn work(run: &Run, group: &Group, setting: Setting) -> Result<Option<Throttled>,
     let before = group.stats();
     // Five periods at least, and enough of them for percentiles.
     let millis = (setting.period_us * 5 / 1000).max(if setting.open { 2000 } else { 600 });
-    let (millis, item, threads) = (millis.to_string(), ITEM_US.to_string(), setting.threads.to_string());
-    let apart =
-        (ITEM_US * u64::from(setting.threads) * 10_000 / u64::from(setting.percent * LOAD)).to_string();
-    let open = ["work-arrivals", &millis, &item, &threads, &apart];
-    let closed = ["work-items", &millis, &item, &threads];
-    let words: &[&str] = if setting.open { &open } else { &closed };
-    let spread = probe.ask(words).map_err(Trouble::into_text)?;
+    let threads = setting.threads;
+    let spread = if setting.open {
+        let apart = ITEM_US * u64::from(threads) * 10_000 / u64::from(setting.percent * LOAD);
+        probe.ask(measure::work_arrivals(millis, ITEM_US, threads, apart))
+    } else {
+        probe.ask(measure::work_items(millis, ITEM_US, threads))
+    };
+    let spread = spread.map_err(Trouble::into_text)?;
     let after = group.stats();
     drop(probe);
     let counted = |now: Option<u64>, then: Option<u64>| now.unwrap_or(0).saturating_sub(then.unwrap_or(0));
-    let of = |name: &str| spread[name].as_u64().ok_or_else(|| format!("work-items told no {name}"));
     Ok(Some(Throttled {
         quota_percent: setting.percent,
         period_us: setting.period_us,
@@ -135,12 +136,12 @@ fn work(run: &Run, group: &Group, setting: Setting) -> Result<Option<Throttled>,
         load_percent: setting.open.then_some(LOAD),
         repeats: 1,
         p99_between_us: None,
-        items: of("items")?,
-        p50_us: of("p50")?,
-        p90_us: of("p90")?,
-        p99_us: of("p99")?,
-        p999_us: of("p999")?,
-        longest_us: of("longest")?,
+        items: spread.items,
+        p50_us: spread.p50,
+        p90_us: spread.p90,
+        p99_us: spread.p99,
+        p999_us: spread.p999,
+        longest_us: spread.longest,
         throttled_periods: (
             counted(after.nr_throttled, before.nr_throttled),
             counted(after.nr_periods, before.nr_periods),

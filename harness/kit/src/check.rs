@@ -7,37 +7,7 @@ use crate::fault::Fault;
 use crate::lab::Scene;
 use crate::need::Need;
 use crate::trial::Trial;
-
-/// Why a check ended without a verdict of its own.
-#[derive(Debug)]
-pub enum Trouble {
-    /// The harness could not do its part: nothing is said of the claim.
-    Harness(String),
-    /// The subject could not do what every subject must, such as start a container.
-    Subject(String),
-    /// It turned out that it cannot be tried here.
-    Skip(String),
-    /// The machine was measured to be too noisy to say.
-    Noise(String),
-}
-
-impl Trouble {
-    /// What is to be told of it.
-    pub fn into_text(self) -> String {
-        match self {
-            Self::Harness(text) | Self::Subject(text) | Self::Skip(text) | Self::Noise(text) => text,
-        }
-    }
-}
-
-impl<E: std::error::Error> From<E> for Trouble {
-    fn from(error: E) -> Self {
-        Trouble::Harness(error.to_string())
-    }
-}
-
-/// What the body of a check returns; what it observed is in the trial's evidence.
-pub type Checked = Result<(), Trouble>;
+pub use crate::trouble::{Checked, Trouble};
 
 /// The body of a check.
 #[derive(Debug, Clone, Copy)]

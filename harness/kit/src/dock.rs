@@ -7,15 +7,17 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use probe::verbs::net;
+use probe::{Ask, channel};
 use serde_json::Value;
 
-use crate::check::Trouble;
 use crate::container::wait_within;
 use crate::fault::{Fault, How};
 use crate::notebook::Notebook;
 use crate::run::RUN_VARIABLE;
 use crate::run::Run;
 use crate::stage::Stage;
+use crate::trouble::Trouble;
 use subject::ENGINE;
 use subject::Subject;
 
@@ -58,7 +60,7 @@ impl<'a> Dock<'a> {
         std::fs::create_dir_all(&dir)?;
         let mut stage = Stage::new(run.id())?;
         // As on every host that has been started.
-        stage.ask(&["loopback-up"])?;
+        stage.ask(net::loopback_up())?;
         Ok(Self {
             seen: Notebook::default(),
             run,
@@ -241,9 +243,11 @@ impl<'a> Dock<'a> {
     ///
     /// # Errors
     /// It cannot be started, or the verb failed.
-    pub fn run(&self, flags: &[&str], image: &str, verb: &[&str]) -> Result<Value, Trouble> {
-        let words = [&["run", "--rm"], flags, &[image, "/probe"], verb].concat();
-        answer(&self.plim(&words)?)
+    pub fn run<A: Ask>(&self, flags: &[&str], image: &str, request: A) -> Result<A::Answer, Trouble> {
+        let verb = request.words();
+        let verb: Vec<&str> = verb.iter().map(String::as_str).collect();
+        let words = [&["run", "--rm"], flags, &[image, "/probe"], &verb].concat();
+        Ok(channel::printed(request, &self.plim(&words)?)?)
     }
 
     /// Starts a container that stays, and returns its name.
@@ -275,8 +279,11 @@ impl<'a> Dock<'a> {
     ///
     /// # Errors
     /// It failed.
-    pub fn exec(&self, container: &str, verb: &[&str]) -> Result<Value, Trouble> {
-        answer(&self.plim(&[&["exec", container, "/probe"], verb].concat())?)
+    pub fn exec<A: Ask>(&self, container: &str, request: A) -> Result<A::Answer, Trouble> {
+        let verb = request.words();
+        let verb: Vec<&str> = verb.iter().map(String::as_str).collect();
+        let printed = self.plim(&[&["exec", container, "/probe"], &verb[..]].concat())?;
+        Ok(channel::printed(request, &printed)?)
     }
 
     /// What `inspect` says at a place of its answer.
@@ -310,8 +317,8 @@ impl<'a> Dock<'a> {
     ///
     /// # Errors
     /// The verb failed.
-    pub fn ask_stage(&self, words: &[&str]) -> Result<Value, Trouble> {
-        self.stage.borrow_mut().ask(words)
+    pub fn ask_stage<A: Ask>(&self, request: A) -> Result<A::Answer, Trouble> {
+        self.stage.borrow_mut().ask(request)
     }
 
     /// Starts a command of the engine that says nothing; the caller waits for it.
@@ -429,17 +436,6 @@ impl Drop for Dock<'_> {
         if self.subject.called.is_some() {
             let _ = self.said(&["system", "check", "--repair"]);
         }
-    }
-}
-
-/// What the probe answered on its one line.
-fn answer(text: &str) -> Result<Value, Trouble> {
-    let line = text.lines().last().unwrap_or_default();
-    let value: Value = serde_json::from_str(line)
-        .map_err(|error| Trouble::Subject(format!("the probe answered '{line}': {error}")))?;
-    match value.get("ok") {
-        Some(answer) => Ok(answer.clone()),
-        None => Err(Trouble::Subject(format!("the probe failed: {}", value["error"]))),
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use runtime::namespace::Kind;
 use runtime::oci::{Mount, Spec};
 
-use crate::check::Trouble;
 use crate::dock::Dock;
+use crate::trouble::Trouble;
 
 /// One way to break things.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,6 @@ pub mod container;
 pub mod dock;
 pub mod fault;
 pub mod lab;
-pub mod line;
 pub mod loopdev;
 pub mod measure;
 pub mod need;
@@ -18,3 +17,6 @@ pub mod run;
 pub mod stage;
 pub mod terminal;
 pub mod trial;
+pub mod trouble;
+
+pub use probe::{channel, verbs};

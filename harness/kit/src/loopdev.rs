@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::check::Trouble;
+use crate::trouble::Trouble;
 
 // From linux/loop.h.
 const LOOP_SET_FD: libc::c_ulong = 0x4C00;

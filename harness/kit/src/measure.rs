@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use probe::verbs::cpu::{self, Stall};
 
-use crate::check::Trouble;
 use crate::probes::Probe;
+use crate::trouble::Trouble;
 
 /// The clock tick: the kernel notices at the next one that a quota is used up.
 ///
@@ -36,7 +36,7 @@ impl Control {
     /// The process cannot be started.
     pub fn begin() -> Result<Self, Trouble> {
         let mut probe = Probe::start(&std::env::var(crate::run::RUN_VARIABLE).unwrap_or_default())?;
-        probe.ask(&["sample-lateness"])?;
+        probe.ask(cpu::sample_lateness())?;
         Ok(Self(probe))
     }
 
@@ -45,8 +45,7 @@ impl Control {
     /// # Errors
     /// The process is gone.
     pub fn end(mut self) -> Result<Duration, Trouble> {
-        let late = self.0.ask(&["lateness"])?;
-        Ok(Duration::from_micros(late.as_u64().unwrap_or(0)))
+        Ok(Duration::from_micros(self.0.ask(cpu::lateness())?))
     }
 }
 
@@ -61,20 +60,14 @@ pub fn as_f64(number: u64) -> f64 {
     number as f64
 }
 
-/// A number of a probe's answer; 0 if there is none.
-pub fn number(answer: &Value, key: &str) -> u64 {
-    answer[key].as_u64().unwrap_or(0)
-}
-
 /// The stalls that the probe's `gaps` saw: the start and the length of each, in milliseconds.
 ///
 /// A throttled group may get a moment in between, from quota that another CPU gives back. What is shorter than the least
 /// that the kernel hands out does not end a stall. Source: Documentation/scheduler/sched-bwc.rst (slack).
-pub fn stalls(answer: &Value) -> Vec<(f64, f64)> {
+pub fn stalls(seen: &[Stall]) -> Vec<(f64, f64)> {
     let mut stalls: Vec<(f64, f64)> = Vec::new();
-    for stall in answer.as_array().into_iter().flatten() {
-        let (Some(start), Some(length)) = (stall[0].as_f64(), stall[1].as_f64()) else { continue };
-        let (start, length) = (start / 1e3, length / 1e3);
+    for stall in seen {
+        let (start, length) = (as_f64(stall.start) / 1e3, as_f64(stall.length) / 1e3);
         match stalls.last_mut() {
             Some((first, whole)) if start - (*first + *whole) < LEAST_RUN_MS => {
                 *whole = start + length - *first;
@@ -98,7 +91,7 @@ pub fn periods(stalls: &[(f64, f64)]) -> Vec<f64> {
 ///
 /// # Errors
 /// /proc is not mounted.
-pub fn busy_time(cpu: u64) -> Result<f64, Trouble> {
+pub fn busy_time(cpu: usize) -> Result<f64, Trouble> {
     let text = std::fs::read_to_string("/proc/stat")?;
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("cpu{cpu} ")));
     let fields: Vec<f64> =
@@ -119,8 +112,8 @@ mod tests {
 
     #[test]
     fn a_moment_of_running_does_not_end_a_stall() {
-        let answer = serde_json::json!([[378_850, 83_780], [474_780, 12_090], [486_880, 75_680]]);
-        let found = stalls(&answer);
+        let seen = [(378_850, 83_780), (474_780, 12_090), (486_880, 75_680)];
+        let found = stalls(&seen.map(|(start, length)| Stall { start, length }));
         assert_eq!(found.len(), 2);
         assert!((found[1].1 - 87.78).abs() < 1e-6, "{found:?}");
     }

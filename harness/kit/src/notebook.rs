@@ -33,6 +33,17 @@ impl Notebook {
         self.push(what, seen, wanted, "", holds);
     }
 
+    /// A text that must equal what is expected.
+    pub fn expect_text(&mut self, what: &str, observed: &str, expected: &str) {
+        self.expect_eq(what, &observed, &expected);
+    }
+
+    /// A list of texts that must equal what is expected, in this order.
+    pub fn expect_list(&mut self, what: &str, observed: &[String], expected: &[&str]) {
+        let observed: Vec<&str> = observed.iter().map(String::as_str).collect();
+        self.expect_eq(what, &observed.as_slice(), &expected);
+    }
+
     /// An answer of a probe that must equal what is expected; error numbers as of [`Self::expect_eq`].
     pub fn expect_json(&mut self, what: &str, observed: &serde_json::Value, expected: &serde_json::Value) {
         let (seen, wanted) = words::both(what, observed, expected);

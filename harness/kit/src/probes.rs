@@ -5,12 +5,12 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use serde_json::Value;
-
-use crate::check::Trouble;
-use crate::line::Line;
 use crate::run::RUN_VARIABLE;
+use crate::trouble::Trouble;
+use probe::Ask;
 use probe::NAME as PROBE;
+use probe::channel::Channel;
+use probe::verbs::look;
 
 /// A live probe; it ends when dropped.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Probe {
     /// Its PID, as the one who started it sees it.
     pub pid: i32,
     child: Child,
-    line: Line,
+    channel: Channel,
 }
 
 impl Probe {
@@ -67,34 +67,34 @@ impl Probe {
 
     fn spawn(mut command: Command) -> Result<Self, Trouble> {
         let mut child = command.spawn()?;
-        let line = Line::new(&mut child);
-        let mut probe = Self { pid: child.id().cast_signed(), child, line };
-        probe.ask(&["true"])?;
+        let channel = Channel::new(&mut child)?;
+        let mut probe = Self { pid: child.id().cast_signed(), child, channel };
+        probe.ask(look::alive())?;
         Ok(probe)
     }
 
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// See [`Line::ask`].
-    pub fn ask(&mut self, words: &[&str]) -> Result<Value, Trouble> {
-        self.line.ask(words)
+    /// See [`Channel::ask`].
+    pub fn ask<A: Ask>(&mut self, request: A) -> Result<A::Answer, Trouble> {
+        Ok(self.channel.ask(request)?)
     }
 
     /// Asks without waiting.
     ///
     /// # Errors
     /// The probe is gone.
-    pub fn tell(&mut self, words: &[&str]) -> Result<(), Trouble> {
-        self.line.tell(words)
+    pub fn tell(&mut self, request: impl Ask) -> Result<(), Trouble> {
+        Ok(self.channel.tell(request)?)
     }
 
     /// Reads the answer to a question.
     ///
     /// # Errors
-    /// See [`Line::ask`].
-    pub fn answer(&mut self, words: &[&str]) -> Result<Value, Trouble> {
-        self.line.answer(words)
+    /// See [`Channel::ask`].
+    pub fn answer<A: Ask>(&mut self, request: A) -> Result<A::Answer, Trouble> {
+        Ok(self.channel.answer(request)?)
     }
 
     /// Ends it, if it has not ended already, and says how it ended.
@@ -102,7 +102,7 @@ impl Probe {
     /// # Errors
     /// It cannot be waited for.
     pub fn end(mut self) -> Result<ExitStatus, Trouble> {
-        self.line.hang_up();
+        self.channel.hang_up();
         Ok(self.child.wait()?)
     }
 
@@ -126,7 +126,7 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        self.line.hang_up();
+        self.channel.hang_up();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -3,8 +3,8 @@
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use crate::check::Trouble;
 use crate::notebook::Notebook;
+use crate::trouble::Trouble;
 
 /// What a search for a counterexample came to.
 #[derive(Debug)]

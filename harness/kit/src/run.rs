@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use runtime::cgroup::Layout;
 
-use crate::check::Trouble;
+use crate::trouble::Trouble;
 
 /// First part of every name that a run gives on the host.
 pub const PREFIX: &str = "plimsoll-";

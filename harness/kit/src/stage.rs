@@ -6,19 +6,20 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use serde_json::Value;
 use subject::Through;
 
-use crate::check::Trouble;
 use crate::lab::NAME as LAB;
-use crate::line::Line;
 use crate::run::RUN_VARIABLE;
+use crate::trouble::Trouble;
+use probe::Ask;
+use probe::channel::Channel;
+use probe::verbs::look;
 
 /// A live stage; gone with everything mounted in it when dropped.
 #[derive(Debug)]
 pub struct Stage {
     child: Child,
-    line: Line,
+    channel: Channel,
     program: PathBuf,
 }
 
@@ -36,21 +37,19 @@ impl Stage {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let mut line = Line::new(&mut child);
-        line.ask(&["true"])
-            .map_err(|trouble| Trouble::Harness(format!("setting up a stage: {trouble:?}")))?;
-        Ok(Self { child, line, program })
+        let mut channel = Channel::new(&mut child)?;
+        channel
+            .ask(look::alive())
+            .map_err(|error| Trouble::Harness(format!("setting up a stage: {error}")))?;
+        Ok(Self { child, channel, program })
     }
 
     /// Asks the probe that stands on the stage, outside every container.
     ///
     /// # Errors
     /// The harness's: a stage is its own.
-    pub fn ask(&mut self, words: &[&str]) -> Result<Value, Trouble> {
-        self.line.ask(words).map_err(|trouble| match trouble {
-            Trouble::Subject(text) => Trouble::Harness(format!("stage: {text}")),
-            other => other,
-        })
+    pub fn ask<A: Ask>(&mut self, request: A) -> Result<A::Answer, Trouble> {
+        self.channel.ask(request).map_err(|error| Trouble::Harness(format!("stage: {error}")))
     }
 
     /// The process that plays the host.
@@ -67,7 +66,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        self.line.hang_up();
+        self.channel.hang_up();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 
-use crate::check::Trouble;
+use crate::trouble::Trouble;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::Child;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use serde_json::Value;
 
 use super::machine::{Machine, Socket, last_lines};
 use super::wire::Event;
-use kit::check::Trouble;
-use kit::line::Line;
+use probe::Ask;
+use probe::channel::{self, Channel};
+use probe::verbs::look;
 
 /// A live guest with a probe in it; ended when dropped.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Probed {
     /// Its kernel, as `uname -r` says.
     pub kernel: String,
     machine: Child,
-    line: Option<Line>,
+    channel: Option<Channel>,
 }
 
 impl Machine {
@@ -34,7 +34,7 @@ impl Machine {
         let console = dir.join("console.log");
         let socket = Socket::new()?;
         let machine = self.start(&initramfs, &console, &socket.path)?;
-        let mut guest = Probed { kernel: String::new(), machine, line: None };
+        let mut guest = Probed { kernel: String::new(), machine, channel: None };
         let connected = self.connect(&socket, &mut guest);
         let _ = fs::remove_file(&initramfs);
         connected.map_err(|error| format!("the guest: {error}: {}", last_lines(&console).join(" | ")))?;
@@ -52,8 +52,8 @@ impl Machine {
         stream.set_read_timeout(Some(self.booting)).map_err(told)?;
         guest.kernel = wait_until_up(&stream)?;
         stream.set_read_timeout(None).map_err(told)?;
-        let line = guest.line.insert(Line::over(stream).map_err(told)?);
-        line.ask(&["true"]).map(drop).map_err(Trouble::into_text)
+        let channel = guest.channel.insert(Channel::over(stream).map_err(told)?);
+        channel.ask(look::alive()).map_err(|error| error.to_string())
     }
 }
 
@@ -78,9 +78,12 @@ impl Probed {
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// See [`Line::ask`].
-    pub fn ask(&mut self, words: &[&str]) -> Result<Value, Trouble> {
-        self.line.as_mut().expect("set before a guest is handed out").ask(words)
+    /// See [`Channel::ask`].
+    pub fn ask<A: Ask>(&mut self, request: A) -> Result<A::Answer, channel::Error> {
+        match &mut self.channel {
+            Some(channel) => channel.ask(request),
+            None => Err(channel::Error::Channel("the guest is not connected".into())),
+        }
     }
 }
 

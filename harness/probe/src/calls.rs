@@ -1,280 +1,142 @@
-//! Verbs that make system calls as no library would: by number, by the tables of other architectures, behind a filter of one's own.
-//! Each call is made by a child, so that a filter that kills is seen and not suffered.
+//! System calls that no library wraps, or wraps otherwise than is needed here.
+
+use std::ffi::CString;
 
 use nix::errno::Errno;
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
-use serde_json::json;
+use nix::mount::{MsFlags, mount};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::sys::stat::{Mode, SFlag, makedev};
 
-use super::{Answer, told};
-
-/// Up to six arguments of a call.
-type Arguments = [libc::c_ulong; 6];
-
-/// How a call enters the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// As this program's architecture does.
-    Native,
-    /// By `int 0x80`, with i386's numbers.
-    Int80,
-    /// As the x32 table's.
-    X32,
-}
-
-/// Bit of a call's number that selects the x32 table. Source: asm/unistd.h, `__X32_SYSCALL_BIT`.
-const X32_BIT: libc::c_long = 0x4000_0000;
-
-/// Makes a call with these arguments; `@TEXT` is the address of a string. The answer is the error number (0 for success) or the
-/// signal that ended the child.
-pub(super) fn call(way: &str, number: &str, words: &[&str]) -> Answer {
-    let way = match way {
-        "native" => Way::Native,
-        "int80" => Way::Int80,
-        "x32" => Way::X32,
-        other => return Err(format!("there is no way '{other}' into the kernel")),
+/// A system call with arguments that change nothing but a fresh process.
+pub(crate) fn bare(name: &str) -> nix::Result<()> {
+    let call = |number: libc::c_long, first: libc::c_long| {
+        // SAFETY: these calls take numbers, or pointers of which null is refused by the kernel.
+        Errno::result(unsafe { libc::syscall(number, first, 0, 0, 0) }).map(drop)
     };
-    let number: libc::c_long = told("number", number.parse())?;
-    let mut arguments = Arguments::default();
-    for (argument, word) in arguments.iter_mut().zip(words) {
-        *argument = match word.strip_prefix('@') {
-            Some(text) => low_text(text)?,
-            None => told("argument", word.parse())?,
-        };
+    match name {
+        "getpid" => call(libc::SYS_getpid, 0),
+        "keyctl" => call(libc::SYS_keyctl, libc::c_long::from(libc::KEYCTL_GET_KEYRING_ID)),
+        "unshare-user" => call(libc::SYS_unshare, libc::c_long::from(libc::CLONE_NEWUSER)),
+        "io_uring_setup" => call(libc::SYS_io_uring_setup, 0),
+        "clone3" => call(libc::SYS_clone3, 0),
+        "mount" => call(libc::SYS_mount, 0),
+        _ => Err(Errno::ENOTSUP),
     }
-    // SAFETY: the child makes one call and ends.
-    let child = match told("fork", unsafe { fork() })? {
-        ForkResult::Child => {
-            let error = enter(way, number, arguments);
-            // SAFETY: ends this process alone, with nothing of its parent's flushed.
-            unsafe { libc::_exit(error) }
-        }
-        ForkResult::Parent { child } => child,
+}
+
+/// Reads a byte of the memory of a process.
+pub(crate) fn read_memory(target: i32) -> nix::Result<()> {
+    let mut own = [0_u8; 1];
+    let local = libc::iovec { iov_base: own.as_mut_ptr().cast(), iov_len: 1 };
+    let remote = libc::iovec { iov_base: std::ptr::without_provenance_mut(0x1000), iov_len: 1 };
+    // SAFETY: one byte is written to `own`; the other address is another process's.
+    let result = unsafe { libc::process_vm_readv(target, &raw const local, 1, &raw const remote, 1, 0) };
+    match Errno::result(result) {
+        // The process was reached; only the address was not.
+        Ok(_) | Err(Errno::EFAULT) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a process by its PID.
+pub(crate) fn open_pidfd(target: i32) -> nix::Result<()> {
+    // SAFETY: pidfd_open(2) takes numbers.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, target, 0) })?;
+    // SAFETY: the descriptor was just made and nobody else has it.
+    unsafe { libc::close(i32::try_from(fd).unwrap_or(-1)) };
+    Ok(())
+}
+
+/// Opens a raw socket for ICMP.
+pub(crate) fn raw_socket() -> nix::Result<()> {
+    socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Icmp).map(drop)
+}
+
+/// Opens or makes a POSIX message queue.
+pub(crate) fn message_queue(name: &str, make: bool) -> nix::Result<()> {
+    let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+    let flags = if make { libc::O_CREAT | libc::O_RDWR } else { libc::O_RDWR };
+    let attributes = std::ptr::null_mut::<libc::mq_attr>();
+    // SAFETY: the name is a C string; no attributes means the default ones.
+    let queue = Errno::result(unsafe { libc::mq_open(name.as_ptr(), flags, 0o600, attributes) })?;
+    // SAFETY: the descriptor was just made.
+    unsafe { libc::mq_close(queue) };
+    Ok(())
+}
+
+/// A key of the session's keyring, by its description.
+pub(crate) fn search_key(name: &str) -> nix::Result<()> {
+    let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: strings that outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            libc::KEYCTL_SEARCH,
+            libc::KEY_SPEC_SESSION_KEYRING,
+            c"user".as_ptr(),
+            name.as_ptr(),
+            0,
+        )
     };
-    match told("waitpid", waitpid(child, None))? {
-        WaitStatus::Exited(_, error) => Ok(json!({ "errno": error })),
-        WaitStatus::Signaled(_, signal, _) => Ok(json!({ "signal": signal as i32 })),
-        other => Err(format!("the child is {other:?}")),
+    Errno::result(result).map(drop)
+}
+
+/// Makes a device that its owner may read and write.
+pub(crate) fn mknod(path: &str, block: bool, major: u32, minor: u32) -> nix::Result<()> {
+    let kind = if block { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    nix::sys::stat::mknod(path, kind, mode, makedev(major.into(), minor.into()))
+}
+
+/// Mounts a file system that needs no source.
+pub(crate) fn mount_kind(kind: &str, path: &str, options: Option<&str>) -> nix::Result<()> {
+    mount(Some("plimsoll"), path, Some(kind), MsFlags::empty(), options)
+}
+
+/// Makes a bind mount writable.
+pub(crate) fn remount_writable(path: &str) -> nix::Result<()> {
+    mount(None::<&str>, path, None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_BIND, None::<&str>)
+}
+
+/// Joins a new session keyring and adds a key to it.
+pub(crate) fn add_key(name: &str) -> nix::Result<i64> {
+    let text = CString::new(name).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: no name: an anonymous keyring.
+    let joined =
+        unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+    Errno::result(joined)?;
+    // SAFETY: strings that outlive the call.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            c"user".as_ptr(),
+            text.as_ptr(),
+            c"x".as_ptr(),
+            1,
+            libc::KEY_SPEC_SESSION_KEYRING,
+        )
+    })
+}
+
+/// Whether a call that opens or makes a System V object did so; an object that is not there is no error.
+fn is_there(result: libc::c_int) -> nix::Result<bool> {
+    match Errno::result(result) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
-/// A string at an address that 32-bit calls reach too.
-fn low_text(text: &str) -> Result<libc::c_ulong, String> {
-    const LENGTH: usize = 4096;
-    if text.len() >= LENGTH {
-        return Err("the string is longer than a page".into());
-    }
-    #[cfg(target_arch = "x86_64")]
-    const LOW: i32 = libc::MAP_32BIT;
-    #[cfg(not(target_arch = "x86_64"))]
-    const LOW: i32 = 0;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | LOW;
-    // SAFETY: a fresh mapping, at an address of the kernel's choice.
-    let page =
-        unsafe { libc::mmap(std::ptr::null_mut(), LENGTH, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-    if page == libc::MAP_FAILED {
-        return Err(format!("mmap: {}", Errno::last()));
-    }
-    // SAFETY: the page is this long, zeroed, and nobody else's; it is never unmapped.
-    unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), page.cast::<u8>(), text.len()) };
-    Ok(page as libc::c_ulong)
-}
-
-/// Makes the call, and returns its error number.
-fn enter(way: Way, number: libc::c_long, a: Arguments) -> i32 {
-    let number = if way == Way::X32 { number | X32_BIT } else { number };
-    if way == Way::Int80 {
-        return int80(number, a);
-    }
-    // SAFETY: the checks that use this give numbers, and strings that outlive the call.
-    let result = unsafe { libc::syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]) };
-    if result == -1 { Errno::last() as i32 } else { 0 }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn int80(number: libc::c_long, a: Arguments) -> i32 {
-    let result: i64;
-    // SAFETY: the kernel's 32-bit entry takes its arguments in these registers and keeps all but rax and r8 to r11. The compiler keeps
-    // rbx for itself, so it is put back.
-    unsafe {
-        std::arch::asm!(
-            "xchg {first}, rbx",
-            "int 0x80",
-            "xchg {first}, rbx",
-            first = inout(reg) a[0] => _,
-            inlateout("rax") number => result,
-            in("rcx") a[1], in("rdx") a[2], in("rsi") a[3], in("rdi") a[4],
-            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-        );
-    }
-    // What comes back is an int: an error is its negative number.
-    let result = result as i32;
-    if (-4095..0).contains(&result) { -result } else { 0 }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn int80(_: libc::c_long, _: Arguments) -> i32 {
-    libc::ENOSYS
-}
-
-const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
-
-/// Offsets in `struct seccomp_data` on little-endian machines: the number, the architecture, halves of argument N.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const fn low(argument: u32) -> u32 {
-    16 + 8 * argument
-}
-const fn high(argument: u32) -> u32 {
-    low(argument) + 4
-}
-
-const fn step(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-    libc::sock_filter { code, jt, jf, k }
-}
-
-const fn refuse(error: i32) -> u32 {
-    libc::SECCOMP_RET_ERRNO | error.cast_unsigned()
-}
-
-/// Filters as a runtime with a known mistake makes them, by the mistake's name.
-fn filter(name: &str) -> Option<Vec<libc::sock_filter>> {
-    #[cfg(target_arch = "x86_64")]
-    const NATIVE: u32 = 0xc000_003e;
-    #[cfg(target_arch = "aarch64")]
-    const NATIVE: u32 = 0xc000_00b7;
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    const NATIVE: u32 = 0;
-    let socket = libc::SYS_socket as u32;
-    let (vsock, inet) = (libc::AF_VSOCK.cast_unsigned(), libc::AF_INET.cast_unsigned());
-    let datagram = libc::SOCK_DGRAM.cast_unsigned();
-    let program = match name {
-        // mkdirat is refused by the native number alone; what comes by another table is let through.
-        "native-alone" => vec![
-            step(LOAD, ARCHITECTURE, 0, 0),
-            step(EQUAL, NATIVE, 0, 3),
-            step(LOAD, NUMBER, 0, 0),
-            step(EQUAL, libc::SYS_mkdirat as u32, 0, 1),
-            step(RETURN, refuse(libc::EXDEV), 0, 0),
-            step(RETURN, ALLOW, 0, 0),
-        ],
-        // Whatever is not listed gets the default, however new it is.
-        "default-for-all" => vec![
-            step(LOAD, NUMBER, 0, 0),
-            step(AT_LEAST, 600, 1, 0),
-            step(EQUAL, libc::SYS_mkdirat as u32, 0, 1),
-            step(RETURN, refuse(libc::EPERM), 0, 0),
-            step(RETURN, ALLOW, 0, 0),
-        ],
-        // All 64 bits of an argument are compared.
-        "wide" => vec![
-            step(LOAD, NUMBER, 0, 0),
-            step(EQUAL, socket, 0, 5),
-            step(LOAD, low(0), 0, 0),
-            step(EQUAL, vsock, 0, 3),
-            step(LOAD, high(0), 0, 0),
-            step(EQUAL, 0, 0, 1),
-            step(RETURN, refuse(libc::EXDEV), 0, 0),
-            step(RETURN, ALLOW, 0, 0),
-        ],
-        // Conditions on one index are asked to hold together, which none can; those on two indexes are right.
-        "all-anded" => vec![
-            step(LOAD, NUMBER, 0, 0),
-            step(EQUAL, socket, 0, 5),
-            step(LOAD, low(0), 0, 0),
-            step(EQUAL, inet, 0, 3),
-            step(LOAD, low(1), 0, 0),
-            step(EQUAL, datagram, 0, 1),
-            step(RETURN, refuse(libc::EDOM), 0, 0),
-            step(RETURN, ALLOW, 0, 0),
-        ],
-        // One condition of several indexes is enough; alternatives on one index are right.
-        "all-ored" => vec![
-            step(LOAD, NUMBER, 0, 0),
-            step(EQUAL, socket, 0, 7),
-            step(LOAD, low(0), 0, 0),
-            step(EQUAL, libc::AF_NETLINK.cast_unsigned(), 3, 0),
-            step(EQUAL, libc::AF_PACKET.cast_unsigned(), 2, 0),
-            step(EQUAL, inet, 2, 0),
-            step(LOAD, low(1), 0, 2),
-            step(RETURN, refuse(libc::EXDEV), 0, 0),
-            step(RETURN, refuse(libc::EDOM), 0, 0),
-            step(RETURN, ALLOW, 0, 0),
-        ],
-        _ => return None,
-    };
-    Some(program)
-}
-
-/// Puts this process and its children behind one of those filters.
-pub(super) fn behind(name: &str) -> Result<(), String> {
-    let mut program = filter(name).ok_or_else(|| format!("there is no filter '{name}'"))?;
-    let length = u16::try_from(program.len()).map_err(|error| error.to_string())?;
-    let wanted = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
-    told("no_new_privs", nix::sys::prctl::set_no_new_privs())?;
-    // SAFETY: the program outlives the call, and is as long as it says.
-    let result =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const wanted) };
-    told("seccomp", Errno::result(result).map(drop))
-}
-
-/// Makes user, PID and mount namespaces below this one and mounts a proc there, at `path`: the answer is the error number, and
-/// whether `file` of that proc can then be read.
-pub(super) fn nested_proc(path: &str, file: &str) -> Answer {
-    use nix::mount::{MsFlags, mount};
-    use nix::sched::{CloneFlags, unshare};
-    let path = path.to_owned();
-    let file = std::path::Path::new(&path).join(file);
-    let made = in_child(move || {
-        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
-            .map_err(|error| (1, error))?;
-        // The first child is the one in the new PID namespace.
-        // SAFETY: the child mounts, reads and ends.
-        match unsafe { fork() }.map_err(|error| (2, error))? {
-            ForkResult::Child => {
-                let result = mount(Some("proc"), path.as_str(), Some("proc"), MsFlags::empty(), None::<&str>);
-                let error = result.map_or_else(|error| error as i32, |()| 0);
-                let read = error == 0 && std::fs::read(&file).is_ok_and(|text| !text.is_empty());
-                // SAFETY: ends this process alone.
-                unsafe { libc::_exit(if read { 255 } else { error }) }
-            }
-            ForkResult::Parent { child } => match waitpid(child, None).map_err(|error| (3, error))? {
-                WaitStatus::Exited(_, status) => Ok(status),
-                _ => Err((4, Errno::EINTR)),
-            },
-        }
-    })?;
-    Ok(json!({ "errno": if made == 255 { 0 } else { made }, "reads": made == 255 }))
-}
-
-/// Does it in a child; the steps before the last have to work.
-fn in_child(act: impl FnOnce() -> Result<i32, (i32, Errno)>) -> Result<i32, String> {
-    use std::io::{Read, Write};
-    let (mut reader, mut writer) = told("pipe", std::io::pipe())?;
-    // SAFETY: this thread alone goes on in the child, which ends below.
-    match told("fork", unsafe { fork() })? {
-        ForkResult::Child => {
-            let words = act().map_or_else(|(step, error)| [step, error as i32], |status| [0, status]);
-            let _ = writer.write_all(&[words[0].to_le_bytes(), words[1].to_le_bytes()].concat());
-            // SAFETY: ends this process alone.
-            unsafe { libc::_exit(0) }
-        }
-        ForkResult::Parent { child } => {
-            drop(writer);
-            let mut bytes = [0; 8];
-            let read = reader.read_exact(&mut bytes);
-            told("waitpid", waitpid(child, None))?;
-            told("the child's answer", read)?;
-            let number =
-                |from: usize| i32::from_le_bytes(bytes[from..from + 4].try_into().unwrap_or_default());
-            match number(0) {
-                0 => Ok(number(4)),
-                step => Err(format!("nested namespaces, step {step}: {}", Errno::from_raw(number(4)))),
-            }
-        }
-    }
+/// Opens System V objects with a key, or makes them: shared memory, semaphores, a message queue; whether each is there.
+pub(crate) fn system_v(key: i32, make: bool) -> nix::Result<[bool; 3]> {
+    let flags = if make { libc::IPC_CREAT | 0o600 } else { 0 };
+    // SAFETY: shmget(2) takes numbers.
+    let memory = unsafe { libc::shmget(key, 4096, flags) };
+    let memory = is_there(memory)?;
+    // SAFETY: semget(2) takes numbers.
+    let semaphore = unsafe { libc::semget(key, 1, flags) };
+    let semaphore = is_there(semaphore)?;
+    // SAFETY: msgget(2) takes numbers.
+    let queue = unsafe { libc::msgget(key, flags) };
+    Ok([memory, semaphore, is_there(queue)?])
 }

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use crate::request::Request;
+
 /// Runs `sh -c TEXT`. Commands are separated by `&&`, `;` or lines; the first that fails ends it.
 pub(super) fn main(arguments: &[String]) -> ExitCode {
     let [flag, text, ..] = arguments else { return ExitCode::from(2) };
@@ -18,7 +20,7 @@ pub(super) fn main(arguments: &[String]) -> ExitCode {
         if first == "exit" {
             return ExitCode::from(words.get(1).and_then(|status| status.parse().ok()).unwrap_or(0));
         }
-        match super::perform(&words) {
+        match Request::read(&words).and_then(Request::act) {
             Ok(Value::Null) => {}
             Ok(answer) => output::outln!("{answer}"),
             Err(error) => {

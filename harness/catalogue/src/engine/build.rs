@@ -1,11 +1,13 @@
 //! Images from Dockerfiles. The shell of the built-in image is the probe: its commands are the probe's verbs.
 
+use kit::channel;
 use serde_json::json;
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
 use kit::dock::{Dock, Said};
 use kit::fault::{Fault, before, scene};
+use kit::verbs::{look, state, tree};
 
 const REFERENCE: &str = "Dockerfile reference";
 const HARMLESS: &str = "nothing to refuse";
@@ -190,13 +192,18 @@ fn instruction_is_layer(dock: &mut Dock) -> Checked {
     Ok(())
 }
 
+/// What a probe says that it was given.
+fn arguments(printed: &str) -> Result<Vec<String>, Trouble> {
+    Ok(channel::printed(state::arguments(&[]), printed)?)
+}
+
 fn cmd_default(dock: &mut Dock) -> Checked {
     dock.base()?;
     built(dock, "FROM base\nCMD [\"/probe\", \"arguments\", \"default\"]\n", "commanded")?;
     let default = output(dock, &["commanded"])?;
-    dock.seen.expect_eq("without arguments", &default.as_str(), &r#"{"ok":["default"]}"#);
+    dock.seen.expect_list("without arguments", &arguments(&default)?, &["default"]);
     let own = output(dock, &["commanded", "/probe", "arguments", "own"])?;
-    dock.seen.expect_eq("with arguments", &own.as_str(), &r#"{"ok":["own"]}"#);
+    dock.seen.expect_list("with arguments", &arguments(&own)?, &["own"]);
     Ok(())
 }
 
@@ -208,11 +215,11 @@ fn entrypoint_plus_cmd(dock: &mut Dock) -> Checked {
         "entered",
     )?;
     let default = output(dock, &["entered"])?;
-    dock.seen.expect_eq("without arguments", &default.as_str(), &r#"{"ok":["entry","default"]}"#);
+    dock.seen.expect_list("without arguments", &arguments(&default)?, &["entry", "default"]);
     let own = output(dock, &["entered", "own"])?;
-    dock.seen.expect_eq("with arguments", &own.as_str(), &r#"{"ok":["entry","own"]}"#);
+    dock.seen.expect_list("with arguments", &arguments(&own)?, &["entry", "own"]);
     let other = output(dock, &["--entrypoint", "/probe", "entered", "arguments", "other"])?;
-    dock.seen.expect_eq("with another entry point", &other.as_str(), &r#"{"ok":["other"]}"#);
+    dock.seen.expect_list("with another entry point", &arguments(&other)?, &["other"]);
     Ok(())
 }
 
@@ -227,8 +234,8 @@ fn shell_form(dock: &mut Dock) -> Checked {
     );
     built(dock, "FROM base\nCMD [\"/probe\", \"process\"]\n", "direct")?;
     let line = output(dock, &["direct"])?;
-    let process: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-    dock.seen.expect_json("exec form: its arguments", &process["ok"]["args"], &json!(["/probe", "process"]));
+    let process = channel::printed(state::process(&[]), &line)?;
+    dock.seen.expect_list("exec form: its arguments", &process.args, &["/probe", "process"]);
     Ok(())
 }
 
@@ -251,21 +258,18 @@ fn env_workdir_user(dock: &mut Dock) -> Checked {
     if said.status != 0 {
         return Err(Trouble::Subject(format!("build: {}", said.err)));
     }
-    let process = dock.run(&["--network", "none"], "set-up", &["process"])?;
-    dock.seen.expect_json("uid", &process["uid"], &json!(1000));
-    dock.seen.expect_json("gid", &process["gid"], &json!(2000));
-    dock.seen.expect_json("working directory", &process["cwd"], &json!("/deck/below"));
-    for (name, wanted) in [
-        ("NOTE", json!("version 2")),
-        ("REST", json!("unset")),
-        ("LITERAL", json!("$DIR")),
-        ("PLACE", json!(null)),
-    ] {
-        let value = dock.run(&["--network", "none"], "set-up", &["env", name])?;
-        dock.seen.expect_json(&format!("the variable {name}"), &value, &wanted);
+    let process = dock.run(&["--network", "none"], "set-up", state::process(&[]))?;
+    dock.seen.expect_eq("uid", &process.uid, &1000);
+    dock.seen.expect_eq("gid", &process.gid, &2000);
+    dock.seen.expect_text("working directory", &process.cwd.to_string_lossy(), "/deck/below");
+    for (name, wanted) in
+        [("NOTE", Some("version 2")), ("REST", Some("unset")), ("LITERAL", Some("$DIR")), ("PLACE", None)]
+    {
+        let value = dock.run(&["--network", "none"], "set-up", state::env(name))?;
+        dock.seen.expect_eq(&format!("the variable {name}"), &value.as_deref(), &wanted);
     }
-    let place = dock.run(&["--network", "none"], "set-up", &["read", "/deck/below/place"])?;
-    dock.seen.expect_json("a build argument in RUN", &place, &json!("here"));
+    let place = dock.run(&["--network", "none"], "set-up", look::read("/deck/below/place"))?;
+    dock.seen.expect_text("a build argument in RUN", &place, "here");
     for (at, wanted) in [("/Config/Labels/dir", json!("/deck")), ("/Config/ExposedPorts/53~1udp", json!({}))]
     {
         let found = dock.inspect("set-up", at)?;
@@ -294,7 +298,7 @@ fn copy_add(dock: &mut Dock) -> Checked {
                 FROM base\nCOPY *.txt /texts/\nCOPY dir /dir/\nCOPY --chown=sailor:crew --chmod=604 a.txt /owned\n\
                 COPY --from=other /made/ /from/\nADD cargo.tar /cargo/\nCOPY cargo.tar /whole/\nCOPY . /all/\n";
     built(dock, text, "copied")?;
-    let tree = dock.run(&["--network", "none"], "copied", &["describe", "/"])?;
+    let tree = dock.run(&["--network", "none"], "copied", tree::describe("/"))?;
     for (path, wanted) in [
         ("texts/a.txt", true),
         ("texts/b.txt", true),
@@ -309,12 +313,14 @@ fn copy_add(dock: &mut Dock) -> Checked {
         ("dir/sub/secret.key", false),
         ("all/dir/sub/secret.key", false),
     ] {
-        dock.seen.expect_eq(&format!("{path} is there"), &tree.get(path).is_some(), &wanted);
+        dock.seen.expect_eq(&format!("{path} is there"), &tree.contains_key(path), &wanted);
     }
-    dock.seen.expect_json("owner by --chown", &tree["owned"]["owner"], &json!([1000, 2000]));
-    dock.seen.expect_json("mode by --chmod", &tree["owned"]["mode"], &json!(0o604));
-    dock.seen.expect_json("owner of what was copied", &tree["dir/one"]["owner"], &json!([0, 0]));
-    dock.seen.expect_json("owner of what was unpacked", &tree["cargo/hold/crate"]["owner"], &json!([7, 8]));
+    let owner = |path: &str| tree.get(path).map(|entry| entry.owner);
+    dock.seen.expect_eq("owner by --chown", &owner("owned"), &Some((1000, 2000)));
+    let mode = tree.get("owned").map(|entry| entry.mode);
+    dock.seen.expect_eq("mode by --chmod", &mode, &Some(0o604));
+    dock.seen.expect_eq("owner of what was copied", &owner("dir/one"), &Some((0, 0)));
+    dock.seen.expect_eq("owner of what was unpacked", &owner("cargo/hold/crate"), &Some((7, 8)));
     Ok(())
 }
 
@@ -323,10 +329,10 @@ fn multi_stage(dock: &mut Dock) -> Checked {
     let text = "FROM base AS first\nRUN mkdir /made && write /made/result done && write /rubbish x\n\
                 FROM base AS unused\nRUN exit 1\nFROM base AS last\nCOPY --from=first /made /made\n";
     built(dock, text, "staged")?;
-    let result = dock.run(&["--network", "none"], "staged", &["read", "/made/result"])?;
-    dock.seen.expect_json("what was copied", &result, &json!("done"));
-    let rubbish = dock.run(&["--network", "none"], "staged", &["exists", "/rubbish"])?;
-    dock.seen.expect_json("what was not is there", &rubbish, &json!(false));
+    let result = dock.run(&["--network", "none"], "staged", look::read("/made/result"))?;
+    dock.seen.expect_text("what was copied", &result, "done");
+    let rubbish = dock.run(&["--network", "none"], "staged", look::exists("/rubbish"))?;
+    dock.seen.expect_eq("what was not is there", &rubbish, &false);
     let layers = dock.layers("staged")?;
     dock.seen.expect_eq("layers", &layers.len(), &2);
     Ok(())
@@ -349,13 +355,13 @@ fn cache(dock: &mut Dock) -> Checked {
     dock.seen.expect("steps said to be reused", reused, "2 or more", reused >= 2);
     std::fs::write(context.join("file"), "second")?;
     built(dock, &text("one"), "file-changed")?;
-    let file = dock.run(&["--network", "none"], "file-changed", &["read", "/file"])?;
-    dock.seen.expect_json("the file after it changed", &file, &json!("second"));
+    let file = dock.run(&["--network", "none"], "file-changed", look::read("/file"))?;
+    dock.seen.expect_text("the file after it changed", &file, "second");
     let (old, new) = (layers(dock, "first")?, layers(dock, "file-changed")?);
     dock.seen.expect_eq("the base is the same layer", &new.first(), &old.first());
     built(dock, &text("two"), "step-changed")?;
-    let when = dock.run(&["--network", "none"], "step-changed", &["read", "/when"])?;
-    dock.seen.expect_json("a step behind one that changed", &when, &json!("two"));
+    let when = dock.run(&["--network", "none"], "step-changed", look::read("/when"))?;
+    dock.seen.expect_text("a step behind one that changed", &when, "two");
     Ok(())
 }
 

@@ -1,12 +1,15 @@
 //! What a commit takes, and what it leaves out.
 
+use kit::channel;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::dock::{BASE, Dock};
 use kit::fault::{after, before};
+use kit::verbs::attempt::Tried;
+use kit::verbs::{attempt, files, look, state, tree};
 
 const DOCUMENT: &str = "Docker reference, docker container commit";
 const LAYERS: &str = "OCI image-spec, layer.md";
@@ -92,7 +95,7 @@ pub(crate) const CHECKS: &[Check] = &[
         when(words, "commit", || {
             upper_of(dock, words, |upper| {
                 // Another second each time, however fast commits follow each other.
-                let now = std::time::UNIX_EPOCH.elapsed()?.subsec_nanos();
+                let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().subsec_nanos();
                 let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(now.into());
                 Ok(std::fs::File::open(upper.join("tree/one"))?.set_modified(time)?)
             })
@@ -172,9 +175,9 @@ fn upper_of(
 fn changed(dock: &Dock) -> Result<String, Trouble> {
     dock.base()?;
     let name = dock.up(&["--network", "none"], BASE)?;
-    dock.exec(&name, &["write", "/etc/group", "changed"])?;
-    dock.exec(&name, &["write", "/etc/new", "new"])?;
-    dock.exec(&name, &["remove", "/etc/of-image"])?;
+    dock.exec(&name, files::write("/etc/group", "changed"))?;
+    dock.exec(&name, files::write("/etc/new", "new"))?;
+    dock.exec(&name, files::remove("/etc/of-image"))?;
     Ok(name)
 }
 
@@ -193,7 +196,7 @@ fn only_changes(dock: &mut Dock) -> Checked {
 
 fn excludes_init_layer(dock: &mut Dock) -> Checked {
     let name = changed(dock)?;
-    let hosts = dock.exec(&name, &["read", "/etc/hosts"])?;
+    let hosts = dock.exec(&name, look::read("/etc/hosts"))?;
     let own = hosts.to_string().contains("localhost");
     dock.seen.expect("the container has a hosts file of its own", own, true, own);
     dock.plim(&["commit", &name, "changed"])?;
@@ -214,24 +217,24 @@ fn excludes_init_layer(dock: &mut Dock) -> Checked {
 fn whiteouts(dock: &mut Dock) -> Checked {
     dock.base()?;
     let first = dock.up(&["--network", "none"], BASE)?;
-    dock.exec(&first, &["mkdir", "/replaced"])?;
-    dock.exec(&first, &["write", "/replaced/old", "old"])?;
+    dock.exec(&first, files::mkdir("/replaced"))?;
+    dock.exec(&first, files::write("/replaced/old", "old"))?;
     dock.plim(&["commit", &first, "with-directory"])?;
     let second = dock.up(&["--network", "none"], "with-directory")?;
-    dock.exec(&second, &["remove", "/etc/of-image"])?;
-    dock.exec(&second, &["remove", "/replaced/old"])?;
-    let gone = dock.exec(&second, &["try", "rmdir", "/replaced"])?;
-    dock.seen.expect_json("errno of removing the directory", &gone, &json!(0));
-    dock.exec(&second, &["mkdir", "/replaced"])?;
-    dock.exec(&second, &["write", "/replaced/new", "new"])?;
+    dock.exec(&second, files::remove("/etc/of-image"))?;
+    dock.exec(&second, files::remove("/replaced/old"))?;
+    let gone = dock.exec(&second, attempt::rmdir("/replaced"))?;
+    dock.seen.expect_eq("errno of removing the directory", &gone, &Tried::ALLOWED);
+    dock.exec(&second, files::mkdir("/replaced"))?;
+    dock.exec(&second, files::write("/replaced/new", "new"))?;
     dock.plim(&["commit", &second, "replaced"])?;
     let top = dock.layers("replaced")?.pop();
     for mark in ["etc/.wh.of-image", "replaced/.wh..wh..opq"] {
         let is_in = top.as_ref().is_some_and(|layer| layer.has(mark));
         dock.seen.expect_eq(&format!("{mark} is in the layer"), &is_in, &true);
     }
-    let seen = dock.run(&["--network", "none"], "replaced", &["list", "/replaced"])?;
-    dock.seen.expect_json("the directory in a container of the image", &seen, &json!(["new"]));
+    let seen = dock.run(&["--network", "none"], "replaced", state::list("/replaced"))?;
+    dock.seen.expect_list("the directory in a container of the image", &seen, &["new"]);
     Ok(())
 }
 
@@ -242,59 +245,57 @@ fn parent_unchanged(dock: &mut Dock) -> Checked {
     let after = (dock.layers("changed")?, dock.inspect(BASE, "/RootFS/Layers")?);
     dock.seen.expect_eq("digest of the lowest layer", &after.0[0].digest, &before.0[0].digest);
     dock.seen.expect_json("diff ids of the parent", &after.1, &before.1);
-    let file = dock.run(&["--network", "none"], BASE, &["read", "/etc/of-image"])?;
-    dock.seen.expect_json("a file of the parent, which the container deleted", &file, &json!("of the image"));
+    let file = dock.run(&["--network", "none"], BASE, look::read("/etc/of-image"))?;
+    dock.seen.expect_text("a file of the parent, which the container deleted", &file, "of the image");
     Ok(())
 }
 
 fn metadata(dock: &mut Dock) -> Checked {
     dock.base()?;
     let name = dock.up(&["--network", "none"], BASE)?;
-    dock.exec(&name, &["make-specimens", "/specimens"])?;
-    let made = dock.exec(&name, &["describe", "/specimens"])?;
+    dock.exec(&name, tree::make_specimens("/specimens"))?;
+    let made = dock.exec(&name, tree::describe("/specimens"))?;
     dock.plim(&["commit", &name, "specimens"])?;
-    let kept = dock.run(&["--network", "none"], "specimens", &["describe", "/specimens"])?;
+    let kept = dock.run(&["--network", "none"], "specimens", tree::describe("/specimens"))?;
     same_trees(dock, &made, &kept);
-    let has = made.as_object().map_or(0, serde_json::Map::len);
+    let has = made.len();
     dock.seen.expect("specimens", has, "12", has == 12);
     Ok(())
 }
 
+/// A tree, as the probe describes it.
+pub(super) type Tree = std::collections::BTreeMap<String, tree::Entry>;
+
 /// Names the first path in which two trees differ.
-pub(super) fn same_trees(dock: &mut Dock, old: &Value, new: &Value) {
-    let empty = serde_json::Map::new();
-    let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
+pub(super) fn same_trees(dock: &mut Dock, old: &Tree, new: &Tree) {
     let differs = old.keys().chain(new.keys()).find(|path| old.get(*path) != new.get(*path));
     match differs {
         None => dock.seen.expect("paths that differ", "none", "none", true),
         Some(path) => {
-            let (was, is) = (old.get(path).cloned(), new.get(path).cloned());
-            dock.seen.expect_json(path, &is.unwrap_or(Value::Null), &was.unwrap_or(Value::Null));
+            dock.seen.expect_eq(path, &new.get(path), &old.get(path));
         }
     }
 }
 
 fn roundtrip(dock: &mut Dock) -> Checked {
     let name = changed(dock)?;
-    dock.exec(&name, &["make-specimens", "/specimens"])?;
-    dock.exec(&name, &["try", "rename", "/specimens/dir", "/moved"])?;
-    let saw = dock.exec(&name, &["describe", "/"])?;
+    dock.exec(&name, tree::make_specimens("/specimens"))?;
+    dock.exec(&name, attempt::rename("/specimens/dir", "/moved"))?;
+    let saw = dock.exec(&name, tree::describe("/"))?;
     dock.plim(&["commit", &name, "again"])?;
     let again = dock.up(&["--network", "none"], "again")?;
-    let sees = dock.exec(&again, &["describe", "/"])?;
+    let sees = dock.exec(&again, tree::describe("/"))?;
     let (saw, sees) = (without_own(saw), without_own(sees));
     same_trees(dock, &saw, &sees);
     Ok(())
 }
 
 /// Without what each container has of its own.
-fn without_own(mut tree: Value) -> Value {
-    if let Some(tree) = tree.as_object_mut() {
-        tree.retain(|path, _| {
-            !["dev", "proc", "sys"].iter().any(|own| path == own || path.starts_with(&format!("{own}/")))
-                && !["etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab"].contains(&path.as_str())
-        });
-    }
+fn without_own(mut tree: Tree) -> Tree {
+    tree.retain(|path, _| {
+        !["dev", "proc", "sys"].iter().any(|own| path == own || path.starts_with(&format!("{own}/")))
+            && !["etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab"].contains(&path.as_str())
+    });
     tree
 }
 
@@ -303,9 +304,9 @@ fn deterministic(dock: &mut Dock) -> Checked {
     let mut ids = Vec::new();
     for order in [["one", "two"], ["two", "one"]] {
         let name = dock.up(&["--network", "none"], BASE)?;
-        dock.exec(&name, &["mkdir", "/tree"])?;
+        dock.exec(&name, files::mkdir("/tree"))?;
         for file in order {
-            dock.exec(&name, &["write", &format!("/tree/{file}"), file])?;
+            dock.exec(&name, files::write(&format!("/tree/{file}"), file))?;
         }
         // The same change has the same times, whenever it is made.
         let upper = dock.inspect(&name, "/GraphDriver/Data/UpperDir")?;
@@ -385,21 +386,16 @@ fn config(dock: &mut Dock) -> Checked {
     words.extend([name.as_str(), "configured"]);
     dock.plim(&words)?;
     let said = dock.plim(&["run", "--rm", "--network", "none", "configured"])?;
-    dock.seen.expect_eq("what it runs by default", &said.as_str(), &r#"{"ok":["by","default"]}"#);
-    let process = |verb: &[&str]| -> Result<Value, Trouble> {
-        let words =
-            [&["run", "--rm", "--network", "none", "--entrypoint", "/probe", "configured"], verb].concat();
-        let line: Value = serde_json::from_str(&dock.plim(&words)?)?;
-        Ok(line["ok"].clone())
-    };
-    let state = process(&["process"])?;
-    let added = process(&["env", "ADDED"])?;
-    let kept = process(&["env", "KEPT"])?;
-    dock.seen.expect_json("uid", &state["uid"], &json!(1000));
-    dock.seen.expect_json("gid", &state["gid"], &json!(2000));
-    dock.seen.expect_json("working directory", &state["cwd"], &json!("/kept"));
-    dock.seen.expect_json("a variable of the container", &kept, &json!("yes"));
-    dock.seen.expect_json("a variable of a change", &added, &json!("yes"));
+    let default = channel::printed(state::arguments(&[]), &said)?;
+    dock.seen.expect_list("what it runs by default", &default, &["by", "default"]);
+    let alone = ["run", "--rm", "--network", "none", "--entrypoint", "/probe", "configured", "process"];
+    let process = channel::printed(state::process(&[]), &dock.plim(&alone)?)?;
+    let variable = |name: &str| process.env.get(name).map(String::as_str);
+    dock.seen.expect_eq("uid", &process.uid, &1000);
+    dock.seen.expect_eq("gid", &process.gid, &2000);
+    dock.seen.expect_text("working directory", &process.cwd.to_string_lossy(), "/kept");
+    dock.seen.expect_eq("a variable of the container", &variable("KEPT"), &Some("yes"));
+    dock.seen.expect_eq("a variable of a change", &variable("ADDED"), &Some("yes"));
     for (place, wanted) in [
         ("/Config/Labels/kept", json!("yes")),
         ("/Config/Labels/added", json!("yes")),

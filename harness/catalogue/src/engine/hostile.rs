@@ -11,6 +11,7 @@ use engine::image::Index;
 
 use kit::check::Trouble;
 use kit::dock::Dock;
+use kit::verbs::net;
 
 /// What a request was, as far as it matters.
 #[derive(Debug, Clone)]
@@ -81,7 +82,9 @@ impl Server {
     /// Ends the thread.
     pub(super) fn end(&self, dock: &Dock) {
         self.ended.store(true, Ordering::Relaxed);
-        let _ = dock.ask_stage(&["get", &self.host]);
+        if let Ok(address) = self.host.parse() {
+            let _ = dock.ask_stage(net::get(address));
+        }
     }
 }
 

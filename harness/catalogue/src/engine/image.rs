@@ -10,6 +10,7 @@ use kit::check::{Check, Checked, Trouble};
 use kit::dock::{BASE, Dock};
 use kit::fault::{after, before, scene};
 use kit::need::Need;
+use kit::verbs::{files, look, net};
 
 const NOT_FLIPPED: &str = "one bit flipped, and back";
 /// What is in no other file: a text that stood in this program would be in the built-in image, too.
@@ -135,8 +136,8 @@ fn pack(dir: &Path, archive: &Path) -> Result<(), Trouble> {
 fn two_layers(dock: &Dock) -> Result<(), Trouble> {
     dock.base()?;
     let name = dock.up(&["--network", "none"], BASE)?;
-    dock.exec(&name, &["write", "/etc/new", &cargo(dock)])?;
-    dock.exec(&name, &["remove", "/etc/of-image"])?;
+    dock.exec(&name, files::write("/etc/new", &cargo(dock)))?;
+    dock.exec(&name, files::remove("/etc/of-image"))?;
     dock.plim(&["commit", &name, "changed"])?;
     dock.plim(&["rm", "-f", &name])?;
     Ok(())
@@ -209,8 +210,8 @@ fn oci_layout(dock: &mut Dock) -> Checked {
     dock.seen.expect("skopeo writes an archive", back.0, "0", back.0 == 0);
     let loaded = dock.plim(&["load", "-q", "-i", &theirs])?;
     let id = loaded.lines().last().unwrap_or_default().to_owned();
-    let seen = dock.run(&["--network", "none"], &id, &["read", "/etc/new"])?;
-    dock.seen.expect_json("the added file in a container of skopeo's archive", &seen, &json!(cargo));
+    let seen = dock.run(&["--network", "none"], &id, look::read("/etc/new"))?;
+    dock.seen.expect_text("the added file in a container of skopeo's archive", &seen, &cargo);
     Ok(())
 }
 
@@ -240,13 +241,8 @@ fn docker_archive(dock: &mut Dock) -> Checked {
     dock.plim(&["rmi", "changed"])?;
     let said = dock.said(&["load", "-i", &dock.text("docker.tar")])?;
     dock.seen.expect_eq("exit status of loading it", &said.status, &0);
-    let found =
-        dock.said(&["run", "--rm", "--network", "none", "old/style:1", "/probe", "read", "/etc/new"])?;
-    dock.seen.expect_eq(
-        "the added file in a container of it",
-        &found.out,
-        &json!({ "ok": cargo }).to_string(),
-    );
+    let found = dock.run(&["--network", "none"], "old/style:1", look::read("/etc/new"))?;
+    dock.seen.expect_text("the added file in a container of it", &found, &cargo);
     Ok(())
 }
 
@@ -281,7 +277,8 @@ impl Harbour {
         let harbour = Self { child, host: "127.0.0.1:5000".into() };
         // It tells nobody when it listens, so it is asked until it answers.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while dock.ask_stage(&["get", "127.0.0.1:5000"]).is_err() {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 5000));
+        while dock.ask_stage(net::get(address))?.is_none() {
             if std::time::Instant::now() > deadline {
                 return Err(Trouble::Harness("the registry does not answer".into()));
             }
@@ -342,8 +339,8 @@ fn push_pull(dock: &mut Dock) -> Checked {
     let after = (dock.inspect(&name, "/Id")?, dock.inspect(&name, "/RootFS/Layers")?);
     dock.seen.expect_json("the image's id after pulling", &after.0, &before.0);
     dock.seen.expect_json("its diff ids", &after.1, &before.1);
-    let seen = dock.said(&["run", "--rm", "--network", "none", &name, "/probe", "read", "/etc/new"])?;
-    dock.seen.expect_eq("a file of it", &seen.out, &json!({ "ok": cargo }).to_string());
+    let seen = dock.run(&["--network", "none"], &name, look::read("/etc/new"))?;
+    dock.seen.expect_text("a file of it", &seen, &cargo);
     Ok(())
 }
 
@@ -370,8 +367,8 @@ fn rm_in_use(dock: &mut Dock) -> Checked {
         "not 0",
         stopped.status != 0,
     );
-    let seen = dock.said(&["run", "--rm", "--network", "none", "changed", "/probe", "read", "/etc/new"])?;
-    dock.seen.expect_eq("it still runs", &seen.out, &json!({ "ok": cargo }).to_string());
+    let seen = dock.run(&["--network", "none"], "changed", look::read("/etc/new"))?;
+    dock.seen.expect_text("it still runs", &seen, &cargo);
     Ok(())
 }
 
@@ -382,11 +379,11 @@ fn layers_shared(dock: &mut Dock) -> Checked {
     let before = usage(dock)?;
     for number in 0..3 {
         let name = dock.up(&["--network", "none"], BASE)?;
-        dock.exec(&name, &["write", "/etc/new", &number.to_string()])?;
+        dock.exec(&name, files::write("/etc/new", &number.to_string()))?;
         dock.plim(&["commit", &name, &format!("image-{number}")])?;
         dock.plim(&["rm", "-f", &name])?;
-        let seen = dock.run(&["--network", "none"], &format!("image-{number}"), &["read", "/etc/new"])?;
-        dock.seen.expect_json(&format!("the change of image {number}"), &seen, &json!(number.to_string()));
+        let seen = dock.run(&["--network", "none"], &format!("image-{number}"), look::read("/etc/new"))?;
+        dock.seen.expect_text(&format!("the change of image {number}"), &seen, &number.to_string());
     }
     let grown = usage(dock)?.saturating_sub(before);
     // Three small layers, packed and unpacked, and their descriptions; a copy of the common one would be hundreds of times that.

@@ -9,6 +9,8 @@ use kit::check::{Check, Checked, Trouble};
 use kit::dock::{BASE, Dock};
 use kit::fault::{before, scene};
 use kit::need::Need;
+use kit::verbs::attempt::{self, Tried};
+use kit::verbs::{files, look, tasks};
 
 const ALWAYS_ONE: &str = "always 1";
 
@@ -159,11 +161,11 @@ fn inspect(dock: &mut Dock) -> Checked {
     let host = dock.directory("bound")?;
     let bound = format!("{}:/bound:ro", host.display());
     let name = dock.up(&[ALONE, &["-v", &bound, "--pids-limit", "17"]].concat(), BASE)?;
-    let before = dock.exec(&name, &["namespaces"])?;
+    let before = dock.exec(&name, look::namespaces())?;
     let pid = dock.inspect(&name, "/State/Pid")?.as_i64().unwrap_or(0);
     let namespace = |pid: i64| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let seen = namespace(pid).map(|link| link.display().to_string()).unwrap_or_default();
-    let inside = before["pid"].to_string();
+    let inside = before.get("pid").map(u64::to_string).unwrap_or_default();
     let same = !seen.is_empty() && digits(&seen) == digits(&inside);
     dock.seen.expect("PID namespace of the process that inspect names", &seen, &inside, same);
     let program = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -185,14 +187,14 @@ fn inspect(dock: &mut Dock) -> Checked {
         &json!(mount["RW"] == json!(false)).as_bool().unwrap_or(false),
     );
     let upper = dock.inspect(&name, "/GraphDriver/Data/UpperDir")?;
-    dock.exec(&name, &["write", "/etc/marker", "here"])?;
+    dock.exec(&name, files::write("/etc/marker", "here"))?;
     let marker = std::path::Path::new(upper.as_str().unwrap_or_default()).join("etc/marker").exists();
     dock.seen.expect_eq("what it writes is in the upper directory that inspect names", &marker, &true);
     let limit = dock.inspect(&name, "/HostConfig/PidsLimit")?;
     dock.seen.expect_json("task limit", &limit, &json!(17));
     let group = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let limited = dock.exec(&name, &["fork", "40"])?;
-    let made = limited["made"].as_u64().unwrap_or(0);
+    let limited = dock.exec(&name, tasks::fork_until_refused(40))?;
+    let made = limited.made;
     dock.seen.expect("forks until refused", made, "1 to 16", (1..17).contains(&made));
     dock.seen.note(format!("its groups: {}", group.trim().replace('\n', "; ")));
     dock.plim(&["stop", "-t", "0", &name])?;
@@ -218,9 +220,8 @@ fn seccomp_default(dock: &mut Dock) -> Checked {
         ("clone3(2)", "clone3", libc::ENOSYS),
         ("getpid(2)", "getpid", 0),
     ] {
-        let verb = &["try", "call", call];
-        let answer = dock.exec(&name, verb)?;
-        dock.seen.expect_json(&format!("errno of {what}"), &answer, &json!(wanted));
+        let answer = dock.exec(&name, attempt::call(call))?;
+        dock.seen.expect_eq(&format!("errno of {what}"), &answer, &Tried(wanted));
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! Networks of containers, and ports on the host. The stage plays the host.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
 use kit::dock::{BASE, Dock};
 use kit::fault::{after, before, scene};
+use kit::verbs::attempt::Tried;
+use kit::verbs::{attempt, files, look, net};
 
 const BRIDGES: &str = "Docker documentation, Bridge network driver";
 const PORTS: &str = "Docker documentation, Packet filtering and firewalls, Port publishing";
@@ -106,15 +109,17 @@ fn server(dock: &Dock, flags: &[&str], text: &str) -> Result<(String, String), T
     Ok((name, address))
 }
 
-/// What a container gets from an address; null if nothing.
-fn get(dock: &Dock, container: &str, address: &str) -> Result<Value, Trouble> {
-    let said = dock.said(&["exec", container, "/probe", "get", address])?;
-    let line: Value = serde_json::from_str(&said.out).unwrap_or_default();
-    Ok(line.get("ok").cloned().unwrap_or(Value::Null))
+/// What a container gets from an address; nothing if nobody answers.
+fn get(dock: &Dock, container: &str, address: &str) -> Result<Option<String>, Trouble> {
+    dock.exec(container, net::get(parsed(address)?))
 }
 
-fn get_on_host(dock: &Dock, address: &str) -> Value {
-    dock.ask_stage(&["get", address]).unwrap_or(Value::Null)
+fn get_on_host(dock: &Dock, address: &str) -> Result<Option<String>, Trouble> {
+    dock.ask_stage(net::get(parsed(address)?))
+}
+
+fn parsed(address: &str) -> Result<SocketAddr, Trouble> {
+    address.parse().map_err(|error| Trouble::Subject(format!("the address '{address}': {error}")))
 }
 
 fn reach(dock: &mut Dock) -> Checked {
@@ -122,11 +127,11 @@ fn reach(dock: &mut Dock) -> Checked {
     let (_, address) = server(dock, &[], "ahoy")?;
     let other = dock.up(&[], BASE)?;
     let between = get(dock, &other, &format!("{address}:80"))?;
-    dock.seen.expect_json("from another container", &between, &json!("ahoy"));
-    let host = get_on_host(dock, &format!("{address}:80"));
-    dock.seen.expect_json("from the host", &host, &json!("ahoy"));
-    let own = dock.exec(&other, &["interfaces"])?;
-    dock.seen.note(format!("the other's devices: {own}"));
+    dock.seen.expect_eq("from another container", &between.as_deref(), &Some("ahoy"));
+    let host = get_on_host(dock, &format!("{address}:80"))?;
+    dock.seen.expect_eq("from the host", &host.as_deref(), &Some("ahoy"));
+    let own = dock.exec(&other, look::interfaces())?;
+    dock.seen.note(format!("the other's devices: {:?}", own.devices));
     Ok(())
 }
 
@@ -138,22 +143,22 @@ fn isolation(dock: &mut Dock) -> Checked {
     let same = dock.up(&["--network", "first"], BASE)?;
     let other = dock.up(&["--network", "second"], BASE)?;
     // Forwarding between devices is what could join them, so it is on.
-    let _ = dock.ask_stage(&["write", "/proc/sys/net/ipv4/ip_forward", "1"]);
+    let _ = dock.ask_stage(files::write("/proc/sys/net/ipv4/ip_forward", "1"));
     let there = get(dock, &same, &format!("{address}:80"))?;
-    dock.seen.expect_json("from the same network", &there, &json!("ahoy"));
+    dock.seen.expect_eq("from the same network", &there.as_deref(), &Some("ahoy"));
     let here = get(dock, &other, &format!("{address}:80"))?;
-    dock.seen.expect_json("from the other network", &here, &Value::Null);
+    dock.seen.expect_eq("from the other network", &here.as_deref(), &None);
     Ok(())
 }
 
 fn publish(dock: &mut Dock) -> Checked {
     dock.base()?;
     let (name, _) = server(dock, &["-p", "4000:80"], "ahoy")?;
-    let loopback = get_on_host(dock, "127.0.0.1:4000");
-    dock.seen.expect_json("on the loopback device", &loopback, &json!("ahoy"));
+    let loopback = get_on_host(dock, "127.0.0.1:4000")?;
+    dock.seen.expect_eq("on the loopback device", &loopback.as_deref(), &Some("ahoy"));
     dock.plim(&["rm", "-f", &name])?;
-    let gone = get_on_host(dock, "127.0.0.1:4000");
-    dock.seen.expect_json("after its removal", &gone, &Value::Null);
+    let gone = get_on_host(dock, "127.0.0.1:4000")?;
+    dock.seen.expect_eq("after its removal", &gone.as_deref(), &None);
     Ok(())
 }
 
@@ -169,20 +174,20 @@ fn in_use(dock: &mut Dock) -> Checked {
     dock.seen.expect("the error names the port", &said.err, "4000", said.err.contains("4000"));
     let listed = dock.plim(&["ps", "-a", "--filter", &format!("name={name}"), "-q"])?;
     dock.seen.expect_eq("containers of that name", &listed.as_str(), &"");
-    let first = get_on_host(dock, "127.0.0.1:4000");
-    dock.seen.expect_json("the first one still answers", &first, &json!("first"));
+    let first = get_on_host(dock, "127.0.0.1:4000")?;
+    dock.seen.expect_eq("the first one still answers", &first.as_deref(), &Some("first"));
     Ok(())
 }
 
 fn address(dock: &mut Dock) -> Checked {
     dock.base()?;
     let (_, own) = server(dock, &["-p", "127.0.0.1:4000:80"], "ahoy")?;
-    let there = get_on_host(dock, "127.0.0.1:4000");
-    dock.seen.expect_json("on the loopback device", &there, &json!("ahoy"));
+    let there = get_on_host(dock, "127.0.0.1:4000")?;
+    dock.seen.expect_eq("on the loopback device", &there.as_deref(), &Some("ahoy"));
     // The bridge's own address is another of the host's.
     let bridge = own.rsplit_once('.').map(|(net, _)| format!("{net}.1")).unwrap_or_default();
-    let elsewhere = get_on_host(dock, &format!("{bridge}:4000"));
-    dock.seen.expect_json("on another address of the host", &elsewhere, &Value::Null);
+    let elsewhere = get_on_host(dock, &format!("{bridge}:4000"))?;
+    dock.seen.expect_eq("on another address of the host", &elsewhere.as_deref(), &None);
     Ok(())
 }
 
@@ -191,9 +196,7 @@ fn files(dock: &mut Dock) -> Checked {
     let name =
         dock.up(&["--hostname", "flagship", "--add-host", "pier:192.0.2.7", "--dns", "192.0.2.53"], BASE)?;
     let own = dock.inspect(&name, "/NetworkSettings/IPAddress")?.as_str().unwrap_or_default().to_owned();
-    let read = |dock: &Dock, file: &str| -> Result<String, Trouble> {
-        Ok(dock.exec(&name, &["read", file])?.as_str().unwrap_or_default().to_owned())
-    };
+    let read = |dock: &Dock, file: &str| dock.exec(&name, look::read(file));
     let (hosts, hostname, resolv) =
         (read(dock, "/etc/hosts")?, read(dock, "/etc/hostname")?, read(dock, "/etc/resolv.conf")?);
     dock.seen.expect_eq("hostname", &hostname.trim(), &"flagship");
@@ -202,47 +205,49 @@ fn files(dock: &mut Dock) -> Checked {
     let added = hosts.lines().any(|line| line.split_whitespace().eq(["192.0.2.7", "pier"]));
     dock.seen.expect_eq("hosts has what was added", &added, &true);
     dock.seen.expect_eq("resolv.conf", &resolv.trim(), &"nameserver 192.0.2.53");
-    let writable = dock.exec(&name, &["try", "write", "/etc/hosts", "x"])?;
-    dock.seen.expect_json("errno of writing to hosts", &writable, &json!(0));
+    let writable = dock.exec(&name, attempt::write("/etc/hosts", "x"))?;
+    dock.seen.expect_eq("errno of writing to hosts", &writable, &Tried::ALLOWED);
     Ok(())
 }
 
 fn modes(dock: &mut Dock) -> Checked {
     dock.base()?;
-    let none = dock.run(&["--network", "none"], BASE, &["interfaces"])?;
-    dock.seen.expect_json("devices with none", &none["devices"], &json!({ "lo": ["127.0.0.1"] }));
-    let host = dock.run(&["--network", "host"], BASE, &["namespaces"])?;
-    let stage = dock.ask_stage(&["namespaces"])?;
-    dock.seen.expect_json("network namespace with host", &host["net"], &stage["net"]);
+    let none = dock.run(&["--network", "none"], BASE, look::interfaces())?;
+    let alone = BTreeMap::from([("lo".to_owned(), vec![Ipv4Addr::LOCALHOST])]);
+    dock.seen.expect_eq("devices with none", &none.devices, &alone);
+    let host = dock.run(&["--network", "host"], BASE, look::namespaces())?;
+    let stage = dock.ask_stage(look::namespaces())?;
+    dock.seen.expect_eq("network namespace with host", &host.get("net"), &stage.get("net"));
     let (first, address) = server(dock, &[], "ahoy")?;
     let mode = format!("container:{first}");
-    let joined = dock.run(&["--network", &mode], BASE, &["get", "127.0.0.1:80"])?;
-    dock.seen.expect_json("the other's server on the own loopback device", &joined, &json!("ahoy"));
+    let joined =
+        dock.run(&["--network", &mode], BASE, net::get(SocketAddr::from((Ipv4Addr::LOCALHOST, 80))))?;
+    dock.seen.expect_eq("the other's server on the own loopback device", &joined.as_deref(), &Some("ahoy"));
     dock.seen.note(format!("the other's address is {address}"));
     Ok(())
 }
 
 fn cleanup(dock: &mut Dock) -> Checked {
     dock.base()?;
-    let devices = |dock: &Dock| dock.ask_stage(&["interfaces"]).map(|all| all["devices"].clone());
+    let devices = |dock: &Dock| dock.ask_stage(look::interfaces()).map(|all| all.devices);
     let before = devices(dock)?;
     dock.plim(&["network", "create", "fleet"])?;
     let (one, _) = server(dock, &["-p", "4000:80"], "one")?;
     let two = dock.up(&["--network", "fleet"], BASE)?;
     let meanwhile = devices(dock)?;
-    let count = |devices: &Value| devices.as_object().map_or(0, serde_json::Map::len);
-    dock.seen.expect("devices while they run", &meanwhile, "more", count(&meanwhile) > count(&before));
+    let grown = meanwhile.len() > before.len();
+    dock.seen.expect("devices while they run", format!("{meanwhile:?}"), "more", grown);
     dock.plim(&["rm", "-f", &one, &two])?;
     dock.plim(&["network", "rm", "fleet"])?;
     let after = devices(dock)?;
-    dock.seen.expect_json("devices afterwards", &after, &before);
+    dock.seen.expect_eq("devices afterwards", &after, &before);
     let ip = if std::path::Path::new("/usr/sbin/ip").exists() { "/usr/sbin/ip" } else { "/sbin/ip" };
     if std::path::Path::new(ip).exists() {
         let rules = dock.on_stage(std::path::Path::new(ip)).args(["rule", "list"]).output()?;
         let rules = String::from_utf8_lossy(&rules.stdout).into_owned();
         dock.seen.expect("routing rules afterwards", &rules, "none of ours", !rules.contains("plim"));
     }
-    let port = get_on_host(dock, "127.0.0.1:4000");
-    dock.seen.expect_json("the published port afterwards", &port, &Value::Null);
+    let port = get_on_host(dock, "127.0.0.1:4000")?;
+    dock.seen.expect_eq("the published port afterwards", &port.as_deref(), &None);
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! Any change survives a commit.
 
+use super::commit::Tree;
 use proptest::prelude::*;
 
 use super::commit::entry_dropped;
 use kit::check::{Check, Checked, Trouble};
 use kit::dock::{BASE, Dock};
 use kit::property;
+use kit::verbs::tree;
 
 pub(crate) const CHECKS: &[Check] = &[Check::of_engine(
     "commit.roundtrip-property",
@@ -87,27 +89,21 @@ fn roundtrip_property(dock: &mut Dock) -> Checked {
 fn case(dock: &Dock, first: &[Step], second: &[Step]) -> Result<Option<String>, Trouble> {
     let lower = changed(dock, BASE, first)?;
     let upper = changed(dock, &lower.1, second)?;
-    let seen = dock.run(&["--network", "none"], &upper.1, &["describe", "/t"])?;
+    let seen = dock.run(&["--network", "none"], &upper.1, tree::describe("/t"))?;
     for image in [&upper.1, &lower.1] {
         dock.plim(&["rmi", image])?;
     }
-    let (old, new) = (upper.0.as_object(), seen.as_object());
-    if old == new {
-        return Ok(None);
-    }
-    let paths = old.into_iter().flatten().chain(new.into_iter().flatten()).map(|(path, _)| path);
-    let differs = paths.into_iter().find(|path| upper.0.get(path.as_str()) != seen.get(path.as_str()));
-    let path = differs.cloned().unwrap_or_default();
-    Ok(Some(format!("/t/{path} was {}, and is {}", upper.0[&path], seen[&path])))
+    let differs = upper.0.keys().chain(seen.keys()).find(|path| upper.0.get(*path) != seen.get(*path));
+    Ok(differs.map(|path| format!("/t/{path} was {:?}, and is {:?}", upper.0.get(path), seen.get(path))))
 }
 
 /// What a container of an image saw after the steps, and the image that was made of it.
-fn changed(dock: &Dock, image: &str, steps: &[Step]) -> Result<(serde_json::Value, String), Trouble> {
+fn changed(dock: &Dock, image: &str, steps: &[Step]) -> Result<(Tree, String), Trouble> {
     let name = dock.up(&["--network", "none"], image)?;
     let script: Vec<String> =
         std::iter::once("mkdir /t".to_owned()).chain(steps.iter().map(Step::command)).collect();
     dock.plim(&["exec", &name, "/bin/sh", "-c", &script.join("; ")])?;
-    let saw = dock.exec(&name, &["describe", "/t"])?;
+    let saw = dock.exec(&name, tree::describe("/t"))?;
     let committed = format!("after-{name}");
     dock.plim(&["commit", &name, &committed])?;
     dock.plim(&["rm", "-f", &name])?;

@@ -5,14 +5,13 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::json;
-
 use super::commit::when;
 use super::hostile::{Answer, Cargo, Server};
 use kit::check::{Check, Checked, Trouble};
 use kit::dock::{BASE, Dock};
 use kit::fault::{Fault, after, before, scene};
 use kit::need::Need;
+use kit::verbs::{files, look, state};
 
 const ALONE: &[&str] = &["--network", "none"];
 const SENT_ALONG: &str = "credentials sent along";
@@ -110,19 +109,18 @@ pub(crate) const CHECKS: &[Check] = &[
 
 fn primary_group(dock: &mut Dock) -> Checked {
     dock.base()?;
-    let who = dock.run(&[ALONE, &["-u", "sailor"]].concat(), BASE, &["process"])?;
-    dock.seen.expect_json("user", &who["uid"], &json!(1000));
-    let groups = who["groups"].as_array().cloned().unwrap_or_default();
-    let has = |gid: u32| groups.contains(&json!(gid));
-    dock.seen.expect("groups hold the one of /etc/passwd", &who["groups"], "1000 in it", has(1000));
-    dock.seen.expect("groups hold the one of /etc/group", &who["groups"], "2000 in it", has(2000));
+    let who = dock.run(&[ALONE, &["-u", "sailor"]].concat(), BASE, state::process(&[]))?;
+    dock.seen.expect_eq("user", &who.uid, &1000);
+    let (has, all) = (|gid: u32| who.groups.contains(&gid), format!("{:?}", who.groups));
+    dock.seen.expect("groups hold the one of /etc/passwd", &all, "1000 in it", has(1000));
+    dock.seen.expect("groups hold the one of /etc/group", &all, "2000 in it", has(2000));
     Ok(())
 }
 
 fn ids_in_range(dock: &mut Dock) -> Checked {
     dock.base()?;
-    let who = dock.run(&[ALONE, &["-u", "1000:2000"]].concat(), BASE, &["process"])?;
-    dock.seen.expect_json("user with -u 1000:2000", &json!([who["uid"], who["gid"]]), &json!([1000, 2000]));
+    let who = dock.run(&[ALONE, &["-u", "1000:2000"]].concat(), BASE, state::process(&[]))?;
+    dock.seen.expect_eq("user with -u 1000:2000", &(who.uid, who.gid), &(1000, 2000));
     for user in ["4294967295", "1000:4294967295", "4294967295:4294967295"] {
         let words = [&["run", "--rm"], ALONE, &["-u", user, BASE, "/probe", "process"]].concat();
         let said = dock.said(&words)?;
@@ -132,8 +130,8 @@ fn ids_in_range(dock: &mut Dock) -> Checked {
     let said = dock.said(&["exec", "-u", "4294967295", &name, "/probe", "process"])?;
     refused(dock, "exec -u 4294967295", said.status, &said.out);
     dock.plim(&["commit", "--change", "USER 1000", &name, "honest"])?;
-    let who = dock.run(ALONE, "honest", &["process"])?;
-    dock.seen.expect_json("user of an image with USER 1000", &who["uid"], &json!(1000));
+    let who = dock.run(ALONE, "honest", state::process(&[]))?;
+    dock.seen.expect_eq("user of an image with USER 1000", &who.uid, &1000);
     let commit = dock.said(&["commit", "--change", "USER 4294967295", &name, "largest"])?;
     if commit.status == 0 {
         let said = dock.said(&[&["run", "--rm"], ALONE, &["largest", "/probe", "process"]].concat())?;
@@ -185,8 +183,8 @@ fn default_masks(dock: &mut Dock) -> Checked {
         control,
     );
     let name = dock.up(ALONE, BASE)?;
-    let seen = dock.exec(&name, &["read", "/proc/uptime"])?;
-    let reads = seen.as_str().is_some_and(|text| text.contains('.'));
+    let seen = dock.exec(&name, look::read("/proc/uptime"))?;
+    let reads = seen.contains('.');
     dock.seen.expect("/proc/uptime in a container", &seen, "a number", reads);
     for path in there {
         let nothing = masked(dock, &name, path)?;
@@ -197,10 +195,12 @@ fn default_masks(dock: &mut Dock) -> Checked {
 
 /// What a container sees at a path of the host that should be masked; `None` if nothing.
 fn masked(dock: &Dock, name: &str, path: &str) -> Result<Option<String>, Trouble> {
-    let directory = Path::new(path).is_dir();
-    let seen = dock.exec(name, &[if directory { "list" } else { "read" }, path])?;
-    let nothing = if directory { seen == json!([]) } else { seen == json!("") };
-    Ok((!nothing).then(|| seen.to_string().chars().take(200).collect()))
+    let seen = if Path::new(path).is_dir() {
+        dock.exec(name, state::list(path))?.join(" ")
+    } else {
+        dock.exec(name, look::read(path))?
+    };
+    Ok((!seen.is_empty()).then(|| seen.chars().take(200).collect()))
 }
 
 fn null_is_device(dock: &mut Dock) -> Checked {
@@ -239,8 +239,8 @@ fn null_is_device(dock: &mut Dock) -> Checked {
     }
     let seen = masked(dock, &name, "/proc/interrupts")?;
     dock.seen.expect("/proc/interrupts with it", seen.clone().unwrap_or_default(), "nothing", seen.is_none());
-    let target = dock.exec(&name, &["read", "/etc/target"])?;
-    dock.seen.expect_json("the link's target", &target, &json!("the image's"));
+    let target = dock.exec(&name, look::read("/etc/target"))?;
+    dock.seen.expect_text("the link's target", &target, "the image's");
     Ok(())
 }
 
@@ -274,7 +274,7 @@ fn data_root_closed(dock: &mut Dock) -> Checked {
         dock.seen.expect_eq(&format!("another user can {program} in an open directory"), &can, &true);
     }
     let name = dock.up(&[ALONE, &["-e", "PASSWORD=secret"]].concat(), BASE)?;
-    dock.exec(&name, &["write", "/mine", "secret"])?;
+    dock.exec(&name, files::write("/mine", "secret"))?;
     let data = dock.data();
     let upper = dock.inspect(&name, "/GraphDriver/Data/UpperDir")?;
     let upper = upper.as_str().unwrap_or_default();
@@ -415,7 +415,7 @@ const SEQUENCE: &str = "\u{1b}]0;taken\u{7}\u{1b}[31m\r";
 fn terminal(dock: &mut Dock) -> Checked {
     dock.base()?;
     let name = dock.up(ALONE, BASE)?;
-    dock.exec(&name, &["write", &format!("/odd{SEQUENCE}end"), "x"])?;
+    dock.exec(&name, files::write(&format!("/odd{SEQUENCE}end"), "x"))?;
     dock.plim(&[
         "commit",
         "-m",

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags, RenameFlags, openat, renameat_with};
-use serde_json::json;
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
 use kit::dock::{BASE, Dock};
 use kit::fault::{after, before, scene};
+use kit::verbs::{attempt, files, look};
 
 const ALONE: &[&str] = &["--network", "none"];
 const FOLLOWED: &str = "links followed";
@@ -69,9 +69,9 @@ fn twin(dock: &Dock) -> Result<String, Trouble> {
     let host = dock.directory("host")?;
     std::fs::write(host.join("secret"), secret(dock))?;
     let name = dock.up(ALONE, BASE)?;
-    dock.exec(&name, &["mkdir", &dock.text("host")])?;
-    dock.exec(&name, &["write", &format!("{}/secret", dock.text("host")), "inside"])?;
-    dock.exec(&name, &["try", "symlink", &dock.text("host"), "/door"])?;
+    dock.exec(&name, files::mkdir(&dock.text("host")))?;
+    dock.exec(&name, files::write(&format!("{}/secret", dock.text("host")), "inside"))?;
+    dock.exec(&name, attempt::symlink(&dock.text("host"), "/door"))?;
     Ok(name)
 }
 
@@ -87,8 +87,8 @@ fn cp_stays_inside(dock: &mut Dock) -> Checked {
             said.status == 0,
         );
     }
-    let inside = dock.exec(&name, &["read", &format!("{}/new", dock.text("host"))])?;
-    dock.seen.expect_json("the file at the link's target in the container", &inside, &json!("brought"));
+    let inside = dock.exec(&name, look::read(&format!("{}/new", dock.text("host"))))?;
+    dock.seen.expect_text("the file at the link's target in the container", &inside, "brought");
     let host = names(&dock.path("host"))?;
     dock.seen.expect_eq("files at the link's target on the host", &host, &vec!["secret".to_owned()]);
     let out = dock.directory("out")?;
@@ -141,9 +141,9 @@ struct Swap {
 
 impl Swap {
     fn new(dock: &Dock, name: &str) -> Result<Self, Trouble> {
-        dock.exec(name, &["mkdir", "/swap"])?;
-        dock.exec(name, &["write", "/swap/one", "inside"])?;
-        dock.exec(name, &["try", "symlink", &dock.text("host/secret"), "/swap/two"])?;
+        dock.exec(name, files::mkdir("/swap"))?;
+        dock.exec(name, files::write("/swap/one", "inside"))?;
+        dock.exec(name, attempt::symlink(&dock.text("host/secret"), "/swap/two"))?;
         let pid = dock.inspect(name, "/State/Pid")?.as_i64().unwrap_or(0);
         let root = File::open(format!("/proc/{pid}/root"))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

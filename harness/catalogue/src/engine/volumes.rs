@@ -1,12 +1,11 @@
 //! Named and anonymous volumes.
 
-use serde_json::json;
-
 use super::commit::when;
 use super::image::remove_all;
 use kit::check::{Check, Checked, Trouble};
 use kit::dock::{BASE, Dock};
 use kit::fault::before;
+use kit::verbs::{attempt, files, look, state, tree};
 
 const DOCUMENT: &str = "Docker documentation, Volumes";
 
@@ -114,7 +113,7 @@ fn lifecycle(dock: &mut Dock) -> Checked {
     let place = all[0]["Mountpoint"].as_str().unwrap_or_default().to_owned();
     let wanted = dock.data().join("volumes/cargo/_data").display().to_string();
     dock.seen.expect_eq("its place", &place, &wanted);
-    dock.run(&[ALONE, &["-v", "cargo:/hold"]].concat(), BASE, &["write", "/hold/crate", "goods"])?;
+    dock.run(&[ALONE, &["-v", "cargo:/hold"]].concat(), BASE, files::write("/hold/crate", "goods"))?;
     let content = std::fs::read_to_string(format!("{place}/crate")).unwrap_or_default();
     dock.seen.expect_eq("what a container wrote, there", &content.as_str(), &"goods");
     dock.plim(&["volume", "rm", "cargo"])?;
@@ -130,11 +129,11 @@ fn lifecycle(dock: &mut Dock) -> Checked {
 fn with_hold(dock: &Dock) -> Result<(), Trouble> {
     dock.base()?;
     let name = dock.up(ALONE, BASE)?;
-    dock.exec(&name, &["mkdir", "/hold"])?;
-    dock.exec(&name, &["write", "/hold/crate", "of the image"])?;
-    dock.exec(&name, &["try", "chmod", "/hold/crate", "4710"])?;
-    dock.exec(&name, &["try", "chown", "/hold/crate", "1000", "2000"])?;
-    dock.exec(&name, &["try", "chmod", "/hold", "1750"])?;
+    dock.exec(&name, files::mkdir("/hold"))?;
+    dock.exec(&name, files::write("/hold/crate", "of the image"))?;
+    dock.exec(&name, attempt::chmod("/hold/crate", attempt::Octal(0o4710)))?;
+    dock.exec(&name, attempt::chown("/hold/crate", 1000, 2000))?;
+    dock.exec(&name, attempt::chmod("/hold", attempt::Octal(0o1750)))?;
     dock.plim(&["commit", &name, "with-hold"])?;
     dock.plim(&["rm", "-f", &name])?;
     Ok(())
@@ -143,13 +142,13 @@ fn with_hold(dock: &Dock) -> Result<(), Trouble> {
 fn copy_up(dock: &mut Dock) -> Checked {
     with_hold(dock)?;
     let flags = [ALONE, &["-v", "cargo:/hold"]].concat();
-    let image = dock.run(ALONE, "with-hold", &["describe", "/hold"])?;
-    let volume = dock.run(&flags, "with-hold", &["describe", "/hold"])?;
+    let image = dock.run(ALONE, "with-hold", tree::describe("/hold"))?;
+    let volume = dock.run(&flags, "with-hold", tree::describe("/hold"))?;
     // chown clears the set-uid bit that chmod gave.
-    dock.seen.expect_json("the volume's tree", &volume, &image);
-    dock.seen.expect_json("its file", &volume["crate"]["owner"], &json!([1000, 2000]));
-    let root = dock.run(&flags, "with-hold", &["stat", "/hold"])?;
-    dock.seen.expect_json("mode of the volume itself", &root["mode"], &json!(0o1750));
+    dock.seen.expect_eq("the volume's tree", &volume, &image);
+    dock.seen.expect_eq("its file", &volume.get("crate").map(|entry| entry.owner), &Some((1000, 2000)));
+    let root = dock.run(&flags, "with-hold", state::stat("/hold"))?;
+    dock.seen.expect_eq("mode of the volume itself", &root.mode, &0o1750);
     let own = dock.data().join("volumes/cargo/_data/crate").exists();
     dock.seen.expect_eq("the file is in the volume", &own, &true);
     Ok(())
@@ -158,13 +157,13 @@ fn copy_up(dock: &mut Dock) -> Checked {
 fn no_copy_over(dock: &mut Dock) -> Checked {
     with_hold(dock)?;
     let flags = [ALONE, &["-v", "cargo:/hold"]].concat();
-    dock.run(&flags, BASE, &["write", "/hold/own", "own"])?;
-    let seen = dock.run(&flags, "with-hold", &["list", "/hold"])?;
-    dock.seen.expect_json("a volume that was not empty", &seen, &json!(["own"]));
+    dock.run(&flags, BASE, files::write("/hold/own", "own"))?;
+    let seen = dock.run(&flags, "with-hold", state::list("/hold"))?;
+    dock.seen.expect_list("a volume that was not empty", &seen, &["own"]);
     let host = dock.directory("bound")?;
     let bound = format!("{}:/hold", host.display());
-    let seen = dock.run(&[ALONE, &["-v", &bound]].concat(), "with-hold", &["list", "/hold"])?;
-    dock.seen.expect_json("an empty directory of the host", &seen, &json!([]));
+    let seen = dock.run(&[ALONE, &["-v", &bound]].concat(), "with-hold", state::list("/hold"))?;
+    dock.seen.expect_list("an empty directory of the host", &seen, &[]);
     Ok(())
 }
 
@@ -172,12 +171,12 @@ fn shared(dock: &mut Dock) -> Checked {
     dock.base()?;
     let flags = [ALONE, &["-v", "cargo:/hold"]].concat();
     let (one, two) = (dock.up(&flags, BASE)?, dock.up(&flags, BASE)?);
-    dock.exec(&one, &["write", "/hold/from-one", "one"])?;
-    let seen = dock.exec(&two, &["exists", "/hold/from-one"])?;
-    dock.seen.expect_json("the other sees it", &seen, &json!(true));
-    dock.exec(&two, &["write", "/hold/from-two", "two"])?;
-    let seen = dock.exec(&one, &["list", "/hold"])?;
-    dock.seen.expect_json("the first sees both", &seen, &json!(["from-one", "from-two"]));
+    dock.exec(&one, files::write("/hold/from-one", "one"))?;
+    let seen = dock.exec(&two, look::exists("/hold/from-one"))?;
+    dock.seen.expect_eq("the other sees it", &seen, &true);
+    dock.exec(&two, files::write("/hold/from-two", "two"))?;
+    let seen = dock.exec(&one, state::list("/hold"))?;
+    dock.seen.expect_list("the first sees both", &seen, &["from-one", "from-two"]);
     Ok(())
 }
 
@@ -185,10 +184,10 @@ fn survives(dock: &mut Dock) -> Checked {
     dock.base()?;
     let flags = [ALONE, &["-v", "cargo:/hold"]].concat();
     let name = dock.up(&flags, BASE)?;
-    dock.exec(&name, &["write", "/hold/crate", "goods"])?;
+    dock.exec(&name, files::write("/hold/crate", "goods"))?;
     dock.plim(&["rm", "-f", "-v", &name])?;
-    let seen = dock.run(&flags, BASE, &["exists", "/hold/crate"])?;
-    dock.seen.expect_json("a later container sees what an earlier one wrote", &seen, &json!(true));
+    let seen = dock.run(&flags, BASE, look::exists("/hold/crate"))?;
+    dock.seen.expect_eq("a later container sees what an earlier one wrote", &seen, &true);
     Ok(())
 }
 
@@ -214,14 +213,14 @@ fn anonymous(dock: &mut Dock) -> Checked {
     let name = dock.up(ALONE, "with-volume")?;
     let listed = dock.plim(&["volume", "ls", "-q"])?;
     dock.seen.expect("volumes while it runs", listed.lines().count(), "1", listed.lines().count() == 1);
-    dock.exec(&name, &["write", "/hold/crate", "goods"])?;
+    dock.exec(&name, files::write("/hold/crate", "goods"))?;
     let content = std::fs::read_to_string(dock.data().join("volumes").join(&listed).join("_data/crate"));
     dock.seen.expect_eq("what it wrote is in the volume", &content.unwrap_or_default().as_str(), &"goods");
     dock.plim(&["rm", "-f", &name])?;
     let kept = dock.plim(&["volume", "ls", "-q"])?;
     dock.seen.expect_eq("volumes after rm without -v", &kept, &listed);
     dock.plim(&["volume", "rm", &listed])?;
-    dock.run(ALONE, "with-volume", &["write", "/hold/crate", "goods"])?;
+    dock.run(ALONE, "with-volume", files::write("/hold/crate", "goods"))?;
     let left = dock.plim(&["volume", "ls", "-q"])?;
     dock.seen.expect_eq("volumes after a run with --rm", &left.as_str(), &"");
     Ok(())

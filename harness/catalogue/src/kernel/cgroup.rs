@@ -17,6 +17,7 @@ use kit::fault::{Fault, How, scene};
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::tasks;
 
 const NEEDS: &[Need] = &[Need::Root, Need::Unified];
 
@@ -106,7 +107,7 @@ fn kill_all(scene: &mut Scene) -> Checked {
     }
     let mut probes = [child.probe()?, child.probe()?];
     for probe in &mut probes {
-        probe.ask(&["breed", "4"])?;
+        probe.ask(tasks::breed(4))?;
     }
     if scene.has(ONE_SIGNAL) {
         probes[0].kill()?;

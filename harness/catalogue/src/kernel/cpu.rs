@@ -11,6 +11,7 @@ use kit::lab::{Cell, Scene};
 use kit::measure::{Control, as_f64, millis, slice, tick};
 use kit::need::Need;
 use kit::probes::Probe;
+use kit::verbs::{cpu, state};
 
 const SOURCE: &str = "Documentation/scheduler/sched-bwc.rst";
 const NEEDS: &[Need] = &[Need::Root, Need::Controller("cpu"), Need::CpuAccounting];
@@ -142,7 +143,7 @@ fn hierarchical(scene: &mut Scene) -> Checked {
     other.limit_cpu(PERIOD / 5, PERIOD)?;
     let mut probes = [one.probe()?, other.probe()?];
     for probe in &mut probes {
-        probe.ask(&["spin-anywhere", "1"])?;
+        probe.ask(cpu::spin_anywhere(1))?;
     }
     std::thread::sleep(Duration::from_micros(3 * PERIOD));
     let (cpu, wall, late) = used(&parent, Duration::from_millis(600))?;
@@ -162,7 +163,7 @@ fn attach_mid_run(scene: &mut Scene) -> Checked {
     let cell = scene.cell("group")?;
     cell.limit_cpu(PERIOD / 5, PERIOD)?;
     let mut probe = Probe::start_after(|| Ok(()))?;
-    probe.ask(&["spin-anywhere", "2"])?;
+    probe.ask(cpu::spin_anywhere(2))?;
     if !scene.has(ONE_THREAD) {
         cell.group().attach(probe.pid)?;
     } else if !cell.is_v2("cpu") {
@@ -232,7 +233,7 @@ fn none_when_under(scene: &mut Scene) -> Checked {
     let asked = 40_000;
     cell.limit_cpu(quota, PERIOD)?;
     let mut probe = cell.probe()?;
-    probe.ask(&["pulse", "8", "250", "9750"])?;
+    probe.ask(cpu::pulse(8, 250, 9750))?;
     let control = Control::begin()?;
     let before = cell.group().stats();
     std::thread::sleep(Duration::from_millis(600));
@@ -270,10 +271,10 @@ fn burst(scene: &mut Scene) -> Checked {
     let (mut stopped, mut charged) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let start = usage(&cell)?;
-        probe.ask(&["burn", "1000"])?;
+        probe.ask(cpu::burn(1000))?;
         std::thread::sleep(Duration::from_millis(250));
         let before = cell.group().stats().throttled_ns.unwrap_or(0);
-        probe.ask(&["burn", "39000"])?;
+        probe.ask(cpu::burn(39000))?;
         stopped.push(as_f64(cell.group().stats().throttled_ns.unwrap_or(0) - before) / 1e6);
         charged.push(as_f64(usage(&cell)? - start) / 1e6);
     }
@@ -301,7 +302,7 @@ fn idle_yields(scene: &mut Scene) -> Checked {
     }
     let mut probes = [idle.probe()?, normal.probe()?];
     for probe in &mut probes {
-        probe.ask(&["spin", "1"])?;
+        probe.ask(cpu::spin(1))?;
     }
     std::thread::sleep(Duration::from_millis(100));
     let (before, other) = (usage(&idle)?, usage(&normal)?);
@@ -346,7 +347,7 @@ fn matches_rusage(scene: &mut Scene) -> Checked {
     let question = as_f64((second - first).max(own - second)) / 1e6;
     let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
     let before = usage(watched)?;
-    probe.ask(&["burn", "150000"])?;
+    probe.ask(cpu::burn(150000))?;
     let after = usage(watched)?;
     let later = rusage(&mut probe)?;
     let (group, process) = (as_f64(after - before) / 1e6, as_f64(later - own) / 1e6);
@@ -363,7 +364,7 @@ fn matches_rusage(scene: &mut Scene) -> Checked {
 }
 
 fn rusage(probe: &mut Probe) -> Result<u64, Trouble> {
-    Ok(probe.ask(&["rusage"])?.as_u64().unwrap_or(0))
+    probe.ask(state::rusage())
 }
 
 fn pressure(scene: &mut Scene) -> Checked {
@@ -377,7 +378,7 @@ fn pressure(scene: &mut Scene) -> Checked {
         Ok(some.rsplit_once("total=").and_then(|(_, total)| total.trim().parse().ok()).unwrap_or(0))
     };
     let mut probe = cell.probe()?;
-    probe.ask(&["spin", "1"])?;
+    probe.ask(cpu::spin(1))?;
     let (before, still) = (total(&cell)?, total(&idle)?);
     let start = Instant::now();
     std::thread::sleep(Duration::from_millis(500));

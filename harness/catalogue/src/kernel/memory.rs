@@ -10,6 +10,8 @@ use kit::loopdev::LoopDevice;
 use kit::measure::as_f64;
 use kit::need::Need;
 use kit::probes::Probe;
+use kit::verbs::files::How;
+use kit::verbs::{files, look, tasks};
 
 const V2: &str = "Documentation/admin-guide/cgroup-v2.rst, Memory Interface Files";
 const V1: &str = "Documentation/admin-guide/cgroup-v1/memory.rst";
@@ -62,9 +64,8 @@ const OTHER_GROUP: &str = "another group's file";
 const NOT_WRITTEN: &str = "not written";
 const READ_BEFORE: &str = "read before the touch";
 
-fn signal_of(probe: &mut Probe, bytes: u64) -> Result<i64, Trouble> {
-    let ended = probe.ask(&["touch-in-child", &bytes.to_string()])?;
-    Ok(ended["signal"].as_i64().unwrap_or(-1))
+fn signal_of(probe: &mut Probe, bytes: u64) -> Result<i32, Trouble> {
+    Ok(probe.ask(tasks::touch_in_child(bytes))?.signal)
 }
 
 fn mib(bytes: u64) -> f64 {
@@ -78,7 +79,7 @@ fn hierarchical(scene: &mut Scene) -> Checked {
         parent.limit_memory(48 * MIB)?;
     }
     let (mut first, mut second) = (one.probe()?, other.probe()?);
-    first.ask(&["hold", &(24 * MIB).to_string()])?;
+    first.ask(tasks::hold(24 * MIB))?;
     scene.seen.expect_eq(
         "signal that ended 16 MiB in the other child",
         &signal_of(&mut second, 16 * MIB)?,
@@ -86,7 +87,7 @@ fn hierarchical(scene: &mut Scene) -> Checked {
     );
     let killed = signal_of(&mut second, 40 * MIB);
     // The killer may also take the one that holds.
-    let died = !matches!(killed, Ok(0)) || first.ask(&["true"]).is_err();
+    let died = !matches!(killed, Ok(0)) || first.ask(look::alive()).is_err();
     scene.seen.expect_eq("somebody was killed when both together wanted more", &died, &true);
     drop((first, second));
     Ok(())
@@ -99,8 +100,7 @@ fn first_toucher(scene: &mut Scene) -> Checked {
     let (mut first, mut second) = (one.probe()?, other.probe()?);
     let before = watched.memory_usage();
     let path = scene.dir().join("file").display().to_string();
-    let piece = 65_536.to_string();
-    first.ask(&["write-stream", &path, &AMOUNT.to_string(), &piece, "create"])?;
+    first.ask(files::write_stream(&path, AMOUNT, 65_536, How::Create))?;
     let grown = watched.memory_usage().saturating_sub(before);
     scene.seen.expect_in(
         "growth of the writer's charge, in MiB",
@@ -110,7 +110,7 @@ fn first_toucher(scene: &mut Scene) -> Checked {
         0.0,
     );
     let theirs = other.memory_usage();
-    second.ask(&["read-stream", &path, &AMOUNT.to_string(), "buffered"])?;
+    second.ask(files::read_stream(&path, AMOUNT, How::Buffered))?;
     let grown = other.memory_usage().saturating_sub(theirs);
     scene.seen.expect_in("growth of a later reader's charge, in MiB", mib(grown), 0.0..=2.0, "the same", 0.0);
     fs::remove_file(&path)?;
@@ -133,7 +133,7 @@ fn high(scene: &mut Scene) -> Checked {
         fs::write(cell.dir("memory")?.join("memory.high"), (24 * MIB).to_string())?;
     }
     let mut probe = cell.probe()?;
-    let read = probe.ask(&["read-stream", &path, &(80 * MIB).to_string(), "buffered"]);
+    let read = probe.ask(files::read_stream(&path, 80 * MIB, How::Buffered));
     scene.seen.expect_eq("the reader survived", &read.is_ok(), &true);
     let usage = cell.memory_usage();
     scene.seen.expect_in(
@@ -161,9 +161,9 @@ fn low(scene: &mut Scene) -> Checked {
     let (_device, path) = disk(scene, 128 * MIB)?;
     let other = LoopDevice::attach(&scene.dir().join("other"), 32 * MIB)?;
     let (mut quiet, mut loud) = (kept.probe()?, greedy.probe()?);
-    quiet.ask(&["read-stream", &other.path.display().to_string(), &(24 * MIB).to_string(), "buffered"])?;
+    quiet.ask(files::read_stream(&other.path.display().to_string(), 24 * MIB, How::Buffered))?;
     let before = kept.memory_usage();
-    loud.ask(&["read-stream", &path, &(120 * MIB).to_string(), "buffered"])?;
+    loud.ask(files::read_stream(&path, 120 * MIB, How::Buffered))?;
     let after = kept.memory_usage();
     scene.seen.note(format!("{:.1} MiB before, {:.1} MiB after", mib(before), mib(after)));
     let share = as_f64(after) / as_f64(before) * 100.0;
@@ -204,7 +204,7 @@ fn events(scene: &mut Scene) -> Checked {
     cell.limit_memory(32 * MIB)?;
     let mut probe = cell.probe()?;
     let signal = signal_of(&mut probe, 64 * MIB)?;
-    scene.seen.expect_eq("signal that ended the child", &signal, &i64::from(libc::SIGKILL));
+    scene.seen.expect_eq("signal that ended the child", &signal, &libc::SIGKILL);
     let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
     for (key, exact) in [("max", false), ("oom", false), ("oom_kill", true)] {
         let count = watched.keyed("memory", "memory.events", key)?;
@@ -226,7 +226,7 @@ fn peak(scene: &mut Scene) -> Checked {
     let read = || cell.group().stats().memory_peak.unwrap_or(0);
     let base = cell.memory_usage();
     let early = read();
-    probe.ask(&["touch", &(24 * MIB).to_string()])?;
+    probe.ask(tasks::touch(24 * MIB))?;
     let seen = if scene.has(READ_BEFORE) { early } else { read() };
     let peak = mib(seen.saturating_sub(base));
     scene.seen.expect_in(
@@ -246,7 +246,7 @@ fn reclaim(scene: &mut Scene) -> Checked {
     let cell = scene.cell("group")?;
     let (_device, path) = disk(scene, 64 * MIB)?;
     let mut probe = cell.probe()?;
-    probe.ask(&["read-stream", &path, &(48 * MIB).to_string(), "buffered"])?;
+    probe.ask(files::read_stream(&path, 48 * MIB, How::Buffered))?;
     let before = cell.memory_usage();
     if !scene.has(NOT_WRITTEN) {
         // EAGAIN says that less was reclaimed than was asked for; how much is what is looked at.
@@ -273,13 +273,13 @@ fn oom_control(scene: &mut Scene) -> Checked {
             .map_err(|error| Trouble::Skip(format!("the killer cannot be disabled here: {error}")))?;
     }
     let mut probe = cell.probe()?;
-    let question = ["touch-in-child", &(48 * MIB).to_string()];
+    let question = tasks::touch_in_child(48 * MIB);
     probe.tell(&question)?;
     let waits = await_true(|| Ok(fs::read_to_string(&control)?.contains("under_oom 1")))?;
     scene.seen.expect_eq("the task waits in the full group", &waits, &true);
     raise(&cell)?;
     let ended = probe.answer(&question)?;
-    scene.seen.expect_json("signal that ended it after the limit was raised", &ended["signal"], &0.into());
+    scene.seen.expect_eq("signal that ended it after the limit was raised", &ended.signal, &0);
     Ok(())
 }
 

@@ -8,13 +8,13 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use record::Scope;
 use runtime::namespace::Kind;
-use serde_json::Value;
 
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault::{self, scene};
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::{files, look};
 
 pub(crate) const CHECKS: &[Check] = &[
     Check {
@@ -161,10 +161,10 @@ fn no_leak_to_host(trial: &mut Trial) -> Checked {
     // On a mount of its own, as volumes often are: the one that holds the root file system is cut off by every runtime.
     let volume = trial.file_system()?;
     let mut container = trial.container().volume(&volume, "/volume").start()?;
-    container.ask(&["mount", "/tmp/of-root"])?;
-    container.ask(&["mount", "/volume/of-volume"])?;
-    let inside = container.ask(&["read", "/proc/self/mountinfo"])?;
-    let outside = trial.ask_stage(&["read", "/proc/self/mountinfo"])?;
+    container.ask(files::mount("/tmp/of-root"))?;
+    container.ask(files::mount("/volume/of-volume"))?;
+    let inside = container.ask(look::read("/proc/self/mountinfo"))?;
+    let outside = trial.ask_stage(look::read("/proc/self/mountinfo"))?;
     for (name, text, expected) in [("inside", &inside, 2), ("on the host", &outside, 0)] {
         let found: Vec<&str> = points(text).filter(|point| point.contains("/of-")).collect();
         trial.seen.expect(&format!("the container's mounts seen {name}"), format!("{found:?}"), expected, {
@@ -188,13 +188,13 @@ fn no_leak_from_host(trial: &mut Trial) -> Checked {
     trial.on_stage()?;
     // A file system of its own: a runtime may cut off the one that the root lies on before it binds anything.
     let volume = trial.file_system()?.join("volume");
-    trial.ask_stage(&["mkdir", &volume.display().to_string()])?;
+    trial.ask_stage(files::mkdir(&volume.display().to_string()))?;
     let mut container = trial.container().volume(&volume, "/volume").start()?;
     let later = volume.join("later");
     let later = later.to_str().ok_or_else(|| Trouble::Harness("the run's directory is no UTF-8".into()))?;
-    trial.ask_stage(&["mount", later])?;
-    let outside = trial.ask_stage(&["read", "/proc/self/mountinfo"])?;
-    let inside = container.ask(&["read", "/proc/self/mountinfo"])?;
+    trial.ask_stage(files::mount(later))?;
+    let outside = trial.ask_stage(look::read("/proc/self/mountinfo"))?;
+    let inside = container.ask(look::read("/proc/self/mountinfo"))?;
     for (name, text, expected) in [("on the host", &outside, true), ("inside", &inside, false)] {
         let there = points(text).any(|point| point.ends_with("/later"));
         trial.seen.expect_eq(&format!("the later mount is seen {name}"), &there, &expected);
@@ -203,8 +203,8 @@ fn no_leak_from_host(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn points(mountinfo: &Value) -> impl Iterator<Item = &str> {
-    mountinfo.as_str().unwrap_or_default().lines().filter_map(|line| line.split(' ').nth(4))
+fn points(mountinfo: &str) -> impl Iterator<Item = &str> {
+    mountinfo.lines().filter_map(|line| line.split(' ').nth(4))
 }
 
 fn propagation_matrix(scene: &mut Scene) -> Checked {

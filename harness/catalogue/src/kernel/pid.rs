@@ -7,13 +7,13 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use runtime::namespace::Kind;
 use runtime::process::pidfd;
-use serde_json::Value;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{Fault, scene};
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::probes::Probe;
+use kit::verbs::tasks;
 
 const SOURCE: &str = "pid_namespaces(7), The namespace init process";
 const NEEDS: &[Need] = &[Need::Root, Need::Namespace(Kind::Pid)];
@@ -54,7 +54,7 @@ fn first_process(scene: &Scene) -> Result<Probe, Trouble> {
 fn init_death_kills_rest(scene: &mut Scene) -> Checked {
     let mut first = first_process(scene)?;
     for _ in 0..3 {
-        first.ask(&["leave-child"])?;
+        first.ask(tasks::leave_child())?;
     }
     let mut rest = Vec::new();
     for pid in children_of(first.pid)? {
@@ -85,8 +85,7 @@ fn children_of(pid: i32) -> Result<Vec<i32>, Trouble> {
 
 fn init_ignores_unhandled(scene: &mut Scene) -> Checked {
     let mut first = first_process(scene)?;
-    let term = libc::SIGTERM.to_string();
-    let survived = first.ask(&["signal-from-child", &term]).is_ok();
+    let survived = first.ask(tasks::signal_from_child(libc::SIGTERM)).is_ok();
     scene.seen.expect_eq("PID 1 answers after a child sent it SIGTERM", &survived, &true);
     if !survived {
         return Ok(());
@@ -102,10 +101,10 @@ fn init_ignores_unhandled(scene: &mut Scene) -> Checked {
 
 fn orphans_reparent(scene: &mut Scene) -> Checked {
     let mut first = first_process(scene)?;
-    let seen = first.ask(&["orphan"])?;
-    scene.seen.expect_json("parent of an orphan", &seen["parent"], &seen["own"]);
+    let seen = first.ask(tasks::orphan())?;
+    scene.seen.expect_eq("parent of an orphan", &seen.parent, &seen.own);
     if !scene.has(NONE) {
-        scene.seen.expect_json("its PID in the namespace", &seen["own"], &Value::from(1));
+        scene.seen.expect_eq("its PID in the namespace", &seen.own, &1);
     }
     Ok(())
 }

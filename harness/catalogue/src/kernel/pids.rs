@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use runtime::process::pidfd;
-use serde_json::Value;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, scene};
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::tasks;
 
 const SOURCE: &str = "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID";
 const NEEDS: &[Need] = &[Need::Root, Need::Controller("pids")];
@@ -58,14 +58,10 @@ const NOT_WRITTEN: &str = "limit not written";
 fn counts_threads(trial: &mut Trial) -> Checked {
     const LIMIT: i64 = 16;
     let mut container = trial.container().pids(LIMIT).start()?;
-    let made = container.ask(&["threads", "64"])?;
-    let count = made["made"].as_i64().unwrap_or(i64::MAX);
+    let made = container.ask(tasks::threads_until_refused(64))?;
+    let count = i64::try_from(made.made)?;
     trial.seen.expect("threads made", count, format!("1 to {}", LIMIT - 1), (1..LIMIT).contains(&count));
-    trial.seen.expect_json(
-        "error of the thread that was refused",
-        &made["errno"],
-        &Value::from(libc::EAGAIN),
-    );
+    trial.seen.expect_eq("error of the thread that was refused", &made.errno, &libc::EAGAIN);
     container.close()?;
     Ok(())
 }
@@ -77,13 +73,9 @@ fn hierarchical(scene: &mut Scene) -> Checked {
     }
     let child = parent.child("child")?;
     let mut probe = child.probe()?;
-    let forked = probe.ask(&["fork", "32"])?;
-    scene.seen.expect_json("children forked below a parent's limit of 8", &forked["made"], &Value::from(7));
-    scene.seen.expect_json(
-        "error of the fork that was refused",
-        &forked["errno"],
-        &Value::from(libc::EAGAIN),
-    );
+    let forked = probe.ask(tasks::fork_until_refused(32))?;
+    scene.seen.expect_eq("children forked below a parent's limit of 8", &forked.made, &7);
+    scene.seen.expect_eq("error of the fork that was refused", &forked.errno, &libc::EAGAIN);
     drop(probe);
     Ok(())
 }
@@ -95,7 +87,7 @@ fn events(scene: &mut Scene) -> Checked {
     let mut probe = cell.probe()?;
     let count = || watched.keyed("pids", "pids.events", "max");
     let before = count()?;
-    probe.ask(&["fork", "16"])?;
+    probe.ask(tasks::fork_until_refused(16))?;
     scene.seen.expect_eq("growth of max in pids.events by one refused fork", &(count()? - before), &1);
     drop(probe);
     Ok(())
@@ -136,13 +128,9 @@ fn huge_pages(scene: &mut Scene) -> Checked {
         cell.set("hugetlb", (&v1, &limit), (&v2, &limit))?;
     }
     let mut probe = cell.probe()?;
-    for (pages, signal) in [("2", 0), ("3", libc::SIGBUS)] {
-        let ended = probe.ask(&["touch-huge", pages, &size.to_string()])?;
-        scene.seen.expect_json(
-            &format!("signal that ended a touch of {pages} pages"),
-            &ended["signal"],
-            &Value::from(signal),
-        );
+    for (pages, signal) in [(2, 0), (3, libc::SIGBUS)] {
+        let ended = probe.ask(tasks::touch_huge(pages, size))?;
+        scene.seen.expect_eq(&format!("signal that ended a touch of {pages} pages"), &ended.signal, &signal);
     }
     drop(probe);
     Ok(())

@@ -15,6 +15,7 @@ use kit::fault::{self, scene};
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::{files, state};
 
 const NEEDS: &[Need] = &[Need::Root, Need::Namespace(Kind::User)];
 
@@ -71,9 +72,9 @@ const FIRST: u32 = 100_000;
 fn root_is_mapped(trial: &mut Trial) -> Checked {
     let mut container = trial.container().in_user_namespace(FIRST).start()?;
     fs::set_permissions(container.rootfs.join("tmp"), fs::Permissions::from_mode(0o1777))?;
-    let inside = container.ask(&["process"])?;
-    trial.seen.expect_json("uid inside", &inside["uid"], &0.into());
-    container.ask(&["write", "/tmp/of-root", "x"])?;
+    let inside = container.ask(state::process(&[]))?;
+    trial.seen.expect_eq("uid inside", &inside.uid, &0);
+    container.ask(files::write("/tmp/of-root", "x"))?;
     let owner = fs::metadata(container.rootfs.join("tmp/of-root"))?.uid();
     trial.seen.expect_eq("owner of its file on the host", &owner, &FIRST);
     let uid = fs::metadata(format!("/proc/{}", container.pid))?.uid();

@@ -12,6 +12,7 @@ use kit::fault::{Fault, How, scene};
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::look;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check {
@@ -116,7 +117,7 @@ fn detect_from_doctored_table() -> Result<Layout, runtime::Error> {
 }
 
 fn removed_after(trial: &mut Trial) -> Checked {
-    let id = trial.container().pids(64).probe(&["true"]).create()?;
+    let id = trial.container().pids(64).probe(look::alive()).create()?;
     let made = audit::cgroups(trial.layout(), &id);
     trial.seen.expect("groups while it exists", made.len(), "1 or more", !made.is_empty());
     let driver = trial.driver().clone();

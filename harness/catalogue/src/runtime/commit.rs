@@ -10,6 +10,7 @@ use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault;
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::files;
 
 pub(crate) const CHECKS: &[Check] = &[Check {
     id: "commit.excludes-volumes",
@@ -31,9 +32,9 @@ fn excludes_volumes(trial: &mut Trial) -> Checked {
     let (upper, work, merged) = (layers.join("upper"), layers.join("work"), layers.join("merged"));
     let volume = trial.directory("volume")?;
     for dir in [&upper, &work, &merged] {
-        trial.ask_stage(&["mkdir", text(dir)?])?;
+        trial.ask_stage(files::mkdir(text(dir)?))?;
     }
-    trial.ask_stage(&["overlay", text(&lower)?, text(&upper)?, text(&work)?, text(&merged)?])?;
+    trial.ask_stage(files::overlay(text(&lower)?, text(&upper)?, text(&work)?, text(&merged)?))?;
     let scratch = Mount {
         destination: "/scratch".into(),
         kind: Some("tmpfs".into()),
@@ -48,12 +49,12 @@ fn excludes_volumes(trial: &mut Trial) -> Checked {
         .with(|spec| spec.root = Some(Root { path: merged.clone(), readonly: false }))
         .start()?;
     // They exist already, unless a fault took the mounts away.
-    container.ask(&["mkdir", "/data"])?;
-    container.ask(&["mkdir", "/scratch"])?;
-    container.ask(&["write", "/data/in-volume", "x"])?;
-    container.ask(&["write", "/scratch/in-tmpfs", "x"])?;
-    container.ask(&["write", "/etc/changed", "x"])?;
-    container.ask(&["remove", "/etc/gone"])?;
+    container.ask(files::mkdir("/data"))?;
+    container.ask(files::mkdir("/scratch"))?;
+    container.ask(files::write("/data/in-volume", "x"))?;
+    container.ask(files::write("/scratch/in-tmpfs", "x"))?;
+    container.ask(files::write("/etc/changed", "x"))?;
+    container.ask(files::remove("/etc/gone"))?;
     container.close()?;
     // The stage's mounts are its own; the layer is read through its root.
     let seen_from_here = Path::new("/proc").join(trial.host_pid().to_string()).join("root");

@@ -17,6 +17,7 @@ use kit::measure::{Control, as_f64, busy_time, millis};
 use kit::need::Need;
 use kit::notebook::Notebook;
 use kit::trial::Trial;
+use kit::verbs::cpu;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check {
@@ -115,7 +116,8 @@ fn twenty_percent(trial: &mut Trial) -> Checked {
 
 fn accounting(trial: &mut Trial) -> Checked {
     let (mut container, group) = limited_and_busy(trial)?;
-    let cpu = container.ask(&["affinity"])?["allowed"][0].as_u64().unwrap_or(0);
+    let allowed = container.ask(cpu::affinity())?.allowed;
+    let cpu = *allowed.first().ok_or_else(|| Trouble::Subject("the container may use no CPU".into()))?;
     let used = || as_f64(group.stats().cpu_usage_ns.unwrap_or(0)) / 1e6;
     let (own, busy, start) = (used(), busy_time(cpu)?, Instant::now());
     let control = Control::begin()?;
@@ -149,7 +151,7 @@ fn limited_and_busy(trial: &mut Trial) -> Result<(Container, Group), Trouble> {
     let quota = i64::try_from(micros(QUOTA)).unwrap_or(i64::MAX);
     let mut container = trial.container().cpu_quota(quota, micros(PERIOD)).start()?;
     let group = container.group()?;
-    container.ask(&["spin", "1"])?;
+    container.ask(cpu::spin(1))?;
     Ok((container, group))
 }
 
@@ -200,7 +202,7 @@ fn proportional(trial: &mut Trial) -> Checked {
     let mut light = trial.container().cpu_share(1024, 100, v2).start()?;
     let mut heavy = trial.container().cpu_share(2048, 200, v2).start()?;
     let groups = [light.group()?, heavy.group()?];
-    let cpus = (light.ask(&["spin", "1"])?, heavy.ask(&["spin", "1"])?);
+    let cpus = (light.ask(cpu::spin(1))?, heavy.ask(cpu::spin(1))?);
     if cpus.0 != cpus.1 {
         return Err(Trouble::Harness(format!("the two are on different CPUs: {cpus:?}")));
     }

@@ -13,6 +13,7 @@ use kit::fault::{self, Fault, resources};
 use kit::measure::{Control, as_f64, busy_time, millis, periods, slice, stalls, tick};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::cpu;
 
 const SOURCE: &str = "Documentation/scheduler/sched-bwc.rst; cgroup-v2.rst, cpu.max";
 const NEEDS: &[Need] = &[Need::Root, Need::Controller("cpu"), Need::CpuAccounting];
@@ -159,7 +160,7 @@ fn expect_share(trial: &mut Trial, what: &str, used: &Used, percent: f64, cpus: 
 fn busy(trial: &mut Trial, quota: i64, period: u64, threads: u32) -> Result<(Container, Group), Trouble> {
     let mut container = trial.container().cpu_quota(quota, period).start()?;
     let group = container.group()?;
-    container.ask(&["spin-anywhere", &threads.to_string()])?;
+    container.ask(cpu::spin_anywhere(threads))?;
     // The first periods begin at an arbitrary moment with a full quota.
     std::thread::sleep(Duration::from_micros(3 * period));
     Ok((container, group))
@@ -188,7 +189,7 @@ fn period_sweep(trial: &mut Trial) -> Checked {
         let quota = i64::try_from(period * 200).unwrap_or(i64::MAX);
         let mut container = trial.container().cpu_quota(quota, period * 1_000).start()?;
         let control = Control::begin()?;
-        let answer = container.ask(&["gaps", &watched.to_string(), &(period * 400).to_string()])?;
+        let answer = container.ask(cpu::gaps(watched, period * 400))?;
         let late = millis(control.end()?);
         container.close()?;
         let stalls = stalls(&answer);
@@ -282,7 +283,7 @@ fn work_conserving(trial: &mut Trial) -> Checked {
     let v2 = trial.layout().owner("cpu").is_some_and(|owner| owner.version == runtime::cgroup::Version::V2);
     let mut container = trial.container().cpu_share(2, 1, v2).start()?;
     let group = container.group()?;
-    let cpu = container.ask(&["spin", "1"])?.as_u64().unwrap_or(0);
+    let cpu = container.ask(cpu::spin(1))?;
     let before = busy_time(cpu)?;
     let used = watch(&group, Duration::from_millis(400))?;
     let others = (busy_time(cpu)? - before - used.cpu).max(0.0);
@@ -306,12 +307,12 @@ fn cpuset_pins(trial: &mut Trial) -> Checked {
         .with(|spec| resources(spec).cpu.get_or_insert_default().cpus = Some("0".into()))
         .start()?;
     let group = container.group()?;
-    container.ask(&["spin-anywhere", "3"])?;
+    container.ask(cpu::spin_anywhere(3))?;
     let used = watch(&group, Duration::from_millis(200))?;
-    let seen = container.ask(&["affinity"])?;
+    let seen = container.ask(cpu::affinity())?;
     container.close()?;
-    trial.seen.expect_json("CPUs that sched_getaffinity shows", &seen["allowed"], &serde_json::json!([0]));
-    trial.seen.expect_json("CPUs on which threads were seen", &seen["seen"], &serde_json::json!([0]));
+    trial.seen.expect_eq("CPUs that sched_getaffinity shows", &seen.allowed, &[0].into());
+    trial.seen.expect_eq("CPUs on which threads were seen", &seen.seen, &[0].into());
     let most = used.wall + edge(1.0);
     trial.seen.expect_in(
         "CPU time of 3 busy threads, in ms",

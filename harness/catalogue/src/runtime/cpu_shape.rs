@@ -7,6 +7,7 @@ use kit::fault;
 use kit::measure::{Control, as_f64, busy_time, millis, periods, stalls};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::cpu;
 
 pub(crate) const CHECKS: &[Check] = &[Check {
     id: "cpu.throttle.gap-shape",
@@ -31,7 +32,7 @@ fn gap_shape(trial: &mut Trial) -> Checked {
     let used = || as_f64(group.stats().cpu_usage_ns.unwrap_or(0)) / 1e6;
     let (own, busy) = (used(), busy_time(0)?);
     let control = Control::begin()?;
-    let answer = container.ask(&["gaps", "1200", "10000"])?;
+    let answer = container.ask(cpu::gaps(1200, 10000))?;
     let late = millis(control.end()?);
     // While others have the CPU the quota is used up later, and what is left of the period is shorter.
     let others = (busy_time(0)? - busy - (used() - own)).max(0.0);

@@ -1,12 +1,13 @@
 //! Which devices a container may open.
 
 use runtime::oci::DeviceRule;
-use serde_json::Value;
 
 use kit::check::{Check, Checked};
 use kit::fault::{self, Fault, resources};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::attempt;
+use kit::verbs::attempt::Tried;
 
 const SOURCE: &str = "OCI config-linux.md, Default Devices and Allowed Device list; cgroup-v1/devices.rst; cgroup-v2.rst, Device controller";
 const NO_RULES: Fault = fault::config("no device rules", |spec| resources(spec).devices.clear());
@@ -58,28 +59,24 @@ fn default_list(trial: &mut Trial) -> Checked {
     let mut container = trial.container().capabilities(&["MKNOD"]).start()?;
     for (device, text, expected) in [("null", "x", 0), ("zero", "x", 0), ("full", "x", libc::ENOSPC)] {
         let path = format!("/dev/{device}");
-        let opened = container.ask(&["try", "open", &path])?;
-        trial.seen.expect_json(&format!("error of opening {path}"), &opened, &Value::from(0));
-        let written = container.ask(&["try", "write", &path, text])?;
-        trial.seen.expect_json(&format!("error of writing to {path}"), &written, &Value::from(expected));
+        let opened = container.ask(attempt::open(&path))?;
+        trial.seen.expect_eq(&format!("error of opening {path}"), &opened, &Tried::ALLOWED);
+        let written = container.ask(attempt::write(&path, text))?;
+        trial.seen.expect_eq(&format!("error of writing to {path}"), &written, &Tried(expected));
     }
     for device in ["random", "urandom"] {
-        let read = container.ask(&["try", "read", &format!("/dev/{device}")])?;
-        trial.seen.expect_json(&format!("error of reading /dev/{device}"), &read, &Value::from(0));
+        let read = container.ask(attempt::read(&format!("/dev/{device}")))?;
+        trial.seen.expect_eq(&format!("error of reading /dev/{device}"), &read, &Tried::ALLOWED);
     }
     // Without a terminal of its own a process is told that there is none, not that it may not.
-    let terminal = container.ask(&["try", "open", "/dev/tty"])?;
-    trial.seen.expect_json(
-        "error of opening /dev/tty without a terminal",
-        &terminal,
-        &Value::from(libc::ENXIO),
-    );
+    let terminal = container.ask(attempt::open("/dev/tty"))?;
+    trial.seen.expect_eq("error of opening /dev/tty without a terminal", &terminal, &Tried(libc::ENXIO));
     // The kernel's log is a device of every host.
-    let made = container.ask(&["try", "mknod", "/tmp/kmsg", "c", "1", "11"])?;
+    let made = container.ask(attempt::mknod("/tmp/kmsg", attempt::Device::Char, 1, 11))?;
     // To write: reading it needs a capability as well.
-    let opened = container.ask(&["try", "write", "/tmp/kmsg", ""])?;
-    let errors = [&made, &opened].map(|error| error.as_i64().unwrap_or(0));
-    let held = errors.contains(&i64::from(libc::EPERM));
+    let opened = container.ask(attempt::write("/tmp/kmsg", ""))?;
+    let errors = [made, opened];
+    let held = errors.contains(&Tried(libc::EPERM));
     trial.seen.expect(
         "errors of making and opening the kernel's log",
         format!("{errors:?}"),
@@ -103,12 +100,12 @@ fn allow_one(trial: &mut Trial) -> Checked {
         resources(spec).devices.push(rule("rm"));
     });
     let mut container = wanted.start()?;
-    let made = container.ask(&["try", "mknod", "/tmp/kmsg", "c", "1", "11"])?;
-    trial.seen.expect_json("error of making it", &made, &Value::from(0));
-    let read = container.ask(&["try", "open", "/tmp/kmsg"])?;
-    trial.seen.expect_json("error of opening it to read", &read, &Value::from(0));
-    let write = container.ask(&["try", "write", "/tmp/kmsg", ""])?;
-    trial.seen.expect_json("error of opening it to write", &write, &Value::from(libc::EPERM));
+    let made = container.ask(attempt::mknod("/tmp/kmsg", attempt::Device::Char, 1, 11))?;
+    trial.seen.expect_eq("error of making it", &made, &Tried::ALLOWED);
+    let read = container.ask(attempt::open("/tmp/kmsg"))?;
+    trial.seen.expect_eq("error of opening it to read", &read, &Tried::ALLOWED);
+    let write = container.ask(attempt::write("/tmp/kmsg", ""))?;
+    trial.seen.expect_eq("error of opening it to write", &write, &Tried(libc::EPERM));
     container.close()?;
     Ok(())
 }
@@ -117,8 +114,8 @@ fn mknod(trial: &mut Trial) -> Checked {
     use nix::sys::stat::{Mode, SFlag, makedev};
     let mut container = trial.container().start()?;
     // 7:0 is the first loop device: a disk that every host has, and that nothing is read from here.
-    let made = container.ask(&["try", "mknod", "/tmp/disk", "b", "7", "0"])?;
-    trial.seen.expect_json("error of making a disk device", &made, &Value::from(libc::EPERM));
+    let made = container.ask(attempt::mknod("/tmp/disk", attempt::Device::Block, 7, 0))?;
+    trial.seen.expect_eq("error of making a disk device", &made, &Tried(libc::EPERM));
     let mode = Mode::from_bits_truncate(0o666);
     for (name, kind, device, expected) in [
         // On this file system a device can be opened at all.
@@ -127,9 +124,9 @@ fn mknod(trial: &mut Trial) -> Checked {
     ] {
         let path = container.rootfs.join(format!("of-host-{name}"));
         nix::sys::stat::mknod(&path, kind, mode, device)?;
-        let opened = container.ask(&["try", "open", &format!("/of-host-{name}")])?;
+        let opened = container.ask(attempt::open(&format!("/of-host-{name}")))?;
         let what = format!("error of opening the {name} device that the host made");
-        trial.seen.expect_json(&what, &opened, &Value::from(expected));
+        trial.seen.expect_eq(&what, &opened, &Tried(expected));
     }
     container.close()?;
     Ok(())

@@ -1,17 +1,19 @@
 //! Ways out of a container that once were open: each is tried as its discoverers did.
 
+use kit::verbs::look::Executable;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use runtime::oci::{Capabilities, Root};
-use serde_json::{Value, json};
 
 use kit::check::{Check, Checked, Trouble};
 use kit::container::{Container, Started};
 use kit::fault::{self, Fault, How, bind, scene};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::attempt::Tried;
+use kit::verbs::{attempt, look, state};
 
 const PLAIN_EXEC: &str = "plain exec of the host's file";
 
@@ -70,11 +72,11 @@ fn executable(trial: &mut Trial) -> Checked {
     let driver = trial.driver().clone();
     let plain = trial.has(PLAIN_EXEC);
     let probe = fs::metadata(trial.image_probe()?)?;
-    let own = [json!(probe.dev()), json!(probe.ino())];
+    let own = (probe.dev(), probe.ino());
     let (mut last, mut sighted, mut reached) = (String::new(), 0, Vec::new());
     // A try sees nothing if the process was never looked at between its execve and its end.
     for _ in 0..ROUNDS {
-        let question = ["watch-executables", "400"];
+        let question = look::watch_executables(400);
         container.tell(&question)?;
         for _ in 0..6 {
             if plain {
@@ -86,15 +88,11 @@ fn executable(trial: &mut Trial) -> Checked {
             }
         }
         let seen = container.answer(&question)?;
-        let others: Vec<&Value> = seen
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|file| [file[0].clone(), file[1].clone()] != own)
-            .collect();
+        let others: Vec<Executable> =
+            seen.into_iter().filter(|file| (file.device, file.inode) != own).collect();
         trial.seen.note(format!("executables that were opened (device, inode, protected): {others:?}"));
         sighted += others.len();
-        reached.extend(others.into_iter().filter(|file| is_exposed(file, &files)).cloned());
+        reached.extend(others.into_iter().filter(|file| is_exposed(file, &files)));
         if sighted > 0 {
             break;
         }
@@ -113,8 +111,8 @@ fn executable(trial: &mut Trial) -> Checked {
 const ROUNDS: u32 = 8;
 
 /// Whether it is one of these files, and neither on a read-only mount nor sealed.
-fn is_exposed(file: &Value, files: &[(u64, u64)]) -> bool {
-    file[2] == false && files.iter().any(|(device, inode)| file[0] == *device && file[1] == *inode)
+fn is_exposed(file: &Executable, files: &[(u64, u64)]) -> bool {
+    !file.read_only && files.contains(&(file.device, file.inode))
 }
 
 fn leaked_directory(trial: &mut Trial) -> Checked {
@@ -148,8 +146,8 @@ fn leaked_directory(trial: &mut Trial) -> Checked {
 }
 
 fn expect_no_way(trial: &mut Trial, mut container: Container, cwd: &str, marker: &str) -> Checked {
-    let reached = container.ask(&["reach", marker])?;
-    let found = reached["found"].as_array().cloned().unwrap_or_default();
+    let reached = container.ask(look::reach(marker))?;
+    let found = reached.found;
     let what = format!("ways to the host from {cwd}");
     trial.seen.expect(&what, format!("{found:?}"), "[]", found.is_empty());
     container.close().map(drop)
@@ -174,12 +172,12 @@ fn engine_defaults(spec: &mut runtime::oci::Spec) {
 
 fn release_agent(trial: &mut Trial) -> Checked {
     let mut container = trial.container().with(engine_defaults).start()?;
-    let groups = container.ask(&["list", "/sys/fs/cgroup"])?;
+    let groups = container.ask(state::list("/sys/fs/cgroup"))?;
     let mut open = Vec::new();
-    for name in groups.as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for name in groups {
         let path = format!("/sys/fs/cgroup/{name}/release_agent");
         // Opened, and nothing is written.
-        if container.ask(&["try", "write", &path, ""])? == json!(0) {
+        if container.ask(attempt::write(&path, ""))?.is_allowed() {
             open.push(path);
         }
     }
@@ -189,8 +187,8 @@ fn release_agent(trial: &mut Trial) -> Checked {
         "[]",
         open.is_empty(),
     );
-    let mounted = container.ask(&["try", "mount-cgroup", "/tmp", "cpu"])?;
-    trial.seen.expect_json("error of mounting a hierarchy of its own", &mounted, &json!(libc::EPERM));
+    let mounted = container.ask(attempt::mount_cgroup("/tmp", "cpu"))?;
+    trial.seen.expect_eq("error of mounting a hierarchy of its own", &mounted, &Tried(libc::EPERM));
     container.close()?;
     Ok(())
 }
@@ -203,12 +201,12 @@ fn core_pattern(trial: &mut Trial) -> Checked {
             trial.seen.note(format!("this kernel has no {path}"));
             continue;
         }
-        let read = container.ask(&["try", "open", path])?;
-        trial.seen.expect_json(&format!("error of opening {path} to read"), &read, &json!(0));
-        let opened = container.ask(&["try", "write", path, ""])?;
-        let held = opened == json!(libc::EROFS) || opened == json!(libc::EACCES);
+        let read = container.ask(attempt::open(path))?;
+        trial.seen.expect_eq(&format!("error of opening {path} to read"), &read, &Tried::ALLOWED);
+        let opened = container.ask(attempt::write(path, ""))?;
+        let held = [Tried(libc::EROFS), Tried(libc::EACCES)].contains(&opened);
         let what = format!("error of opening {path} to write");
-        trial.seen.expect(&what, &opened, "EROFS (30) or EACCES (13)", held);
+        trial.seen.expect(&what, opened, "EROFS (30) or EACCES (13)", held);
     }
     container.close()?;
     Ok(())

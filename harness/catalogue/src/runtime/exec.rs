@@ -6,13 +6,13 @@ use nix::mount::{MsFlags, mount};
 use record::Scope;
 use runtime::namespace::{Kind, id};
 use runtime::oci::{Seccomp, SeccompRule};
-use serde_json::Value;
 
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault::{Fault, How, scene};
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::{look, tasks};
 
 pub(crate) const CHECKS: &[Check] = &[
     Check {
@@ -103,7 +103,7 @@ pub(super) fn refuse(call: &str) -> Seccomp {
 }
 
 fn into_dead(trial: &mut Trial) -> Checked {
-    let id = trial.container().probe(&["true"]).create()?;
+    let id = trial.container().probe(look::alive()).create()?;
     let driver = trial.driver().clone();
     driver.call(&["start", &id])?;
     driver.wait_stopped(&id)?;
@@ -179,14 +179,10 @@ fn is_limited_too(trial: &mut Trial) -> Checked {
     let own = std::fs::read_to_string(format!("/proc/{}/cgroup", exec.pid))?;
     let wanted = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid))?;
     trial.seen.expect_eq("cgroups of the exec'd process", &own, &wanted);
-    let forked = exec.ask(&["fork", "64"])?;
-    let made = forked["made"].as_i64().unwrap_or(i64::MAX);
+    let forked = exec.ask(tasks::fork_until_refused(64))?;
+    let made = i64::try_from(forked.made)?;
     trial.seen.expect("children that it could fork", made, format!("fewer than {LIMIT}"), made < LIMIT);
-    trial.seen.expect_json(
-        "error of the fork that was refused",
-        &forked["errno"],
-        &Value::from(libc::EAGAIN),
-    );
+    trial.seen.expect_eq("error of the fork that was refused", &forked.errno, &libc::EAGAIN);
     drop(exec);
     container.close()?;
     Ok(())

@@ -1,5 +1,6 @@
 //! The io (blkio) controller, on a loop device: rates, counts, and whose writes are whose.
 
+use kit::verbs::Ask;
 use std::fs;
 
 use runtime::oci::{BlockIo, ThrottleDevice};
@@ -11,6 +12,8 @@ use kit::loopdev::LoopDevice;
 use kit::measure::{Control, as_f64, millis};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::files;
+use kit::verbs::files::How;
 
 const SOURCE: &str = "Documentation/admin-guide/cgroup-v1/blkio-controller.rst; cgroup-v2.rst, io.max";
 /// The controller's name differs between the versions.
@@ -55,7 +58,7 @@ fn throttled(device: &LoopDevice, rate: u64) -> Vec<ThrottleDevice> {
 fn held(
     trial: &mut Trial,
     limit: impl FnOnce(&LoopDevice) -> BlockIo,
-    words: &[&str],
+    request: impl Ask<Answer = u64>,
     expected_ms: f64,
 ) -> Checked {
     let device = LoopDevice::attach(&trial.directory("backing")?.join("disk"), 16 * MIB)?;
@@ -63,7 +66,7 @@ fn held(
     let wanted = trial.container().device(&device, "rw").with(|spec| resources(spec).block_io = Some(limit));
     let mut container = wanted.start()?;
     let control = Control::begin()?;
-    let took = container.ask(words)?.as_f64().unwrap_or(0.0) / 1e3;
+    let took = as_f64(container.ask(request)?) / 1e3;
     let late = millis(control.end()?);
     container.close()?;
     // Too fast is what a limit must prevent. Too slow is the device's or the machine's doing as well.
@@ -88,7 +91,7 @@ fn write_bps(trial: &mut Trial) -> Checked {
         throttle_write_bps_device: throttled(device, 4 * MIB),
         ..BlockIo::default()
     };
-    held(trial, limit, &["write-stream", "/dev/plimsoll-disk", "2097152", "65536", "direct"], 500.0)
+    held(trial, limit, files::write_stream("/dev/plimsoll-disk", 2 * MIB, 65_536, How::Direct), 500.0)
 }
 
 fn read_bps(trial: &mut Trial) -> Checked {
@@ -96,7 +99,7 @@ fn read_bps(trial: &mut Trial) -> Checked {
         throttle_read_bps_device: throttled(device, 4 * MIB),
         ..BlockIo::default()
     };
-    held(trial, limit, &["read-stream", "/dev/plimsoll-disk", "2097152", "direct"], 500.0)
+    held(trial, limit, files::read_stream("/dev/plimsoll-disk", 2 * MIB, How::Direct), 500.0)
 }
 
 fn iops(trial: &mut Trial) -> Checked {
@@ -104,7 +107,7 @@ fn iops(trial: &mut Trial) -> Checked {
         throttle_write_iops_device: throttled(device, 100),
         ..BlockIo::default()
     };
-    held(trial, limit, &["write-stream", "/dev/plimsoll-disk", "245760", "4096", "direct"], 600.0)
+    held(trial, limit, files::write_stream("/dev/plimsoll-disk", 245_760, 4096, How::Direct), 600.0)
 }
 
 /// Bytes and operations written to a device by a group, as its controller counts them.
@@ -141,7 +144,7 @@ fn counts(scene: &mut Scene) -> Checked {
     }
     let mut probe = cell.probe()?;
     let before = written(watched, &device)?;
-    probe.ask(&["write-stream", &device.path.display().to_string(), &MIB.to_string(), "65536", "direct"])?;
+    probe.ask(files::write_stream(&device.path.display().to_string(), MIB, 65536, How::Direct))?;
     let after = written(watched, &device)?;
     scene.seen.expect_eq(
         "bytes and operations counted for 16 writes of 64 KiB",
@@ -157,13 +160,7 @@ fn buffered(scene: &mut Scene) -> Checked {
     let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
     let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
     let mut probe = cell.probe()?;
-    probe.ask(&[
-        "write-stream",
-        &device.path.display().to_string(),
-        &(8 * MIB).to_string(),
-        "65536",
-        "behind",
-    ])?;
+    probe.ask(files::write_stream(&device.path.display().to_string(), 8 * MIB, 65536, How::Behind))?;
     // This process, which stands in another group, has it written back.
     device.flush()?;
     let bytes = as_f64(written(watched, &device)?.0) / as_f64(MIB);

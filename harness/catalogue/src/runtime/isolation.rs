@@ -1,12 +1,13 @@
 //! Network, IPC, UTS and cgroup namespaces of containers: what of the host cannot be reached.
 
 use runtime::namespace::Kind;
-use serde_json::Value;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault;
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::attempt::Tried;
+use kit::verbs::{attempt, ipc, look, net};
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime(
@@ -70,32 +71,30 @@ pub(crate) const CHECKS: &[Check] = &[
 
 fn domainname(trial: &mut Trial) -> Checked {
     trial.on_stage()?;
-    let before = trial.ask_stage(&["set-domainname", "outside"])?;
+    let before = trial.ask_stage(look::set_domainname("outside"))?;
     let mut container = trial.container().start()?;
-    container.ask(&["set-domainname", "changed"])?;
-    let inside = container.ask(&["domainname"])?;
-    let outside = trial.ask_stage(&["domainname"])?;
-    trial.seen.expect_json("domain name inside", &inside, &Value::from("changed"));
-    trial.seen.expect_json("domain name of the host afterwards", &outside, &before);
+    container.ask(look::set_domainname("changed"))?;
+    let inside = container.ask(look::domainname())?;
+    let outside = trial.ask_stage(look::domainname())?;
+    trial.seen.expect_text("domain name inside", &inside, "changed");
+    trial.seen.expect_eq("domain name of the host afterwards", &outside, &before);
     container.close()?;
     Ok(())
 }
 
 fn system_v(trial: &mut Trial) -> Checked {
-    const KEY: &str = "1886153573";
+    const KEY: i32 = 1_886_153_573;
     trial.on_stage()?;
-    let made = trial.ask_stage(&["make-system-v", KEY])?;
+    let made = trial.ask_stage(ipc::make_system_v(KEY))?;
     let mut container = trial.container().start()?;
-    let seen = container.ask(&["system-v", KEY])?;
-    for kind in ["shm", "sem", "msg"] {
-        if made[kind] != true {
-            return Err(Trouble::Skip(format!("this kernel makes no System V objects: {made}")));
+    let seen = container.ask(ipc::system_v(KEY))?;
+    for (kind, made, seen) in
+        [("shm", made.shm, seen.shm), ("sem", made.sem, seen.sem), ("msg", made.msg, seen.msg)]
+    {
+        if !made {
+            return Err(Trouble::Skip(format!("this kernel makes no System V object of the kind {kind}")));
         }
-        trial.seen.expect_json(
-            &format!("the host's {kind} is found inside"),
-            &seen[kind],
-            &Value::from(false),
-        );
+        trial.seen.expect_eq(&format!("the host's {kind} is found inside"), &seen, &false);
     }
     container.close()?;
     Ok(())
@@ -104,28 +103,28 @@ fn system_v(trial: &mut Trial) -> Checked {
 fn message_queues(trial: &mut Trial) -> Checked {
     const NAME: &str = "/plimsoll";
     trial.on_stage()?;
-    let made = trial.ask_stage(&["try", "make-mq", NAME])?;
-    if made != 0 {
+    let made = trial.ask_stage(attempt::make_mq(NAME))?;
+    if !made.is_allowed() {
         return Err(Trouble::Harness(format!("making a queue on the host: error {made}")));
     }
     let mut container = trial.container().start()?;
-    let opened = container.ask(&["try", "mq", NAME])?;
-    trial.seen.expect_json("error of opening the host's queue inside", &opened, &Value::from(libc::ENOENT));
-    let own = container.ask(&["try", "make-mq", NAME])?;
-    trial.seen.expect_json("error of making one of that name inside", &own, &Value::from(0));
+    let opened = container.ask(attempt::mq(NAME))?;
+    trial.seen.expect_eq("error of opening the host's queue inside", &opened, &Tried(libc::ENOENT));
+    let own = container.ask(attempt::make_mq(NAME))?;
+    trial.seen.expect_eq("error of making one of that name inside", &own, &Tried::ALLOWED);
     container.close()?;
     Ok(())
 }
 
 fn ports_independent(trial: &mut Trial) -> Checked {
     trial.on_stage()?;
-    let port = trial.ask_stage(&["listen"])?.to_string();
+    let port = trial.ask_stage(net::listen())?;
     let mut container = trial.container().start()?;
-    let bound = container.ask(&["try", "listen", &port])?;
-    trial.seen.expect_json("error of binding the host's port inside", &bound, &Value::from(0));
+    let bound = container.ask(attempt::listen(port))?;
+    trial.seen.expect_eq("error of binding the host's port inside", &bound, &Tried::ALLOWED);
     // Proof that the port really is taken outside.
-    let again = trial.ask_stage(&["try", "listen", &port])?;
-    trial.seen.expect_json("error of binding it outside again", &again, &Value::from(libc::EADDRINUSE));
+    let again = trial.ask_stage(attempt::listen(port))?;
+    trial.seen.expect_eq("error of binding it outside again", &again, &Tried(libc::EADDRINUSE));
     container.close()?;
     Ok(())
 }
@@ -133,25 +132,24 @@ fn ports_independent(trial: &mut Trial) -> Checked {
 fn abstract_sockets(trial: &mut Trial) -> Checked {
     trial.on_stage()?;
     let name = format!("plimsoll-{}", trial.run_id());
-    trial.ask_stage(&["try", "listen-abstract", &name])?;
-    let outside = trial.ask_stage(&["try", "connect-abstract", &name])?;
-    trial.seen.expect_json("error of connecting on the host", &outside, &Value::from(0));
+    trial.ask_stage(attempt::listen_abstract(&name))?;
+    let outside = trial.ask_stage(attempt::connect_abstract(&name))?;
+    trial.seen.expect_eq("error of connecting on the host", &outside, &Tried::ALLOWED);
     let mut container = trial.container().start()?;
-    let inside = container.ask(&["try", "connect-abstract", &name])?;
-    trial.seen.expect_json("error of connecting inside", &inside, &Value::from(libc::ECONNREFUSED));
+    let inside = container.ask(attempt::connect_abstract(&name))?;
+    trial.seen.expect_eq("error of connecting inside", &inside, &Tried(libc::ECONNREFUSED));
     container.close()?;
     Ok(())
 }
 
 fn cgroup_root_is_own(trial: &mut Trial) -> Checked {
     let mut container = trial.container().pids(64).start()?;
-    let inside = container.ask(&["read", "/proc/self/cgroup"])?;
+    let inside = container.ask(look::read("/proc/self/cgroup"))?;
     let outside = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid))?;
     let paths = |text: &str| -> Vec<String> {
         text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(str::to_owned).collect()
     };
-    let foreign: Vec<String> =
-        paths(inside.as_str().unwrap_or_default()).into_iter().filter(|path| path != "/").collect();
+    let foreign: Vec<String> = paths(&inside).into_iter().filter(|path| path != "/").collect();
     trial.seen.expect("paths inside that are not /", format!("{foreign:?}"), "[]", foreign.is_empty());
     // Proof that there is something to hide.
     let own = paths(&outside).iter().any(|path| path.contains(&container.id));
@@ -161,12 +159,11 @@ fn cgroup_root_is_own(trial: &mut Trial) -> Checked {
 }
 
 fn kernel_is_shared(trial: &mut Trial) -> Checked {
-    let host = trial.host_probe()?.ask(&["kernel"])?;
+    let host = trial.host_probe()?.ask(look::kernel())?;
     let mut container = trial.container().start()?;
-    let inside = container.ask(&["kernel"])?;
-    for field in ["release", "boot"] {
-        trial.seen.expect_json(&format!("{field} inside"), &inside[field], &host[field]);
-    }
+    let inside = container.ask(look::kernel())?;
+    trial.seen.expect_eq("release inside", &inside.release, &host.release);
+    trial.seen.expect_eq("boot inside", &inside.boot, &host.boot);
     container.close()?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The lifecycle of a container, as its commands and its processes show it.
 
+use kit::channel;
 use std::fs;
 use std::io::Write;
 use std::process::Stdio;
@@ -12,6 +13,7 @@ use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, How, scene};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::{cpu, files, look, program, state, tasks};
 
 const SOURCE: &str = "OCI runtime-spec, runtime.md, Lifecycle and Operations";
 const PRETENDS_STATUS: &str = "always 0";
@@ -87,20 +89,18 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 fn exit_status(trial: &mut Trial) -> Checked {
-    for status in ["0", "1", "42", "255"] {
-        let seen = trial.container().probe(&["exit", status]).run()?;
+    for status in [0, 1, 42, 255] {
+        let seen = trial.container().probe(program::exit(status)).run()?;
         trial.seen.expect_eq(
             &format!("status of an application that exits with {status}"),
-            &seen.to_string().as_str(),
-            &status,
+            &seen,
+            &i32::from(status),
         );
     }
     // PID 1 cannot be ended by a signal of its own making; the host can.
     for signal in [libc::SIGKILL, libc::SIGTERM] {
-        let wanted = trial
-            .container()
-            .without_namespace(runtime::namespace::Kind::Pid)
-            .probe(&["die", &signal.to_string()]);
+        let wanted =
+            trial.container().without_namespace(runtime::namespace::Kind::Pid).probe(tasks::die(signal));
         let seen = wanted.run()?;
         trial.seen.expect_eq(&format!("status of one that signal {signal} ends"), &seen, &(128 + signal));
     }
@@ -110,7 +110,7 @@ fn exit_status(trial: &mut Trial) -> Checked {
 fn create_start_split(trial: &mut Trial) -> Checked {
     let volume = trial.directory("volume")?;
     let file = volume.join("ran");
-    let id = trial.container().volume(&volume, "/data").probe(&["write", "/data/ran", "x"]).create()?;
+    let id = trial.container().volume(&volume, "/data").probe(files::write("/data/ran", "x")).create()?;
     let driver = trial.driver().clone();
     if trial.has(STARTED_AT_CREATE) {
         driver.call(&["start", &id])?;
@@ -128,7 +128,7 @@ fn create_start_split(trial: &mut Trial) -> Checked {
 }
 
 fn states(trial: &mut Trial) -> Checked {
-    let id = trial.container().probe(&["sleep"]).create()?;
+    let id = trial.container().probe(program::sleep()).create()?;
     let driver = trial.driver().clone();
     let status =
         |id: &str| Ok::<_, Trouble>(driver.state(id)?.map_or(Value::Null, |state| state["status"].clone()));
@@ -159,7 +159,7 @@ fn states(trial: &mut Trial) -> Checked {
 fn pause_unpause(trial: &mut Trial) -> Checked {
     let mut container = trial.container().start()?;
     let group = container.group()?;
-    container.ask(&["spin-anywhere", "2"])?;
+    container.ask(cpu::spin_anywhere(2))?;
     let usage = || group.stats().cpu_usage_ns.unwrap_or(0);
     container.pause()?;
     let before = usage();
@@ -174,7 +174,7 @@ fn pause_unpause(trial: &mut Trial) -> Checked {
         used <= most,
     );
     container.resume()?;
-    let answered = container.ask(&["burn", "10000"]).is_ok();
+    let answered = container.ask(cpu::burn(10000)).is_ok();
     trial.seen.expect_eq("it answers after resume", &answered, &true);
     trial.seen.expect(
         "CPU time used since, in ns",
@@ -213,22 +213,16 @@ fn terminal(trial: &mut Trial) -> Checked {
         driver.delete(&id)?;
         said
     };
-    let seen: Value = serde_json::from_str(said.trim()).unwrap_or_default();
-    let seen = &seen["ok"];
-    for (field, expected) in [
-        ("terminal", json!(true)),
-        ("rows", json!(33)),
-        ("columns", json!(77)),
-        ("controls", json!(true)),
-        ("session", json!(true)),
-    ] {
-        trial.seen.expect_json(field, &seen[field], &expected);
-    }
+    let seen = channel::printed(state::terminal(), said.trim())?;
+    trial.seen.expect_eq("terminal", &seen.terminal, &true);
+    trial.seen.expect_eq("rows and columns", &(seen.rows, seen.columns), &(Some(33), Some(77)));
+    trial.seen.expect_eq("controls", &seen.controls, &true);
+    trial.seen.expect_eq("session", &seen.session, &true);
     Ok(())
 }
 
 fn stdin(trial: &mut Trial) -> Checked {
-    let (id, bundle) = trial.container().probe(&["count-stdin"]).bundle()?;
+    let (id, bundle) = trial.container().probe(state::count_stdin()).bundle()?;
     let driver = trial.driver().clone();
     let (reader, mut writer) = std::io::pipe()?;
     let closed = trial.has(CLOSED);
@@ -240,9 +234,9 @@ fn stdin(trial: &mut Trial) -> Checked {
     let (status, said, complaint) =
         driver.said(&["run", "--bundle", &bundle.display().to_string(), &id], Stdio::from(reader))?;
     let _ = feeder.join();
-    let seen: Value = serde_json::from_str(said.trim()).unwrap_or_default();
-    trial.seen.expect_json("bytes that arrived before the end", &seen["ok"]["bytes"], &json!(100_000));
-    trial.seen.expect_json("their sum", &seen["ok"]["sum"], &json!(100_000));
+    let seen = channel::printed(state::count_stdin(), said.trim())?;
+    trial.seen.expect_eq("bytes that arrived before the end", &seen.bytes, &100_000);
+    trial.seen.expect_eq("their sum", &seen.sum, &100_000);
     trial.seen.expect("exit status", status, format!("0 ({})", complaint.trim()), status == 0);
     Ok(())
 }
@@ -276,7 +270,7 @@ fn hooks(trial: &mut Trial) -> Checked {
         .container()
         .volume(&shared, "/hooks")
         .with(|spec| spec.hooks = Some(hooks))
-        .probe(&["true"])
+        .probe(look::alive())
         .create()?;
     let driver = trial.driver().clone();
     let told = || Ok::<_, Trouble>(fs::read_to_string(&log)?);
@@ -316,7 +310,7 @@ fn hooks(trial: &mut Trial) -> Checked {
 }
 
 fn id_reuse(trial: &mut Trial) -> Checked {
-    let id = trial.container().probe(&["sleep"]).create()?;
+    let id = trial.container().probe(program::sleep()).create()?;
     let bundle = trial.driver().bundle_of(&id)?;
     let driver = trial.driver().clone();
     if trial.has(OVERWRITTEN) {
@@ -340,7 +334,7 @@ fn leaves_nothing(trial: &mut Trial) -> Checked {
         .volume(&volume, "/data")
         .tmpfs("/scratch", &[])
         .pids(64)
-        .probe(&["true"])
+        .probe(look::alive())
         .create()?;
     let driver = trial.driver().clone();
     driver.call(&["start", &id])?;

@@ -1,12 +1,12 @@
 //! Memory limits.
 
 use record::Scope;
-use serde_json::Value;
 
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault::{self, Fault, How};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::{look, tasks};
 
 pub(crate) const CHECKS: &[Check] = &[
     Check {
@@ -37,23 +37,19 @@ const MIB: i64 = 1 << 20;
 const LIMIT: i64 = 32 * MIB;
 
 fn oom_kills(trial: &mut Trial) -> Checked {
-    let twice = (2 * LIMIT).to_string();
-    let status = trial.container().memory(LIMIT).probe(&["touch", &twice]).run()?;
+    let twice = 2 * LIMIT.cast_unsigned();
+    let status = trial.container().memory(LIMIT).probe(tasks::touch(twice)).run()?;
     trial.seen.expect_eq("exit status of an application that touches twice the limit", &status, &137);
-    let half = (LIMIT / 2).to_string();
-    let status = trial.container().memory(LIMIT).probe(&["touch", &half]).run()?;
+    let half = LIMIT.cast_unsigned() / 2;
+    let status = trial.container().memory(LIMIT).probe(tasks::touch(half)).run()?;
     trial.seen.expect_eq("exit status of one that touches half of it", &status, &0);
 
     let mut container = trial.container().memory(LIMIT).start()?;
     let group = container.group()?;
     let kills = || group.stats().oom_kills;
     let before = kills();
-    let ended = container.ask(&["touch-in-child", &twice])?;
-    trial.seen.expect_json(
-        "signal that ended a child that did the same",
-        &ended["signal"],
-        &Value::from(libc::SIGKILL),
-    );
+    let ended = container.ask(tasks::touch_in_child(twice))?;
+    trial.seen.expect_eq("signal that ended a child that did the same", &ended.signal, &libc::SIGKILL);
     let after = kills();
     match (before, after) {
         (Some(before), Some(after)) => trial.seen.expect_eq("kills counted for it", &(after - before), &1),
@@ -68,19 +64,15 @@ fn confined(trial: &mut Trial) -> Checked {
     let mut victim = trial.container().memory(LIMIT).start()?;
     let mut neighbour = trial.container().start()?;
     // Both have more than the victim is allowed, so that a killer that looked further would choose them.
-    let large = (48 * MIB).to_string();
-    host.ask(&["hold", &large])?;
-    let holds = neighbour.ask(&["hold", &large]).is_ok();
+    let large = 48 * MIB.cast_unsigned();
+    host.ask(tasks::hold(large))?;
+    let holds = neighbour.ask(tasks::hold(large)).is_ok();
     trial.seen.expect_eq("the neighbour may have more than the victim", &holds, &true);
-    let ended = victim.ask(&["touch-in-child", &(2 * LIMIT).to_string()]);
-    let killed = ended.as_ref().ok().and_then(|ended| ended["signal"].as_i64());
-    trial.seen.expect_eq(
-        "signal that ended the process that took too much",
-        &killed,
-        &Some(i64::from(libc::SIGKILL)),
-    );
-    let survives = |answer: Result<Value, Trouble>| answer.is_ok();
-    trial.seen.expect_eq("the neighbour answers", &survives(neighbour.ask(&["true"])), &true);
-    trial.seen.expect_eq("the host's process answers", &survives(host.ask(&["true"])), &true);
+    let ended = victim.ask(tasks::touch_in_child(2 * LIMIT.cast_unsigned()));
+    let killed = ended.ok().map(|ended| ended.signal);
+    trial.seen.expect_eq("signal that ended the process that took too much", &killed, &Some(libc::SIGKILL));
+    let survives = |answer: Result<(), Trouble>| answer.is_ok();
+    trial.seen.expect_eq("the neighbour answers", &survives(neighbour.ask(look::alive())), &true);
+    trial.seen.expect_eq("the host's process answers", &survives(host.ask(look::alive())), &true);
     Ok(())
 }

@@ -7,6 +7,8 @@ use kit::loopdev::LoopDevice;
 use kit::measure::as_f64;
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::files::How;
+use kit::verbs::{files, tasks};
 
 const V1_AND_V2: &str = "Documentation/admin-guide/cgroup-v1/memory.rst; cgroup-v2.rst, Memory";
 const NEEDS: &[Need] = &[Need::Root, Need::Controller("memory")];
@@ -53,8 +55,8 @@ const SWAP_NOT_WRITTEN: Fault = fault::config("swap limit not written", |spec| {
 });
 
 fn killed(container: &mut Container, bytes: i64) -> Result<bool, Trouble> {
-    let ended = container.ask(&["touch-in-child", &bytes.to_string()])?;
-    Ok(ended["signal"] == libc::SIGKILL)
+    let ended = container.ask(tasks::touch_in_child(bytes.cast_unsigned()))?;
+    Ok(ended.signal == libc::SIGKILL)
 }
 
 fn cache_is_reclaimed(trial: &mut Trial) -> Checked {
@@ -64,11 +66,11 @@ fn cache_is_reclaimed(trial: &mut Trial) -> Checked {
     let mut container = wanted.start()?;
     let group = container.group()?;
     let before = group.stats().oom_kills.unwrap_or(0);
-    let amount = (3 * LIMIT).to_string();
+    let amount = 3 * LIMIT.cast_unsigned();
     let read = if trial.has(ANONYMOUS) {
-        container.ask(&["touch", &amount])
+        container.ask(tasks::touch(amount))
     } else {
-        container.ask(&["read-stream", "/dev/plimsoll-disk", &amount, "buffered"])
+        container.ask(files::read_stream("/dev/plimsoll-disk", amount, How::Buffered)).map(drop)
     };
     trial.seen.expect_eq("the reader survived", &read.is_ok(), &true);
     let kills = group.stats().oom_kills.unwrap_or(before) - before;
@@ -111,12 +113,11 @@ fn tmpfs_is_charged(trial: &mut Trial) -> Checked {
     let group = container.group()?;
     let usage = || group.stats().memory_usage.unwrap_or(0);
     let before = usage();
-    let (bytes, piece) = (WRITTEN.to_string(), 65_536.to_string());
     if trial.has(FROM_OUTSIDE) {
         let path = format!("/proc/{}/root/dev/shm/file", container.pid);
-        trial.host_probe()?.ask(&["write-stream", &path, &bytes, &piece, "create"])?;
+        trial.host_probe()?.ask(files::write_stream(&path, WRITTEN, 65_536, How::Create))?;
     } else {
-        container.ask(&["write-stream", "/dev/shm/file", &bytes, &piece, "create"])?;
+        container.ask(files::write_stream("/dev/shm/file", WRITTEN, 65_536, How::Create))?;
     }
     let grown = as_f64(usage().saturating_sub(before)) / as_f64(1 << 20);
     // Each CPU charges a batch of pages ahead, and the file's own bookkeeping is charged too.
@@ -127,7 +128,7 @@ fn tmpfs_is_charged(trial: &mut Trial) -> Checked {
         "batches of 64 pages for each CPU",
         0.0,
     );
-    container.ask(&["remove", "/dev/shm/file"])?;
+    container.ask(files::remove("/dev/shm/file"))?;
     let left = as_f64(usage().saturating_sub(before)) / as_f64(1 << 20);
     trial.seen.expect_in(
         "what is left of it after the file was removed, in MiB",

@@ -5,12 +5,15 @@ use std::os::unix::fs::MetadataExt;
 
 use record::Scope;
 use runtime::namespace::{Kind, id};
-use serde_json::Value;
+
+use std::net::Ipv4Addr;
 
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault;
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::look::Interfaces;
+use kit::verbs::{look, net, tasks};
 
 pub(crate) const CHECKS: &[Check] = &[
     Check {
@@ -83,9 +86,9 @@ pub(crate) const CHECKS: &[Check] = &[
 
 fn app_is_1(trial: &mut Trial) -> Checked {
     let mut container = trial.container().start()?;
-    let seen = container.ask(&["identity"])?;
-    trial.seen.expect_json("the application's own PID", &seen["pid"], &Value::from(1));
-    trial.seen.expect_json("its /proc/self/exe", &seen["exe"], &Value::from("/probe"));
+    let seen = container.ask(look::identity())?;
+    trial.seen.expect_eq("the application's own PID", &seen.pid, &1);
+    trial.seen.expect_text("its /proc/self/exe", &seen.exe.to_string_lossy(), "/probe");
     // From outside: init did not stay and fork, it became the application.
     let running = std::fs::metadata(format!("/proc/{}/exe", container.pid))?;
     let wanted = std::fs::metadata(container.rootfs.join("probe"))?;
@@ -97,13 +100,12 @@ fn app_is_1(trial: &mut Trial) -> Checked {
 
 fn hides_host(trial: &mut Trial) -> Checked {
     let mut container = trial.container().start()?;
-    let children = container.ask(&["spawn", "2"])?;
-    let listed = container.ask(&["processes"])?;
-    let mut expected: Vec<i64> =
-        children.as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
+    let children = container.ask(tasks::spawn(2))?;
+    let listed = container.ask(look::processes())?;
+    let mut expected = children;
     expected.push(1);
     expected.sort_unstable();
-    trial.seen.expect_json("PIDs in the container's /proc", &listed, &Value::from(expected));
+    trial.seen.expect_eq("PIDs in the container's /proc", &listed, &expected);
     container.close()?;
     Ok(())
 }
@@ -128,38 +130,37 @@ fn is_ordinary_on_host(trial: &mut Trial) -> Checked {
 
 fn hostname(trial: &mut Trial) -> Checked {
     trial.on_stage()?;
-    let before = trial.ask_stage(&["set-hostname", "outside"])?;
+    let before = trial.ask_stage(look::set_hostname("outside"))?;
     let mut container = trial.container().start()?;
-    container.ask(&["set-hostname", "changed"])?;
-    let inside = container.ask(&["hostname"])?;
-    let outside = trial.ask_stage(&["hostname"])?;
-    trial.seen.expect_json("host name inside", &inside, &Value::from("changed"));
-    trial.seen.expect_json("host name of the host afterwards", &outside, &before);
+    container.ask(look::set_hostname("changed"))?;
+    let inside = container.ask(look::hostname())?;
+    let outside = trial.ask_stage(look::hostname())?;
+    trial.seen.expect_text("host name inside", &inside, "changed");
+    trial.seen.expect_eq("host name of the host afterwards", &outside, &before);
     container.close()?;
     Ok(())
 }
 
 fn only_own_devices(trial: &mut Trial) -> Checked {
-    const ADDRESS: &str = "192.0.2.77";
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
     trial.on_stage()?;
-    trial.ask_stage(&["add-address", ADDRESS])?;
-    let port = trial.ask_stage(&["listen"])?;
-    let host = trial.ask_stage(&["interfaces"])?;
+    trial.ask_stage(net::add_address(ADDRESS))?;
+    let port = trial.ask_stage(net::listen())?;
+    let host = trial.ask_stage(look::interfaces())?;
     let mut container = trial.container().start()?;
-    let inside = container.ask(&["interfaces"])?;
-    let marked = |seen: &Value| seen.to_string().contains(ADDRESS);
-    let listens = |seen: &Value| seen["listening"].as_array().is_some_and(|ports| ports.contains(&port));
+    let inside = container.ask(look::interfaces())?;
+    let marked = |seen: &Interfaces| seen.devices.values().flatten().any(|address| *address == ADDRESS);
+    let listens = |seen: &Interfaces| seen.listening.contains(&port);
     if !marked(&host) || !listens(&host) {
         return Err(Trouble::Harness(format!(
-            "the host's own address or socket cannot be seen there: {host}"
+            "the host's own address or socket cannot be seen there: {host:?}"
         )));
     }
-    let devices: Vec<&String> =
-        inside["devices"].as_object().map(|devices| devices.keys().collect()).unwrap_or_default();
     // Beside lo a new namespace may have the fallback devices of tunnel modules, which are its own.
     let fallback =
         ["lo", "sit0", "tunl0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6gre0"];
-    let foreign: Vec<_> = devices.iter().filter(|device| !fallback.contains(&device.as_str())).collect();
+    let foreign: Vec<_> =
+        inside.devices.keys().filter(|device| !fallback.contains(&device.as_str())).collect();
     trial.seen.expect(
         "devices inside that are not its own",
         format!("{foreign:?}"),

@@ -1,6 +1,6 @@
 //! What is done to a container's packets.
 
-use serde_json::Value;
+use std::net::Ipv4Addr;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::scene;
@@ -8,6 +8,7 @@ use kit::lab::Scene;
 use kit::measure::{Control, as_f64, millis};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::net;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime(
@@ -38,27 +39,26 @@ fn egress(trial: &mut Trial) -> Checked {
     const SENT: u64 = 1_000_000;
     trial.on_stage()?;
     let mut container = trial.container().capabilities(&["NET_ADMIN"]).start()?;
-    let made = trial.ask_stage(&["make-pair", "plim0", "eth0", &container.pid.to_string()]);
+    let made = trial.ask_stage(net::make_pair("plim0", "eth0", container.pid));
     if let Err(Trouble::Harness(said)) = made {
         return Err(Trouble::Skip(said));
     }
-    trial.ask_stage(&["bring-up", "plim0", "192.0.2.1"])?;
-    container.ask(&["bring-up", "eth0", "192.0.2.2"])?;
+    trial.ask_stage(net::bring_up("plim0", Ipv4Addr::new(192, 0, 2, 1)))?;
+    container.ask(net::bring_up("eth0", Ipv4Addr::new(192, 0, 2, 2)))?;
     if !trial.has(NO_QDISC)
-        && let Err(Trouble::Subject(said)) =
-            container.ask(&["limit-rate", "eth0", &RATE.to_string(), &BURST.to_string()])
+        && let Err(Trouble::Subject(said)) = container.ask(net::limit_rate("eth0", RATE, BURST))
     {
         return Err(Trouble::Skip(said));
     }
-    let port = trial.ask_stage(&["sink"])?;
+    let port = trial.ask_stage(net::sink())?;
     let control = Control::begin()?;
-    container.ask(&["send", "192.0.2.1", &port.to_string(), &SENT.to_string()])?;
-    let seen = trial.ask_stage(&["sunk"])?;
+    container.ask(net::send(Ipv4Addr::new(192, 0, 2, 1), port, SENT))?;
+    let seen = trial.ask_stage(net::sunk())?;
     let late = millis(control.end()?);
     container.close()?;
-    let (bytes, micros) = (seen["bytes"].as_u64().unwrap_or(0), seen["micros"].as_f64().unwrap_or(1.0));
+    let (bytes, micros) = (seen.bytes, as_f64(seen.micros.max(1)));
     trial.seen.expect_eq("bytes that arrived", &bytes, &SENT);
-    let rate = as_f64(bytes) / micros.max(1.0);
+    let rate = as_f64(bytes) / micros;
     // Less a header of 66 bytes in each packet, plus what the bucket holds at the start.
     let (least, most) = (2.0 * 0.956 * 0.85, 2.0 * (1.0 + f64::from(2 * BURST) / as_f64(SENT)));
     let noise = 2.0 * late / (micros / 1e3);
@@ -82,11 +82,10 @@ fn class_id(scene: &mut Scene) -> Checked {
     for (name, probe, expected) in
         [("of the group", &mut inside, CLASS), ("of another group", &mut outside, 0)]
     {
-        let port = probe.ask(&["listen"])?.as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
+        let port = probe.ask(net::listen())?;
         let seen =
             engine::network::class_id_of_listener(port).map_err(|error| Trouble::Skip(error.to_string()))?;
-        let seen = seen.map_or(Value::Null, Value::from);
-        scene.seen.expect_json(&format!("class id of a socket {name}"), &seen, &Value::from(expected));
+        scene.seen.expect_eq(&format!("class id of a socket {name}"), &seen, &Some(expected));
     }
     drop((inside, outside));
     Ok(())

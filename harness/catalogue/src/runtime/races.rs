@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use runtime::oci::{Mount, Root};
-use serde_json::json;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::container::{Container, Started};
 use kit::fault;
 use kit::trial::{Trial, Wanted};
+use kit::verbs::attempt::Tried;
+use kit::verbs::{attempt, look};
 
 /// How long a race is tried: long enough for hundreds of starts.
 const LONG: Duration = Duration::from_secs(10);
@@ -170,8 +171,8 @@ fn symlink_race(trial: &mut Trial) -> Checked {
     let want =
         |trial: &mut Trial| with_root(trial.container().volume(&volume, "/swapped/data"), &image).attempt();
     let mut container = want(trial)?.running()?;
-    let seen = container.ask(&["exists", "/swapped/data/of-volume"])?;
-    trial.seen.expect_json("the volume is seen at its place without a race", &seen, &json!(true));
+    let seen = container.ask(look::exists("/swapped/data/of-volume"))?;
+    trial.seen.expect_eq("the volume is seen at its place without a race", &seen, &true);
     container.close()?;
     let (place, spare) = (image.join("swapped"), image.join("spare"));
     std::os::unix::fs::symlink(&outside, &spare)?;
@@ -183,8 +184,8 @@ fn symlink_race(trial: &mut Trial) -> Checked {
         }
         let Some(container) = container else { return Ok(None) };
         // Wherever it is, it must be inside: a mount that left is in no table of the container's.
-        let mounts = container.ask(&["read", "/proc/self/mountinfo"])?;
-        let inside = mounts.as_str().unwrap_or_default().lines().any(|line| {
+        let mounts = container.ask(look::read("/proc/self/mountinfo"))?;
+        let inside = mounts.lines().any(|line| {
             let root = line.split(' ').nth(3).unwrap_or_default();
             root.len() > 1 && name.ends_with(root.trim_end_matches('/'))
         });
@@ -212,9 +213,9 @@ fn read_only_race(trial: &mut Trial) -> Checked {
     let name = volume.display().to_string();
     // Each mount as the container's own table has it: the volume is read-only, and nothing else of the neighbour's is.
     let wrong = |container: &mut Container| -> Result<Option<String>, Trouble> {
-        let mounts = container.ask(&["read", "/proc/self/mountinfo"])?;
+        let mounts = container.ask(look::read("/proc/self/mountinfo"))?;
         let mut seen = false;
-        for line in mounts.as_str().unwrap_or_default().lines() {
+        for line in mounts.lines() {
             let fields: Vec<&str> = line.split(' ').collect();
             let [_, _, _, root, point, options, ..] = fields.as_slice() else { continue };
             if !point.starts_with("/shared") {
@@ -230,10 +231,10 @@ fn read_only_race(trial: &mut Trial) -> Checked {
         Ok((!seen).then(|| "the volume is not mounted".to_owned()))
     };
     let mut container = want(trial)?.running()?;
-    let refused = container.ask(&["try", "create", "/shared/place/new"])?;
-    trial.seen.expect_json("error of writing to the volume without a race", &refused, &json!(libc::EROFS));
-    let allowed = container.ask(&["try", "create", "/shared/other/new"])?;
-    trial.seen.expect_json("error of writing beside it", &allowed, &json!(0));
+    let refused = container.ask(attempt::create("/shared/place/new"))?;
+    trial.seen.expect_eq("error of writing to the volume without a race", &refused, &Tried(libc::EROFS));
+    let allowed = container.ask(attempt::create("/shared/other/new"))?;
+    trial.seen.expect_eq("error of writing beside it", &allowed, &Tried::ALLOWED);
     container.close()?;
     let (place, spare) = (shared.join("place"), shared.join("spare"));
     std::os::unix::fs::symlink("other", &spare)?;

@@ -13,6 +13,7 @@ use kit::fault::{self, scene};
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::look;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check {
@@ -46,10 +47,9 @@ fn old_root_unreachable(trial: &mut Trial) -> Checked {
     std::fs::write(&marker, "the host's")?;
     let mut container = trial.container().start()?;
     let marker = marker.to_str().ok_or_else(|| Trouble::Harness("the run's directory is no UTF-8".into()))?;
-    let reached = container.ask(&["reach", marker])?;
-    let tried = reached["tried"].as_u64().unwrap_or(0);
+    let reached = container.ask(look::reach(marker))?;
+    let (tried, found) = (reached.tried, reached.found);
     trial.seen.note(format!("{tried} ways were tried"));
-    let found = reached["found"].as_array().cloned().unwrap_or_default();
     trial.seen.expect(
         "ways to a file of the host",
         format!("{found:?}"),

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use runtime::oci::{Rlimit, Root, User};
-use serde_json::{Value, json};
 
 use kit::check::{Check, Checked};
 use kit::fault::{self, Fault, How, scene};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::attempt::Tried;
+use kit::verbs::{attempt, files, look, state};
 
 const LINUX: &str = "OCI config-linux.md";
 const RW_LOWER: &str = "read-write bind of the lower";
@@ -72,8 +73,8 @@ pub(crate) const CHECKS: &[Check] = &[
 
 fn is_image(trial: &mut Trial) -> Checked {
     let mut container = trial.container().start()?;
-    let seen = container.ask(&["list", "/"])?;
-    trial.seen.expect_json("names in /", &seen, &json!(["dev", "etc", "probe", "proc", "sys", "tmp"]));
+    let seen = container.ask(state::list("/"))?;
+    trial.seen.expect_list("names in /", &seen, &["dev", "etc", "probe", "proc", "sys", "tmp"]);
     container.close()?;
     Ok(())
 }
@@ -87,18 +88,18 @@ fn writes_stay_inside(trial: &mut Trial) -> Checked {
     let layers = trial.file_system()?;
     let paths = ["upper", "work", "merged"].map(|name| layers.join(name).display().to_string());
     for path in &paths {
-        trial.ask_stage(&["mkdir", path])?;
+        trial.ask_stage(files::mkdir(path))?;
     }
-    trial.ask_stage(&["overlay", &lower.display().to_string(), &paths[0], &paths[1], &paths[2]])?;
+    trial.ask_stage(files::overlay(&lower.display().to_string(), &paths[0], &paths[1], &paths[2]))?;
     let path = if trial.has(RW_LOWER) { lower.clone() } else { paths[2].clone().into() };
     let mut container =
         trial.container().with(|spec| spec.root = Some(Root { path, readonly: false })).start()?;
-    container.ask(&["write", "/etc/new", "x"])?;
-    container.ask(&["write", "/etc/kept", "changed"])?;
-    container.ask(&["remove", "/etc/gone"])?;
-    let inside = container.ask(&["list", "/etc"])?;
+    container.ask(files::write("/etc/new", "x"))?;
+    container.ask(files::write("/etc/kept", "changed"))?;
+    container.ask(files::remove("/etc/gone"))?;
+    let inside = container.ask(state::list("/etc"))?;
     container.close()?;
-    trial.seen.expect_json("names in /etc inside", &inside, &json!(["kept", "new"]));
+    trial.seen.expect_list("names in /etc inside", &inside, &["kept", "new"]);
     trial.seen.expect_eq("the tree of the image", &tree(&lower)?, &before);
     Ok(())
 }
@@ -122,8 +123,8 @@ fn readonly(trial: &mut Trial) -> Checked {
     });
     let mut container = wanted.start()?;
     for (what, path, expected) in [("the root", "/etc/new", libc::EROFS), ("a mount in it", "/tmp/new", 0)] {
-        let error = container.ask(&["try", "create", path])?;
-        trial.seen.expect_json(&format!("error of writing to {what}"), &error, &Value::from(expected));
+        let error = container.ask(attempt::create(path))?;
+        trial.seen.expect_eq(&format!("error of writing to {what}"), &error, &Tried(expected));
     }
     container.close()?;
     Ok(())
@@ -134,12 +135,11 @@ fn dev_nodes(trial: &mut Trial) -> Checked {
     for (name, major, minor) in
         [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
     {
-        let seen = container.ask(&["stat", &format!("/dev/{name}")])?;
-        let seen = json!([seen["kind"], seen["device"], seen["mode"]]);
-        trial.seen.expect_json(
+        let seen = container.ask(state::stat(&format!("/dev/{name}")))?;
+        trial.seen.expect_eq(
             &format!("kind, number and mode of /dev/{name}"),
-            &seen,
-            &json!(["char", [major, minor], 0o666]),
+            &(seen.kind, seen.device, seen.mode),
+            &(state::Kind::Char, (major, minor), 0o666),
         );
     }
     for (name, target) in [
@@ -149,8 +149,12 @@ fn dev_nodes(trial: &mut Trial) -> Checked {
         ("stderr", "/proc/self/fd/2"),
         ("ptmx", "pts/ptmx"),
     ] {
-        let seen = container.ask(&["stat", &format!("/dev/{name}")])?;
-        trial.seen.expect_json(&format!("target of /dev/{name}"), &seen["target"], &Value::from(target));
+        let seen = container.ask(state::stat(&format!("/dev/{name}")))?;
+        trial.seen.expect_eq(
+            &format!("target of /dev/{name}"),
+            &seen.target.as_deref(),
+            &Some(Path::new(target)),
+        );
     }
     container.close()?;
     Ok(())
@@ -165,9 +169,9 @@ fn proc_sys_mounts(trial: &mut Trial) -> Checked {
         ("/dev/shm", "tmpfs", vec!["nosuid", "nodev", "noexec"]),
         ("/dev/mqueue", "mqueue", vec!["nosuid", "nodev", "noexec"]),
     ] {
-        let seen = container.ask(&["mount-options", path])?;
-        trial.seen.expect_json(&format!("what is mounted at {path}"), &seen["type"], &Value::from(kind));
-        let has: Vec<&str> = seen["options"].as_str().unwrap_or_default().split(',').collect();
+        let seen = container.ask(state::mount_options(path))?;
+        trial.seen.expect_text(&format!("what is mounted at {path}"), &seen.kind, kind);
+        let has: Vec<&str> = seen.options.split(',').collect();
         let lacks: Vec<_> = options.into_iter().filter(|option| !has.contains(option)).collect();
         trial.seen.expect(
             &format!("options that {path} lacks"),
@@ -176,18 +180,14 @@ fn proc_sys_mounts(trial: &mut Trial) -> Checked {
             lacks.is_empty(),
         );
     }
-    let written = container.ask(&["try", "create", "/sys/new"])?;
-    trial.seen.expect_json("error of writing to /sys", &written, &Value::from(libc::EROFS));
-    let group = container.ask(&["try", "mkdir", "/sys/fs/cgroup/new"])?;
-    trial.seen.expect_json(
-        "error of making a directory in /sys/fs/cgroup",
-        &group,
-        &Value::from(libc::EROFS),
-    );
+    let written = container.ask(attempt::create("/sys/new"))?;
+    trial.seen.expect_eq("error of writing to /sys", &written, &Tried(libc::EROFS));
+    let group = container.ask(attempt::mkdir("/sys/fs/cgroup/new"))?;
+    trial.seen.expect_eq("error of making a directory in /sys/fs/cgroup", &group, &Tried(libc::EROFS));
     // A devpts of its own is another file system than the host's.
-    let inside = container.ask(&["stat", "/dev/pts"])?;
-    let outside = trial.host_probe()?.ask(&["stat", "/dev/pts"])?;
-    let differs = inside["on"] != outside["on"];
+    let inside = container.ask(state::stat("/dev/pts"))?;
+    let outside = trial.host_probe()?.ask(state::stat("/dev/pts"))?;
+    let differs = inside.on != outside.on;
     trial.seen.expect_eq("/dev/pts is not the host's", &differs, &true);
     container.close()?;
     Ok(())
@@ -203,13 +203,13 @@ fn masked_paths(trial: &mut Trial) -> Checked {
         spec.linux.get_or_insert_default().masked_paths.extend(["/etc/secret".into(), "/etc/hidden".into()]);
     });
     let mut container = wanted.start()?;
-    let file = container.ask(&["read", "/etc/secret"])?;
-    trial.seen.expect_json("content of a masked file", &file, &Value::from(""));
-    let listed = container.ask(&["list", "/etc/hidden"])?;
-    trial.seen.expect_json("names in a masked directory", &listed, &json!([]));
+    let file = container.ask(look::read("/etc/secret"))?;
+    trial.seen.expect_text("content of a masked file", &file, "");
+    let listed = container.ask(state::list("/etc/hidden"))?;
+    trial.seen.expect_list("names in a masked directory", &listed, &[]);
     if Path::new("/proc/timer_list").exists() {
-        let timers = container.ask(&["read", "/proc/timer_list"])?;
-        trial.seen.expect_json("content of /proc/timer_list", &timers, &Value::from(""));
+        let timers = container.ask(look::read("/proc/timer_list"))?;
+        trial.seen.expect_text("content of /proc/timer_list", &timers, "");
     }
     container.close()?;
     Ok(())
@@ -218,16 +218,12 @@ fn masked_paths(trial: &mut Trial) -> Checked {
 fn readonly_paths(trial: &mut Trial) -> Checked {
     let mut container = trial.container().start()?;
     // The host name of its own UTS namespace, which its capabilities would let it write.
-    let error = container.ask(&["try", "write", "/proc/sys/kernel/hostname", "changed"])?;
-    trial.seen.expect_json("error of writing /proc/sys/kernel/hostname", &error, &Value::from(libc::EROFS));
+    let error = container.ask(attempt::write("/proc/sys/kernel/hostname", "changed"))?;
+    trial.seen.expect_eq("error of writing /proc/sys/kernel/hostname", &error, &Tried(libc::EROFS));
     // Not every kernel has it.
     if Path::new("/proc/sysrq-trigger").exists() {
-        let error = container.ask(&["try", "write", "/proc/sysrq-trigger", ""])?;
-        trial.seen.expect_json(
-            "error of opening /proc/sysrq-trigger to write",
-            &error,
-            &Value::from(libc::EROFS),
-        );
+        let error = container.ask(attempt::write("/proc/sysrq-trigger", ""))?;
+        trial.seen.expect_eq("error of opening /proc/sysrq-trigger to write", &error, &Tried(libc::EROFS));
     }
     container.close()?;
     Ok(())
@@ -244,31 +240,29 @@ fn process_spec(trial: &mut Trial) -> Checked {
         process.oom_score_adj = Some(321);
     });
     let mut container = wanted.start()?;
-    let seen = container.ask(&["process"])?;
-    for (field, expected) in [
-        ("cwd", json!("/tmp")),
-        ("args", json!(["/probe", "serve"])),
-        ("uid", json!(1_000)),
-        ("euid", json!(1_000)),
-        ("gid", json!(1_001)),
-        ("umask", json!(0o027)),
-        ("nofile", json!([512, 1_024])),
-        ("oom_score_adj", json!("321")),
-    ] {
-        trial.seen.expect_json(field, &seen[field], &expected);
-    }
-    let groups = seen["groups"].as_array().cloned().unwrap_or_default();
-    let has = [1_002, 1_003].iter().all(|gid| groups.contains(&json!(gid)));
+    let seen = container.ask(state::process(&[]))?;
+    trial.seen.expect_text("cwd", &seen.cwd.to_string_lossy(), "/tmp");
+    trial.seen.expect_list("args", &seen.args, &["/probe", "serve"]);
+    trial.seen.expect_eq("uid, euid and gid", &(seen.uid, seen.euid, seen.gid), &(1_000, 1_000, 1_001));
+    trial.seen.expect_eq("umask", &seen.umask, &0o027);
+    trial.seen.expect_eq("nofile", &seen.nofile, &(512, 1_024));
+    trial.seen.expect_eq("oom_score_adj", &seen.oom_score_adj, &321);
+    let groups = seen.groups;
+    let has = [1_002, 1_003].iter().all(|gid| groups.contains(gid));
     trial.seen.expect("further groups", format!("{groups:?}"), "1002 and 1003 among them", has);
-    trial.seen.expect_json("a variable", &seen["env"]["PLIMSOLL_WORD"], &json!("asked for"));
+    trial.seen.expect_eq(
+        "a variable",
+        &seen.env.get("PLIMSOLL_WORD").map(String::as_str),
+        &Some("asked for"),
+    );
     container.close()?;
     Ok(())
 }
 
 fn no_leaked_fds(trial: &mut Trial) -> Checked {
     let mut container = trial.container().start()?;
-    let seen = container.ask(&["descriptors"])?;
-    trial.seen.expect_json("open descriptors", &seen, &json!([0, 1, 2]));
+    let seen = container.ask(state::descriptors())?;
+    trial.seen.expect_eq("open descriptors", &seen, &vec![0, 1, 2]);
     container.close()?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A filter's action "notify": a process outside decides about a call.
 
+use kit::verbs::bare::{self, Called, Way};
 use std::io::{IoSliceMut, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -68,13 +69,13 @@ fn notify(trial: &mut Trial) -> Checked {
     trial.seen.expect_json("metadata that it was told", &state["metadata"], &json!("plimsoll"));
     trial.seen.expect_json("process that it was told", &state["pid"], &json!(container.pid));
     // The answer is the agent's own.
-    let mkdirat = libc::SYS_mkdirat.to_string();
-    let question = ["system-call", "native", &mkdirat, "4294967196", "@/tmp/new", "448"];
+    let arguments = ["4294967196", "@/tmp/new", "448"];
+    let question = bare::system_call(Way::Native, libc::SYS_mkdirat, &arguments);
     container.tell(&question)?;
     let number = answer_one(&agent, libc::EDOM)?;
     trial.seen.expect_eq("the call that the agent was asked about", &i64::from(number), &libc::SYS_mkdirat);
     let seen = container.answer(&question)?;
-    trial.seen.expect_json("what the caller got", &seen, &json!({ "errno": libc::EDOM }));
+    trial.seen.expect_eq("what the caller got", &seen, &Called::Error(libc::EDOM));
     // And without an agent the call ends too.
     let kept = keep.then(|| agent.try_clone()).transpose()?;
     container.tell(&question)?;
@@ -82,9 +83,9 @@ fn notify(trial: &mut Trial) -> Checked {
     drop(agent);
     let what = "what the caller got after the agent's end";
     match container.answer_within(&question, PATIENCE)? {
-        Some(seen) => trial.seen.expect_json(what, &seen, &json!({ "errno": libc::ENOSYS })),
+        Some(seen) => trial.seen.expect_eq(what, &seen, &Called::Error(libc::ENOSYS)),
         None => {
-            trial.seen.expect(what, "nothing", json!({ "errno": libc::ENOSYS }), false);
+            trial.seen.expect(what, "nothing", Called::Error(libc::ENOSYS), false);
             drop(kept);
             container.answer(&question)?;
         }

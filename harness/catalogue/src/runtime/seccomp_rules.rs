@@ -1,16 +1,17 @@
 //! System call filters where runtimes differ: other architectures, calls newer than the profile, and how arguments are compared.
 
+use kit::verbs::bare::{self, Called, Way};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use runtime::oci::{Root, Seccomp, SeccompArg, SeccompRule, Spec};
-use serde_json::{Value, json};
 
 use kit::check::{Check, Checked, Trouble};
 use kit::container::Container;
 use kit::fault::{self, Fault};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::state;
 
 /// In place of the subject's filter, the probe puts itself behind one with a known mistake.
 const fn behind(name: &'static str, edit: fn(&mut Spec)) -> Fault {
@@ -112,27 +113,26 @@ fn listed() -> Vec<String> {
 }
 
 /// Numbers of mkdirat and getppid: i386's, and those of x32 without the bit.
-const I386_MKDIRAT: &str = "296";
-const I386_GETPPID: &str = "64";
-const X32_MKDIRAT: &str = "258";
+const I386_MKDIRAT: i64 = 296;
+const I386_GETPPID: i64 = 64;
+const X32_MKDIRAT: i64 = 258;
+const X32_GETPPID: i64 = 110;
 const AT_FDCWD: &str = "4294967196";
 
 /// Makes a call in the container and returns what came of it.
-fn call(container: &mut Container, way: &str, number: &str, words: &[&str]) -> Result<Value, Trouble> {
-    let mut all = vec!["system-call", way, number];
-    all.extend(words);
-    container.ask(&all)
+fn call(container: &mut Container, way: Way, number: i64, words: &[&str]) -> Result<Called, Trouble> {
+    container.ask(bare::system_call(way, number, words))
 }
 
 fn foreign_arch(trial: &mut Trial) -> Checked {
     if !cfg!(target_arch = "x86_64") {
         return Err(Trouble::Skip("this architecture has no other table of calls for one process".into()));
     }
-    let host = trial.do_here(&["system-call", "int80", I386_GETPPID])?;
-    if host != json!({ "errno": 0 }) {
+    let host = trial.do_here(bare::system_call(Way::Int80, I386_GETPPID, &[]))?;
+    if host != Called::Error(0) {
         return Err(Trouble::Skip(format!("int 0x80 answers {host} on this kernel (CONFIG_IA32_EMULATION)")));
     }
-    let x32 = trial.do_here(&["system-call", "x32", "110"])?;
+    let x32 = trial.do_here(bare::system_call(Way::X32, X32_GETPPID, &[]))?;
     trial.seen.note(format!("getppid by x32 on this kernel: {x32}"));
     for (what, architectures) in
         [("listed", listed()), ("not listed", vec!["SCMP_ARCH_X86_64".to_owned()]), ("none", Vec::new())]
@@ -145,27 +145,26 @@ fn foreign_arch(trial: &mut Trial) -> Checked {
             ..Seccomp::default()
         };
         let mut container = trial.container().with(with_profile(profile)).start()?;
-        let native = libc::SYS_mkdirat.to_string();
-        let made = call(&mut container, "native", &native, &[AT_FDCWD, "@/tmp/native", "448"])?;
-        let refused = json!({ "errno": libc::EXDEV });
-        trial.seen.expect_json(&format!("architectures {what}: mkdirat"), &made, &refused);
+        let made = call(&mut container, Way::Native, libc::SYS_mkdirat, &[AT_FDCWD, "@/tmp/native", "448"])?;
+        let refused = Called::Error(libc::EXDEV);
+        trial.seen.expect_eq(&format!("architectures {what}: mkdirat"), &made, &refused);
         if is_listed {
-            let allowed = call(&mut container, "int80", I386_GETPPID, &[])?;
+            let allowed = call(&mut container, Way::Int80, I386_GETPPID, &[])?;
             let what = "architectures listed: getppid, which is allowed, by int 0x80";
-            trial.seen.expect_json(what, &allowed, &json!({ "errno": 0 }));
+            trial.seen.expect_eq(what, &allowed, &Called::Error(0));
         }
-        let made = call(&mut container, "int80", I386_MKDIRAT, &[AT_FDCWD, "@/tmp/i386", "448"])?;
-        let killed = json!({ "signal": libc::SIGSYS });
+        let made = call(&mut container, Way::Int80, I386_MKDIRAT, &[AT_FDCWD, "@/tmp/i386", "448"])?;
+        let killed = Called::Signal(libc::SIGSYS);
         let expected = if is_listed { &refused } else { &killed };
-        trial.seen.expect_json(&format!("architectures {what}: mkdirat by int 0x80"), &made, expected);
-        let made = call(&mut container, "x32", X32_MKDIRAT, &[AT_FDCWD, "@/tmp/x32", "448"])?;
+        trial.seen.expect_eq(&format!("architectures {what}: mkdirat by int 0x80"), &made, expected);
+        let made = call(&mut container, Way::X32, X32_MKDIRAT, &[AT_FDCWD, "@/tmp/x32", "448"])?;
         // A kernel without that table knows no such number; then the filter may or may not be asked.
-        let absent = x32 == json!({ "errno": libc::ENOSYS });
-        let holds = made == killed || made == refused || (absent && made == json!({ "errno": libc::ENOSYS }));
+        let absent = x32 == Called::Error(libc::ENOSYS);
+        let holds = made == killed || made == refused || (absent && made == Called::Error(libc::ENOSYS));
         let expected = "refused by the rule, killed, or ENOSYS where the kernel lacks the table";
-        trial.seen.expect(&format!("architectures {what}: mkdirat by x32"), &made, expected, holds);
-        let files = container.ask(&["list", "/tmp"])?;
-        trial.seen.expect_json(&format!("architectures {what}: directories made"), &files, &json!([]));
+        trial.seen.expect(&format!("architectures {what}: mkdirat by x32"), made, expected, holds);
+        let files = container.ask(state::list("/tmp"))?;
+        trial.seen.expect_list(&format!("architectures {what}: directories made"), &files, &[]);
         container.close()?;
     }
     Ok(())
@@ -253,7 +252,7 @@ fn i386_runs(trial: &mut Trial) -> Checked {
 
 fn unknown_call(trial: &mut Trial) -> Checked {
     // No kernel has it, and 512 to 547 are x32's.
-    const NEWER: &str = "1000";
+    const NEWER: i64 = 1000;
     let mut container = trial
         .container()
         .with(|spec| {
@@ -263,24 +262,22 @@ fn unknown_call(trial: &mut Trial) -> Checked {
             }
         })
         .start()?;
-    let getppid = libc::SYS_getppid.to_string();
-    let mkdirat = libc::SYS_mkdirat.to_string();
     for (what, number, words, expected) in [
-        ("a call on the list", getppid.as_str(), [].as_slice(), 0),
-        ("a call that is left out", mkdirat.as_str(), &[AT_FDCWD, "@/tmp/new", "448"], libc::EPERM),
+        ("a call on the list", libc::SYS_getppid, [].as_slice(), 0),
+        ("a call that is left out", libc::SYS_mkdirat, &[AT_FDCWD, "@/tmp/new", "448"], libc::EPERM),
         ("a call newer than the profile", NEWER, &[], libc::ENOSYS),
     ] {
-        let seen = call(&mut container, "native", number, words)?;
-        trial.seen.expect_json(&format!("error of {what}"), &seen, &json!({ "errno": expected }));
+        let seen = call(&mut container, Way::Native, number, words)?;
+        trial.seen.expect_eq(&format!("error of {what}"), &seen, &Called::Error(expected));
     }
     container.close()?;
     Ok(())
 }
 
 /// Makes a socket, by number, so that no library looks at the arguments.
-fn socket(container: &mut Container, domain: u64, kind: i32) -> Result<Value, Trouble> {
+fn socket(container: &mut Container, domain: u64, kind: i32) -> Result<Called, Trouble> {
     let (domain, kind) = (domain.to_string(), kind.to_string());
-    call(container, "native", &libc::SYS_socket.to_string(), &[&domain, &kind, "0"])
+    call(container, Way::Native, libc::SYS_socket, &[&domain, &kind, "0"])
 }
 
 fn high_bits(trial: &mut Trial) -> Checked {
@@ -300,7 +297,7 @@ fn high_bits(trial: &mut Trial) -> Checked {
         ("AF_VSOCK with the highest bit", vsock | 1 << 63, libc::EXDEV),
     ] {
         let seen = socket(&mut container, domain, libc::SOCK_STREAM)?;
-        trial.seen.expect_json(&format!("error of socket({what})"), &seen, &json!({ "errno": expected }));
+        trial.seen.expect_eq(&format!("error of socket({what})"), &seen, &Called::Error(expected));
     }
     container.close()?;
     Ok(())
@@ -336,10 +333,10 @@ fn arguments(trial: &mut Trial) -> Checked {
         ("the second of two conditions alone", libc::AF_UNIX, libc::SOCK_DGRAM, 0),
     ] {
         let seen = socket(&mut container, domain as u64, kind)?;
-        trial.seen.expect_json(
+        trial.seen.expect_eq(
             &format!("error of a socket that meets {what}"),
             &seen,
-            &json!({ "errno": expected }),
+            &Called::Error(expected),
         );
     }
     container.close()?;

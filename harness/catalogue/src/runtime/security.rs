@@ -1,16 +1,21 @@
 //! Rights of a container's processes: what they have, and what is beyond them.
 
+use kit::channel;
+use kit::verbs::bare::Called;
+use kit::verbs::ipc;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use runtime::oci::{Capabilities, Root, Seccomp, SeccompArg, SeccompRule, User};
-use serde_json::{Value, json};
 
 use super::seccomp_rules::{equals, rule, with_profile};
 use kit::check::{Check, Checked};
 use kit::fault::{self, Fault, How};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::attempt::Tried;
+use kit::verbs::bare::Way;
+use kit::verbs::{attempt, bare, files, look, state};
 
 const CAPABILITIES_KEPT: Fault = fault::config("all kept", |spec| {
     if let Some(capabilities) = spec.process.as_mut().and_then(|process| process.capabilities.as_mut()) {
@@ -105,9 +110,8 @@ fn bits(names: &[&str]) -> String {
     format!("{bits:016x}")
 }
 
-pub(super) fn status_field(status: &Value, name: &str) -> String {
-    let text = status.as_str().unwrap_or_default();
-    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+pub(super) fn status_field(status: &str, name: &str) -> String {
+    let found = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     found.unwrap_or("none").trim().to_owned()
 }
 
@@ -126,7 +130,7 @@ fn capability_sets(trial: &mut Trial) -> Checked {
         }
     });
     let mut container = wanted.start()?;
-    let status = container.ask(&["read", "/proc/self/status"])?;
+    let status = container.ask(look::read("/proc/self/status"))?;
     // Root's permitted and effective sets become the bounding set at execve(2).
     let all = bits(&["CAP_KILL", "CAP_SETUID", "CAP_NET_BIND_SERVICE"]);
     let none = bits(&[]);
@@ -152,7 +156,7 @@ fn capability_sets(trial: &mut Trial) -> Checked {
         }
     });
     let mut container = wanted.start()?;
-    let status = container.ask(&["read", "/proc/self/status"])?;
+    let status = container.ask(look::read("/proc/self/status"))?;
     let (kill, both) = (bits(&["CAP_KILL"]), bits(&["CAP_KILL", "CAP_NET_RAW"]));
     for (field, expected) in
         [("CapAmb", &kill), ("CapPrm", &kill), ("CapEff", &kill), ("CapInh", &both), ("CapBnd", &both)]
@@ -176,13 +180,13 @@ fn drop_add(trial: &mut Trial) -> Checked {
         }
     });
     let mut container = wanted.start()?;
-    container.ask(&["write", "/tmp/file", ""])?;
-    let refused = container.ask(&["try", "chown", "/tmp/file", "1", "1"])?;
-    trial.seen.expect_json("error of giving away a file without CAP_CHOWN", &refused, &json!(libc::EPERM));
-    let allowed = container.ask(&["try", "raw-socket"])?;
-    trial.seen.expect_json("error of a raw socket with CAP_NET_RAW", &allowed, &json!(0));
-    let mounted = container.ask(&["try", "mount", "/tmp"])?;
-    trial.seen.expect_json("error of mounting without CAP_SYS_ADMIN", &mounted, &json!(libc::EPERM));
+    container.ask(files::write("/tmp/file", ""))?;
+    let refused = container.ask(attempt::chown("/tmp/file", 1, 1))?;
+    trial.seen.expect_eq("error of giving away a file without CAP_CHOWN", &refused, &Tried(libc::EPERM));
+    let allowed = container.ask(attempt::raw_socket())?;
+    trial.seen.expect_eq("error of a raw socket with CAP_NET_RAW", &allowed, &Tried::ALLOWED);
+    let mounted = container.ask(attempt::mount("/tmp"))?;
+    trial.seen.expect_eq("error of mounting without CAP_SYS_ADMIN", &mounted, &Tried(libc::EPERM));
     container.close()?;
     Ok(())
 }
@@ -214,37 +218,38 @@ const COMPARISONS: [(&str, u64, u64, u64, u64); 7] = [
 
 fn seccomp(trial: &mut Trial) -> Checked {
     let mut container = trial.container().capabilities(&["NET_RAW"]).with(with_profile(profile())).start()?;
-    let numbers = [libc::SYS_socket, libc::SYS_getpgid].map(|number| number.to_string());
     let (netlink, raw) = (libc::AF_NETLINK.to_string(), libc::SOCK_RAW.to_string());
-    for (what, words, expected) in [
-        ("a call with the action errno", ["try", "mkdir", "/tmp/new"].as_slice(), json!(libc::EXDEV)),
-        ("the same call's neighbour, which is allowed", &["try", "create", "/tmp/new"], json!(0)),
-        ("a call whose third argument matches", &["try", "raw-socket"], json!(libc::EDOM)),
+    for (what, tried, expected) in [
+        ("a call with the action errno", attempt::mkdir("/tmp/new"), libc::EXDEV),
+        ("the same call's neighbour, which is allowed", attempt::create("/tmp/new"), 0),
+        ("a call whose third argument matches", attempt::raw_socket(), libc::EDOM),
+        ("the same call with other arguments", attempt::listen(0), 0),
+    ] {
+        let seen = container.ask(tried)?;
+        trial.seen.expect_eq(&format!("error of {what}"), &seen, &Tried(expected));
+    }
+    for (what, number, arguments, expected) in [
         (
             "a call whose first argument matches",
-            &["system-call", "native", &numbers[0], &netlink, &raw, "0"],
-            json!({ "errno": libc::ENOTTY }),
+            libc::SYS_socket,
+            [netlink.as_str(), &raw, "0"].as_slice(),
+            libc::ENOTTY,
         ),
-        ("the same call with other arguments", &["try", "listen", "0"], json!(0)),
-        (
-            "a call with the action errno and no number",
-            &["system-call", "native", &numbers[1], "0"],
-            json!({ "errno": libc::EPERM }),
-        ),
+        ("a call with the action errno and no number", libc::SYS_getpgid, &["0"], libc::EPERM),
     ] {
-        let seen = container.ask(words)?;
-        trial.seen.expect_json(&format!("error of {what}"), &seen, &expected);
+        let seen = container.ask(bare::system_call(Way::Native, number, arguments))?;
+        trial.seen.expect_eq(&format!("error of {what}"), &seen, &Called::Error(expected));
     }
     container.close()?;
     let wanted = trial.container().with(with_profile(profile()));
-    let status = wanted.probe(&["try", "sethostname", "x"]).run()?;
+    let status = wanted.probe(attempt::sethostname("x")).run()?;
     trial.seen.expect_eq("exit status after a call with the action kill", &status, &(128 + libc::SIGSYS));
     comparisons(trial)
 }
 
 /// A call that changes nothing, with an argument that the kernel refuses by itself, so that both outcomes are told apart.
 fn comparisons(trial: &mut Trial) -> Checked {
-    let number = libc::SYS_sched_get_priority_max.to_string();
+    let number = libc::SYS_sched_get_priority_max;
     for (op, value, value_two, meets, misses) in COMPARISONS {
         let args = [SeccompArg { index: 0, value, value_two, op: op.into() }];
         let profile = Seccomp {
@@ -256,9 +261,9 @@ fn comparisons(trial: &mut Trial) -> Checked {
         for (what, argument, expected) in
             [("meets", meets, libc::EXDEV), ("does not meet", misses, libc::EINVAL)]
         {
-            let seen = container.ask(&["system-call", "native", &number, &argument.to_string()])?;
+            let seen = container.ask(bare::system_call(Way::Native, number, &[&argument.to_string()]))?;
             let what = format!("error of a call whose argument {argument} {what} {op} {value}");
-            trial.seen.expect_json(&what, &seen, &json!({ "errno": expected }));
+            trial.seen.expect_eq(&what, &seen, &Called::Error(expected));
         }
         container.close()?;
     }
@@ -278,29 +283,25 @@ fn no_new_privileges(trial: &mut Trial) -> Checked {
         }
     });
     let mut container = wanted.start()?;
-    let seen = container.ask(&["run", "/suid/probe", "process"])?;
-    let answer: Value = serde_json::from_str(seen["out"].as_str().unwrap_or_default()).unwrap_or_default();
-    trial.seen.expect_json(
-        "effective user of root's set-user-id program",
-        &answer["ok"]["euid"],
-        &json!(1_000),
-    );
+    let seen = container.ask(state::run("/suid/probe", &["process"]))?;
+    let answer = channel::printed(state::process(&[]), &seen.out)?;
+    trial.seen.expect_eq("effective user of root's set-user-id program", &answer.euid, &1_000);
     container.close()?;
     Ok(())
 }
 
 fn host_processes(trial: &mut Trial) -> Checked {
     let host = trial.host_probe()?;
-    let target = host.pid.to_string();
+    let target = host.pid;
     let mut container = trial.container().capabilities(&["SYS_PTRACE"]).start()?;
-    for (what, words) in [
-        ("a signal", ["try", "kill", &target, "0"].as_slice()),
-        ("process_vm_readv", &["try", "vm-read", &target]),
-        ("a pidfd", &["try", "pidfd", &target]),
-        ("ptrace", &["try", "ptrace", &target]),
+    for (what, tried) in [
+        ("a signal", attempt::kill_process(target, 0)),
+        ("process_vm_readv", attempt::vm_read(target)),
+        ("a pidfd", attempt::pidfd(target)),
+        ("ptrace", attempt::ptrace(target)),
     ] {
-        let seen = container.ask(words)?;
-        trial.seen.expect(&format!("error of {what}"), &seen, "ESRCH (3)", seen == json!(libc::ESRCH));
+        let seen = container.ask(tried)?;
+        trial.seen.expect_eq(&format!("error of {what}"), &seen, &Tried(libc::ESRCH));
     }
     container.close()?;
     Ok(())
@@ -309,12 +310,12 @@ fn host_processes(trial: &mut Trial) -> Checked {
 fn keyring(trial: &mut Trial) -> Checked {
     let name = format!("plimsoll-{}", trial.run_id());
     // Credentials belong to a thread, and a program that it starts inherits them.
-    trial.do_here(&["add-key", &name])?;
-    let outside = trial.do_here(&["try", "keyctl-search", &name])?;
-    trial.seen.expect_json("error of finding the key on the host", &outside, &json!(0));
+    trial.do_here(ipc::add_key(&name))?;
+    let outside = trial.do_here(attempt::keyctl_search(&name))?;
+    trial.seen.expect_eq("error of finding the key on the host", &outside, &Tried::ALLOWED);
     let mut container = trial.container().start()?;
-    let inside = container.ask(&["try", "keyctl-search", &name])?;
-    trial.seen.expect_json("error of finding it inside", &inside, &json!(libc::ENOKEY));
+    let inside = container.ask(attempt::keyctl_search(&name))?;
+    trial.seen.expect_eq("error of finding it inside", &inside, &Tried(libc::ENOKEY));
     container.close()?;
     Ok(())
 }
@@ -322,11 +323,11 @@ fn keyring(trial: &mut Trial) -> Checked {
 fn masked_after_exec(trial: &mut Trial) -> Checked {
     let container = trial.container().start()?;
     let mut exec = container.exec()?;
-    let written = exec.ask(&["try", "write", "/proc/sys/kernel/hostname", "x"])?;
-    trial.seen.expect_json("error of writing /proc/sys/kernel/hostname", &written, &json!(libc::EROFS));
+    let written = exec.ask(attempt::write("/proc/sys/kernel/hostname", "x"))?;
+    trial.seen.expect_eq("error of writing /proc/sys/kernel/hostname", &written, &Tried(libc::EROFS));
     if std::path::Path::new("/proc/timer_list").exists() {
-        let timers = exec.ask(&["read", "/proc/timer_list"])?;
-        trial.seen.expect_json("content of /proc/timer_list", &timers, &json!(""));
+        let timers = exec.ask(look::read("/proc/timer_list"))?;
+        trial.seen.expect_text("content of /proc/timer_list", &timers, "");
     }
     drop(exec);
     container.close()?;

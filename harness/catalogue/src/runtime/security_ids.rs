@@ -1,16 +1,18 @@
 //! Who a process is: ids that mean "leave it as it is", and the rights of what is executed in a running container.
 
+use kit::channel;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use runtime::oci::{Capabilities, Process, Spec, User};
-use serde_json::{Value, json};
 
 use kit::check::{Check, Checked, Trouble};
 use kit::container::{Container, Exec};
 use kit::fault::{self, Fault, How};
 use kit::trial::Trial;
+use kit::verbs::attempt::Tried;
+use kit::verbs::{attempt, look, state};
 
 /// (uid_t)-1: setresuid(2) leaves an id as it is where this is given, and a runtime is root.
 const MINUS_ONE: u32 = u32::MAX;
@@ -93,12 +95,8 @@ fn in_range(trial: &mut Trial) -> Checked {
     // Ordinary ids in the same places have to work first.
     let user = User { uid: 65_534, gid: 65_534, additional_gids: vec![65_533], ..User::default() };
     let mut container = trial.container().with(|spec| set_user(spec, user)).start()?;
-    let seen = container.ask(&["process"])?;
-    trial.seen.expect_json(
-        "ids that are asked for and can be had",
-        &json!([seen["uid"], seen["gid"]]),
-        &json!([65_534, 65_534]),
-    );
+    let seen = container.ask(state::process(&[]))?;
+    trial.seen.expect_eq("ids that are asked for and can be had", &(seen.uid, seen.gid), &(65_534, 65_534));
     container.close()?;
     let user = |uid, gid, more: &[u32]| User { uid, gid, additional_gids: more.to_vec(), ..User::default() };
     for (what, user) in [
@@ -121,8 +119,8 @@ fn in_range(trial: &mut Trial) -> Checked {
 fn expect_exec_refused(trial: &mut Trial, container: &Container, user: &str) -> Checked {
     let observed = match container.exec_with(&["--user", user]) {
         Ok(mut exec) => {
-            let seen = exec.ask(&["process"])?;
-            Some(format!("started, with uid {} and gid {}", seen["uid"], seen["gid"]))
+            let seen = exec.ask(state::process(&[]))?;
+            Some(format!("started, with uid {} and gid {}", seen.uid, seen.gid))
         }
         Err(Trouble::Subject(said)) => {
             trial.seen.note(format!("exec --user {user}: {said}"));
@@ -166,39 +164,38 @@ fn exec_user(trial: &mut Trial) -> Checked {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
     // The file can be given away at all, by whom it should be.
     let mut root = container.exec()?;
-    let given = root.ask(&["try", "chown", "/of-root", "0", "0"])?;
-    trial.seen.expect_json("error of chown by root", &given, &json!(0));
+    let given = root.ask(attempt::chown("/of-root", 0, 0))?;
+    trial.seen.expect_eq("error of chown by root", &given, &Tried::ALLOWED);
     drop(root);
     for (asked, uid, gid) in
         [("0:0", 0, 0), ("1", 1, 0), ("1000", 1_000, 0), ("1000:1001", 1_000, 1_001), ("0:7", 0, 7)]
     {
         let mut exec = container.exec_with(&["--user", asked])?;
-        expect_identity(trial, &mut exec, &format!("--user {asked}"), &json!([uid, gid, []]))?;
+        expect_identity(trial, &mut exec, &format!("--user {asked}"), (uid, gid, &[]))?;
         if uid != 0 {
-            let given = exec.ask(&["try", "chown", "/of-root", "1", "1"])?;
+            let given = exec.ask(attempt::chown("/of-root", 1, 1))?;
             let what = format!("error of chown by exec --user {asked}");
-            trial.seen.expect_json(&what, &given, &json!(libc::EPERM));
+            trial.seen.expect_eq(&what, &given, &Tried(libc::EPERM));
         }
     }
     let user = User { uid: 1_000, gid: 1_001, additional_gids: vec![5, 6], ..User::default() };
     let path = write_process(&trial.directory("process")?, &exec_process(user))?;
     let mut exec = container.exec_with(&["--process", &path])?;
-    expect_identity(trial, &mut exec, "--process", &json!([1_000, 1_001, [5, 6]]))?;
+    expect_identity(trial, &mut exec, "--process", (1_000, 1_001, &[5, 6]))?;
     drop(exec);
     container.close()?;
     Ok(())
 }
 
 /// Ids, groups and, of a user other than root, capabilities.
-fn expect_identity(trial: &mut Trial, exec: &mut Exec, how: &str, expected: &Value) -> Checked {
-    let seen = exec.ask(&["process"])?;
+fn expect_identity(trial: &mut Trial, exec: &mut Exec, how: &str, expected: (u32, u32, &[u32])) -> Checked {
+    let seen = exec.ask(state::process(&[]))?;
     // Whether the primary group is repeated among the others is a custom.
-    let groups: Vec<&Value> =
-        seen["groups"].as_array().into_iter().flatten().filter(|group| **group != seen["gid"]).collect();
-    let observed = json!([seen["euid"], seen["gid"], groups]);
-    trial.seen.expect_json(&format!("uid, gid and groups of exec {how}"), &observed, expected);
-    if expected[0] != json!(0) {
-        let effective = super::security::status_field(&exec.ask(&["read", "/proc/self/status"])?, "CapEff");
+    let groups: Vec<u32> = seen.groups.into_iter().filter(|group| *group != seen.gid).collect();
+    let observed = (seen.euid, seen.gid, groups.as_slice());
+    trial.seen.expect_eq(&format!("uid, gid and groups of exec {how}"), &observed, &expected);
+    if expected.0 != 0 {
+        let effective = super::security::status_field(&exec.ask(look::read("/proc/self/status"))?, "CapEff");
         let none = "0000000000000000".to_owned();
         trial.seen.expect_eq(&format!("effective capabilities of exec {how}"), &effective, &none);
     }
@@ -226,12 +223,12 @@ fn inheritable_empty(trial: &mut Trial) -> Checked {
     let mut exec = container.exec_with(&["--user", "1000:1000", "--cap", "CAP_NET_RAW"])?;
     // The file's own capability works for this user, so what the other one lacks is not the file's fault.
     for (name, expected) in [("permitted", 0), ("inheritable", libc::EPERM)] {
-        let answer = exec.ask(&["run", &format!("/{name}/probe"), "try", "raw-socket"])?;
-        let answer: Value = serde_json::from_str(answer["out"].as_str().unwrap_or_default())?;
+        let answer = exec.ask(state::run(&format!("/{name}/probe"), &["try", "raw-socket"]))?;
+        let tried = channel::printed(attempt::raw_socket(), &answer.out)?;
         let what = format!("error of a raw socket by a program with CAP_NET_RAW as {name}");
-        trial.seen.expect_json(&what, &answer["ok"], &json!(expected));
+        trial.seen.expect_eq(&what, &tried, &Tried(expected));
     }
-    let inherited = super::security::status_field(&exec.ask(&["read", "/proc/self/status"])?, "CapInh");
+    let inherited = super::security::status_field(&exec.ask(look::read("/proc/self/status"))?, "CapInh");
     trial.seen.expect_eq("inheritable set of the exec'd process", &inherited, &"0000000000000000".to_owned());
     drop(exec);
     container.close()?;

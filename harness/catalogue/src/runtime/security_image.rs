@@ -7,13 +7,13 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use runtime::oci::{Hook, Hooks, Mount, Root, Spec, User};
-use serde_json::json;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::container::Started;
 use kit::fault::{self, Fault, bind};
 use kit::terminal::Console;
 use kit::trial::{Trial, Wanted};
+use kit::verbs::{look, state};
 
 const SECRET: &str = "/secret";
 
@@ -160,12 +160,12 @@ fn null_is_device(trial: &mut Trial) -> Checked {
             Started::Refused(refusal) => return Err(refusal.into_trouble()),
         };
         // What is there must be null: it is empty, and takes what is written.
-        let mask = container.ask(&["stat", SECRET])?;
-        let null = mask["kind"] == json!("char") && mask["device"] == json!([1, 3]);
+        let mask = container.ask(state::stat(SECRET))?;
+        let null = (mask.kind, mask.device) == (state::Kind::Char, (1, 3));
         let observed = if null {
-            container.ask(&["read", SECRET])?.to_string()
+            format!("{:?}", container.ask(look::read(SECRET))?)
         } else {
-            format!("{} {}", mask["kind"], mask["device"])
+            format!("{:?} {:?}", mask.kind, mask.device)
         };
         trial.seen.expect(
             &what,

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use runtime::namespace::Kind;
 use runtime::oci::{Hook, Hooks, Namespace, Root, Spec};
-use serde_json::{Value, json};
 
 use kit::check::{Check, Checked, Trouble};
 use kit::container::Started;
 use kit::fault::{self, Fault, bind};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::{bare, files, look};
 
 /// A label that no host has.
 const LABEL: &str = "plimsoll-no-such-profile";
@@ -121,8 +121,8 @@ fn not_covered(trial: &mut Trial) -> Checked {
     fs::write(&file, "of the host")?;
     // What engines do put there has to work: a file over one that is only read.
     let mut container = trial.container().bind(&file, "/proc/uptime", &["bind", "ro"]).start()?;
-    let seen = container.ask(&["read", "/proc/uptime"])?;
-    trial.seen.expect_json("content of a file bound over /proc/uptime", &seen, &json!("of the host"));
+    let seen = container.ask(look::read("/proc/uptime"))?;
+    trial.seen.expect_text("content of a file bound over /proc/uptime", &seen, "of the host");
     container.close()?;
     for destination in ["/proc", "/proc/sys", "/proc/self", "/proc/1", "/proc/sys/kernel/core_pattern"] {
         let source = if destination.ends_with("core_pattern") { &file } else { &dir };
@@ -223,8 +223,8 @@ fn sysctl_redirect(trial: &mut Trial) -> Checked {
     fs::write(&sink, "untouched")?;
     // Without links in the way it has its effect: an ordinary user may listen below 1024, and nowhere else.
     let mut container = trial.container().with(with_sysctl(SYSCTL, "1")).start()?;
-    let value = container.ask(&["read", SYSCTL_FILE])?;
-    trial.seen.expect_json("value of the parameter without a link", &value, &json!("1\n"));
+    let value = container.ask(look::read(SYSCTL_FILE))?;
+    trial.seen.expect_text("value of the parameter without a link", &value, "1\n");
     container.close()?;
     let image = trial.image()?;
     let links = trial.directory("links")?;
@@ -280,11 +280,11 @@ fn sysctl_of_host(trial: &mut Trial) -> Checked {
     let host = trial.host_pid();
     for (kind, name, value) in OF_NAMESPACES {
         let file = format!("/proc/sys/{}", name.replace('.', "/"));
-        let before = trial.ask_stage(&["read", &file])?;
+        let before = trial.ask_stage(look::read(&file))?;
         let mut container = trial.container().with(with_sysctl(name, value)).start()?;
-        let inside = container.ask(&["read", &file])?;
+        let inside = container.ask(look::read(&file))?;
         let what = format!("{name} in a namespace of its own");
-        trial.seen.expect_json(&what, &inside, &json!(format!("{value}\n")));
+        trial.seen.expect_text(&what, &inside, &format!("{value}\n"));
         container.close()?;
         for by_path in [false, true] {
             let what = format!("{name} with the host's namespace{}", if by_path { " by path" } else { "" });
@@ -305,10 +305,10 @@ fn sysctl_of_host(trial: &mut Trial) -> Checked {
                 })
                 .attempt()?;
             trial.expect_refused(&what, started)?;
-            let after = trial.ask_stage(&["read", &file])?;
-            trial.seen.expect_json(&format!("{what}: its value there afterwards"), &after, &before);
-            if let (true, Value::String(before)) = (after != before, &before) {
-                trial.ask_stage(&["write", &file, before.trim()])?;
+            let after = trial.ask_stage(look::read(&file))?;
+            trial.seen.expect_eq(&format!("{what}: its value there afterwards"), &after, &before);
+            if after != before {
+                trial.ask_stage(files::write(&file, before.trim()))?;
             }
         }
     }
@@ -331,10 +331,10 @@ fn no_pivot(trial: &mut Trial) -> Checked {
                 }
             })
             .start()?;
-        let seen = container.ask(&["nested-proc", "/tmp", MASKED])?;
-        trial.seen.expect_json(&format!("error of mounting proc {what}"), &seen["errno"], &json!(expected));
-        let readable = json!(expected == 0);
-        trial.seen.expect_json(&format!("{MASKED} can be read there {what}"), &seen["reads"], &readable);
+        let seen = container.ask(bare::nested_proc("/tmp", MASKED))?;
+        trial.seen.expect_eq(&format!("error of mounting proc {what}"), &seen.errno, &expected);
+        let readable = expected == 0;
+        trial.seen.expect_eq(&format!("{MASKED} can be read there {what}"), &seen.reads, &readable);
         container.close().map(drop)
     };
     // Where nothing is masked a nested proc shows nothing new, and the kernel allows it.

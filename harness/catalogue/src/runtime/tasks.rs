@@ -5,13 +5,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use record::Scope;
-use serde_json::Value;
 
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::container::Container;
 use kit::fault::{self, Fault, How};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::{files, tasks};
 use probe::NAME as PROBE;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -42,15 +42,11 @@ pub(crate) const CHECKS: &[Check] = &[
 fn fork_fails(trial: &mut Trial) -> Checked {
     const LIMIT: i64 = 16;
     let mut container = trial.container().pids(LIMIT).start()?;
-    let forked = container.ask(&["fork", "64"])?;
+    let forked = container.ask(tasks::fork_until_refused(64))?;
     // The application itself is one of them; a runtime may have more in the group for a moment.
-    let made = forked["made"].as_i64().unwrap_or(i64::MAX);
+    let made = i64::try_from(forked.made)?;
     trial.seen.expect("children forked", made, format!("1 to {}", LIMIT - 1), (1..LIMIT).contains(&made));
-    trial.seen.expect_json(
-        "error of the fork that was refused",
-        &forked["errno"],
-        &Value::from(libc::EAGAIN),
-    );
+    trial.seen.expect_eq("error of the fork that was refused", &forked.errno, &libc::EAGAIN);
     let on_host = Command::new(std::env::current_exe()?).arg0(PROBE).arg("true").output()?;
     trial.seen.expect_eq("the host still forks", &on_host.status.success(), &true);
     container.close()?;
@@ -64,7 +60,7 @@ const WATCHED: Duration = Duration::from_millis(100);
 
 fn stops_and_thaws(trial: &mut Trial) -> Checked {
     let mut container = trial.container().start()?;
-    container.ask(&["tick", "/tmp/count"])?;
+    container.ask(files::tick("/tmp/count"))?;
     let moves = waits_for_progress(&container)?;
     if !moves {
         return Err(Trouble::Subject("the process makes no progress even before it is paused".into()));

@@ -1,16 +1,18 @@
 //! Options of a bind: those that reach the mounts below it, and those that nobody knows.
 
+use kit::channel;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use runtime::oci::{Spec, User};
-use serde_json::{Value, json};
 
 use kit::check::{Check, Checked, Trouble};
 use kit::container::Container;
 use kit::fault::{self, Fault};
 use kit::trial::Trial;
+use kit::verbs::attempt::Tried;
+use kit::verbs::{attempt, files, look, state};
 
 /// One option of the volume is lost.
 fn without_option(spec: &mut Spec, lost: &str) {
@@ -79,8 +81,8 @@ fn unknown_option(trial: &mut Trial) -> Checked {
     // Well spelt it is known, and does what it says.
     for (options, expected) in [(["rbind", "rprivate"].as_slice(), 0), (&["rbind", "noexec"], libc::EACCES)] {
         let mut container = trial.container().bind(&volume, "/data", options).start()?;
-        let seen = container.ask(&["try", "execute", "/data/probe"])?;
-        trial.seen.expect_json(&format!("error of executing with {options:?}"), &seen, &json!(expected));
+        let seen = container.ask(attempt::execute("/data/probe"))?;
+        trial.seen.expect_eq(&format!("error of executing with {options:?}"), &seen, &Tried(expected));
         container.close()?;
     }
     for option in ["noexce", "rnoexce", "ro=recursiv"] {
@@ -100,64 +102,77 @@ fn volume(trial: &mut Trial) -> Result<PathBuf, Trouble> {
     trial.on_stage()?;
     let volume = trial.file_system()?;
     let below = volume.join("below");
-    trial.ask_stage(&["mount", &below.display().to_string()])?;
+    trial.ask_stage(files::mount(&below.display().to_string()))?;
     let probe = trial.image_probe()?.display().to_string();
     for dir in [&volume, &below] {
         let path = |name: &str| dir.join(name).display().to_string();
-        trial.ask_stage(&["copy", &probe, &path("probe"), "4755"])?;
-        trial.ask_stage(&["write", &path("file"), "content"])?;
+        trial.ask_stage(files::copy(&probe, &path("probe"), attempt::Octal(0o4755)))?;
+        trial.ask_stage(files::write(&path("file"), "content"))?;
         let zero = path("zero");
-        for words in [
-            ["try", "mknod", &zero, "c", "1", "5"].as_slice(),
-            &["try", "chmod", &zero, "666"],
-            &["try", "symlink", "file", &path("link")],
+        for tried in [
+            attempt::mknod(&zero, attempt::Device::Char, 1, 5),
+            attempt::chmod(&zero, attempt::Octal(0o666)),
+            attempt::symlink("file", &path("link")),
         ] {
-            let done = trial.ask_stage(words)?;
-            if done != json!(0) {
-                return Err(Trouble::Harness(format!("{words:?} on the stage: error {done}")));
+            let done = trial.ask_stage(&tried)?;
+            if !done.is_allowed() {
+                return Err(Trouble::Harness(format!("{tried:?} on the stage: error {done}")));
             }
         }
     }
     Ok(volume)
 }
 
+/// What is seen of an option.
+#[derive(Debug, PartialEq, serde::Serialize)]
+enum Seen {
+    /// Effective user of root's set-user-id program.
+    #[serde(rename = "effective user")]
+    User(u32),
+    /// Error number of what the option forbids.
+    #[serde(rename = "errno")]
+    Error(Tried),
+    /// Whether a read was marked.
+    #[serde(rename = "read is marked")]
+    Marked(bool),
+}
+
 /// What each option is about, tried in one directory.
-fn observe(container: &mut Container, option: &str, dir: &str) -> Result<Value, Trouble> {
+fn observe(container: &mut Container, option: &str, dir: &str) -> Result<Seen, Trouble> {
     let path = |name: &str| format!("{dir}/{name}");
     Ok(match option {
         "rnosuid" => {
-            let ran = container.ask(&["run", &path("probe"), "process"])?;
-            let answer: Value = serde_json::from_str(ran["out"].as_str().unwrap_or_default())?;
-            answer["ok"]["euid"].clone()
+            let ran = container.ask(state::run(&path("probe"), &["process"]))?;
+            Seen::User(channel::printed(state::process(&[]), &ran.out)?.euid)
         }
-        "rnoexec" => container.ask(&["try", "execute", &path("probe")])?,
-        "rnodev" => container.ask(&["try", "read", &path("zero")])?,
-        "rnosymfollow" => container.ask(&["try", "read", &path("link")])?,
+        "rnoexec" => Seen::Error(container.ask(attempt::execute(&path("probe")))?),
+        "rnodev" => Seen::Error(container.ask(attempt::read(&path("zero")))?),
+        "rnosymfollow" => Seen::Error(container.ask(attempt::read(&path("link")))?),
         _ => {
             // By relatime a first read after a write marks the file, by noatime none does.
-            let before = container.ask(&["stat", &path("file")])?;
-            container.ask(&["read", &path("file")])?;
-            let after = container.ask(&["stat", &path("file")])?;
-            json!(before["accessed"] != after["accessed"])
+            let before = container.ask(state::stat(&path("file")))?;
+            container.ask(look::read(&path("file")))?;
+            let after = container.ask(state::stat(&path("file")))?;
+            Seen::Marked(before.accessed != after.accessed)
         }
     })
 }
 
 /// Each option with what is seen without it and under it.
-fn effects() -> [(&'static str, Value, Value); 5] {
+fn effects() -> [(&'static str, Seen, Seen); 5] {
     [
-        ("rnosuid", json!(0), json!(1_000)),
-        ("rnoexec", json!(0), json!(libc::EACCES)),
-        ("rnodev", json!(0), json!(libc::EACCES)),
-        ("rnosymfollow", json!(0), json!(libc::ELOOP)),
-        ("rnoatime", json!(true), json!(false)),
+        ("rnosuid", Seen::User(0), Seen::User(1_000)),
+        ("rnoexec", Seen::Error(Tried::ALLOWED), Seen::Error(Tried(libc::EACCES))),
+        ("rnodev", Seen::Error(Tried::ALLOWED), Seen::Error(Tried(libc::EACCES))),
+        ("rnosymfollow", Seen::Error(Tried::ALLOWED), Seen::Error(Tried(libc::ELOOP))),
+        ("rnoatime", Seen::Marked(true), Seen::Marked(false)),
     ]
 }
 
 /// Writes the files anew, so that the next read is the first one.
 fn write_anew(trial: &mut Trial, volume: &Path) -> Checked {
     for dir in [volume.to_owned(), volume.join("below")] {
-        trial.ask_stage(&["write", &dir.join("file").display().to_string(), "again"])?;
+        trial.ask_stage(files::write(&dir.join("file").display().to_string(), "again"))?;
     }
     Ok(())
 }
@@ -173,7 +188,7 @@ fn recursive_flags(trial: &mut Trial) -> Checked {
     for (option, without, _) in &effects() {
         write_anew(trial, &volume)?;
         let seen = observe(&mut plain, option, "/data/below")?;
-        trial.seen.expect_json(&format!("without {option}, below"), &seen, without);
+        trial.seen.expect_eq(&format!("without {option}, below"), &seen, without);
     }
     plain.close()?;
     for (option, _, under) in &effects() {
@@ -182,7 +197,7 @@ fn recursive_flags(trial: &mut Trial) -> Checked {
         let mut container = wanted.start()?;
         for dir in ["/data", "/data/below"] {
             let seen = observe(&mut container, option, dir)?;
-            trial.seen.expect_json(&format!("with {option}, in {dir}"), &seen, under);
+            trial.seen.expect_eq(&format!("with {option}, in {dir}"), &seen, under);
         }
         container.close()?;
     }
@@ -197,11 +212,11 @@ fn recursive_read_only(trial: &mut Trial) -> Checked {
             trial.container().bind(&volume, "/data", &["rbind", "rprivate", option]).start()?;
         for (dir, expected) in [("/data", top), ("/data/below", below)] {
             let file = Path::new(dir).join(format!("new-{option}")).display().to_string();
-            let seen = container.ask(&["try", "create", &file])?;
-            trial.seen.expect_json(
+            let seen = container.ask(attempt::create(&file))?;
+            trial.seen.expect_eq(
                 &format!("with {option}: error of writing in {dir}"),
                 &seen,
-                &json!(expected),
+                &Tried(expected),
             );
         }
         container.close()?;

@@ -5,13 +5,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use runtime::oci::{Hook, Mount, Spec};
-use serde_json::Value;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::container::Started;
 use kit::fault::{self, Fault, bind, scene};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::attempt::Tried;
+use kit::verbs::files::How;
+use kit::verbs::{attempt, files, look, state};
 
 const SOURCE: &str = "OCI config.md, Mounts; mount(2), Creating a bind mount";
 
@@ -145,25 +147,21 @@ pub(crate) const CHECKS: &[Check] = &[
 
 const MOUNTED_OUTSIDE: &str = "mounted before the namespace was made";
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
 /// The fault leaves the mount out, so the directory or file that it covers must be there.
 fn mount_point(container: &mut kit::container::Container) {
-    let _ = container.ask(&["mkdir", "/data"]);
+    let _ = container.ask(files::mkdir("/data"));
 }
 
 fn read_write(trial: &mut Trial) -> Checked {
     let volume = trial.directory("volume")?;
     let mut container = trial.container().volume(&volume, "/data").start()?;
     mount_point(&mut container);
-    container.ask(&["write", "/data/inside", "from inside"])?;
+    container.ask(files::write("/data/inside", "from inside"))?;
     let seen = fs::read_to_string(volume.join("inside")).unwrap_or_default();
     trial.seen.expect_eq("what was written inside, seen outside", &seen.as_str(), &"from inside");
     fs::write(volume.join("outside"), "from outside")?;
-    let seen = container.ask(&["read", "/data/outside"]).unwrap_or_default();
-    trial.seen.expect_eq("what was written outside, seen inside", &text(&seen), &"from outside");
+    let seen = container.ask(look::read("/data/outside")).unwrap_or_default();
+    trial.seen.expect_eq("what was written outside, seen inside", &seen.as_str(), &"from outside");
     container.close()?;
     Ok(())
 }
@@ -171,11 +169,11 @@ fn read_write(trial: &mut Trial) -> Checked {
 fn read_only(trial: &mut Trial) -> Checked {
     let volume = trial.directory("volume")?;
     let mut container = trial.container().bind(&volume, "/data", &["rbind", "rprivate", "ro"]).start()?;
-    let refused = container.ask(&["try", "create", "/data/inside"])?;
-    trial.seen.expect_json("error of writing inside", &refused, &Value::from(libc::EROFS));
+    let refused = container.ask(attempt::create("/data/inside"))?;
+    trial.seen.expect_eq("error of writing inside", &refused, &Tried(libc::EROFS));
     fs::write(volume.join("outside"), "x")?;
-    let seen = container.ask(&["exists", "/data/outside"])?;
-    trial.seen.expect_json("what was written outside is seen inside", &seen, &Value::from(true));
+    let seen = container.ask(look::exists("/data/outside"))?;
+    trial.seen.expect_eq("what was written outside is seen inside", &seen, &true);
     container.close()?;
     Ok(())
 }
@@ -184,10 +182,10 @@ fn single_file(trial: &mut Trial) -> Checked {
     let file = trial.directory("volume")?.join("file");
     fs::write(&file, "of the host")?;
     let mut container = trial.container().bind(&file, "/data-file", &["bind", "rprivate"]).start()?;
-    let inside = container.ask(&["read", "/data-file"]).unwrap_or_default();
-    trial.seen.expect_eq("content inside", &text(&inside), &"of the host");
-    let kind = container.ask(&["stat", "/data-file"]).unwrap_or_default();
-    trial.seen.expect_json("what it is inside", &kind["kind"], &Value::from("file"));
+    let inside = container.ask(look::read("/data-file")).unwrap_or_default();
+    trial.seen.expect_eq("content inside", &inside.as_str(), &"of the host");
+    let kind = container.ask(state::stat("/data-file")).ok().map(|status| status.kind);
+    trial.seen.expect_eq("what it is inside", &kind, &Some(state::Kind::File));
     container.close()?;
     Ok(())
 }
@@ -204,14 +202,10 @@ fn replaces_inode(trial: &mut Trial) -> Checked {
         .bind(&file, "/data-file", &["bind", "rprivate"])
         .with(|spec| spec.root = Some(root))
         .start()?;
-    container.ask(&["write", "/data-file", "written inside"])?;
-    let inside = container.ask(&["stat", "/data-file"])?;
+    container.ask(files::write("/data-file", "written inside"))?;
+    let inside = container.ask(state::stat("/data-file"))?;
     container.close()?;
-    trial.seen.expect_json(
-        "inode that is seen inside",
-        &inside["inode"],
-        &Value::from(fs::metadata(&file)?.ino()),
-    );
+    trial.seen.expect_eq("inode that is seen inside", &inside.inode, &fs::metadata(&file)?.ino());
     trial.seen.expect_eq("content of the source", &fs::read_to_string(&file)?.as_str(), &"written inside");
     let after = fs::metadata(lower.join("data-file"))?;
     trial.seen.expect_eq("the mount point's own inode", &after.ino(), &before.ino());
@@ -227,12 +221,12 @@ fn invisible_to_host(trial: &mut Trial) -> Checked {
     let mut container = trial.container().volume(&volume, "/data").start()?;
     let point = container.rootfs.join("data").display().to_string();
     if outside_too {
-        trial.ask_stage(&["bind", &volume.display().to_string(), &point])?;
+        trial.ask_stage(files::bind(&volume.display().to_string(), &point))?;
     }
-    let inside = container.ask(&["list", "/data"])?;
-    let outside = trial.ask_stage(&["list", &point])?;
-    trial.seen.expect_json("the mount point inside", &inside, &serde_json::json!(["file"]));
-    trial.seen.expect_json("the mount point on the host", &outside, &serde_json::json!([]));
+    let inside = container.ask(state::list("/data"))?;
+    let outside = trial.ask_stage(state::list(&point))?;
+    trial.seen.expect_list("the mount point inside", &inside, &["file"]);
+    trial.seen.expect_list("the mount point on the host", &outside, &[]);
     container.close()?;
     Ok(())
 }
@@ -260,8 +254,8 @@ fn symlink_target(trial: &mut Trial) -> Checked {
     // With a directory in the link's place it starts, and the volume is there.
     fs::create_dir(lower.join("data"))?;
     let mut container = start(trial)?.running()?;
-    let seen = container.ask(&["exists", "/data/of-volume"])?;
-    trial.seen.expect_json("the volume is seen at a directory", &seen, &Value::from(true));
+    let seen = container.ask(look::exists("/data/of-volume"))?;
+    trial.seen.expect_eq("the volume is seen at a directory", &seen, &true);
     container.close()?;
     fs::remove_dir(lower.join("data"))?;
     // Absolute, as an image may have it: inside the root it names a directory of the image.
@@ -269,17 +263,17 @@ fn symlink_target(trial: &mut Trial) -> Checked {
     let place = outside.join("of-volume").display().to_string();
     match start(trial)? {
         Started::Runs(mut container) => {
-            let seen = container.ask(&["exists", "/data/of-volume"])?;
-            trial.seen.expect_json("the volume is seen inside", &seen, &Value::from(true));
-            let escaped = trial.ask_stage(&["exists", &place])?;
-            trial.seen.expect_json(OUTSIDE, &escaped, &Value::from(false));
+            let seen = container.ask(look::exists("/data/of-volume"))?;
+            trial.seen.expect_eq("the volume is seen inside", &seen, &true);
+            let escaped = trial.ask_stage(look::exists(&place))?;
+            trial.seen.expect_eq(OUTSIDE, &escaped, &false);
             container.close()?;
         }
         // To refuse is as good as to stay inside.
         refused @ Started::Refused(_) => {
             trial.expect_refused("a link at the mount point", refused)?;
-            let escaped = trial.ask_stage(&["exists", &place])?;
-            trial.seen.expect_json(OUTSIDE, &escaped, &Value::from(false));
+            let escaped = trial.ask_stage(look::exists(&place))?;
+            trial.seen.expect_eq(OUTSIDE, &escaped, &false);
         }
     }
     let made = fs::read_dir(&outside)?.count();
@@ -293,7 +287,7 @@ fn propagation(trial: &mut Trial) -> Checked {
     trial.on_stage()?;
     let shared = trial.file_system()?;
     for dir in ["private", "slave", "shared"] {
-        trial.ask_stage(&["mkdir", &shared.join(dir).display().to_string()])?;
+        trial.ask_stage(files::mkdir(&shared.join(dir).display().to_string()))?;
     }
     let mut container = trial
         .container()
@@ -307,12 +301,12 @@ fn propagation(trial: &mut Trial) -> Checked {
         [("private", false, false), ("slave", true, false), ("shared", true, true)]
     {
         let (outer, inner) = (shared.join(name).join("outer"), format!("/data-{name}/inner"));
-        trial.ask_stage(&["mount", &outer.display().to_string()])?;
-        container.ask(&["mount", &inner])?;
-        let seen_inside = container.ask(&["read", "/proc/self/mountinfo"])?;
-        let seen_outside = trial.ask_stage(&["read", "/proc/self/mountinfo"])?;
-        let inside = text(&seen_inside).lines().any(|line| line.contains(&format!("/data-{name}/outer ")));
-        let outside = text(&seen_outside).lines().any(|line| line.contains(&format!("/{name}/inner ")));
+        trial.ask_stage(files::mount(&outer.display().to_string()))?;
+        container.ask(files::mount(&inner))?;
+        let seen_inside = container.ask(look::read("/proc/self/mountinfo"))?;
+        let seen_outside = trial.ask_stage(look::read("/proc/self/mountinfo"))?;
+        let inside = seen_inside.lines().any(|line| line.contains(&format!("/data-{name}/outer ")));
+        let outside = seen_outside.lines().any(|line| line.contains(&format!("/{name}/inner ")));
         trial.seen.expect_eq(&format!("r{name}: a mount made outside is seen inside"), &inside, &inwards);
         trial.seen.expect_eq(&format!("r{name}: a mount made inside is seen outside"), &outside, &outwards);
     }
@@ -323,11 +317,10 @@ fn propagation(trial: &mut Trial) -> Checked {
 fn tmpfs(trial: &mut Trial) -> Checked {
     let mut container = trial.container().tmpfs("/data", &["size=1m", "mode=1750", "nosuid"]).start()?;
     let rootfs = container.rootfs.clone();
-    let mode = container.ask(&["stat", "/data"])?;
-    trial.seen.expect_json("its mode", &mode["mode"], &Value::from(0o1750));
-    container.ask(&["write", "/data/file", "x"])?;
-    let piece = "65536";
-    let full = container.ask(&["write-stream", "/data/large", "4194304", piece, "create"]);
+    let mode = container.ask(state::stat("/data"))?;
+    trial.seen.expect_eq("its mode", &mode.mode, &0o1750);
+    container.ask(files::write("/data/file", "x"))?;
+    let full = container.ask(files::write_stream("/data/large", 4 << 20, 65_536, How::Create));
     let said = match &full {
         Err(Trouble::Subject(said)) => said.clone(),
         other => format!("{other:?}"),
@@ -345,8 +338,8 @@ fn nested_order(trial: &mut Trial) -> Checked {
     fs::create_dir(outer.join("below"))?;
     fs::write(inner.join("file"), "")?;
     let mut container = trial.container().volume(&outer, "/data").volume(&inner, "/data/below").start()?;
-    let seen = container.ask(&["list", "/data/below"]).unwrap_or_default();
-    trial.seen.expect_json("what is seen in the inner volume", &seen, &serde_json::json!(["file"]));
+    let seen = container.ask(state::list("/data/below")).unwrap_or_default();
+    trial.seen.expect_list("what is seen in the inner volume", &seen, &["file"]);
     container.close()?;
     Ok(())
 }
@@ -363,8 +356,8 @@ fn before_pivot(trial: &mut Trial) -> Checked {
     let root = runtime::oci::Root { path: lower, readonly: false };
     let mut container =
         trial.container().volume(&volume, "/data").with(|spec| spec.root = Some(root)).start()?;
-    let seen = container.ask(&["list", "/data"])?;
-    trial.seen.expect_json("what is seen at the mount point", &seen, &serde_json::json!(["of-host"]));
+    let seen = container.ask(state::list("/data"))?;
+    trial.seen.expect_list("what is seen at the mount point", &seen, &["of-host"]);
     container.close()?;
     Ok(())
 }

@@ -8,9 +8,9 @@ use runtime::process::pidfd;
 use serde_json::Value;
 
 use super::wait_within;
-use crate::check::Trouble;
 use crate::fault::How;
 use crate::run::RUN_VARIABLE;
+use crate::trouble::Trouble;
 use subject::{Subject, Through, complaint};
 
 /// All that is needed to give the subject commands.

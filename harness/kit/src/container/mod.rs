@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use runtime::cgroup::{Group, Layout};
 use runtime::oci::Spec;
 use runtime::process::pidfd;
-use serde_json::Value;
 
-use crate::check::Trouble;
 use crate::fault::How;
 use crate::lab::NAME as LAB;
-use crate::line::Line;
 use crate::run::RUN_VARIABLE;
+use crate::trouble::Trouble;
+use probe::Ask;
+use probe::channel::Channel;
+use probe::verbs::look;
 use subject::CORE;
 use subject::complaint;
 
@@ -36,7 +37,7 @@ pub struct Container {
     /// Its root file system on the host.
     pub rootfs: PathBuf,
     child: Child,
-    line: Line,
+    channel: Channel,
     errors: PathBuf,
 }
 
@@ -109,7 +110,7 @@ pub struct Exec {
     /// As the host sees it.
     pub pid: i32,
     child: Child,
-    line: Line,
+    channel: Channel,
 }
 
 impl Container {
@@ -123,13 +124,21 @@ impl Container {
     ) -> Result<Started, Trouble> {
         let begun = Instant::now();
         let (mut child, pid_file, errors) = spawn_run(&driver, bundle, id, flags)?;
-        let mut line = Line::new(&mut child);
-        let Err(trouble) = line.ask(&["true"]) else {
+        let mut channel = Channel::new(&mut child)?;
+        let Err(error) = channel.ask(look::alive()) else {
             let pid = read_pid(&pid_file)?;
-            return Ok(Started::Runs(Self { driver, id: id.to_owned(), pid, rootfs, child, line, errors }));
+            return Ok(Started::Runs(Self {
+                driver,
+                id: id.to_owned(),
+                pid,
+                rootfs,
+                child,
+                channel,
+                errors,
+            }));
         };
         // The container may end a moment before the subject says why.
-        line.hang_up();
+        channel.hang_up();
         let ended = wait_within(child.id().cast_signed(), "run").is_ok();
         let status = child.wait()?.code();
         let in_time = ended && begun.elapsed() < PATIENCE;
@@ -139,39 +148,43 @@ impl Container {
         }
         let said = std::fs::read_to_string(&errors).unwrap_or_default().trim().replace('\n', " ");
         let subject = driver.subject.name;
-        Ok(Started::Refused(Refusal { subject, status, in_time, said, answer: trouble.into_text() }))
+        Ok(Started::Refused(Refusal { subject, status, in_time, said, answer: error.to_string() }))
     }
 
     /// Asks the probe inside.
     ///
     /// # Errors
-    /// See [`Line::ask`].
-    pub fn ask(&mut self, words: &[&str]) -> Result<Value, Trouble> {
-        self.line.ask(words)
+    /// See [`Channel::ask`].
+    pub fn ask<A: Ask>(&mut self, request: A) -> Result<A::Answer, Trouble> {
+        Ok(self.channel.ask(request)?)
     }
 
     /// Asks without waiting: the answer is read by [`Container::answer`].
     ///
     /// # Errors
     /// The probe is gone.
-    pub fn tell(&mut self, words: &[&str]) -> Result<(), Trouble> {
-        self.line.tell(words)
+    pub fn tell(&mut self, request: impl Ask) -> Result<(), Trouble> {
+        Ok(self.channel.tell(request)?)
     }
 
     /// Reads the answer to a question.
     ///
     /// # Errors
-    /// See [`Line::ask`].
-    pub fn answer(&mut self, words: &[&str]) -> Result<Value, Trouble> {
-        self.line.answer(words)
+    /// See [`Channel::ask`].
+    pub fn answer<A: Ask>(&mut self, request: A) -> Result<A::Answer, Trouble> {
+        Ok(self.channel.answer(request)?)
     }
 
     /// Reads the answer to a question if it comes soon enough: for a check in which hanging is what may go wrong.
     ///
     /// # Errors
-    /// See [`Line::ask`].
-    pub fn answer_within(&mut self, words: &[&str], patience: Duration) -> Result<Option<Value>, Trouble> {
-        if self.line.is_ready(patience)? { self.line.answer(words).map(Some) } else { Ok(None) }
+    /// See [`Channel::ask`].
+    pub fn answer_within<A: Ask>(
+        &mut self,
+        request: A,
+        patience: Duration,
+    ) -> Result<Option<A::Answer>, Trouble> {
+        if self.channel.is_ready(patience)? { Ok(Some(self.channel.answer(request)?)) } else { Ok(None) }
     }
 
     /// The container's control groups, found from the host's view of its first process.
@@ -236,13 +249,13 @@ impl Container {
         };
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let mut line = Line::new(&mut child);
-        if let Err(trouble) = line.ask(&["true"]) {
+        let mut channel = Channel::new(&mut child)?;
+        if let Err(error) = channel.ask(look::alive()) {
             let _ = child.kill();
             let output = child.wait_with_output()?;
-            return Err(Trouble::Subject(format!("exec: {} ({trouble:?})", complaint(&output))));
+            return Err(Trouble::Subject(format!("exec: {} ({error})", complaint(&output))));
         }
-        Ok(Exec { pid: read_pid(&pid_file)?, child, line })
+        Ok(Exec { pid: read_pid(&pid_file)?, child, channel })
     }
 
     /// An exec that does not do what it should: a helper of ours instead of the subject.
@@ -271,7 +284,7 @@ impl Container {
     /// # Errors
     /// It does not end.
     pub fn close(mut self) -> Result<i32, Trouble> {
-        self.line.hang_up();
+        self.channel.hang_up();
         wait_within(self.child.id().cast_signed(), "run")?;
         let status = self.child.wait()?;
         Ok(status.code().unwrap_or(-1))
@@ -280,7 +293,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        self.line.hang_up();
+        self.channel.hang_up();
         if let Ok(Some(_)) = self.child.try_wait() {
             return;
         }
@@ -297,15 +310,15 @@ impl Exec {
     /// Asks the probe.
     ///
     /// # Errors
-    /// See [`Line::ask`].
-    pub fn ask(&mut self, words: &[&str]) -> Result<Value, Trouble> {
-        self.line.ask(words)
+    /// See [`Channel::ask`].
+    pub fn ask<A: Ask>(&mut self, request: A) -> Result<A::Answer, Trouble> {
+        Ok(self.channel.ask(request)?)
     }
 }
 
 impl Drop for Exec {
     fn drop(&mut self) {
-        self.line.hang_up();
+        self.channel.hang_up();
         if wait_within(self.child.id().cast_signed(), "exec").is_err() {
             let _ = self.child.kill();
         }

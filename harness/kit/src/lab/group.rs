@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use runtime::cgroup::{Group, Layout, Version};
 
 use super::Scene;
-use crate::check::Trouble;
 use crate::probes::Probe;
+use crate::trouble::Trouble;
 
 /// A group on every hierarchy, removed with its processes when dropped. A child must be dropped before its parent.
 #[derive(Debug)]

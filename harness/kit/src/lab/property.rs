@@ -3,8 +3,8 @@
 use proptest::strategy::Strategy;
 
 use super::Scene;
-use crate::check::{Checked, Trouble};
 use crate::property;
+use crate::trouble::{Checked, Trouble};
 
 impl Scene {
     /// Expects that no case is a counterexample. `test` says what is wrong with a case, or nothing.

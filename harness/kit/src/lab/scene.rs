@@ -9,8 +9,9 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Body, Check, Trouble};
+use crate::check::{Body, Check};
 use crate::notebook::Notebook;
+use crate::trouble::Trouble;
 
 /// What the body of a kernel check works with. The process has a mount namespace of its own, private, in which
 /// [`Scene::dir`] is an empty tmpfs.

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 
 use runtime::cgroup::Layout;
 use runtime::oci::{Capabilities, Root, example};
-use serde_json::Value;
 
-use crate::check::Trouble;
 use crate::container::{Container, Driver, Started};
 use crate::fault::Fault;
 use crate::notebook::Notebook;
@@ -16,6 +14,9 @@ use crate::probes::Probe;
 use crate::run::RUN_VARIABLE;
 use crate::run::Run;
 use crate::stage::Stage;
+use crate::trouble::Trouble;
+use probe::verbs::files;
+use probe::{Act, Ask};
 use subject::Subject;
 
 pub use wanted::Wanted;
@@ -78,8 +79,8 @@ impl<'a> Trial<'a> {
     ///
     /// # Errors
     /// There is no stage, or the question cannot be answered.
-    pub fn ask_stage(&mut self, words: &[&str]) -> Result<Value, Trouble> {
-        self.stage().and_then(|stage| stage.ask(words))
+    pub fn ask_stage<A: Ask>(&mut self, request: A) -> Result<A::Answer, Trouble> {
+        self.stage().and_then(|stage| stage.ask(request))
     }
 
     /// Whether what the check sets up itself is to be broken in this way.
@@ -140,7 +141,7 @@ impl<'a> Trial<'a> {
     pub fn file_system(&mut self) -> Result<PathBuf, Trouble> {
         let dir = self.directory("layers")?;
         let text = dir.to_str().ok_or_else(|| Trouble::Harness("the run's directory is no UTF-8".into()))?;
-        self.ask_stage(&["mount", text])?;
+        self.ask_stage(files::mount(text))?;
         Ok(dir)
     }
 
@@ -154,13 +155,12 @@ impl<'a> Trial<'a> {
         self.run.id()
     }
 
-    /// A probe's verb, done by this very thread: for what a check must have in its own credentials.
+    /// A request, done by this very thread: for what a check must have in its own credentials.
     ///
     /// # Errors
     /// The verb failed.
-    pub fn do_here(&self, words: &[&str]) -> Result<Value, Trouble> {
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        probe::perform(&words).map_err(Trouble::Harness)
+    pub fn do_here<A: Act>(&self, request: A) -> Result<A::Answer, Trouble> {
+        Ok(probe::perform(request)?)
     }
 
     /// The subject's commands.

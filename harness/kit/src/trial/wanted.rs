@@ -7,10 +7,11 @@ use runtime::namespace::Kind;
 use runtime::oci::{Cpu, Device, DeviceRule, IdMapping, Memory, Mount, Namespace, Pids, Resources, Spec};
 
 use super::Trial;
-use crate::check::Trouble;
 use crate::container::{self, Container, Started};
 use crate::fault::How;
 use crate::loopdev::LoopDevice;
+use crate::trouble::Trouble;
+use probe::Ask;
 
 /// A container being described.
 #[derive(Debug)]
@@ -179,11 +180,10 @@ impl Wanted<'_, '_> {
 
     /// What the probe is to do instead of answering questions.
     #[must_use]
-    pub fn probe(self, words: &[&str]) -> Self {
+    pub fn probe(self, request: impl Ask) -> Self {
         self.with(|spec| {
             if let Some(process) = spec.process.as_mut() {
-                process.args =
-                    std::iter::once("/probe").chain(words.iter().copied()).map(str::to_owned).collect();
+                process.args = std::iter::once("/probe".to_owned()).chain(request.words()).collect();
             }
         })
     }

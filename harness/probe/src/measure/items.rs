@@ -3,20 +3,18 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
-use super::cpu::own_cpu_time;
-use super::{Answer, told};
+use super::spread::Spread;
+use crate::clock::own_cpu_time;
+use crate::failure::{Done, Failure};
 
 /// How much CPU time is spent on finding out how many rounds an item has.
 const CALIBRATION: Duration = Duration::from_millis(2);
 
-/// Does items of so many microseconds of CPU time on so many threads for so long, and returns the spread of their latencies, in
-/// microseconds.
-pub(super) fn items(millis: &str, micros: &str, threads: &str) -> Answer {
-    let lasting = Duration::from_millis(told("milliseconds", millis.parse())?);
-    let size = Duration::from_micros(told("microseconds", micros.parse())?);
-    let threads: usize = told("threads", threads.parse())?;
+/// Does items of so much CPU time on so many threads for so long.
+///
+/// # Errors
+/// Not one was done in time.
+pub(crate) fn items(lasting: Duration, size: Duration, threads: u32) -> Done<Spread> {
     let rounds = rounds_of(size);
     let end = Instant::now() + lasting;
     on_threads(threads, move |_| work(rounds, end))
@@ -25,29 +23,28 @@ pub(super) fn items(millis: &str, micros: &str, threads: &str) -> Answer {
 /// Does items that arrive at random, on each thread so many microseconds apart in the mean, whether the one before is done or not.
 /// A latency begins when the item arrives: what waits behind a stall is late too, which a loop that starts an item when the last
 /// one is done never sees.
-pub(super) fn arrivals(millis: &str, micros: &str, threads: &str, apart: &str) -> Answer {
-    let lasting = Duration::from_millis(told("milliseconds", millis.parse())?);
-    let size = Duration::from_micros(told("microseconds", micros.parse())?);
-    let threads: usize = told("threads", threads.parse())?;
-    let apart = Duration::from_micros(told("microseconds between arrivals", apart.parse())?);
+///
+/// # Errors
+/// None arrived in time.
+pub(crate) fn arrivals(lasting: Duration, size: Duration, threads: u32, apart: Duration) -> Done<Spread> {
     let rounds = rounds_of(size);
     let start = Instant::now();
     on_threads(threads, move |thread| serve(rounds, &arriving(lasting, apart, thread), start))
 }
 
-fn on_threads(threads: usize, act: impl Fn(usize) -> Vec<u64> + Copy + Send + 'static) -> Answer {
+fn on_threads(threads: u32, act: impl Fn(u32) -> Vec<u64> + Copy + Send + 'static) -> Done<Spread> {
     let workers: Vec<_> = (0..threads).map(|thread| std::thread::spawn(move || act(thread))).collect();
     let mut latencies = Vec::new();
     for worker in workers {
-        latencies.extend(worker.join().map_err(|_| "a worker panicked")?);
+        latencies.extend(worker.join().map_err(|_| Failure::new("a worker panicked"))?);
     }
     latencies.sort_unstable();
-    Ok(spread(&latencies))
+    spread(&latencies).ok_or_else(|| Failure::new("no item was done in time"))
 }
 
 /// When items arrive, after the start: with exponentially distributed distances, the same in every run.
-fn arriving(lasting: Duration, apart: Duration, thread: usize) -> Vec<Duration> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ ((thread as u64 + 1) << 32);
+fn arriving(lasting: Duration, apart: Duration, thread: u32) -> Vec<Duration> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ ((u64::from(thread) + 1) << 32);
     let mut at = Duration::ZERO;
     let next = || {
         state ^= state << 13;
@@ -105,13 +102,17 @@ fn rounds_of(size: Duration) -> u64 {
     }
 }
 
-fn spread(sorted: &[u64]) -> Value {
-    let at = |thousandths: usize| {
-        let last = sorted.len().saturating_sub(1);
-        sorted.get((sorted.len() * thousandths / 1000).min(last)).copied().unwrap_or(0)
-    };
-    json!({
-        "items": sorted.len(), "p50": at(500), "p90": at(900), "p99": at(990), "p999": at(999), "longest": at(1000),
+/// The spread of sorted latencies; `None` if there are none.
+fn spread(sorted: &[u64]) -> Option<Spread> {
+    let longest = *sorted.last()?;
+    let at = |thousandths: usize| sorted.get(sorted.len() * thousandths / 1000).copied().unwrap_or(longest);
+    Some(Spread {
+        items: sorted.len() as u64,
+        p50: at(500),
+        p90: at(900),
+        p99: at(990),
+        p999: at(999),
+        longest,
     })
 }
 
@@ -122,11 +123,9 @@ mod tests {
     #[test]
     fn the_spread_is_that_of_the_sorted_latencies() {
         let latencies: Vec<u64> = (1..=1000).collect();
-        let spread = spread(&latencies);
-        assert_eq!(
-            (&spread["p50"], &spread["p999"], &spread["longest"]),
-            (&json!(501), &json!(1000), &json!(1000))
-        );
+        let spread = spread(&latencies).unwrap();
+        assert_eq!((spread.p50, spread.p999, spread.longest), (501, 1000, 1000));
+        assert_eq!(super::spread(&[]), None);
     }
 
     #[test]

@@ -1,9 +1,4 @@
-//! System calls and paths, each in a tight loop; the answer is how long the whole loop took, in nanoseconds.
-
-mod paths;
-mod stream;
-
-pub(super) use stream::{echo, round_trips, stream};
+//! Operations that are measured, in nanoseconds.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -13,9 +8,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::Instant;
 
-use serde_json::json;
-
-use super::{Answer, told};
+use super::timing::{timed, tried};
+use super::{paths, stream};
+use crate::failure::{Doing, Done, Failure};
+use crate::name::NAME;
 
 /// Names of all that can be measured.
 pub const OPERATIONS: &[&str] = &[
@@ -47,18 +43,19 @@ pub const OPERATIONS: &[&str] = &[
 pub const DYNAMIC: &str = "/usr/bin/true";
 
 /// Does an operation so many times. `scratch` is a directory where files may be made.
-pub(super) fn bench(operation: &str, times: &str, scratch: &str) -> Answer {
-    let times: u32 = told("times", times.parse())?;
-    let scratch = Path::new(scratch);
+///
+/// # Errors
+/// There is no such operation, or it fails.
+pub(crate) fn bench(operation: &str, times: u32, scratch: &Path) -> Done<u64> {
     let made = fs::create_dir_all(scratch).and_then(|()| std::env::set_current_dir(scratch));
-    told(scratch.display().to_string().as_str(), made)?;
+    made.doing(scratch.display())?;
     // From here, so that no side has a longer way to its files than another; and back, for nobody can unmount where somebody is.
     let done = operate(operation, times, Path::new(""));
-    told("/", std::env::set_current_dir("/"))?;
-    done.map(|nanoseconds| json!(nanoseconds))
+    std::env::set_current_dir("/").doing("/")?;
+    done
 }
 
-fn operate(operation: &str, times: u32, scratch: &Path) -> Result<u64, String> {
+fn operate(operation: &str, times: u32, scratch: &Path) -> Done<u64> {
     Ok(match operation {
         "getpid" => timed(times, || call(libc::SYS_getpid, [0; 3])),
         "clock-vdso" => timed(times, || {
@@ -70,17 +67,17 @@ fn operate(operation: &str, times: u32, scratch: &Path) -> Result<u64, String> {
             timed(times, || call(libc::SYS_clock_gettime, [i64::from(libc::CLOCK_MONOTONIC), place, 0]))
         }
         "read-zero" => {
-            let mut file = told("/dev/zero", File::open("/dev/zero"))?;
+            let mut file = File::open("/dev/zero").doing("/dev/zero")?;
             let mut byte = [0];
             tried(times, || file.read_exact(&mut byte))?
         }
         "write-null" => {
-            let mut file = told("/dev/null", File::options().write(true).open("/dev/null"))?;
+            let mut file = File::options().write(true).open("/dev/null").doing("/dev/null")?;
             tried(times, || file.write_all(&[0]))?
         }
         "open-close" => {
             let path = scratch.join("file");
-            told("file", fs::write(&path, "x"))?;
+            fs::write(&path, "x").doing("file")?;
             tried(times, || File::open(&path).map(drop))?
         }
         "stat-1" => paths::deep(scratch, 1, times)?,
@@ -110,46 +107,26 @@ fn operate(operation: &str, times: u32, scratch: &Path) -> Result<u64, String> {
         "exec-static" => tried(times, || {
             // By its name of one program among several.
             let status =
-                std::process::Command::new("/proc/self/exe").arg0("probe").args(["exit", "0"]).status()?;
+                std::process::Command::new("/proc/self/exe").arg0(NAME).args(["exit", "0"]).status()?;
             if status.success() { Ok(()) } else { Err(std::io::Error::other(status.to_string())) }
         })?,
         "exec-dynamic" => tried(times, || {
             let status = std::process::Command::new(DYNAMIC).status()?;
             if status.success() { Ok(()) } else { Err(std::io::Error::other(status.to_string())) }
         })?,
-        "tcp-loopback" => stream::loopback(|port| stream::trips("127.0.0.1", port, times))?,
-        "tcp-stream" => stream::loopback(|port| stream::pieces("127.0.0.1", port, times))?,
+        "tcp-loopback" => stream::loopback(|port| stream::trips(std::net::Ipv4Addr::LOCALHOST, port, times))?,
+        "tcp-stream" => stream::loopback(|port| stream::pieces(std::net::Ipv4Addr::LOCALHOST, port, times))?,
         "create-unlink" => {
             let path = scratch.join("made");
             tried(times, || File::create(&path).and_then(|_| fs::remove_file(&path)))?
         }
-        other => return Err(format!("there is no operation '{other}'")),
+        other => return Err(Failure::new(format!("there is no operation '{other}'"))),
     })
 }
 
 fn call(number: libc::c_long, arguments: [i64; 3]) {
     // SAFETY: the callers pass numbers, or addresses of values that outlive the call.
     black_box(unsafe { libc::syscall(number, arguments[0], arguments[1], arguments[2]) });
-}
-
-fn nanoseconds(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn timed(times: u32, mut act: impl FnMut()) -> u64 {
-    let start = Instant::now();
-    for _ in 0..times {
-        act();
-    }
-    nanoseconds(start)
-}
-
-fn tried(times: u32, mut act: impl FnMut() -> std::io::Result<()>) -> Result<u64, String> {
-    let start = Instant::now();
-    for _ in 0..times {
-        told("the operation", act())?;
-    }
-    Ok(nanoseconds(start))
 }
 
 fn map(length: usize, touch: bool) -> std::io::Result<()> {
@@ -172,9 +149,9 @@ fn map(length: usize, touch: bool) -> std::io::Result<()> {
     Ok(())
 }
 
-fn ping_pong(times: u32) -> Result<u64, String> {
-    let (mut there_out, mut there_in) = told("pipe", std::io::pipe())?;
-    let (mut back_out, mut back_in) = told("pipe", std::io::pipe())?;
+fn ping_pong(times: u32) -> Done<u64> {
+    let (mut there_out, mut there_in) = std::io::pipe().doing("pipe")?;
+    let (mut back_out, mut back_in) = std::io::pipe().doing("pipe")?;
     let answering = std::thread::spawn(move || {
         let mut byte = [0];
         for _ in 0..times {
@@ -189,11 +166,11 @@ fn ping_pong(times: u32) -> Result<u64, String> {
     took
 }
 
-fn epoll(times: u32) -> Result<u64, String> {
+fn epoll(times: u32) -> Done<u64> {
     // SAFETY: epoll_create1(2) takes flags.
     let raw = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
     if raw < 0 {
-        return Err("epoll_create1 failed".into());
+        return Err(Failure::new("epoll_create1 failed"));
     }
     // SAFETY: the kernel just returned this descriptor, and nobody else owns it.
     let poller = unsafe { OwnedFd::from_raw_fd(raw) };

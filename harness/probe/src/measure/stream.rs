@@ -1,11 +1,10 @@
 //! Bytes over TCP: there and back, one at a time, and many in one direction.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-use serde_json::json;
-
-use super::{Answer, told, tried};
+use super::timing::tried;
+use crate::failure::{Doing, Done};
 
 /// What is sent at once where many bytes are.
 const PIECE: usize = 64 << 10;
@@ -15,25 +14,13 @@ const TRIPS: u8 = b't';
 const PIECES: u8 = b'p';
 
 /// Answers connections in the background, from anywhere, until the process ends; the port.
-pub(crate) fn echo() -> Answer {
-    listen("0.0.0.0").map(|port| json!(port))
+pub(crate) fn echo() -> Done<u16> {
+    listen("0.0.0.0")
 }
 
-/// So many round trips of one byte, in nanoseconds.
-pub(crate) fn round_trips(host: &str, port: &str, times: &str) -> Answer {
-    let (port, times) = (told("port", port.parse())?, told("times", times.parse())?);
-    trips(host, port, times).map(|took| json!(took))
-}
-
-/// So many pieces in one direction until the other side has all of them, in nanoseconds.
-pub(crate) fn stream(host: &str, port: &str, times: &str) -> Answer {
-    let (port, times) = (told("port", port.parse())?, told("times", times.parse())?);
-    pieces(host, port, times).map(|took| json!(took))
-}
-
-fn listen(address: &str) -> Result<u16, String> {
-    let listener = told("listening", TcpListener::bind((address, 0)))?;
-    let port = told("listening", listener.local_addr())?.port();
+fn listen(address: &str) -> Done<u16> {
+    let listener = TcpListener::bind((address, 0)).doing("listening")?;
+    let port = listener.local_addr().doing("listening")?.port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             // Who hangs up ends the conversation.
@@ -60,24 +47,26 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
     stream.write_all(&[u8::from(got == expected)])
 }
 
-fn connect(host: &str, port: u16, what: u8) -> io::Result<TcpStream> {
+fn connect(host: Ipv4Addr, port: u16, what: u8) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect((host, port))?;
     stream.set_nodelay(true)?;
     stream.write_all(&[what])?;
     Ok(stream)
 }
 
-pub(super) fn trips(host: &str, port: u16, times: u32) -> Result<u64, String> {
-    let mut stream = told("connecting", connect(host, port, TRIPS))?;
+/// So many round trips of one byte, in nanoseconds.
+pub(crate) fn trips(host: Ipv4Addr, port: u16, times: u32) -> Done<u64> {
+    let mut stream = connect(host, port, TRIPS).doing("connecting")?;
     let mut byte = [1];
     tried(times, || stream.write_all(&[1]).and_then(|()| stream.read_exact(&mut byte)))
 }
 
-pub(super) fn pieces(host: &str, port: u16, times: u32) -> Result<u64, String> {
-    let mut stream = told("connecting", connect(host, port, PIECES))?;
+/// So many pieces in one direction until the other side has all of them, in nanoseconds.
+pub(crate) fn pieces(host: Ipv4Addr, port: u16, times: u32) -> Done<u64> {
+    let mut stream = connect(host, port, PIECES).doing("connecting")?;
     let piece = vec![0x5a; PIECE];
     let all = u64::from(times) * PIECE as u64;
-    told("announcing", stream.write_all(&all.to_le_bytes()))?;
+    stream.write_all(&all.to_le_bytes()).doing("announcing")?;
     let mut left = times;
     // The last of them ends when the other side says that it has all.
     tried(times, || {
@@ -93,8 +82,8 @@ pub(super) fn pieces(host: &str, port: u16, times: u32) -> Result<u64, String> {
 }
 
 /// Does it with a listener on the loopback device.
-pub(super) fn loopback(act: impl FnOnce(u16) -> Result<u64, String>) -> Result<u64, String> {
-    static PORT: std::sync::OnceLock<Result<u16, String>> = std::sync::OnceLock::new();
+pub(super) fn loopback(act: impl FnOnce(u16) -> Done<u64>) -> Done<u64> {
+    static PORT: std::sync::OnceLock<Done<u16>> = std::sync::OnceLock::new();
     let port = PORT.get_or_init(|| listen("127.0.0.1")).clone()?;
     act(port)
 }

@@ -5,30 +5,31 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::{told, tried};
+use super::timing::tried;
+use crate::failure::{Doing, Done};
 
 /// Bytes of the file that is read and written.
 const LENGTH: u64 = 16 << 20;
 const READ: usize = 64 << 10;
 const WRITTEN: usize = 4 << 10;
 
-pub(super) fn deep(scratch: &Path, depth: u32, times: u32) -> Result<u64, String> {
+pub(super) fn deep(scratch: &Path, depth: u32, times: u32) -> Done<u64> {
     let mut path = scratch.join(format!("deep-{depth}"));
     for level in 1..depth {
         path.push(format!("d{level}"));
     }
-    told("directories", fs::create_dir_all(&path))?;
+    fs::create_dir_all(&path).doing("directories")?;
     path.push("file");
-    told("file", fs::write(&path, "x"))?;
+    fs::write(&path, "x").doing("file")?;
     tried(times, || fs::metadata(&path).map(drop))
 }
 
-pub(super) fn many_names(scratch: &Path, times: u32) -> Result<u64, String> {
+pub(super) fn many_names(scratch: &Path, times: u32) -> Done<u64> {
     let dir = scratch.join("many");
     if !dir.exists() {
-        told("directory", fs::create_dir(&dir))?;
+        fs::create_dir(&dir).doing("directory")?;
         for number in 0..1000 {
-            told("file", File::create(dir.join(number.to_string())))?;
+            File::create(dir.join(number.to_string())).doing("file")?;
         }
     }
     tried(times, || {
@@ -43,29 +44,29 @@ fn offsets(step: usize) -> impl Iterator<Item = u64> {
 }
 
 /// Reads what is in the page cache, 64 KiB at a time.
-pub(super) fn read_file(scratch: &Path, times: u32) -> Result<u64, String> {
+pub(super) fn read_file(scratch: &Path, times: u32) -> Done<u64> {
     let path = scratch.join("large");
     if !path.exists() {
-        told("file", fs::write(&path, vec![0x5a; 16 << 20]))?;
+        fs::write(&path, vec![0x5a; 16 << 20]).doing("file")?;
     }
-    let file = told("file", File::open(&path))?;
+    let file = File::open(&path).doing("file")?;
     let (mut buffer, mut offset) = (vec![0; READ], offsets(READ));
     tried(times, || file.read_exact_at(&mut buffer, offset.next().unwrap_or(0)))
 }
 
 /// Writes over what is there already, 4 KiB at a time.
-pub(super) fn write_file(scratch: &Path, times: u32) -> Result<u64, String> {
+pub(super) fn write_file(scratch: &Path, times: u32) -> Done<u64> {
     let path = scratch.join("written");
     if !path.exists() {
-        told("file", fs::write(&path, vec![0; 16 << 20]))?;
+        fs::write(&path, vec![0; 16 << 20]).doing("file")?;
     }
-    let file = told("file", File::options().write(true).open(&path))?;
+    let file = File::options().write(true).open(&path).doing("file")?;
     let (buffer, mut offset) = (vec![0x5a; WRITTEN], offsets(WRITTEN));
     tried(times, || file.write_all_at(&buffer, offset.next().unwrap_or(0)))
 }
 
 /// Opens each of so many files for writing; over a lower layer that copies each.
-pub(super) fn open_to_write(scratch: &Path, times: u32) -> Result<u64, String> {
+pub(super) fn open_to_write(scratch: &Path, times: u32) -> Done<u64> {
     let mut number = 0..;
     tried(times, || {
         let path = scratch.join(format!("f{}", number.next().unwrap_or(0)));
@@ -74,7 +75,7 @@ pub(super) fn open_to_write(scratch: &Path, times: u32) -> Result<u64, String> {
 }
 
 /// Copies each of so many files, as the kernel copies them best.
-pub(super) fn copy_files(scratch: &Path, times: u32) -> Result<u64, String> {
+pub(super) fn copy_files(scratch: &Path, times: u32) -> Done<u64> {
     let mut number = 0..;
     tried(times, || {
         let number: u32 = number.next().unwrap_or(0);
@@ -83,7 +84,7 @@ pub(super) fn copy_files(scratch: &Path, times: u32) -> Result<u64, String> {
 }
 
 /// Looks each of so many files up, once.
-pub(super) fn stat_all(scratch: &Path, times: u32) -> Result<u64, String> {
+pub(super) fn stat_all(scratch: &Path, times: u32) -> Done<u64> {
     let mut number = 0..;
     tried(times, || fs::metadata(scratch.join(format!("f{}", number.next().unwrap_or(0)))).map(drop))
 }

@@ -1,0 +1,60 @@
+//! Why a check ended without a verdict of its own.
+
+use probe::channel;
+
+/// Why a check ended without a verdict of its own.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The harness could not do its part: nothing is said of the claim.
+    Harness(String),
+    /// The subject could not do what every subject must, such as start a container.
+    Subject(String),
+    /// It turned out that it cannot be tried here.
+    Skip(String),
+    /// The machine was measured to be too noisy to say.
+    Noise(String),
+}
+
+impl Trouble {
+    /// What is to be told of it.
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Harness(text) | Self::Subject(text) | Self::Skip(text) | Self::Noise(text) => text,
+        }
+    }
+}
+
+/// What the harness itself could not do.
+macro_rules! of_the_harness {
+    ($($error:ty),+ $(,)?) => {$(
+        impl From<$error> for Trouble {
+            fn from(error: $error) -> Self {
+                Trouble::Harness(error.to_string())
+            }
+        }
+    )+};
+}
+
+of_the_harness!(
+    std::io::Error,
+    nix::errno::Errno,
+    serde_json::Error,
+    runtime::Error,
+    probe::Failure,
+    std::num::ParseIntError,
+    std::num::TryFromIntError,
+    std::string::FromUtf8Error,
+    rustix::io::Errno,
+);
+
+impl From<channel::Error> for Trouble {
+    fn from(error: channel::Error) -> Self {
+        match error {
+            channel::Error::Channel(text) => Self::Harness(text),
+            other => Self::Subject(other.to_string()),
+        }
+    }
+}
+
+/// What the body of a check returns; what it observed is in the trial's evidence.
+pub type Checked = Result<(), Trouble>;

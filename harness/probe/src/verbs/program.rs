@@ -1,0 +1,87 @@
+//! What the probe is started for instead of answering questions: as a container's application, as a hook.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::ask::{Act, verbs};
+use crate::failure::{Doing, Done, Failure};
+use crate::name::NAME;
+use crate::verbs::files;
+
+verbs! {
+    /// What the probe is started for.
+    Program {
+        /// Ends with a status.
+        "exit" exit: Exit { status: u8 } -> ();
+        /// Does nothing until it is ended.
+        "sleep" sleep: Sleep {} -> ();
+        /// Writes to a log that a hook ran, and whose state it got on standard input.
+        "hook" hook: Hook { point: String, log: String } -> ();
+        /// Says so many numbered lines on each of its two outputs, by turns, and ends.
+        "chatter" chatter: Chatter { lines: u32 } -> ();
+        /// Answers questions on standard input until that ends.
+        "serve" serve: Serve {} -> ();
+        /// Puts itself behind a filter that a runtime with a known mistake would make, and then does what is next: `serve`.
+        "behind" behind: Behind { filter: String, next: String } -> ();
+        /// Executes this program anew, with other addresses: what depends on them becomes noise instead of a bias.
+        "renew" renew: Renew {} -> ();
+    }
+}
+
+impl Act for Exit {
+    fn act(self) -> Done<()> {
+        std::process::exit(self.status.into())
+    }
+}
+
+impl Act for Sleep {
+    fn act(self) -> Done<()> {
+        loop {
+            nix::unistd::pause();
+        }
+    }
+}
+
+impl Act for Hook {
+    fn act(self) -> Done<()> {
+        let state: State = serde_json::from_reader(std::io::stdin().lock()).doing("the state")?;
+        let line = format!("{} {} \"{}\"", self.point, state.id, state.status);
+        files::append(&self.log, &line).act()
+    }
+}
+
+/// The state that a hook gets. Source: OCI runtime.md, State.
+#[derive(Debug, serde::Deserialize)]
+struct State {
+    id: String,
+    status: String,
+}
+
+impl Act for Chatter {
+    fn act(self) -> Done<()> {
+        for line in 0..self.lines {
+            output::outln!("out {line}");
+            output::errln!("err {line}");
+        }
+        std::process::exit(0)
+    }
+}
+
+impl Act for Serve {
+    fn act(self) -> Done<()> {
+        Err(Failure::new("this probe serves already"))
+    }
+}
+
+impl Act for Renew {
+    fn act(self) -> Done<()> {
+        let error = Command::new("/proc/self/exe").arg0(NAME).args(["serve", "renewed"]).exec();
+        Err(error).doing("executing this program anew")
+    }
+}
+
+impl Act for Behind {
+    fn act(self) -> Done<()> {
+        Err(Failure::new(format!("behind a filter a probe can only serve, not '{}'", self.next)))
+    }
+}
