@@ -1,84 +1,59 @@
-//! Bars for work that takes long. Where nobody looks at a terminal, one line at each end instead.
+//! What a caller is told while the engine works. The engine itself shows nothing.
 
-use std::io::IsTerminal;
+/// Told of work that takes long, and of the course of builds.
+pub trait Progress: Sync {
+    /// A piece of work of a known number of bytes begins.
+    fn bytes(&self, label: &str, length: u64) -> Box<dyn Bar>;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+    /// A piece of work of unknown length begins.
+    fn task(&self, label: &str) -> Box<dyn Bar>;
 
-/// All bars of a command.
-#[derive(Debug)]
-pub struct Progress {
-    bars: MultiProgress,
-    shown: bool,
-    quiet: bool,
+    /// A step of a build, or its result.
+    fn line(&self, text: &str);
+
+    /// Something that is probably not what the caller meant.
+    fn warning(&self, text: &str);
 }
 
-/// One bar.
-#[derive(Debug)]
-pub struct Bar {
-    bar: ProgressBar,
-    label: String,
-    says: bool,
-}
-
-impl Progress {
-    /// On standard error; silent if asked to be.
-    pub fn new(quiet: bool) -> Self {
-        Self { bars: MultiProgress::new(), shown: !quiet && std::io::stderr().is_terminal(), quiet }
-    }
-
-    /// Begins something of a known number of bytes.
-    pub fn bytes(&self, label: &str, length: u64) -> Bar {
-        let style = ProgressStyle::with_template(
-            "{prefix:12} {msg:12} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}",
-        );
-        self.begin(label, ProgressBar::new(length), style)
-    }
-
-    /// Begins something of unknown length.
-    pub fn task(&self, label: &str) -> Bar {
-        self.begin(
-            label,
-            ProgressBar::new_spinner(),
-            ProgressStyle::with_template("{prefix:12} {spinner} {msg}"),
-        )
-    }
-
-    fn begin(
-        &self,
-        label: &str,
-        bar: ProgressBar,
-        style: Result<ProgressStyle, indicatif::style::TemplateError>,
-    ) -> Bar {
-        let bar = if self.shown { self.bars.add(bar) } else { ProgressBar::hidden() };
-        if let Ok(style) = style {
-            bar.set_style(style);
-        }
-        bar.set_prefix(label.to_owned());
-        Bar { bar, label: label.to_owned(), says: !self.quiet && !self.shown }
-    }
-}
-
-impl Bar {
+/// One piece of work.
+pub trait Bar: Sync {
     /// More bytes are done.
-    pub fn advance(&self, bytes: u64) {
-        self.bar.inc(bytes);
-    }
+    fn advance(&self, bytes: u64);
 
     /// So many bytes are done.
-    pub fn at(&self, bytes: u64) {
-        self.bar.set_position(bytes);
-    }
+    fn at(&self, bytes: u64);
 
     /// What is being done now.
-    pub fn doing(&self, what: &str) {
-        self.bar.set_message(what.to_owned());
-    }
+    fn doing(&self, what: &str);
 
     /// It is done.
-    pub fn done(self, what: &str) {
-        self.bar.finish_with_message(what.to_owned());
-        if self.says {
-            output::complainln!("{}: {what}", self.label);
-        }
+    fn done(self: Box<Self>, what: &str);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn bytes(&self, _: &str, _: u64) -> Box<dyn Bar> {
+        Box::new(Self)
     }
+
+    fn task(&self, _: &str) -> Box<dyn Bar> {
+        Box::new(Self)
+    }
+
+    fn line(&self, _: &str) {}
+
+    fn warning(&self, _: &str) {}
+}
+
+impl Bar for Silent {
+    fn advance(&self, _: u64) {}
+
+    fn at(&self, _: u64) {}
+
+    fn doing(&self, _: &str) {}
+
+    fn done(self: Box<Self>, _: &str) {}
 }

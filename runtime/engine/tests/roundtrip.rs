@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use engine::image::registry::{Access, Registry};
 use engine::image::{Compression, Config, Descriptor, Reference, Store};
 use engine::overlay::Stack;
-use engine::progress::Progress;
+use engine::progress::Silent;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use proptest::prelude::*;
@@ -169,7 +169,7 @@ impl Yard {
         let name: Reference = "127.0.0.1:5001/round/trip:1".parse().unwrap();
         let image = here.put_image(&config, layers, std::slice::from_ref(&name)).unwrap();
         let registry = Registry::open("127.0.0.1:5001", &Access::default()).unwrap();
-        let quiet = Progress::new(true);
+        let quiet = Silent;
         registry.push(&here, &image, &name, Compression::Gzip, &quiet).unwrap();
         let pulled = registry.pull(&there, &name, &quiet).unwrap();
         prop_assert_eq!(pulled.id(), image.id());

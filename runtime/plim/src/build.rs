@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::progress::Progress;
 use engine::builder::{self, Context};
 use engine::containers::Engine;
 use runtime::error::{Doing, Error, Remedy, Result};
@@ -107,7 +108,7 @@ impl Build {
             network: self.network.clone(),
             quiet: self.quiet,
         };
-        builder::build(engine, &context, &wanted)
+        builder::build(engine, &context, &wanted, &Progress::new(self.quiet))
     }
 
     /// The text, its name for errors, and its file.

@@ -9,6 +9,7 @@ mod images;
 mod inspect;
 mod listing;
 mod network;
+mod progress;
 #[cfg(feature = "registry")]
 mod registry;
 mod run;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use engine::containers::{Attach, Engine, monitor};
+use engine::containers::{Attach, Engine, Helper, monitor};
 use engine::network::publish;
 use runtime::error::{Error, Result};
 
@@ -188,7 +189,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
     }
     let failure = if matches!(arguments.command, Command::Run(_) | Command::Create(_)) { 125 } else { 1 };
     let run = arguments.run_root.unwrap_or_else(|| Engine::default_run(&arguments.data_root));
-    let engine = Engine::open(&arguments.data_root, &run).map_err(|error| (error, failure))?;
+    let engine = Engine::open(&arguments.data_root, &run, own_program()).map_err(|error| (error, failure))?;
     let done = |outcome: Result<()>| outcome.map(|()| 0).map_err(|error| (error, 1));
     match arguments.command {
         Command::Run(command) => command.run(&engine),
@@ -283,6 +284,11 @@ fn print_json(values: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(values).map_err(|error| Error::new(error.to_string()))?;
     output::document(&text);
     Ok(())
+}
+
+/// This very program, whatever became of its file: it is also the one that watches containers.
+fn own_program() -> Helper {
+    Helper { program: "/proc/self/exe".into(), name: "plim".into() }
 }
 
 /// Prints rows under their headings, in columns.

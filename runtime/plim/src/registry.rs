@@ -4,10 +4,10 @@ use std::io::{IsTerminal, Read};
 
 use clap::{Args, ValueEnum};
 
+use super::progress::Progress;
 use engine::containers::Engine;
 use engine::image::registry::{Access, Credentials, Registry, default_host};
 use engine::image::{Compression, Reference};
-use engine::progress::Progress;
 use runtime::error::{Doing, Error, Result};
 
 /// How layers travel.

@@ -469,7 +469,7 @@ fn pull(store: &Store, image: &str) -> Result<()> {
     let name: engine::image::Reference = image.parse()?;
     let registry =
         engine::image::registry::Registry::open(&name.registry, &engine::image::registry::Access::default())?;
-    registry.pull(store, &name, &engine::progress::Progress::new(false)).map(drop)
+    registry.pull(store, &name, &super::progress::Progress::new(false)).map(drop)
 }
 
 #[cfg(not(feature = "registry"))]

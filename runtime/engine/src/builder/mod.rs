@@ -21,6 +21,7 @@ pub use patterns::{Ignore, Pattern};
 
 use crate::containers::Engine;
 use crate::image::{Execution, Image, Reference};
+use crate::progress::Progress;
 use dockerfile::File;
 use runtime::error::{Error, Result};
 
@@ -61,12 +62,12 @@ pub fn check(text: &str, shown: &str) -> Result<()> {
     Ok(())
 }
 
-/// Builds an image.
+/// Builds an image, and tells of each step.
 ///
 /// # Errors
 /// Names the file and the line, and what failed there. No image is left, but for finished steps that the next try can use.
-pub fn build(engine: &Engine, context: &Context, build: &Build) -> Result<Image> {
+pub fn build(engine: &Engine, context: &Context, build: &Build, told: &dyn Progress) -> Result<Image> {
     let file = File::parse(&build.text, &build.shown)?;
     let _use = engine.store.using()?;
-    stage::Stages::new(engine, context, build, &file)?.run()
+    stage::Stages::new(engine, context, build, &file, told)?.run()
 }

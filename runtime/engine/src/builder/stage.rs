@@ -14,6 +14,7 @@ use super::dockerfile::{File, Op, Stage, Step};
 use super::words::expand;
 use crate::containers::{Engine, now};
 use crate::image::{Config, Descriptor, Digest, Image, Reference, Step as Past, architecture};
+use crate::progress::Progress;
 use runtime::error::{Error, Result};
 
 /// Names that may be given as build arguments without being declared.
@@ -36,6 +37,7 @@ pub(super) struct Stages<'a> {
     context: &'a Context,
     build: &'a Build,
     file: &'a File,
+    told: &'a dyn Progress,
     globals: BTreeMap<String, String>,
     used: RefCell<BTreeSet<String>>,
     done: BTreeMap<usize, Image>,
@@ -60,12 +62,14 @@ impl<'a> Stages<'a> {
         context: &'a Context,
         build: &'a Build,
         file: &'a File,
+        told: &'a dyn Progress,
     ) -> Result<Self> {
         let mut stages = Self {
             engine,
             context,
             build,
             file,
+            told,
             globals: BTreeMap::new(),
             used: RefCell::default(),
             done: BTreeMap::new(),
@@ -102,7 +106,7 @@ impl<'a> Stages<'a> {
         let image = self.done.remove(&target).ok_or_else(|| Error::new("the last stage was not built"))?;
         for name in self.build.args.keys() {
             if !self.used.borrow().contains(name) && !PREDEFINED.contains(&name.as_str()) {
-                output::complainln!("plim: --build-arg {name} was not used: no ARG declares it");
+                self.told.warning(&format!("--build-arg {name} was not used: no ARG declares it"));
             }
         }
         let listed = self.engine.store.list(&image.entry, &self.build.tags)?;
@@ -110,9 +114,7 @@ impl<'a> Stages<'a> {
     }
 
     fn say(&self, text: &str) {
-        if !self.build.quiet {
-            output::showln!("{text}");
-        }
+        self.told.line(text);
     }
 
     fn at(&self, step: &Step, error: &Error) -> Error {
@@ -248,9 +250,8 @@ impl<'a> Stages<'a> {
                 use crate::image::registry::{Access, Registry};
                 let reference: Reference = name.parse()?;
                 let registry = Registry::open(&reference.registry, &Access::default())?;
-                let progress = crate::progress::Progress::new(self.build.quiet);
                 registry
-                    .pull(&self.engine.store, &reference, &progress)
+                    .pull(&self.engine.store, &reference, self.told)
                     .map_err(|error| Error::new(format!("{missing}; {error}")))
             }
             #[cfg(not(feature = "registry"))]

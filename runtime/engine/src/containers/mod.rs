@@ -92,14 +92,25 @@ pub struct Engine {
     pub volumes: Volumes,
     /// Networks.
     pub networks: Networks,
+    /// The program that watches containers and carries their ports.
+    pub helper: Helper,
+}
+
+/// A program that understands the engine's hidden commands `monitor` and `proxy`.
+#[derive(Debug, Clone)]
+pub struct Helper {
+    /// Its file.
+    pub program: PathBuf,
+    /// What it is called as.
+    pub name: String,
 }
 
 impl Engine {
     /// Opens a data root, or makes one.
     ///
     /// # Errors
-    /// It cannot be made, or one may not.
-    pub fn open(data: &Path, run: &Path) -> Result<Self> {
+    /// The data root cannot be created, or the caller lacks permission.
+    pub fn open(data: &Path, run: &Path, helper: Helper) -> Result<Self> {
         if !nix::unistd::geteuid().is_root() {
             return Err(Error::new(
                 "plim needs root: it mounts layers and makes devices, networks and control groups",
@@ -117,6 +128,7 @@ impl Engine {
             store,
             run: run.to_owned(),
             data,
+            helper,
         })
     }
 

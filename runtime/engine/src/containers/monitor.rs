@@ -83,8 +83,8 @@ impl Engine {
         let null = || if attach.output { Stdio::inherit() } else { Stdio::null() };
         let attach_text =
             serde_json::to_string(&attach).map_err(|error| own(Error::new(error.to_string())))?;
-        Command::new("/proc/self/exe")
-            .arg0("plim")
+        Command::new(&self.helper.program)
+            .arg0(&self.helper.name)
             .arg("--data-root")
             .arg(&self.data)
             .arg("--run-root")
@@ -270,8 +270,8 @@ impl Watch<'_> {
         for listening in sockets {
             fcntl(&listening.socket, FcntlArg::F_SETFD(FdFlag::empty())).doing(|| "passing a socket on")?;
         }
-        let child = Command::new("/proc/self/exe")
-            .arg0("plim")
+        let child = Command::new(&self.engine.helper.program)
+            .arg0(&self.engine.helper.name)
             .arg("proxy")
             .args(sockets.iter().map(|listening| publish::argument(listening, address)))
             .stdin(Stdio::null())

@@ -138,7 +138,7 @@ impl Registry {
     ///
     /// # Errors
     /// It is not there, one may not have it, or what came is not what was asked for.
-    pub fn pull(&self, store: &Store, name: &Reference, progress: &Progress) -> Result<Image> {
+    pub fn pull(&self, store: &Store, name: &Reference, progress: &dyn Progress) -> Result<Image> {
         let _use = store.using()?;
         let remote = remote(name);
         self.sign_in(&remote, RegistryOperation::Pull, &format!("pulling {}", name.familiar()))?;
@@ -151,7 +151,7 @@ impl Registry {
                 continue;
             }
             bar.doing("pulling");
-            self.pull_blob(store, &remote, part, &bar)?;
+            self.pull_blob(store, &remote, part, &*bar)?;
             bar.done("pulled");
         }
         let names: Vec<Reference> = name.tag.is_some().then(|| name.clone()).into_iter().collect();
@@ -196,7 +196,7 @@ impl Registry {
         store: &Store,
         remote: &oci_client::Reference,
         blob: &Descriptor,
-        bar: &Bar,
+        bar: &dyn Bar,
     ) -> Result<()> {
         let dir = store.root().join("partial");
         runtime::rights::private_dir(&dir).doing(|| format!("making {}", dir.display()))?;
@@ -233,7 +233,7 @@ impl Registry {
         path: &Path,
         remote: &oci_client::Reference,
         blob: &Descriptor,
-        bar: &Bar,
+        bar: &dyn Bar,
     ) -> std::result::Result<(), Broken> {
         let doing = || format!("writing {}", path.display());
         let mut file = File::options().create(true).truncate(false).write(true).open(path).doing(doing)?;
@@ -288,7 +288,7 @@ impl Registry {
         image: &Image,
         name: &Reference,
         how: Compression,
-        progress: &Progress,
+        progress: &dyn Progress,
     ) -> Result<Pushed> {
         let _use = store.using()?;
         let remote = remote(name);
@@ -313,7 +313,7 @@ impl Registry {
                 continue;
             }
             bar.doing("pushing");
-            self.push_blob(store, &remote, part, &bar).map_err(|error| self.explain(&error, &what))?;
+            self.push_blob(store, &remote, part, &*bar).map_err(|error| self.explain(&error, &what))?;
             bar.done("pushed");
             sent += 1;
         }
@@ -338,7 +338,7 @@ impl Registry {
         store: &Store,
         remote: &oci_client::Reference,
         blob: &Descriptor,
-        bar: &Bar,
+        bar: &dyn Bar,
     ) -> std::result::Result<(), OciDistributionError> {
         const BLOCK: usize = 256 * 1024;
         let file = store
