@@ -26,6 +26,9 @@ pub(super) struct Build {
     /// More labels, as KEY=VALUE
     #[arg(long, value_name = "LABEL")]
     label: Vec<String>,
+    /// Secret of RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE
+    #[arg(long, value_name = "SECRET", value_parser = secret)]
+    secret: Vec<(String, builder::Secret)>,
     /// The last stage that is wanted
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
@@ -97,6 +100,7 @@ impl Build {
             shown,
             tags: self.tag.iter().map(|tag| tag.parse()).collect::<Result<_>>()?,
             args,
+            secrets: self.secret.iter().cloned().collect(),
             labels: self
                 .label
                 .iter()
@@ -147,4 +151,29 @@ impl Build {
 
 fn text_of(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::new("it is no text in UTF-8"))
+}
+
+/// `id=NAME,src=FILE`, `id=NAME,env=VARIABLE`; a NAME alone is a variable, or a file, of that name.
+fn secret(text: &str) -> Result<(String, builder::Secret), String> {
+    let (mut id, mut from) = (None, None);
+    for field in text.split(',') {
+        match field.split_once('=') {
+            Some(("id", name)) if !name.is_empty() => id = Some(name.to_owned()),
+            Some(("src" | "source", path)) => from = Some(builder::Secret::File(path.into())),
+            Some(("env", name)) => from = Some(builder::Secret::Variable(name.to_owned())),
+            Some(("type", "file" | "env")) => {}
+            _ => {
+                return Err(format!(
+                    "unknown field '{field}': expected id=NAME,src=FILE or id=NAME,env=VARIABLE"
+                ));
+            }
+        }
+    }
+    let id = id.ok_or("a secret needs id=NAME")?;
+    let usual = || match std::env::var_os(&id) {
+        Some(_) => builder::Secret::Variable(id.clone()),
+        None => builder::Secret::File(PathBuf::from(&id)),
+    };
+    let from = from.unwrap_or_else(usual);
+    Ok((id, from))
 }

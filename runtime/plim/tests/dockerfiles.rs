@@ -99,6 +99,63 @@ fn what_is_taken_back_is_copied_with_its_directories() {
 }
 
 #[test]
+fn what_is_mounted_while_a_command_runs_is_part_of_what_it_depends_on() {
+    let Some(shop) = Shop::open("mounts") else { return };
+    let text = "FROM box\nRUN --mount=type=bind,source=req.txt,target=/req cat /req > /got\n";
+    built(&shop, text, &[("req.txt", "one")]);
+    assert!(built(&shop, text, &[("req.txt", "one"), ("other", "x")]).contains("Using cache"));
+    assert!(!built(&shop, text, &[("req.txt", "two")]).contains("Using cache"));
+    assert_eq!(cat(&shop, &["/got"]), "two");
+    // What .dockerignore leaves out is not there, and what is written there is gone.
+    let files = [(".dockerignore", "secret\n"), ("src/a", "a"), ("src/secret", "s"), ("secret", "s")];
+    built(
+        &shop,
+        "FROM box\nWORKDIR /work\nRUN --mount=target=in,rw ls -a in in/src > /list && echo x > in/new\nRUN ls -a in > /later || true\n",
+        &files,
+    );
+    let list = cat(&shop, &["/list", "/later"]);
+    assert!(
+        list.contains("Dockerfile") && list.lines().filter(|line| *line == "secret").count() == 1,
+        "{list}"
+    );
+    assert!(!list.contains("new"), "{list}");
+}
+
+#[test]
+fn mounts_come_from_stages_caches_memory_and_secrets() {
+    let Some(shop) = Shop::open("mount types") else { return };
+    fs::write(shop.path("key"), "open-sesame-7").unwrap();
+    let context = shop.path("context");
+    fs::create_dir_all(&context).unwrap();
+    let text = "FROM box AS one\nRUN echo made > /made\nFROM box\nARG at=/from-one\n\
+        RUN --mount=from=one,source=/made,target=$at cat /from-one > /got\n\
+        RUN --mount=type=cache,target=/cache,uid=7,mode=0770 echo x >> /cache/x; busybox stat -c '%u %a' /cache > /cached\n\
+        RUN --mount=type=cache,target=/cache cat /cache/x >> /cached\n\
+        RUN --mount=type=tmpfs,target=/t,size=1m busybox df -k /t | busybox tail -1 > /memory\n\
+        RUN --mount=type=secret,id=key cat /run/secrets/key > /dev/null && busybox stat -c '%a' /run/secrets/key > /mode\n\
+        RUN --mount=type=secret,id=key,env=KEY test ${#KEY} = 13\n\
+        RUN test -z \"$KEY\" && test ! -s /run/secrets/key\n";
+    fs::write(context.join("Dockerfile"), text).unwrap();
+    let key = format!("id=key,src={}", shop.path("key").display());
+    let words = ["build", "--network", "none", "--secret", &key, "-t", "built", context.to_str().unwrap()];
+    shop.plim(&words);
+    assert_eq!(cat(&shop, &["/got", "/cached", "/mode"]), "made\n7 770\nx\n400");
+    assert!(cat(&shop, &["/memory"]).contains("1024"));
+    let layers = shop.path("saved.tar");
+    shop.plim(&["save", "-o", layers.to_str().unwrap(), "built"]);
+    assert!(!fs::read(&layers).unwrap().windows(13).any(|window| window == b"open-sesame-7"));
+    for (text, part) in [
+        ("FROM box\nRUN --mount=type=ssh true\n", "SSH"),
+        ("FROM box\nRUN --mount=type=secret,id=none,required true\n", "'none'"),
+        ("FROM box\nRUN --mount=target=/x,source=missing true\n", "'/missing'"),
+        ("FROM box\nRUN --mount=target=/x,colour=red true\n", "'colour'"),
+    ] {
+        let (status, _, err) = build(&shop, "no", text, &[]);
+        assert!(status != 0 && err.contains("Dockerfile:2") && err.contains(part), "{text}: {err}");
+    }
+}
+
+#[test]
 fn a_working_directory_is_made_and_belongs_to_the_user() {
     let Some(shop) = Shop::open("working directory") else { return };
     built(&shop, "FROM box\nWORKDIR /app\nUSER me\nWORKDIR deep/er\nWORKDIR /etc\nUSER root\n", &[]);

@@ -255,7 +255,7 @@ mod tests {
             ("RUN true", "changes more"),
             ("EXPOSE http", "invalid port"),
             ("EXPOSE 90-80", "invalid port"),
-            ("STOPSIGNAL SIGNONSENSE", "no signal"),
+            ("STOPSIGNAL SIGNONSENSE", "unknown signal"),
             ("VOLUME data", "absolute"),
             ("ENV A", "value"),
         ] {

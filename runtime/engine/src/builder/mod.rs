@@ -14,6 +14,7 @@ mod stage;
 mod words;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 pub use config::change;
 pub use context::{Context, LARGEST_TEXT};
@@ -36,6 +37,8 @@ pub struct Build {
     pub tags: Vec<Reference>,
     /// Values of ARG.
     pub args: BTreeMap<String, String>,
+    /// Secrets of RUN --mount=type=secret, by id.
+    pub secrets: BTreeMap<String, Secret>,
     /// More labels.
     pub labels: BTreeMap<String, String>,
     /// The last stage that is wanted, by name or number; absent means the last.
@@ -60,6 +63,15 @@ pub fn check(text: &str, shown: &str) -> Result<()> {
         config::apply(&mut Execution::default(), &step.op, file.escape, &|_| None, false).map_err(told)?;
     }
     Ok(())
+}
+
+/// Where a secret comes from. Its value never becomes part of an image or of a cache's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// A file.
+    File(PathBuf),
+    /// A variable of this process.
+    Variable(String),
 }
 
 /// Builds an image, and tells of each step.

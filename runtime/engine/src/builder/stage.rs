@@ -1,6 +1,9 @@
 //! Stages, one instruction after the other.
 
+mod asked;
 mod copy;
+mod mounts;
+mod order;
 mod run;
 mod workdir;
 
@@ -122,49 +125,6 @@ impl<'a> Stages<'a> {
         Error::new(format!("{}:{}: {word}: {error}", self.file.shown, step.line))
     }
 
-    fn target(&self) -> Result<usize> {
-        let stages = &self.file.stages;
-        let Some(wanted) = &self.build.target else { return Ok(stages.len() - 1) };
-        self.stage_called(wanted, stages.len()).ok_or_else(|| {
-            let names: Vec<_> = stages.iter().filter_map(|stage| stage.name.clone()).collect();
-            Error::new(format!("--target {wanted}: there is no such stage"))
-                .remedy(format!("there are {}", names.join(", ")))
-        })
-    }
-
-    /// The number of a stage before another one, by name or number.
-    fn stage_called(&self, wanted: &str, before: usize) -> Option<usize> {
-        let by_name = self.file.stages[..before]
-            .iter()
-            .rposition(|stage| stage.name.as_deref() == Some(&*wanted.to_lowercase()));
-        by_name.or_else(|| wanted.parse().ok().filter(|number| *number < before))
-    }
-
-    /// The stages that a stage needs, in order, itself the last.
-    fn needed(&self, target: usize) -> Result<Vec<usize>> {
-        let mut needed = BTreeSet::from([target]);
-        for number in (0..=target).rev() {
-            if !needed.contains(&number) {
-                continue;
-            }
-            let stage = &self.file.stages[number];
-            let base = self.base_of(stage)?;
-            // The base is meant by name alone; a number would be an image's name.
-            let by_name = self.file.stages[..number]
-                .iter()
-                .rposition(|other| other.name.as_deref() == Some(&*base.to_lowercase()));
-            needed.extend(by_name);
-            for step in &stage.steps {
-                if let Op::Copy(copy) = &step.op
-                    && let Some(from) = flag(&copy.flags, "from")
-                {
-                    needed.extend(self.stage_called(&from, number));
-                }
-            }
-        }
-        Ok(needed.into_iter().collect())
-    }
-
     fn base_of(&self, stage: &Stage) -> Result<String> {
         let lookup = |name: &str| self.globals.get(name).cloned();
         let base = expand(&stage.base, self.file.escape, &lookup)
@@ -279,7 +239,7 @@ impl<'a> Stages<'a> {
                 work.key = chain(&work.key, &[&step.text, &format!("{:?}", work.args)]);
                 Ok(())
             }
-            Op::Run { flags, run } => self.run_step(work, step, flags, run),
+            Op::Run { flags, run } => self.run_step(work, step, flags, run, number),
             Op::Copy(copy) => self.copy_step(work, step, copy, number),
             op => {
                 let lookup_args = work.args.clone();

@@ -39,6 +39,7 @@ pub use create::Create;
 pub use logs::{Follow, Line, Stream, read as read_log};
 pub use monitor::{Attach, Report, Started, monitor};
 pub use mounts::Wanted;
+pub(crate) use mounts::fields_of;
 pub use record::{Host, MountKind, MountPoint, Phase, Record, State};
 pub use repair::check;
 pub use seccomp::default_profile as default_seccomp;

@@ -312,6 +312,19 @@ impl Wanted {
         Self { writable: false, ..Self::bare(MountKind::Bind, source, target.into()) }
     }
 
+    /// The same, and whether it can be written.
+    #[must_use]
+    pub(crate) fn writable(self, writable: bool) -> Self {
+        Self { writable, ..self }
+    }
+
+    /// Memory of a size in bytes.
+    #[must_use]
+    pub(crate) fn sized(mut self, bytes: Option<u64>) -> Self {
+        self.options.extend(bytes.map(|bytes| format!("size={bytes}")));
+        self
+    }
+
     /// Where it goes.
     pub fn target(&self) -> &Path {
         &self.target

@@ -61,11 +61,7 @@ impl Stages<'_> {
                     shown: "the context".into(),
                 },
                 Some(name) => {
-                    let image =
-                        match self.stage_called(name, number).and_then(|number| self.done.get(&number)) {
-                            Some(image) => image.clone(),
-                            None => self.image(name)?,
-                        };
+                    let image = self.image_of(name, number)?;
                     let (record, claim) = bench(self.engine, &image)?;
                     let rooted = self.engine.rooted(&record);
                     let (_, _, rooted) = other.insert((record, claim, rooted));

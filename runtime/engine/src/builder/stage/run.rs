@@ -1,16 +1,23 @@
 //! RUN: a container whose changes become a layer.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::mounts::Mounts;
 use super::{PREDEFINED, Stages, Work, chain, short};
-use crate::builder::config::{command, joined, set_variable, variable};
+use crate::builder::config::{command, set_variable, variable};
 use crate::builder::copy::keep_upper;
 use crate::builder::dockerfile::{Run, Step};
 use crate::containers::{Attach, Create, Host, Wanted};
-use crate::image::Digest;
+use crate::image::Descriptor;
 use runtime::error::{Doing, Error, Result};
-use runtime::rootfs::resolve::Root;
+
+/// What a RUN starts.
+struct Process {
+    words: Vec<String>,
+    env: Vec<String>,
+    network: String,
+}
 
 /// A file that goes with its value.
 struct Script(PathBuf);
@@ -37,6 +44,7 @@ impl Stages<'_> {
         step: &Step,
         flags: &[(String, Option<String>)],
         run: &Run,
+        number: usize,
     ) -> Result<()> {
         let words = match run {
             Run::Command(form) => command(&work.config.config, form),
@@ -58,22 +66,49 @@ impl Stages<'_> {
             .iter()
             .filter(|entry| !PREDEFINED.iter().any(|name| entry.starts_with(&format!("{name}="))))
             .collect();
-        let key = chain(&work.key, &["RUN", &format!("{words:?} {visible:?} {flags:?} {run:?}")]);
+        let network = self.network_of(flags)?;
+        let asked = self.asked(work, flags)?;
+        let depends = self.mounts_key(&asked, number)?;
+        let key = chain(&work.key, &["RUN", &format!("{words:?} {visible:?} {network} {run:?}"), &depends]);
         if self.reuse(work, &key)? {
             return Ok(());
         }
+        let mounts = self.make_mounts(&asked, number)?;
+        for (name, value) in &mounts.variables {
+            set_variable(&mut env, name, value);
+        }
+        let done = self.execute(work, step, Process { words, env, network }, run, &mounts);
+        let released = mounts.release(self.engine);
+        let layer = done?;
+        released?;
+        self.add_layer(work, step, layer, &key)
+    }
+
+    fn network_of(&self, flags: &[(String, Option<String>)]) -> Result<String> {
         let mut network = self.build.network.clone();
-        let mut mounts = Vec::new();
         for (name, value) in flags {
             let value = value.as_deref().unwrap_or_default();
-            match name.as_str() {
-                "network" if value == "default" => {}
-                "network" if matches!(value, "none" | "host") => network = value.to_owned(),
-                "mount" => mounts.push(self.run_mount(value)?),
+            match (name.as_str(), value) {
+                ("mount", _) | ("network", "default") | ("security", "sandbox") => {}
+                ("network", "none" | "host") => value.clone_into(&mut network),
                 _ => return Err(Error::new(format!("--{name}={value} is not supported"))),
             }
         }
+        Ok(network)
+    }
+
+    /// Runs the command in a container, whose changes are the layer.
+    fn execute(
+        &self,
+        work: &Work,
+        step: &Step,
+        process: Process,
+        run: &Run,
+        mounts: &Mounts,
+    ) -> Result<Descriptor> {
+        let Process { words, env, network } = process;
         let script = self.script(run)?;
+        let mut mounts = mounts.wanted.clone();
         mounts.extend(script.as_ref().map(|file| Wanted::read_only_file(&file.0, &words[0])));
         let mut image = self.engine.store.put_unlisted(&work.config, work.layers.clone())?;
         // What a step writes where a volume will be belongs to the image.
@@ -110,7 +145,7 @@ impl Stages<'_> {
         let removed = self.engine.discard(&record, claim);
         let layer = outcome?;
         removed?;
-        self.add_layer(work, step, layer, &key)
+        Ok(layer)
     }
 
     /// A here-document that is executed as a file.
@@ -140,35 +175,6 @@ impl Stages<'_> {
             String::new()
         } else {
             format!(":\n{}", String::from_utf8_lossy(&text).trim_end())
-        }
-    }
-
-    fn run_mount(&self, text: &str) -> Result<Wanted> {
-        let field = |name: &[&str]| {
-            text.split(',')
-                .filter_map(|field| field.split_once('='))
-                .find(|(key, _)| name.contains(key))
-                .map(|(_, value)| value)
-        };
-        let target = field(&["target", "dst", "destination"]);
-        match field(&["type"]).unwrap_or("bind") {
-            "tmpfs" => {
-                Wanted::tmpfs(target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?)
-            }
-            "cache" => {
-                let target = target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?;
-                let name = Digest::of(field(&["id"]).unwrap_or(target).as_bytes());
-                Wanted::volume(&format!("build-cache-{}", name.short()), target)
-            }
-            "bind" if field(&["from"]).is_none() => {
-                let target = target.ok_or_else(|| Error::new(format!("--mount={text} has no target")))?;
-                let source = joined("/", field(&["source", "src"]).unwrap_or("."));
-                // The context is the root of such paths, and no link of it leads out.
-                Root::open(self.context.dir())?.find(Path::new(&source))?;
-                Wanted::within(self.context.dir(), &source, target)
-            }
-            other => Err(Error::new(format!("--mount=type={other} of this kind is not supported"))
-                .remedy("bind (from the context), cache and tmpfs are")),
         }
     }
 }
