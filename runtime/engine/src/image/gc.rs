@@ -226,6 +226,9 @@ mod tests {
             let upper = store.root().join("tmp-upper");
             fs::create_dir(&upper).unwrap();
             fs::write(upper.join(file), "content").unwrap();
+            // A layer of the same files has the same digest only if their times are the same, too.
+            let written = fs::File::options().write(true).open(upper.join(file)).unwrap();
+            written.set_modified(std::time::UNIX_EPOCH).unwrap();
             let layer = store.put_layer(&upper).unwrap();
             fs::remove_dir_all(&upper).unwrap();
             config.rootfs.diff_ids.push(layer.digest.clone());
