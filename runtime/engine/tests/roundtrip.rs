@@ -168,7 +168,7 @@ impl Yard {
         config.rootfs.diff_ids = layers.iter().map(|layer| layer.digest.clone()).collect();
         let name: Reference = "127.0.0.1:5001/round/trip:1".parse().unwrap();
         let image = here.put_image(&config, layers, std::slice::from_ref(&name)).unwrap();
-        let registry = Registry::open("127.0.0.1:5001", &Access::default()).unwrap();
+        let mut registry = Registry::open("127.0.0.1:5001", &Access::default()).unwrap();
         let quiet = Silent;
         registry.push(&here, &image, &name, Compression::Gzip, &quiet).unwrap();
         let pulled = registry.pull(&there, &name, &quiet).unwrap();

@@ -137,7 +137,7 @@ pub(super) struct Pull {
 impl Pull {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         let name: Reference = self.image.parse()?;
-        let registry = Registry::open(&name.registry, &self.transport.access())?;
+        let mut registry = Registry::open(&name.registry, &self.transport.access())?;
         let found = registry.pull(&engine.store, &name, &Progress::new(self.quiet))?;
         if !self.quiet {
             output::showln!("Digest: {}", found.entry.digest);
@@ -172,7 +172,7 @@ impl Push {
             Packing::Zstd => Compression::Zstd,
             Packing::None => Compression::None,
         };
-        let registry = Registry::open(&name.registry, &self.transport.access())?;
+        let mut registry = Registry::open(&name.registry, &self.transport.access())?;
         let pushed = registry.push(&engine.store, &found, &name, how, &Progress::new(self.quiet))?;
         let tag = name.tag.as_deref().unwrap_or_default();
         if self.quiet {

@@ -467,7 +467,7 @@ impl Options {
 #[cfg(feature = "registry")]
 fn pull(store: &Store, image: &str) -> Result<()> {
     let name: engine::image::Reference = image.parse()?;
-    let registry =
+    let mut registry =
         engine::image::registry::Registry::open(&name.registry, &engine::image::registry::Access::default())?;
     registry.pull(store, &name, &super::progress::Progress::new(false)).map(drop)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::image::registry::{Access, Registry};
 use engine::image::{Reference, Store};
-use engine::progress::Progress;
+use engine::progress::Silent;
 
 /// The parts of the input are answers, one for each connection; then the registry is gone.
 pub(super) fn pull(data: &[u8]) {
@@ -22,8 +22,8 @@ pub(super) fn pull(data: &[u8]) {
     let store = Store::open(dir.path()).expect("an empty store can be made");
     let access = Access { login: Some(("user".into(), "password".into())), ..Access::default() };
     let name: Reference = format!("{host}/a:1").parse().expect("it is a name");
-    let pulled = Registry::open(&host, &access)
-        .and_then(|registry| registry.pull(&store, &name, &Progress::new(true)));
+    let pulled =
+        Registry::open(&host, &access).and_then(|mut registry| registry.pull(&store, &name, &Silent));
     if let Ok(image) = pulled {
         assert_eq!(store.find(&name.to_string()).expect("what was pulled can be found").id(), image.id());
     }

@@ -209,7 +209,7 @@ impl<'a> Stages<'a> {
             Err(missing) => {
                 use crate::image::registry::{Access, Registry};
                 let reference: Reference = name.parse()?;
-                let registry = Registry::open(&reference.registry, &Access::default())?;
+                let mut registry = Registry::open(&reference.registry, &Access::default())?;
                 registry
                     .pull(&self.engine.store, &reference, self.told)
                     .map_err(|error| Error::new(format!("{missing}; {error}")))

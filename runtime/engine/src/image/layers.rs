@@ -1,7 +1,7 @@
 //! Layers unpacked: one directory for each, shared by all images that have it, ready to be an overlay's lower layer.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -105,17 +105,25 @@ impl Store {
         let mut packed = Hashing::new(self.open_blob(&layer.digest)?);
         let mut plain = Hashing::new(decompress(&mut packed)?);
         let contents = Contents { devices, whiteouts: true, live: false };
-        let extracted = layer::extract(&mut plain, into, contents, Limits::of_space_at(into)?);
-        // Damage makes strange archives: whoever reads the error wants to know that first.
-        let rest = std::io::copy(&mut plain, &mut std::io::sink());
+        let limits = Limits::of_space_at(into)?;
+        let extracted = layer::extract(&mut plain, into, contents, limits);
+        // What follows the archive's end belongs to the digest, and may unpack to no more than the archive itself.
+        let mut rest = (&mut plain).take(if extracted.is_ok() { limits.bytes } else { 0 });
+        let plain_rest = std::io::copy(&mut rest, &mut std::io::sink());
+        let is_endless = extracted.is_ok() && rest.limit() == 0;
         let (reader, found, _) = plain.finish();
         drop(reader);
-        let rest = rest.and_then(|_| std::io::copy(&mut packed, &mut std::io::sink()));
+        // Damage makes strange archives: whoever reads the error wants to know that first.
+        let packed_rest = std::io::copy(&mut packed, &mut std::io::sink());
         let (_, sent, _) = packed.finish();
-        if rest.is_ok() && sent != layer.digest {
+        if packed_rest.is_ok() && sent != layer.digest {
             return Err(mismatch(&layer.digest, &sent));
         }
         let extracted = extracted?;
+        plain_rest.doing(|| "unpacking what follows the archive's end")?;
+        if is_endless {
+            return Err(Error::new(format!("more than {} bytes follow the archive's end", limits.bytes)));
+        }
         if &found != diff_id {
             return Err(mismatch(diff_id, &found));
         }

@@ -26,7 +26,7 @@ use runtime::process::pidfd;
 use runtime::rights;
 
 /// Manifests and configurations are small; whoever sends more wants to fill the memory.
-const LARGEST_DOCUMENT: u64 = 8 << 20;
+pub(super) const LARGEST_DOCUMENT: u64 = 8 << 20;
 
 /// The images and layers of a data root.
 #[derive(Debug, Clone)]
