@@ -9,6 +9,7 @@ use super::{Outcome, PidFile, log::Log, terminal};
 use crate::container::{Container, Created, Options};
 use crate::error::Error;
 use crate::oci;
+use crate::process::interrupt;
 use crate::process::terminal::Console;
 
 /// Options of every command that makes a container.
@@ -88,6 +89,7 @@ pub(super) struct Create {
 
 impl Create {
     pub(super) fn run(&self, root: &Path, log: &Log) -> Outcome {
+        interrupt::block()?;
         self.making.make(root, log, None, false).map(|_| 0)
     }
 }

@@ -13,6 +13,7 @@ use crate::process::supervise::{Signals, watch};
 use crate::process::terminal::Console;
 
 #[derive(Debug, Args)]
+#[command(override_usage = "plim-runtime exec [OPTIONS] <CONTAINER-ID> [COMMAND]...")]
 pub(super) struct Exec {
     /// UNIX socket that gets the master of the process's terminal
     #[arg(long, value_name = "PATH")]
@@ -65,18 +66,20 @@ pub(super) struct Exec {
     /// Start it in a group below the container's: PATH, or on v1 CONTROLLER[,CONTROLLER]:PATH
     #[arg(long, value_name = "PATH")]
     cgroup: Vec<String>,
-    /// Name of the container
-    #[arg(value_name = "CONTAINER-ID")]
-    id: String,
-    /// Program and arguments
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// Name of the container, then program and arguments. Whatever follows the name is the program's, options too
+    // One list for both: options end with its first word, whatever the others look like.
+    #[arg(value_name = "CONTAINER-ID [COMMAND]", required = true, trailing_var_arg = true)]
+    words: Vec<String>,
 }
 
 impl Exec {
     pub(super) fn run(&self, root: &Path, log: &Log) -> Outcome {
-        let container = Container::find(root, &self.id)?;
-        let process = self.process(&container)?;
+        let (id, command) = self
+            .words
+            .split_first()
+            .ok_or_else(|| Error::new("exec needs the name of a container, and a command"))?;
+        let container = Container::find(root, id)?;
+        let process = self.process(&container, command)?;
         terminal::close_other_fds(self.preserve_fds)?;
         let pid_file = PidFile::open(self.pid_file.as_ref())?;
         let signals = if self.detach { None } else { Some(Signals::block()?) };
@@ -109,20 +112,20 @@ impl Exec {
     }
 
     /// What to run: the file's process as it is, or the container's own with the arguments' changes.
-    fn process(&self, container: &Container) -> Result<Process> {
+    fn process(&self, container: &Container, command: &[String]) -> Result<Process> {
         if let Some(path) = &self.process {
             let text = bounded::read(path, bounded::LARGEST_DOCUMENT)
                 .map_err(|error| Error::new(format!("--process: {error}")))?;
             return serde_json::from_slice(&text)
                 .map_err(|error| Error::new(format!("--process: {}: {error}", path.display())));
         }
-        if self.command.is_empty() {
+        if command.is_empty() {
             return Err(
                 Error::new("exec needs a command").remedy("plim-runtime exec CONTAINER-ID COMMAND [ARG...]")
             );
         }
         let mut process = container.spec().process.clone().unwrap_or_default();
-        process.args.clone_from(&self.command);
+        process.args = command.to_vec();
         process.terminal = self.tty;
         for variable in &self.env {
             replace_variable(&mut process.env, variable);

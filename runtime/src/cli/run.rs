@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::create::Making;
 use super::{Outcome, log::Log, terminal};
+use crate::process::interrupt;
 use crate::process::supervise::{Signals, watch};
 
 #[derive(Debug, Args)]
@@ -26,6 +27,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(&self, root: &Path, log: &Log) -> Outcome {
         if self.detach {
+            interrupt::block()?;
             return self.making.make(root, log, None, true).map(|_| 0);
         }
         let signals = Signals::block()?;

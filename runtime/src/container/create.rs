@@ -17,6 +17,8 @@ use crate::oci::{Bundle, Linux, Process, Resources, Spec, sysctl};
 use crate::process::channel::{Channel, Message};
 use crate::process::clone::{Child, Side, clone3};
 use crate::process::credentials::{self, CapabilitySets};
+use crate::process::entry::{self, Entry, joins_user};
+use crate::process::interrupt::Interrupt;
 use crate::process::outside::{id_maps, map_ids, open_sources, send_sources};
 use crate::process::seccomp::Filter;
 use crate::process::signal::Signal;
@@ -158,11 +160,14 @@ impl Container {
             None => serde_json::Value::Null,
         };
         let in_new_user_namespace = linux.makes(Kind::User);
+        let in_user_namespace = in_new_user_namespace || joins_user(&joins);
+        let in_two_steps = Entry::is_needed(&joins, in_new_user_namespace);
         let proc = Proc::host()?;
         let id_maps_of_init =
-            if in_new_user_namespace { IdMaps::new() } else { id_maps(&proc, &spec.mounts, None)? };
+            if in_user_namespace { IdMaps::new() } else { id_maps(&proc, &spec.mounts, None)? };
         let (flags, unshare) = prepare_namespaces(&linux, &joins, &proc)?;
-        let init = Init {
+        let entry = Entry { joins: &joins, ticket: &ticket, process, flags };
+        let mut init = Init {
             id: options.id,
             spec,
             process,
@@ -172,8 +177,9 @@ impl Container {
             group: &shown,
             late: &late,
             unshare,
-            ticket: (!in_new_user_namespace).then_some(&ticket),
-            joins: &joins,
+            ticket: (!in_user_namespace).then_some(&ticket),
+            joins: joins.iter().collect(),
+            in_user_namespace,
             console: options.console,
             capabilities: &capabilities,
             filter: filter.as_ref(),
@@ -182,24 +188,36 @@ impl Container {
             no_new_keyring: options.no_new_keyring,
             state: &state,
         };
+        let first = if in_two_steps { CloneFlags::empty() } else { flags };
         // SAFETY: documented as this function's condition.
-        let child = match unsafe { clone3(flags, ticket.cgroup()) }
-            .doing(|| namespace::making(flags))
+        let mut child = match unsafe { clone3(first, ticket.cgroup()) }
+            .doing(|| namespace::making(first))
             .or_advise(|| namespace::MAKING_NEEDS)?
         {
             Side::Child => {
                 home.release();
                 drop(ours);
+                if in_two_steps {
+                    init.joins = entry.pass(&theirs);
+                }
                 init.run(theirs, gate)
             }
             Side::Parent(child) => child,
         };
         drop((theirs, gate));
+        if in_two_steps {
+            child = entry::receive(&ours, &child)?;
+        }
         let pid = child.pid;
         undo.init = Some(child);
-        if in_new_user_namespace {
-            attach(&undo.group, &ticket, pid)?;
-            map_ids(&proc, pid, "linux", &linux.uid_mappings, &linux.gid_mappings)?;
+        if in_user_namespace {
+            if !in_two_steps {
+                attach(&undo.group, &ticket, pid)?;
+                entry::set_oom_score(process, &proc, &pid.to_string())?;
+            }
+            if in_new_user_namespace {
+                map_ids(&proc, pid, "linux", &linux.uid_mappings, &linux.gid_mappings)?;
+            }
             ours.send(&Message::Go)?;
             if init.sources_come() {
                 let maps = id_maps(&proc, &spec.mounts, Some(pid))?;
@@ -274,7 +292,9 @@ fn converse(channel: &Channel, hooks: &LiveHooks<'_>, start: bool) -> Result<()>
         // It may have failed already; then its reason is what is read next.
         let _ = channel.send(&Message::Go);
     }
+    let interrupt = Interrupt::of_blocked()?;
     loop {
+        interrupt.wait(channel.as_fd())?;
         let Some((message, file)) = channel.receive_with_file()? else {
             if start {
                 return Ok(());
@@ -292,7 +312,9 @@ fn converse(channel: &Channel, hooks: &LiveHooks<'_>, start: bool) -> Result<()>
             Message::Failed(kind, reason) => return Err(Error::new(reason).of_kind(kind)),
             Message::Ready => return Ok(()),
             Message::Listener => hooks.hand_on(file)?,
-            Message::Go => return Err(Error::new("the container's first process lost its way")),
+            Message::Go | Message::Process => {
+                return Err(Error::new("the container's first process lost its way"));
+            }
         }
     }
 }
@@ -341,14 +363,12 @@ fn open_joined_namespaces(spec: &Spec, linux: &Linux) -> Result<Vec<(File, Kind)
                 ))
                 .remedy("make a namespace of its own, or drop the field"));
             }
+            // The kernel refuses to join the user namespace that one is in.
+            if kind == Kind::User && is_own(&file, kind)? {
+                continue;
+            }
             joins.push((file, kind));
         }
-    }
-    if joins.iter().any(|(_, kind)| *kind == Kind::User) && Kind::ALL.iter().any(|kind| linux.makes(*kind)) {
-        return Err(Error::new(
-            "config.json: linux.namespaces: joining a user namespace by path while making others is not supported",
-        )
-        .remedy("give paths for all of them, or make a new user namespace"));
     }
     Ok(joins)
 }
@@ -404,7 +424,8 @@ fn prepare_namespaces(
         .filter(|kind| !matches!(kind, Kind::Time | Kind::Cgroup) && linux.makes(*kind))
         .fold(CloneFlags::empty(), |all, kind| all | kind.flag());
     // Only a clone makes a PID namespace for the process itself, and a user namespace must own the others.
-    let at_once = if linux.makes(Kind::User) { all } else { all & CloneFlags::CLONE_NEWPID };
+    let in_user_namespace = linux.makes(Kind::User) || joins_user(joins);
+    let at_once = if in_user_namespace { all } else { all & CloneFlags::CLONE_NEWPID };
     Ok((at_once, all - at_once))
 }
 

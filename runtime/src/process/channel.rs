@@ -1,7 +1,7 @@
 //! How a runtime and the process that it prepares speak: one packet, one message.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, SockFlag, SockType, recvmsg, send,
@@ -29,6 +29,8 @@ pub enum Message {
     Failed(Kind, String),
     /// From the child: its filter has a listener, which comes with this message.
     Listener,
+    /// From the child: it made the container's first process, whose descriptor comes with this message.
+    Process,
 }
 
 impl From<&Error> for Message {
@@ -40,6 +42,12 @@ impl From<&Error> for Message {
 /// One end. It closes itself on execve(2), which tells the other end that the application was started.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Channel {
     /// Both ends of a new channel.
@@ -67,6 +75,7 @@ impl Channel {
             Message::Hooks => b"H".to_vec(),
             Message::Ready => b"R".to_vec(),
             Message::Listener => b"L".to_vec(),
+            Message::Process => b"P".to_vec(),
             Message::Failed(kind, text) => {
                 let mut packet = match kind {
                     Kind::Other => b"F".to_vec(),
@@ -116,6 +125,7 @@ impl Channel {
             [b'H'] => Message::Hooks,
             [b'R'] => Message::Ready,
             [b'L'] => Message::Listener,
+            [b'P'] => Message::Process,
             [b'F', text @ ..] => failed(Kind::Other, text),
             [b'N', text @ ..] => failed(Kind::NoProgram, text),
             [b'X', text @ ..] => failed(Kind::NotExecutable, text),
@@ -135,6 +145,14 @@ impl Channel {
             .map(drop)
             .doing(|| "linux.seccomp: handing on the listener")
             .or_advise(|| "the filter must let sendmsg through where it uses SCMP_ACT_NOTIFY")
+    }
+
+    /// Hands on the descriptor of a process: [`Message::Process`].
+    ///
+    /// # Errors
+    /// The other end is gone.
+    pub fn send_process(&self, process: &OwnedFd) -> Result<()> {
+        send_fd(self.0.as_raw_fd(), process.as_raw_fd(), "P").map(drop).doing(|| "handing on a process")
     }
 
     /// Sends opened files, which [`Channel::receive_files`] receives.

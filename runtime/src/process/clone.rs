@@ -25,7 +25,8 @@ pub struct Child {
 /// From linux/sched.h; libc has it for some architectures only.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Copies the calling process, as fork(2) does, into new namespaces and, if given, into a cgroup v2 directory.
+/// Copies the calling process, as fork(2) does, into new namespaces and, if given, into a cgroup v2 directory. With CLONE_PARENT
+/// among the flags the new process is a child of the caller's parent.
 ///
 /// # Errors
 /// The kernel's, such as EPERM without the rights to make a namespace, or ENOSPC at a limit of namespaces.
@@ -40,7 +41,9 @@ pub unsafe fn clone3(namespaces: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> 
     // The flags of namespaces fit 32 bits; the cast keeps the one in the sign bit from spreading.
     arguments.flags = u64::from(namespaces.bits().cast_unsigned()) | libc::CLONE_PIDFD as u64;
     arguments.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    arguments.exit_signal = libc::SIGCHLD as u64;
+    // With CLONE_PARENT the signal is the one that the caller itself ends with.
+    let sibling = namespaces.contains(CloneFlags::CLONE_PARENT);
+    arguments.exit_signal = if sibling { 0 } else { libc::SIGCHLD as u64 };
     if let Some(cgroup) = cgroup {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = u64::try_from(cgroup.as_raw_fd()).expect("descriptors are not negative");

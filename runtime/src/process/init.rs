@@ -12,8 +12,9 @@ use nix::unistd::{Gid, Uid, setresgid, setresuid, setsid};
 
 use super::channel::{Channel, Message};
 use super::credentials::CapabilitySets;
+use super::entry::set_oom_score;
 use super::finish::{DEFAULT_PATH, Finish, reset_signals};
-use super::hooks;
+use super::hooks::{self, Inside};
 use super::label::Labels;
 use super::outside::receive_sources;
 use super::seccomp::Filter;
@@ -23,7 +24,7 @@ use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
 use crate::oci::{Hook, Hooks, Process, Spec};
 use crate::rootfs::mounts::{self, Mounts, Surroundings};
-use crate::rootfs::null::Null;
+use crate::rootfs::null::{self, Null};
 use crate::rootfs::proc::Proc;
 use crate::rootfs::resolve::Root;
 use crate::rootfs::sources::{IdMaps, Sources, is_bind};
@@ -62,7 +63,9 @@ pub struct Init<'a> {
     /// Namespaces that it makes itself while the runtime makes these groups.
     pub unshare: CloneFlags,
     /// Namespaces to join, in order.
-    pub joins: &'a [(File, Kind)],
+    pub joins: Vec<&'a (File, Kind)>,
+    /// Whether it begins in the container's user namespace, new or joined: then it waits until that is ready.
+    pub in_user_namespace: bool,
     /// Where the terminal's master goes.
     pub console: Option<Console<'a>>,
     /// Capabilities of the application.
@@ -106,7 +109,11 @@ impl Init<'_> {
             listener: None,
         };
         let told_runtime = |error| (error, None);
-        let (terminal, labels) = self.prepare(channel).map_err(told_runtime)?;
+        // What the container has at this path later may be anything.
+        let hooks = self.hooks();
+        let has_hooks = !hooks.create_container.is_empty() || !hooks.start_container.is_empty();
+        let null = if has_hooks { Some(null::open_device().map_err(told_runtime)?) } else { None };
+        let (terminal, labels) = self.prepare(channel, null.as_ref()).map_err(told_runtime)?;
         let program = self.settle(&finish, terminal.as_ref()).map_err(told_runtime)?;
         // The runtime notes the container's state meanwhile; without that note nobody could ever delete it.
         channel.wait_go().map_err(told_runtime)?;
@@ -120,7 +127,7 @@ impl Init<'_> {
         // The listener of a filter goes to whoever waits for the start.
         finish.listener = Some(starter.as_ref().unwrap_or(channel));
         let started = || {
-            self.run_hooks_inside("startContainer", &self.hooks().start_container, "created")?;
+            self.run_hooks_inside("startContainer", &hooks.start_container, "created", null.as_ref())?;
             finish.execute(&program, &labels)
         };
         match started() {
@@ -130,28 +137,26 @@ impl Init<'_> {
     }
 
     /// From a bare clone to a process that stands in the container's namespaces and root.
-    fn prepare(&self, channel: &Channel) -> Result<(Option<Terminal>, Labels)> {
+    fn prepare(&self, channel: &Channel, null: Option<&File>) -> Result<(Option<Terminal>, Labels)> {
         reset_signals()?;
         // All of this is the host's still: an image cannot have put anything else in its place.
         let proc = Proc::host()?;
         let labels = Labels::open(self.process, &proc)?;
-        if let Some(score) = self.process.oom_score_adj {
-            // Before the change of user, which would take the file away. Raising it needs no right.
-            proc.write_own("oom_score_adj", &score.to_string())
-                .doing(|| format!("config.json: process.oomScoreAdj: setting {score}"))
-                .or_advise(|| "lowering it needs CAP_SYS_RESOURCE")?;
+        if !self.in_user_namespace {
+            // Before the change of user, which would take the file away.
+            set_oom_score(self.process, &proc, "self")?;
         }
         if let Some(ticket) = self.ticket {
             ticket.join()?;
         }
         let linux = self.spec.linux();
-        if linux.makes(Kind::User) {
+        if self.in_user_namespace {
             channel.wait_go()?;
             become_mapped_root()?;
         }
         let sources =
             if self.sources_come() { receive_sources(channel, &self.spec.mounts)? } else { Sources::new() };
-        for (namespace, kind) in self.joins {
+        for (namespace, kind) in &self.joins {
             namespace::join(namespace, *kind)?;
         }
         namespace::make(self.unshare)?;
@@ -164,9 +169,9 @@ impl Init<'_> {
             namespace::loopback_up()?;
         }
         let terminal = if linux.makes(Kind::Mount) {
-            self.build_root(channel, proc, sources)?
+            self.build_root(channel, proc, sources, null)?
         } else {
-            self.change_root(channel, &proc)?
+            self.change_root(channel, &proc, null)?
         };
         Ok((terminal, labels))
     }
@@ -174,13 +179,13 @@ impl Init<'_> {
     /// Whether the runtime opens the sources of bind mounts, because this process may not be able to.
     pub fn sources_come(&self) -> bool {
         let linux = self.spec.linux();
-        linux.makes(Kind::User) && linux.makes(Kind::Mount) && self.spec.mounts.iter().any(is_bind)
+        self.in_user_namespace && linux.makes(Kind::Mount) && self.spec.mounts.iter().any(is_bind)
     }
 
     /// Without a mount namespace of its own a container can only change its root directory.
-    fn change_root(&self, channel: &Channel, proc: &Proc) -> Result<Option<Terminal>> {
+    fn change_root(&self, channel: &Channel, proc: &Proc, null: Option<&File>) -> Result<Option<Terminal>> {
         self.join_groups(channel)?;
-        self.run_create_hooks(channel)?;
+        self.run_create_hooks(channel, null)?;
         sysctl::apply(&self.spec.linux().sysctl, proc)?;
         let root = Root::open(self.rootfs)?;
         self.make_cwd(&root)?;
@@ -216,7 +221,13 @@ impl Init<'_> {
         Ok(())
     }
 
-    fn build_root(&self, channel: &Channel, host: Proc, sources: Sources) -> Result<Option<Terminal>> {
+    fn build_root(
+        &self,
+        channel: &Channel,
+        host: Proc,
+        sources: Sources,
+        output: Option<&File>,
+    ) -> Result<Option<Terminal>> {
         let linux = self.spec.linux();
         let null = if linux.masked_paths.is_empty() { None } else { Some(Null::open()?) };
         let propagation = linux.rootfs_propagation.as_deref();
@@ -239,10 +250,10 @@ impl Init<'_> {
         let terminal =
             if self.process.terminal { Some(self.open_terminal(devices::ptmx(&root)?)?) } else { None };
         if let Some(terminal) = &terminal {
-            devices::console(&root, &terminal.slave)?;
+            devices::console(&root, &mounts, &terminal.slave)?;
         }
         self.make_cwd(&root)?;
-        self.run_create_hooks(channel)?;
+        self.run_create_hooks(channel, output)?;
         mounts.finish()?;
         // In some containers the host's procfs has parts that something is mounted over.
         sysctl::apply(&linux.sysctl, mounts.proc().unwrap_or(&host))?;
@@ -277,7 +288,7 @@ impl Init<'_> {
     }
 
     /// Those of the runtime's namespaces run there, by its own hand, before those of the container's.
-    fn run_create_hooks(&self, channel: &Channel) -> Result<()> {
+    fn run_create_hooks(&self, channel: &Channel, null: Option<&File>) -> Result<()> {
         let hooks = self.hooks();
         if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
             channel.send(&Message::Hooks)?;
@@ -288,19 +299,18 @@ impl Init<'_> {
         }
         // They begin in the container's root, as under runc.
         nix::unistd::chdir(self.rootfs).doing(|| "entering the container's root")?;
-        self.run_hooks_inside("createContainer", &hooks.create_container, "creating")
+        self.run_hooks_inside("createContainer", &hooks.create_container, "creating", null)
     }
 
     /// Runs hooks of the container's namespaces, which know its first process by another PID than the runtime.
-    fn run_hooks_inside(&self, point: &str, hooks: &[Hook], status: &str) -> Result<()> {
-        if hooks.is_empty() {
-            return Ok(());
-        }
+    fn run_hooks_inside(&self, point: &str, hooks: &[Hook], status: &str, null: Option<&File>) -> Result<()> {
+        let Some(null) = null.filter(|_| !hooks.is_empty()) else { return Ok(()) };
         let mut state = self.state.clone();
         state["pid"] = std::process::id().into();
         state["status"] = status.into();
         let path = self.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
-        hooks::run_inside(point, hooks, &state.to_string(), path.unwrap_or(DEFAULT_PATH))
+        let inside = Inside { path: path.unwrap_or(DEFAULT_PATH), null };
+        hooks::run_inside(point, hooks, &state.to_string(), &inside)
     }
 
     fn hooks(&self) -> std::borrow::Cow<'_, Hooks> {

@@ -11,6 +11,7 @@ use nix::unistd::setsid;
 use super::channel::{Channel, Message};
 use super::clone::{Child, Side, clone3};
 use super::credentials::CapabilitySets;
+use super::entry::set_oom_score;
 use super::finish::{Finish, reset_signals};
 use super::label::Labels;
 use super::seccomp::Filter;
@@ -66,6 +67,10 @@ impl Join<'_> {
         let root =
             File::open(format!("/proc/{}/root", self.init)).doing(|| "opening the container's root")?;
         let (ours, theirs) = Channel::pair()?;
+        if kinds.contains(&Kind::User) {
+            // From there the score could not be lowered any more. The process inherits it.
+            set_oom_score(self.process, &Proc::host()?, "self")?;
+        }
         // Joined by the parent, because a PID namespace takes in only those born after. The user namespace grants
         // the right to it where the caller has none.
         for kind in [Kind::User, Kind::Pid].into_iter().filter(|kind| kinds.contains(kind)) {
@@ -125,9 +130,8 @@ impl Join<'_> {
         // The caller's procfs: what the container has at /proc is the image's.
         let proc = Proc::host()?;
         let labels = Labels::open(self.process, &proc)?;
-        if let Some(score) = self.process.oom_score_adj {
-            proc.write_own("oom_score_adj", &score.to_string())
-                .doing(|| format!("process.oomScoreAdj: setting {score}"))?;
+        if !kinds.contains(&Kind::User) {
+            set_oom_score(self.process, &proc, "self")?;
         }
         let affinity = self.process.exec_cpu_affinity.as_ref();
         if let Some(affinity) = affinity {

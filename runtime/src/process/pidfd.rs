@@ -19,6 +19,13 @@ pub fn open(pid: i32) -> Result<OwnedFd> {
         .doing(|| format!("opening process {}", pid.as_raw_nonzero()))
 }
 
+/// The PID of a process, as the procfs at /proc counts them. `None` if it is gone or not to be seen there.
+pub fn pid(process: BorrowedFd<'_>) -> Option<i32> {
+    let info = crate::kernel_file::read(format!("/proc/self/fdinfo/{}", process.as_raw_fd())).ok()?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+    (pid > 0).then_some(pid)
+}
+
 /// Sends a signal.
 ///
 /// # Errors

@@ -239,14 +239,19 @@ fn link_ptmx(dev: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Binds a terminal over /dev/console.
+/// Binds a terminal over /dev/console. In a /dev that is bound from the host nothing is made: without a place for it there, the
+/// container goes without.
 ///
 /// # Errors
 /// /dev cannot be written, /dev/console is a link, or the terminal is not in the container's devpts.
-pub fn console(root: &Root, terminal: &impl AsFd) -> Result<()> {
+pub fn console(root: &Root, mounts: &Mounts<'_>, terminal: &impl AsFd) -> Result<()> {
     let bound = dev(root).and_then(|dev| {
+        let missing = || matches!(statat(&dev, "console", AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT));
+        if mounts.is_bound(&dev)? && missing() {
+            return Ok(());
+        }
         let target = mount_point(&dev, OsStr::new("console"))?;
-        Detached::copy_of(terminal, Recursive::No).doing(|| "copying the terminal")?.attach(&target)
+        Detached::copy_of(terminal, Recursive::No).doing(|| "copying the terminal")?.attach(&target).map(drop)
     });
-    bound.map(drop).map_err(|error| Error::new(format!("binding the terminal to /dev/console: {error}")))
+    bound.map_err(|error| Error::new(format!("binding the terminal to /dev/console: {error}")))
 }

@@ -1,5 +1,6 @@
 //! /dev/null that is known to be the null device. An image may bring any file of that name (CVE-2025-31133).
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, major, minor};
@@ -20,12 +21,24 @@ impl Null {
         let opened = rustix::fs::open("/dev/null", flags, Mode::empty())
             .doing(|| "opening /dev/null")
             .or_advise(|| "paths are masked with it")?;
-        if !is_null(&opened)? {
-            return Err(Error::new("/dev/null is not the null device (a character device, 1:3)")
-                .remedy("`mknod -m 666 /dev/null c 1 3` makes it"));
-        }
-        Ok(Self(opened))
+        if is_null(&opened)? { Ok(Self(opened)) } else { Err(something_else()) }
     }
+}
+
+/// Opens the caller's null device for reading and writing.
+///
+/// # Errors
+/// What lies at /dev/null is something else.
+pub fn open_device() -> Result<File> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened =
+        rustix::fs::open("/dev/null", flags, Mode::empty()).doing(|| "opening /dev/null for output")?;
+    if is_null(&opened)? { Ok(opened.into()) } else { Err(something_else()) }
+}
+
+fn something_else() -> Error {
+    Error::new("/dev/null is not the null device (a character device, 1:3)")
+        .remedy("`mknod -m 666 /dev/null c 1 3` makes it")
 }
 
 impl AsFd for Null {
