@@ -129,7 +129,7 @@ impl Kernel {
     pub fn own(image: &Path, modules: Option<&Path>) -> Result<Self, String> {
         if let Some(dir) = modules.filter(|dir| !dir.is_dir()) {
             return Err(format!(
-                "--modules {}: it is no directory (give lib/modules/VERSION)",
+                "--modules {}: it is not a directory (give lib/modules/VERSION)",
                 dir.display()
             ));
         }

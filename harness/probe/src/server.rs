@@ -63,7 +63,7 @@ pub fn serve() {
 }
 
 fn answer(line: &str) -> Done<Value> {
-    let words: Vec<String> = serde_json::from_str(line).doing(format_args!("'{line}' is no request"))?;
+    let words: Vec<String> = serde_json::from_str(line).doing(format_args!("invalid request '{line}'"))?;
     Request::read(&words)?.act()
 }
 

@@ -150,7 +150,7 @@ impl Build {
 }
 
 fn text_of(bytes: Vec<u8>) -> Result<String> {
-    String::from_utf8(bytes).map_err(|_| Error::new("it is no text in UTF-8"))
+    String::from_utf8(bytes).map_err(|_| Error::new("it is not UTF-8 text"))
 }
 
 /// `id=NAME,src=FILE`, `id=NAME,env=VARIABLE`; a NAME alone is a variable, or a file, of that name.

@@ -31,6 +31,11 @@ pub(super) struct Inspect {
 }
 
 impl Inspect {
+    /// The same, among things of a kind alone.
+    pub(super) fn only(self, kind: Kind) -> Self {
+        Self { kind: Some(kind), ..self }
+    }
+
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         let mut all = Vec::new();
         for name in &self.names {

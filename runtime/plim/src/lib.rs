@@ -5,6 +5,7 @@ mod commit;
 mod containers;
 mod copy;
 mod exec;
+mod groups;
 mod images;
 mod inspect;
 mod listing;
@@ -64,7 +65,7 @@ enum Command {
     Exec(exec::Exec),
     /// List containers
     Ps(containers::Ps),
-    /// Print what a container said
+    /// Print a container's output
     Logs(containers::Logs),
     /// Ask containers to end, and kill them after a grace time
     Stop(containers::Stop),
@@ -80,7 +81,7 @@ enum Command {
     Pause(containers::Names),
     /// Let frozen processes go on
     Unpause(containers::Names),
-    /// Print all that is known of containers, images, volumes or networks
+    /// Print everything known about containers, images, volumes or networks
     Inspect(inspect::Inspect),
     /// List the processes of a container
     Top(containers::Top),
@@ -102,7 +103,7 @@ enum Command {
     Rmi(images::Rmi),
     /// Give an image another name
     Tag(images::Tag),
-    /// Show how an image came about
+    /// Show how an image was made
     History(images::History),
     /// Write images to an archive
     Save(images::Save),
@@ -124,13 +125,19 @@ enum Command {
     /// Send an image to a registry
     #[cfg(feature = "registry")]
     Push(registry::Push),
+    /// Manage containers
+    #[command(subcommand)]
+    Container(Box<groups::Container>),
+    /// Manage images
+    #[command(subcommand)]
+    Image(Box<groups::Image>),
     /// Manage volumes
     #[command(subcommand)]
     Volume(volume::Volume),
     /// Manage networks
     #[command(subcommand)]
     Network(network::Network),
-    /// Look after the whole
+    /// Manage the data root
     #[command(subcommand)]
     System(system::System),
     /// Watch a container
@@ -183,15 +190,20 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(arguments: Arguments) -> Outcome {
+    let command = match arguments.command {
+        Command::Container(command) => Command::from(*command),
+        Command::Image(command) => Command::from(*command),
+        command => command,
+    };
     // It needs nothing of the engine, and starts before there may be one.
-    if let Command::Proxy { ports } = &arguments.command {
+    if let Command::Proxy { ports } = &command {
         return publish::carry(ports).map(|()| 0).map_err(|error| (error, 1));
     }
-    let failure = if matches!(arguments.command, Command::Run(_) | Command::Create(_)) { 125 } else { 1 };
+    let failure = if matches!(command, Command::Run(_) | Command::Create(_)) { 125 } else { 1 };
     let run = arguments.run_root.unwrap_or_else(|| Engine::default_run(&arguments.data_root));
     let engine = Engine::open(&arguments.data_root, &run, own_program()).map_err(|error| (error, failure))?;
     let done = |outcome: Result<()>| outcome.map(|()| 0).map_err(|error| (error, 1));
-    match arguments.command {
+    match command {
         Command::Run(command) => command.run(&engine),
         Command::Create(command) => command.run(&engine),
         Command::Start(command) => command.run(&engine),
@@ -238,14 +250,14 @@ fn dispatch(arguments: Arguments) -> Outcome {
                 .map_err(|error| (Error::new(format!("--attach: {error}")), 1))?;
             done(monitor(&engine, &id, control, attach))
         }
-        Command::Proxy { .. } => Ok(0),
+        Command::Proxy { .. } | Command::Container(_) | Command::Image(_) => Ok(0),
     }
 }
 
 /// A number of bytes, as `--memory` takes it: a number and one of b, k, m, g.
 fn parse_bytes(text: &str) -> Result<u64> {
     let bad = || {
-        Error::new(format!("'{text}' is no size"))
+        Error::new(format!("invalid size '{text}'"))
             .remedy("sizes are a number and one of b, k, m, g, such as 64m")
     };
     let lower = text.to_lowercase();
@@ -335,7 +347,7 @@ mod tests {
         assert_eq!(parse_bytes("10").unwrap(), 10);
         assert_eq!(parse_bytes("10KiB").unwrap(), 10240);
         for wrong in ["", "m", "x", "-1", "99999999999t"] {
-            assert!(parse_bytes(wrong).unwrap_err().to_string().contains("is no size"), "{wrong}");
+            assert!(parse_bytes(wrong).unwrap_err().to_string().contains("invalid size"), "{wrong}");
         }
     }
 

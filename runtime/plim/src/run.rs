@@ -379,7 +379,7 @@ impl Options {
             let text = read_bounded(file, LARGEST_ENV_FILE)
                 .map_err(|error| Error::new(format!("{}: {error}", doing())))?;
             let text = String::from_utf8(text)
-                .map_err(|_| Error::new(format!("{}: it is no text in UTF-8", doing())))?;
+                .map_err(|_| Error::new(format!("{}: it is not UTF-8 text", doing())))?;
             let lines =
                 text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
             env.extend(lines.map(str::to_owned));

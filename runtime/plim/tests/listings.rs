@@ -31,6 +31,12 @@ fn lists_follow_formats_and_filters() {
     );
     assert_eq!(images(&["-q", "team/tool"]).lines().count(), 1);
     assert_eq!(images(&["--filter", "dangling=true", "-q"]), "");
+    // The groups have the same commands.
+    assert_eq!(shop.plim(&["container", "ls", "-aq"]), ps(&["-q"]));
+    assert_eq!(shop.plim(&["image", "ls", "-q"]), images(&["-q"]));
+    assert_eq!(shop.plim(&["image", "inspect", "-f", "{{.Os}}", "box"]), "linux");
+    let (status, _, err) = shop.said(&["container", "inspect", "box"]);
+    assert!(status == 1 && err.contains("'box'"), "{status} {err}");
     let (status, _, err) = shop.said(&["ps", "-a", "--format", "{{.Nothing}}"]);
     assert!(status == 1 && err.contains("'.Nothing'"), "{status} {err}");
     let (status, _, err) = shop.said(&["images", "--filter", "colour=red"]);

@@ -212,7 +212,7 @@ pub fn list(field: &str, text: &str) -> Result<Vec<u32>> {
         match (first.parse::<u32>(), last.parse::<u32>()) {
             (Ok(first), Ok(last)) if first <= last && last <= LARGEST => all.extend(first..=last),
             _ => {
-                return Err(Error::new(format!("{field}: '{part}' is no number or range"))
+                return Err(Error::new(format!("{field}: invalid number or range '{part}'"))
                     .remedy("a list is like 0-3,7"));
             }
         }

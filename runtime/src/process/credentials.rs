@@ -43,7 +43,7 @@ impl CapabilitySets {
             for name in names {
                 let known = Capability::from_str(name).map_err(|_| {
                     Error::new(format!(
-                        "process.capabilities.{field}: '{}' is no capability",
+                        "process.capabilities.{field}: invalid capability '{}'",
                         name.escape_debug()
                     ))
                     .remedy("capabilities(7) lists them, such as CAP_CHOWN")
@@ -212,7 +212,7 @@ pub fn resource(name: &str) -> Result<Resource> {
         "RLIMIT_SIGPENDING" => Resource::RLIMIT_SIGPENDING,
         "RLIMIT_STACK" => Resource::RLIMIT_STACK,
         other => {
-            return Err(Error::new(format!("process.rlimits: '{other}' is no resource limit"))
+            return Err(Error::new(format!("process.rlimits: invalid resource limit '{other}'"))
                 .remedy("names are those of setrlimit(2), such as RLIMIT_NOFILE"));
         }
     })

@@ -25,7 +25,7 @@ impl Context {
     pub fn open(dir: &Path, dockerfile: Option<&Path>) -> Result<Self> {
         let dir = dir.canonicalize().doing(|| format!("opening the context {}", dir.display()))?;
         if !dir.is_dir() {
-            return Err(Error::new(format!("the context {} is no directory", dir.display())));
+            return Err(Error::new(format!("the context {} is not a directory", dir.display())));
         }
         let own = dockerfile.map(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -51,7 +51,7 @@ impl Context {
         };
         let wrong = |error: Error| Error::new(format!("{}: {error}", file.display()));
         let text = String::from_utf8(text.map_err(wrong)?)
-            .map_err(|_| Error::new(format!("{}: it is no text", file.display())))?;
+            .map_err(|_| Error::new(format!("{}: it is not UTF-8 text", file.display())))?;
         let ignore = Ignore::parse(&text).map_err(wrong)?;
         Ok(Self { dir, ignore })
     }

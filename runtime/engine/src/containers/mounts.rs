@@ -93,7 +93,7 @@ impl Wanted {
             kind,
             source: source.map(str::to_owned),
             target: absolute(target)
-                .ok_or_else(|| bad(&format!("'{target}' is no absolute path below /")))?,
+                .ok_or_else(|| bad(&format!("invalid path '{target}': expected an absolute path below /")))?,
             writable: true,
             options: Vec::new(),
             no_copy: false,
@@ -121,8 +121,9 @@ impl Wanted {
     /// Names what is wrong with it.
     pub fn from_tmpfs(text: &str) -> Result<Self> {
         let (target, options) = text.split_once(':').unwrap_or((text, ""));
-        let target = absolute(target)
-            .ok_or_else(|| Error::new(format!("--tmpfs {text}: '{target}' is no absolute path below /")))?;
+        let target = absolute(target).ok_or_else(|| {
+            Error::new(format!("--tmpfs {text}: invalid path '{target}': expected an absolute path below /"))
+        })?;
         let mut all = vec!["noexec".to_owned(), "nosuid".to_owned(), "nodev".to_owned()];
         for option in options.split(',').filter(|option| !option.is_empty()) {
             let known = match option.split_once('=') {
@@ -264,12 +265,12 @@ impl Wanted {
         };
         let read_only = flag("readonly", take(&["readonly", "ro"]))?;
         let no_copy = flag("volume-nocopy", take(&["volume-nocopy"]))?;
-        let target =
-            absolute(&target).ok_or_else(|| bad(format!("'{target}' is no absolute path below /")))?;
+        let target = absolute(&target)
+            .ok_or_else(|| bad(format!("invalid path '{target}': expected an absolute path below /")))?;
         let mut wanted = Self { writable: !read_only, no_copy, ..Self::bare(kind, source.clone(), target) };
         if let Some(propagation) = take(&["bind-propagation"]) {
             if !PROPAGATION.contains(&propagation.as_str()) {
-                return Err(bad(format!("'{propagation}' is no propagation"))
+                return Err(bad(format!("invalid propagation '{propagation}'"))
                     .remedy(format!("one of {}", PROPAGATION.join(", "))));
             }
             wanted.options.push(propagation);
@@ -403,7 +404,9 @@ pub(crate) fn fields_of(text: &str) -> Result<Vec<String>, &'static str> {
 }
 
 fn target_of(text: &str) -> Result<PathBuf> {
-    absolute(text).ok_or_else(|| Error::new(format!("mount target '{text}' is no absolute path below /")))
+    absolute(text).ok_or_else(|| {
+        Error::new(format!("invalid mount target '{text}': expected an absolute path below /"))
+    })
 }
 
 /// An absolute path without detours; the root itself cannot be mounted over.

@@ -54,12 +54,12 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self> {
         let digits = text.strip_prefix("sha256:").ok_or_else(|| {
-            Error::new(format!("'{text}' is no sha256 digest")).remedy("other algorithms are not supported")
+            Error::new(format!("invalid sha256 digest '{text}'")).remedy("other algorithms are not supported")
         })?;
         let is_lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if digits.len() != 64 || !digits.bytes().all(is_lower_hex) {
             return Err(Error::new(format!(
-                "'{text}' is no digest: it needs 64 lower-case hexadecimal digits"
+                "invalid digest '{text}': it needs 64 lower-case hexadecimal digits"
             )));
         }
         Ok(Self(text.to_owned()))

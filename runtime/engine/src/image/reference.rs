@@ -35,7 +35,10 @@ impl Reference {
 
     /// Registry and repository alone, as people write them.
     pub fn familiar_repository(&self) -> String {
-        Self { tag: None, digest: None, ..self.clone() }.familiar()
+        // A name is read with a tag, and so it is only with one that a short name can be compared.
+        const TAG: &str = "latest";
+        let tagged = Self { tag: Some(TAG.into()), digest: None, ..self.clone() }.familiar();
+        tagged.strip_suffix(TAG).and_then(|name| name.strip_suffix(':')).unwrap_or(&tagged).to_owned()
     }
 }
 
@@ -44,7 +47,7 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self> {
         let bad = |why: &str| {
-            Error::new(format!("'{text}' is no image name: {why}"))
+            Error::new(format!("invalid image name '{text}': {why}"))
                 .remedy("names look like [REGISTRY[:PORT]/]REPOSITORY[:TAG][@sha256:DIGEST], in lower case")
         };
         let (rest, digest) = match text.split_once('@') {
@@ -73,23 +76,23 @@ impl FromStr for Reference {
             return Err(bad("it is empty"));
         }
         if !repository.split('/').all(is_word) {
-            return Err(bad(&format!("'{repository}' is no repository")));
+            return Err(bad(&format!("invalid repository '{repository}'")));
         }
         let host = registry.split(':').next().unwrap_or_default();
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
         if host.is_empty() || !host.bytes().all(is_host) {
-            return Err(bad(&format!("'{registry}' is no host")));
+            return Err(bad(&format!("invalid host '{registry}'")));
         }
         if let Some((_, port)) = registry.split_once(':')
             && port.parse::<u16>().is_err()
         {
-            return Err(bad(&format!("'{port}' is no port")));
+            return Err(bad(&format!("invalid port '{port}'")));
         }
         let is_tag = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if let Some(tag) = &tag
             && (tag.is_empty() || tag.len() > 128 || !tag.bytes().all(is_tag) || tag.starts_with(['.', '-']))
         {
-            return Err(bad(&format!("'{tag}' is no tag")));
+            return Err(bad(&format!("invalid tag '{tag}'")));
         }
         Ok(Self { registry: registry.to_owned(), repository: repository.to_owned(), tag, digest })
     }
@@ -111,6 +114,19 @@ impl fmt::Display for Reference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn repositories_are_shown_as_people_write_them() {
+        for (written, shown) in [
+            ("box", "box"),
+            ("box:1", "box"),
+            ("team/tool:1.2", "team/tool"),
+            ("localhost:5000/web:2", "localhost:5000/web"),
+            ("docker.io/library/box", "box"),
+        ] {
+            assert_eq!(written.parse::<Reference>().unwrap().familiar_repository(), shown);
+        }
+    }
 
     #[test]
     fn names_are_completed_and_shortened() {

@@ -149,7 +149,7 @@ impl<R: Read> Guard<R> {
             match sizes[..] {
                 [] => {}
                 [Some(size)] => self.size = Some(size),
-                _ => return Err(refused("an entry whose size is given twice or is no number".into())),
+                _ => return Err(refused("an entry whose size is given twice or is not a number".into())),
             }
         }
         Ok(())

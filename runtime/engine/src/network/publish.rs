@@ -60,7 +60,7 @@ impl FromStr for Port {
             Some((_, other)) => return Err(bad(format!("'{other}' is neither tcp nor udp"))),
         };
         let port = |part: &str| match part.parse::<u16>() {
-            Ok(0) | Err(_) => Err(bad(format!("'{part}' is no port, 1 to 65535"))),
+            Ok(0) | Err(_) => Err(bad(format!("invalid port '{part}': expected 1 to 65535"))),
             Ok(port) => Ok(port),
         };
         let (rest, container) = rest.rsplit_once(':').map_or((None, rest), |(rest, last)| (Some(rest), last));
@@ -75,7 +75,7 @@ impl FromStr for Port {
         let host = if host.is_empty() { 0 } else { port(host)? };
         let address = match address {
             None | Some("") => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            Some(address) => address.parse().map_err(|_| bad(format!("'{address}' is no address")))?,
+            Some(address) => address.parse().map_err(|_| bad(format!("invalid address '{address}'")))?,
         };
         Ok(Self { address, host, container, protocol })
     }
@@ -126,7 +126,7 @@ pub fn carry(arguments: &[String]) -> Result<()> {
         .doing(|| "binding the proxy's life to its parent's")?;
     let mut threads = Vec::new();
     for argument in arguments {
-        let bad = || Error::new(format!("'{argument}' is no published port"));
+        let bad = || Error::new(format!("invalid published port '{argument}'"));
         let parts: Vec<&str> = argument.splitn(3, ':').collect();
         let [kind, number, target] = parts[..] else { return Err(bad()) };
         let number: i32 = number.parse().map_err(|_| bad())?;

@@ -42,7 +42,7 @@ impl Stages<'_> {
         let mode = match flag(&copy.flags, "chmod") {
             None => None,
             Some(text) => Some(u32::from_str_radix(&filled(&text)?, 8).map_err(|_| {
-                Error::new(format!("--chmod={text} is no mode"))
+                Error::new(format!("invalid mode --chmod={text}"))
                     .remedy("modes are octal numbers, such as 755")
             })?),
         };

@@ -122,8 +122,9 @@ impl Stages<'_> {
                 };
                 let text = secret.read(id)?;
                 if let Some(variable) = variable {
-                    let value = String::from_utf8(text.clone())
-                        .map_err(|_| Error::new(format!("secret '{id}' is no text, and so no variable")))?;
+                    let value = String::from_utf8(text.clone()).map_err(|_| {
+                        Error::new(format!("secret '{id}' is not UTF-8 text, so it cannot be a variable"))
+                    })?;
                     mounts.variables.push((variable.clone(), value));
                 }
                 if let Some(target) = target {

@@ -80,7 +80,7 @@ impl Registry {
         let digest = Digest::of(&bytes);
         let kind = manifest.media_type.as_deref().unwrap_or(media::MANIFEST);
         let kind =
-            HeaderValue::from_str(kind).map_err(|_| Error::new(format!("'{kind}' is no media type")))?;
+            HeaderValue::from_str(kind).map_err(|_| Error::new(format!("invalid media type '{kind}'")))?;
         let named = match (&name.tag, &name.digest) {
             (Some(tag), _) => tag.clone(),
             (None, Some(digest)) => digest.to_string(),

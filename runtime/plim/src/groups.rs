@@ -1,0 +1,139 @@
+//! `plim container …` and `plim image …`: the same commands, in the groups in which Docker has them too.
+
+use clap::Subcommand;
+
+use super::{Command, build, commit, containers, copy, exec, images, inspect, run};
+
+/// Commands on containers.
+#[derive(Debug, Subcommand)]
+pub(super) enum Container {
+    /// Attach, create and start a container
+    #[command(override_usage = "plim container run [OPTIONS] IMAGE [COMMAND]...")]
+    Run(Box<run::Run>),
+    /// Make a container without starting it
+    #[command(override_usage = "plim container create [OPTIONS] IMAGE [COMMAND]...")]
+    Create(Box<run::Create>),
+    /// Start containers that were made or have ended
+    Start(run::Start),
+    /// Stop and start containers again
+    Restart(containers::Stop),
+    /// Run a command in a running container
+    #[command(override_usage = "plim container exec [OPTIONS] CONTAINER COMMAND...")]
+    Exec(exec::Exec),
+    /// List containers
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(containers::Ps),
+    /// Print a container's output
+    Logs(containers::Logs),
+    /// Ask containers to end, and kill them after a grace time
+    Stop(containers::Stop),
+    /// Send a signal to containers
+    Kill(containers::Kill),
+    /// Remove containers
+    #[command(visible_alias = "remove")]
+    Rm(containers::Rm),
+    /// Give a container another name
+    Rename(containers::Rename),
+    /// Wait until containers have ended and print their exit statuses
+    Wait(containers::Names),
+    /// Freeze all processes of containers
+    Pause(containers::Names),
+    /// Let frozen processes go on
+    Unpause(containers::Names),
+    /// Print everything known about containers
+    Inspect(inspect::Inspect),
+    /// List the processes of a container
+    Top(containers::Top),
+    /// Show what containers use
+    Stats(containers::Stats),
+    /// List the changes in a container's file system
+    Diff(inspect::Diff),
+    /// List the published ports of a container
+    Port(inspect::Port),
+    /// Copy files between a container and this machine
+    Cp(copy::Cp),
+    /// Make an image of a container's changes
+    Commit(commit::Commit),
+    /// Write a container's file system as a tar archive
+    Export(copy::Export),
+}
+
+/// Commands on images.
+#[derive(Debug, Subcommand)]
+pub(super) enum Image {
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(images::Images),
+    /// Remove images
+    #[command(visible_alias = "remove")]
+    Rm(images::Rmi),
+    /// Give an image another name
+    Tag(images::Tag),
+    /// Show how an image was made
+    History(images::History),
+    /// Print everything known about images
+    Inspect(inspect::Inspect),
+    /// Write images to an archive
+    Save(images::Save),
+    /// Read images from an archive
+    Load(images::Load),
+    /// Make an image from the archive of a file system
+    Import(images::Import),
+    /// Build an image from a Dockerfile
+    Build(build::Build),
+    /// Fetch an image from a registry
+    #[cfg(feature = "registry")]
+    Pull(super::registry::Pull),
+    /// Send an image to a registry
+    #[cfg(feature = "registry")]
+    Push(super::registry::Push),
+}
+
+impl From<Container> for Command {
+    fn from(container: Container) -> Self {
+        match container {
+            Container::Run(command) => Self::Run(command),
+            Container::Create(command) => Self::Create(command),
+            Container::Start(command) => Self::Start(command),
+            Container::Restart(command) => Self::Restart(command),
+            Container::Exec(command) => Self::Exec(command),
+            Container::Ls(command) => Self::Ps(command),
+            Container::Logs(command) => Self::Logs(command),
+            Container::Stop(command) => Self::Stop(command),
+            Container::Kill(command) => Self::Kill(command),
+            Container::Rm(command) => Self::Rm(command),
+            Container::Rename(command) => Self::Rename(command),
+            Container::Wait(command) => Self::Wait(command),
+            Container::Pause(command) => Self::Pause(command),
+            Container::Unpause(command) => Self::Unpause(command),
+            Container::Inspect(command) => Self::Inspect(command.only(inspect::Kind::Container)),
+            Container::Top(command) => Self::Top(command),
+            Container::Stats(command) => Self::Stats(command),
+            Container::Diff(command) => Self::Diff(command),
+            Container::Port(command) => Self::Port(command),
+            Container::Cp(command) => Self::Cp(command),
+            Container::Commit(command) => Self::Commit(command),
+            Container::Export(command) => Self::Export(command),
+        }
+    }
+}
+
+impl From<Image> for Command {
+    fn from(image: Image) -> Self {
+        match image {
+            Image::Ls(command) => Self::Images(command),
+            Image::Rm(command) => Self::Rmi(command),
+            Image::Tag(command) => Self::Tag(command),
+            Image::History(command) => Self::History(command),
+            Image::Inspect(command) => Self::Inspect(command.only(inspect::Kind::Image)),
+            Image::Save(command) => Self::Save(command),
+            Image::Load(command) => Self::Load(command),
+            Image::Import(command) => Self::Import(command),
+            Image::Build(command) => Self::Build(command),
+            #[cfg(feature = "registry")]
+            Image::Pull(command) => Self::Pull(command),
+            #[cfg(feature = "registry")]
+            Image::Push(command) => Self::Push(command),
+        }
+    }
+}
