@@ -232,7 +232,7 @@ fn errors_carry_the_words_by_which_engines_know_them() {
         ("/plain", &["permission denied"]),
         ("/absent", &["no such file or directory"]),
         ("/orphan", &["no such file or directory"]),
-        ("/garbage", &["exec format error"]),
+        ("/garbage", &["exec format error", "permission denied"]),
         ("absent", &["executable file not found in $PATH"]),
     ] {
         bundle.config["process"]["args"] = json!([program]);

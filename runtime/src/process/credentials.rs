@@ -58,7 +58,7 @@ impl CapabilitySets {
             }
             Ok(set)
         };
-        let sets = Self {
+        let mut sets = Self {
             bounding: set(&names.bounding, "bounding")?,
             effective: set(&names.effective, "effective")?,
             inheritable: set(&names.inheritable, "inheritable")?,
@@ -66,6 +66,7 @@ impl CapabilitySets {
             ambient: set(&names.ambient, "ambient")?,
         };
         sets.refuse_contradictions()?;
+        warnings.extend(sets.pass_over_ambient());
         Ok((sets, warnings))
     }
 
@@ -74,8 +75,6 @@ impl CapabilitySets {
         for (field, set, needs, needed) in [
             ("effective", &self.effective, "permitted", &self.permitted),
             ("inheritable", &self.inheritable, "bounding", &self.bounding),
-            ("ambient", &self.ambient, "permitted", &self.permitted),
-            ("ambient", &self.ambient, "inheritable", &self.inheritable),
         ] {
             if let Some(alone) = set.difference(needed).next() {
                 return Err(Error::new(format!("process.capabilities.{field}: {alone} is not in {needs}"))
@@ -83,6 +82,22 @@ impl CapabilitySets {
             }
         }
         Ok(())
+    }
+
+    /// Ambient capabilities are permitted and inheritable ones; the kernel refuses to raise others. Build tools ask for them all
+    /// the same, and under the other runtimes do without.
+    fn pass_over_ambient(&mut self) -> Vec<String> {
+        let can_be = |one: &Capability| self.permitted.contains(one) && self.inheritable.contains(one);
+        let (kept, others): (HashSet<_>, HashSet<_>) = self.ambient.iter().copied().partition(can_be);
+        let warn = |one: Capability| {
+            format!(
+                "process.capabilities.ambient: {one} is not permitted and inheritable, and is passed over"
+            )
+        };
+        let mut warnings: Vec<String> = others.into_iter().map(warn).collect();
+        warnings.sort();
+        self.ambient = kept;
+        warnings
     }
 
     fn drop_bounding(&self) -> Result<()> {
@@ -236,12 +251,15 @@ mod tests {
         for (expected, names) in [
             ("CAP_MAKE_TEA", Capabilities { bounding: list(&["CAP_MAKE_TEA"]), ..plain() }),
             ("effective: CAP_KILL", Capabilities { effective: list(&["CAP_KILL"]), ..plain() }),
-            ("ambient: CAP_CHOWN", Capabilities { ambient: list(&["CAP_CHOWN"]), ..plain() }),
             ("inheritable: CAP_KILL", Capabilities { inheritable: list(&["CAP_KILL"]), ..plain() }),
         ] {
             let message = CapabilitySets::parse(Some(&names)).unwrap_err().to_string();
             assert!(message.contains(expected), "{expected}: {message}");
         }
+        let (sets, warnings) =
+            CapabilitySets::parse(Some(&Capabilities { ambient: list(&["CAP_CHOWN"]), ..plain() })).unwrap();
+        assert!(sets.ambient.is_empty() && warnings.len() == 1, "{warnings:?}");
+        assert!(warnings[0].contains("ambient: CAP_CHOWN"), "{warnings:?}");
     }
 
     #[test]

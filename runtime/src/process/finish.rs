@@ -136,7 +136,9 @@ impl Finish<'_> {
                 Errno::ENOENT => error.remedy(
                     "for a file that exists, it means that its interpreter or dynamic loader is missing in the image",
                 ),
-                Errno::ENOEXEC => error.remedy("is it a program for this architecture, or a script without #!?"),
+                Errno::ENOEXEC => error.remedy(
+                    "engines take it as permission denied: is it a program for this architecture, or a script without #!?",
+                ),
                 _ => error,
             }
         })

@@ -7,6 +7,7 @@ pub mod detached;
 pub mod devices;
 mod guard;
 pub mod hide;
+mod layers;
 pub mod mounts;
 pub mod null;
 pub mod options;

@@ -10,6 +10,7 @@ use super::cgroupfs;
 use super::copy_up;
 use super::detached::{Attached, Detached, FileSystem, change_attached};
 use super::guard::{self, Place};
+use super::layers::Layers;
 use super::options::Options;
 use super::proc::Proc;
 use super::resolve::Root;
@@ -204,8 +205,10 @@ impl<'a> Mounts<'a> {
         let file_system = FileSystem::new(kind)?;
         let source = wanted.source.clone().unwrap_or_else(|| PathBuf::from(kind));
         file_system.value("source", &source)?;
+        let mut layers = Layers::default();
         for (name, value) in &options.data {
             match value {
+                Some(value) if kind == "overlay" && layers.set(&file_system, name, value)? => {}
                 Some(value) => file_system.value(name, value)?,
                 None => file_system.flag(name)?,
             }

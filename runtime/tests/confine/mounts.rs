@@ -276,3 +276,37 @@ fn a_bound_dev_is_not_changed_by_whatever_name_it_came_there() {
         assert_eq!(fs::read_dir(&dev).unwrap().count(), 2, "{place}");
     }
 }
+
+/// Layers of an engine's store have names of more than a hundred letters.
+#[test]
+fn layers_may_have_names_that_no_value_of_fsconfig_holds() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let store = bundle.dir.path().join("x".repeat(200)).join("y".repeat(100));
+    let layer = |name: &str| {
+        let dir = store.join(name);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(name), name).unwrap();
+        dir
+    };
+    let (one, other) = (layer("one"), layer("oth:er"));
+    let lower = format!("lowerdir={}:{}", one.display(), other.display().to_string().replace(':', "\\:"));
+    bundle.mount("/sh", "overlay", Path::new("overlay"), &[&lower]);
+    bundle.script("cat /sh/one /sh/oth:er; touch /sh/x || echo read-only");
+    let output = bundle.run();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("oneoth:er") && said(&output).contains("read-only"), "{}", said(&output));
+    // So many that they fit no value even by descriptor.
+    let many: Vec<String> =
+        (0..20).map(|number| layer(&format!("layer-{number}")).display().to_string()).collect();
+    bundle.unmount("/sh");
+    bundle.mount("/sh", "overlay", Path::new("overlay"), &[&format!("lowerdir={}", many.join(":"))]);
+    bundle.script("cat /sh/layer-0 /sh/layer-19");
+    let output = bundle.run();
+    // The kernel takes them one by one since 6.8.
+    assert!(said(&output).contains("layer-0layer-19") || said(&output).contains("6.8"), "{}", said(&output));
+    let missing = format!("lowerdir={}:{}", one.display(), store.join("nowhere").display());
+    bundle.unmount("/sh");
+    bundle.mount("/sh", "overlay", Path::new("overlay"), &[&missing]);
+    let output = bundle.run();
+    assert!(!output.status.success() && said(&output).contains("nowhere"), "{}", said(&output));
+}
