@@ -20,6 +20,17 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     read_from(file, &path.display().to_string(), limit)
 }
 
+/// The same; `None` if there is no such file.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    match read(path, limit) {
+        Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 /// The same as text.
 ///
 /// # Errors

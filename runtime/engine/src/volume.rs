@@ -8,6 +8,7 @@ use rustix::fs::{Dir, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::layer::{self, Node};
+use runtime::bounded;
 use runtime::error::{Doing, Error, Result};
 use runtime::rights;
 
@@ -60,14 +61,9 @@ impl Volumes {
     pub fn find(&self, name: &str) -> Result<Volume> {
         check_name(name)?;
         let note = self.dir.join(name).join("volume.json");
-        let text = match fs::read(&note) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(
-                    Error::new(format!("there is no volume '{name}'")).remedy("`plim volume ls` lists them")
-                );
-            }
-            text => text.doing(|| format!("reading {}", note.display()))?,
-        };
+        let text = bounded::read_if_there(&note, bounded::LARGEST_DOCUMENT)?.ok_or_else(|| {
+            Error::new(format!("there is no volume '{name}'")).remedy("`plim volume ls` lists them")
+        })?;
         serde_json::from_slice(&text).map_err(|error| Error::new(format!("{}: {error}", note.display())))
     }
 

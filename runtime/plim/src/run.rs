@@ -438,7 +438,7 @@ impl Options {
         let sysctls: BTreeMap<String, String> =
             self.sysctl.iter().map(|text| parse_sysctl(text)).collect::<Result<_>>()?;
         Ok(Host {
-            hostname: self.hostname.clone(),
+            hostname: self.hostname.as_deref().map(containers::hostname).transpose()?,
             tty: self.tty,
             interactive: self.interactive,
             auto_remove: self.rm,
@@ -456,12 +456,16 @@ impl Options {
             shm_size: self.shm_size.as_deref().map(parse_bytes).transpose()?,
             pid_host,
             oom_score_adj: self.oom_score_adj,
-            extra_hosts: self.add_host.clone(),
-            dns: self.dns.clone(),
+            extra_hosts: self.add_host.iter().map(|text| text.parse()).collect::<Result<_>>()?,
+            dns: self.dns.iter().map(|text| name_server(text)).collect::<Result<_>>()?,
             stop_timeout: self.stop_timeout,
             cidfile: self.cidfile.clone(),
         })
     }
+}
+
+fn name_server(text: &str) -> Result<std::net::IpAddr> {
+    text.parse().map_err(|_| Error::new(format!("--dns '{text}': it is no IP address")))
 }
 
 #[cfg(feature = "registry")]

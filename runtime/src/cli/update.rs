@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Outcome, log::Log};
+use crate::bounded;
 use crate::container::Container;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Error, Result};
 use crate::oci::{BlockIo, Cpu, Memory, Pids, Resources};
 
 #[derive(Debug, Args)]
@@ -128,11 +129,11 @@ impl Update {
 
 fn read(path: &Path) -> Result<Resources> {
     let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin()).doing(|| "--resources: reading standard input")?
+        bounded::read_from(std::io::stdin(), "--resources: standard input", bounded::LARGEST_DOCUMENT)?
     } else {
-        std::fs::read_to_string(path).doing(|| format!("--resources: reading {}", path.display()))?
+        bounded::read(path, bounded::LARGEST_DOCUMENT)?
     };
-    serde_json::from_str(&text).map_err(|error| Error::new(format!("--resources: {error}")))
+    serde_json::from_slice(&text).map_err(|error| Error::new(format!("--resources: {error}")))
 }
 
 /// Reads a number of bytes: `1024`, `50M`, `1.5g`, `64kb`, `64KiB`. Units are powers of 1024, as under runc and Docker.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::cgroup::Directories;
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::oci::Spec;
@@ -165,10 +166,7 @@ impl Home {
     /// `None` if the runtime was killed before it could write one.
     pub(super) fn read(&self) -> Result<Option<Record>> {
         let path = self.dir.join(FILE);
-        let text = match fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            text => text.doing(|| format!("reading {}", path.display()))?,
-        };
+        let Some(text) = bounded::read_if_there(&path, bounded::LARGEST_DOCUMENT)? else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| {
             Error::new(format!("{} is damaged: {error}", path.display()))
                 .remedy("delete --force removes the container")

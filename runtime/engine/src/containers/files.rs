@@ -49,11 +49,8 @@ impl Engine {
         if let Some(address) = state.address {
             let _ = writeln!(text, "{address}\t{} {}", record.hostname(), record.name);
         }
-        for line in &record.host.extra_hosts {
-            let (name, address) = line
-                .split_once(':')
-                .ok_or_else(|| Error::new(format!("--add-host {line}: it looks like NAME:ADDRESS")))?;
-            let _ = writeln!(text, "{address}\t{name}");
+        for host in &record.host.extra_hosts {
+            let _ = writeln!(text, "{}\t{}", host.address, host.name);
         }
         for (address, name) in neighbours {
             let _ = writeln!(text, "{address}\t{name}");

@@ -270,10 +270,12 @@ impl Watch<'_> {
         for listening in sockets {
             fcntl(&listening.socket, FcntlArg::F_SETFD(FdFlag::empty())).doing(|| "passing a socket on")?;
         }
+        let arguments: Vec<String> =
+            sockets.iter().map(|listening| publish::argument(listening, address)).collect::<Result<_>>()?;
         let child = Command::new(&self.engine.helper.program)
             .arg0(&self.engine.helper.name)
             .arg("proxy")
-            .args(sockets.iter().map(|listening| publish::argument(listening, address)))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

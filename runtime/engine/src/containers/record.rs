@@ -1,11 +1,12 @@
 //! What is known of a container on disk.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::hosts::ExtraHost;
 use crate::image::{Digest, Execution};
 use crate::network::publish::Port;
 use runtime::oci::{Resources, Rlimit};
@@ -80,9 +81,9 @@ pub struct Host {
     /// Adjustment of the OOM killer's score.
     pub oom_score_adj: Option<i32>,
     /// More lines of /etc/hosts, as NAME:ADDRESS.
-    pub extra_hosts: Vec<String>,
+    pub extra_hosts: Vec<ExtraHost>,
     /// Name servers instead of the host's.
-    pub dns: Vec<String>,
+    pub dns: Vec<IpAddr>,
     /// Seconds between the stop signal and SIGKILL.
     pub stop_timeout: Option<u64>,
     /// Where the container's id was written at the user's wish.

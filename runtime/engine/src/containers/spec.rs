@@ -7,7 +7,8 @@ use super::defaults::{CAPABILITIES, PATH, masked_paths};
 use super::record::{MountKind, MountPoint, Record};
 use super::seccomp::default_profile;
 use super::{Engine, Identity, init_layer};
-use runtime::error::{Doing, Error, Result};
+use runtime::bounded;
+use runtime::error::{Error, Result};
 use runtime::namespace::Kind;
 use runtime::oci::{
     Capabilities, ConsoleSize, DeviceRule, Linux, Mount, Namespace, Process, Root, Seccomp, Spec, User,
@@ -257,7 +258,8 @@ fn seccomp(record: &Record, capabilities: &[String]) -> Result<Option<Seccomp>> 
         None => Ok(Some(default_profile(capabilities))),
         Some("unconfined") => Ok(None),
         Some(path) => {
-            let text = std::fs::read(path).doing(|| format!("--security-opt seccomp={path}: reading it"))?;
+            let text = bounded::read(Path::new(path), bounded::LARGEST_DOCUMENT)
+                .map_err(|error| Error::new(format!("--security-opt seccomp={path}: {error}")))?;
             serde_json::from_slice(&text)
                 .map(Some)
                 .map_err(|error| Error::new(format!("--security-opt seccomp={path}: {error}")))

@@ -5,18 +5,27 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::compress::decompress;
+use super::compress::{Capped, decompress};
 use super::store::{Image, Store};
 use super::types::{Config, Descriptor, Index, Manifest, REF_NAME, Step, media};
-use super::{Digest, Hashing, Reference};
+use super::{Digest, Reference};
 use crate::layer::{self, Contents, Limits};
 use runtime::bounded;
 use runtime::error::{Doing, Error, Remedy, Result};
-use runtime::rootfs::resolve::{Root, reopen};
+use runtime::rootfs::resolve::{Root, reopen_regular};
+
+/// The mark of an OCI layout. Source: image-spec, "oci-layout file".
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Layout {
+    #[expect(dead_code, reason = "that it is there is what counts")]
+    image_layout_version: String,
+}
 
 /// One image of Docker's `manifest.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +39,9 @@ struct DockerEntry {
 
 /// The lists of an archive are small documents.
 const LARGEST_MEMBER: u64 = 8 << 20;
+
+/// The lists by which an archive is known.
+const LISTS: &[&str] = &["oci-layout", "index.json", "manifest.json"];
 
 /// What came in.
 #[derive(Debug)]
@@ -123,6 +135,7 @@ fn load_through(store: &Store, from: impl Read + Send, dir: &Path) -> Result<Vec
     layer::extract(decompress(from)?, dir, contents, Limits::of_space_at(dir)?)?;
     let unpacked = Unpacked { root: Root::open(dir)? };
     if unpacked.has("oci-layout") && unpacked.has("index.json") {
+        let _: Layout = unpacked.json("oci-layout")?;
         return load_layout(store, &unpacked);
     }
     if unpacked.has("manifest.json") {
@@ -141,15 +154,22 @@ struct Unpacked {
 
 impl Unpacked {
     fn has(&self, name: &str) -> bool {
-        self.root.find(Path::new(name)).is_ok()
+        self.root.find_itself(Path::new(name)).is_ok()
     }
 
+    /// Opens a regular file. What this program's own format names may not be a link either; old versions of `docker save`
+    /// write links for layers that several images share.
     fn open(&self, name: &str) -> Result<File> {
+        let path = Path::new(name);
+        let refused = |error: Error| Error::new(format!("'{name}' of the archive: {error}"));
+        let is_fixed = LISTS.contains(&name) || path.components().any(|part| part.as_os_str() == "blobs");
+        // Only this descriptor is looked at and opened, so nothing can take its place between.
         let found: OwnedFd = self
             .root
-            .find(Path::new(name))
+            .find_itself(path)
+            .and_then(|itself| if is_link(&itself)? && !is_fixed { self.root.find(path) } else { Ok(itself) })
             .map_err(|_| Error::new(format!("the archive has no '{name}'")))?;
-        reopen(&found)
+        reopen_regular(&found).map_err(refused)
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
@@ -163,6 +183,11 @@ impl Unpacked {
         }
         store.ingest(self.open(&format!("blobs/sha256/{}", digest.hex()))?, Some(digest)).map(drop)
     }
+}
+
+fn is_link(found: &OwnedFd) -> Result<bool> {
+    let stat = rustix::fs::fstat(found).doing(|| "looking at a member's type")?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Symlink)
 }
 
 fn load_layout(store: &Store, unpacked: &Unpacked) -> Result<Vec<Loaded>> {
@@ -228,15 +253,15 @@ fn load_docker(store: &Store, unpacked: &Unpacked) -> Result<Vec<Loaded>> {
         let config = Descriptor::new(media::CONFIG, digest, size);
         let mut layers = Vec::new();
         for name in &entry.layers {
-            let mut from = unpacked.open(name)?;
+            let from = unpacked.open(name)?;
             let mut first = [0; 4];
-            let length = from.read(&mut first).doing(|| format!("reading {name} of the archive"))?;
+            let length = from.read_at(&mut first, 0).doing(|| format!("reading {name} of the archive"))?;
             let kind = match &first[..length] {
                 [0x1f, 0x8b, ..] => media::LAYER_GZIP,
                 [0x28, 0xb5, 0x2f, 0xfd] => media::LAYER_ZSTD,
                 _ => media::LAYER,
             };
-            let (digest, size) = store.ingest(unpacked.open(name)?, None)?;
+            let (digest, size) = store.ingest(from, None)?;
             layers.push(Descriptor::new(kind, digest, size));
         }
         let names = entry.repo_tags.unwrap_or_default();
@@ -260,8 +285,8 @@ pub fn import(
     change: impl FnOnce(&mut Config) -> Result<()>,
 ) -> Result<Image> {
     let _use = store.using()?;
-    let mut plain = Hashing::new(decompress(from)?);
-    let (digest, size) = store.ingest(&mut plain, None)?;
+    let limit = Limits::of_space_at(store.root())?.bytes;
+    let (digest, size) = store.ingest(Capped::new(decompress(from)?, limit), None)?;
     let layer = Descriptor::new(media::LAYER, digest.clone(), size);
     store.unpack_layer(&layer, &digest, devices).or_advise(
         || "devices are made only with --allow-devices; mmdebstrap leaves them out with --skip=output/dev",

@@ -1,7 +1,7 @@
 //! Beside the images: layers packed for a registry, so that none is packed twice, and the results of build steps.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use super::Digest;
 use super::compress::Compression;
 use super::store::Store;
 use super::types::{Descriptor, media};
+use runtime::bounded;
 use runtime::error::{Doing, Error, Result};
 
 /// What a build step led to.
@@ -33,7 +34,7 @@ impl Store {
     }
 
     fn noted<T: serde::de::DeserializeOwned>(&self, kind: &str, name: &str) -> Option<T> {
-        serde_json::from_slice(&fs::read(self.note_dir(kind).join(name)).ok()?).ok()
+        read_note(&self.note_dir(kind).join(name))
     }
 
     /// A layer as it travels. What is packed already stays as it is.
@@ -98,8 +99,13 @@ impl Store {
     pub(super) fn cached_manifests(&self) -> Vec<Digest> {
         let entries = fs::read_dir(self.note_dir("build")).into_iter().flatten().flatten();
         entries
-            .filter_map(|entry| serde_json::from_slice::<Cached>(&fs::read(entry.path()).ok()?).ok())
+            .filter_map(|entry| read_note::<Cached>(&entry.path()))
             .map(|cached| cached.manifest.digest)
             .collect()
     }
+}
+
+/// A note that cannot be read is none: what it saved is done again.
+fn read_note<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&bounded::read(path, bounded::LARGEST_DOCUMENT).ok()?).ok()
 }

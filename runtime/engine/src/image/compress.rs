@@ -77,6 +77,35 @@ pub fn decompress<'a>(from: impl Read + Send + 'a) -> Result<Box<dyn Read + Send
     Ok(Box::new(whole))
 }
 
+/// A reader that fails where more comes than may come.
+#[derive(Debug)]
+pub(super) struct Capped<R> {
+    from: R,
+    left: u64,
+    limit: u64,
+}
+
+impl<R: Read> Capped<R> {
+    /// At most `limit` bytes come.
+    pub(super) fn new(from: R, limit: u64) -> Self {
+        Self { from, left: limit, limit }
+    }
+}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left.saturating_add(1)).unwrap_or(usize::MAX).min(into.len());
+        let length = self.from.read(&mut into[..most])?;
+        self.left = self.left.checked_sub(length as u64).ok_or_else(|| {
+            io::Error::other(format!(
+                "it unpacks to more than the {} bytes that there is space for",
+                self.limit
+            ))
+        })?;
+        Ok(length)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +123,13 @@ mod tests {
             decompress(packed.as_slice()).unwrap().read_to_end(&mut unpacked).unwrap();
             assert!(unpacked == plain, "{way:?}");
         }
+    }
+
+    #[test]
+    fn more_than_may_come_is_an_error() {
+        let read = |limit| io::read_to_string(Capped::new(&b"12345"[..], limit));
+        assert_eq!(read(5).unwrap(), "12345");
+        assert!(read(4).unwrap_err().to_string().contains("4 bytes"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::layers::forget;
 use super::store::{Store, drop_name};
 use super::types::Manifest;
 use super::{Config, Digest, Hashing, Reference};
+use runtime::bounded;
 use runtime::error::{Doing, Error, Result};
 
 /// What was removed.
@@ -114,7 +115,7 @@ fn needed(store: &Store) -> Result<Needed> {
     let mut needed = Needed { blobs: BTreeSet::new(), layers: BTreeSet::new() };
     let mut roots: Vec<Digest> = store.index()?.manifests.into_iter().map(|entry| entry.digest).collect();
     roots.extend(store.cached_manifests());
-    roots.extend(manifests_of_containers(store));
+    roots.extend(manifests_of_containers(store)?);
     for root in roots {
         // A damaged image keeps what can still be read of it; `check` tells of it.
         let Ok(manifest) = store.get_json::<Manifest>(&root) else { continue };
@@ -133,17 +134,23 @@ fn needed(store: &Store) -> Result<Needed> {
 }
 
 /// The layers of a container are its own lower layers, whatever became of its image's name since.
-fn manifests_of_containers(store: &Store) -> Vec<Digest> {
+///
+/// # Errors
+/// A record cannot be read: what its container needs is not known, so nothing may be removed.
+fn manifests_of_containers(store: &Store) -> Result<Vec<Digest>> {
     #[derive(serde::Deserialize)]
     struct Record {
         manifest: Digest,
     }
     let entries = fs::read_dir(store.root().join("containers")).into_iter().flatten().flatten();
-    let records = entries.filter_map(|entry| fs::read(entry.path().join("record.json")).ok());
-    records
-        .filter_map(|text| serde_json::from_slice::<Record>(&text).ok())
-        .map(|record| record.manifest)
-        .collect()
+    let mut manifests = Vec::new();
+    for entry in entries {
+        let text = bounded::read_if_there(&entry.path().join("record.json"), bounded::LARGEST_DOCUMENT)?;
+        manifests.extend(
+            text.and_then(|text| serde_json::from_slice::<Record>(&text).ok()).map(|record| record.manifest),
+        );
+    }
+    Ok(manifests)
 }
 
 fn blobs(store: &Store) -> Result<BTreeMap<Digest, PathBuf>> {

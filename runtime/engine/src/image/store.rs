@@ -216,9 +216,9 @@ impl Store {
     /// It cannot be read.
     pub fn index(&self) -> Result<Index> {
         let path = self.root.join("index.json");
-        match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Index::default()),
-            text => serde_json::from_slice(&text.doing(|| format!("reading {}", path.display()))?)
+        match bounded::read_if_there(&path, bounded::LARGEST_DOCUMENT)? {
+            None => Ok(Index::default()),
+            Some(text) => serde_json::from_slice(&text)
                 .map_err(|error| Error::new(format!("{}: {error}", path.display()))),
         }
     }

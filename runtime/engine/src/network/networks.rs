@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::Digest;
 use crate::lock;
+use runtime::bounded;
 use runtime::error::{Doing, Error, Result};
 
 /// All networks lie in this range, a /16.
@@ -110,7 +111,7 @@ impl Networks {
         let entries = fs::read_dir(&self.dir).doing(|| format!("reading {}", self.dir.display()))?;
         for path in entries.flatten().map(|entry| entry.path()) {
             if path.extension().is_some_and(|extension| extension == "json") {
-                let text = fs::read(&path).doing(|| format!("reading {}", path.display()))?;
+                let text = bounded::read(&path, bounded::LARGEST_DOCUMENT)?;
                 let mut network: Network = serde_json::from_slice(&text)
                     .map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
                 network.bridge = self.bridge_of(&network.name);

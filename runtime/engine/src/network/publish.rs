@@ -116,31 +116,35 @@ pub fn listen(port: &Port) -> Result<Listening> {
     Ok(Listening { socket, port: Port { host: local.port(), ..port.clone() } })
 }
 
-/// Carries what comes to inherited sockets to their targets, as long as the parent lives. Arguments have the form
-/// `tcp:DESCRIPTOR:ADDRESS:PORT`.
+/// What the process that carries is told about one port, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+struct Carried {
+    protocol: Protocol,
+    /// An inherited descriptor.
+    socket: i32,
+    target: SocketAddr,
+}
+
+/// Carries what comes to inherited sockets to their targets, as long as the parent lives. Arguments are those of [`argument`].
 ///
 /// # Errors
-/// An argument is of another form.
+/// An argument is of another form, or names a descriptor that is not open.
 pub fn carry(arguments: &[String]) -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .doing(|| "binding the proxy's life to its parent's")?;
     let mut threads = Vec::new();
     for argument in arguments {
         let bad = || Error::new(format!("invalid published port '{argument}'"));
-        let parts: Vec<&str> = argument.splitn(3, ':').collect();
-        let [kind, number, target] = parts[..] else { return Err(bad()) };
-        let number: i32 = number.parse().map_err(|_| bad())?;
-        let target: SocketAddr = target.parse().map_err(|_| bad())?;
+        let Carried { protocol, socket, target } = serde_json::from_str(argument).map_err(|_| bad())?;
         // SAFETY: F_GETFD takes no pointer, and any number is allowed.
-        if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        if unsafe { libc::fcntl(socket, libc::F_GETFD) } < 0 {
             return Err(bad());
         }
         // SAFETY: it is open, was inherited for this very use, and nobody else in this process knows it.
-        let socket = unsafe { OwnedFd::from_raw_fd(number) };
-        threads.push(match kind {
-            "tcp" => std::thread::spawn(move || streams(&TcpListener::from(socket), target)),
-            "udp" => std::thread::spawn(move || datagrams(UdpSocket::from(socket), target)),
-            _ => return Err(bad()),
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+        threads.push(match protocol {
+            Protocol::Tcp => std::thread::spawn(move || streams(&TcpListener::from(socket), target)),
+            Protocol::Udp => std::thread::spawn(move || datagrams(UdpSocket::from(socket), target)),
         });
     }
     for thread in threads {
@@ -150,9 +154,17 @@ pub fn carry(arguments: &[String]) -> Result<()> {
 }
 
 /// The argument of [`carry`] for a socket.
-pub fn argument(listening: &Listening, container: Ipv4Addr) -> String {
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn argument(listening: &Listening, container: Ipv4Addr) -> Result<String> {
     let port = &listening.port;
-    format!("{}:{}:{container}:{}", port.protocol, listening.socket.as_raw_fd(), port.container)
+    let carried = Carried {
+        protocol: port.protocol,
+        socket: listening.socket.as_raw_fd(),
+        target: SocketAddr::new(container.into(), port.container),
+    };
+    serde_json::to_string(&carried).map_err(|error| Error::new(format!("writing JSON: {error}")))
 }
 
 fn streams(listener: &TcpListener, target: SocketAddr) {

@@ -11,7 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use runtime::bounded;
 use runtime::error::{Doing, Error, Result};
+
+/// The credentials of more registries than anybody uses.
+const LARGEST: u64 = 1 << 20;
 
 /// A file of credentials.
 #[derive(Debug, Clone)]
@@ -118,10 +122,11 @@ impl Credentials {
 }
 
 fn read(path: &Path) -> Result<Content> {
-    match fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Content::default()),
-        text => serde_json::from_slice(&text.doing(|| format!("reading {}", path.display()))?)
-            .map_err(|error| Error::new(format!("{}: {error}", path.display()))),
+    match bounded::read_if_there(path, LARGEST)? {
+        None => Ok(Content::default()),
+        Some(text) => {
+            serde_json::from_slice(&text).map_err(|error| Error::new(format!("{}: {error}", path.display())))
+        }
     }
 }
 
