@@ -6,7 +6,6 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 
 use runtime::process::pidfd;
 use support::programs::{write_cat, write_idle};
-use support::{Bundle, RUNTIME, is_root, said, skip};
+use support::{Bundle, is_root, said, skip};
 
 const RANGE: u32 = 65_536;
 
@@ -82,22 +81,6 @@ impl Bundle {
         assert!(output.status.success(), "{}", said(&output));
         self.nothing_is_left();
     }
-
-    /// Starts a command on the container and does not wait for it.
-    fn spawn(&self, words: &[&str]) -> Child {
-        fs::write(self.dir.path().join("config.json"), self.config.to_string()).unwrap();
-        let file = fs::File::create(self.dir.path().join("out")).unwrap();
-        Command::new(RUNTIME)
-            .arg("--root")
-            .arg(self.dir.path().join("state"))
-            .args(words)
-            .current_dir(self.dir.path())
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .spawn()
-            .unwrap()
-    }
 }
 
 /// Opens a FIFO that a hook writes its PID to, and waits for it.
@@ -127,7 +110,7 @@ fn a_hook_that_hangs_can_be_interrupted_and_nothing_is_left() {
         for signal in [Signal::SIGTERM, Signal::SIGINT] {
             let mut bundle = Bundle::idle();
             let fifo = hook_that_hangs(&mut bundle, point);
-            let mut runtime = bundle.spawn(&[words, &[&bundle.id()]].concat());
+            let mut runtime = bundle.command(&[words, &[&bundle.id()]].concat()).spawn().unwrap();
             // The hook runs once it has opened the other end.
             fs::read_to_string(&fifo).unwrap();
             let process = pidfd::open(runtime.id().cast_signed()).unwrap();
@@ -137,13 +120,30 @@ fn a_hook_that_hangs_can_be_interrupted_and_nothing_is_left() {
                 runtime.kill().unwrap();
             }
             let status = runtime.wait().unwrap();
-            let text = fs::read_to_string(bundle.dir.path().join("out")).unwrap();
+            let text = fs::read_to_string(bundle.out()).unwrap();
             assert!(ended, "{words:?} {point} {signal}: it hangs: {text}");
             assert_eq!(status.code(), Some(1), "{words:?} {point} {signal}: {text}");
             assert!(text.contains(&format!("interrupted by {signal}")), "{words:?} {point}: {text}");
             bundle.nothing_is_left();
         }
     }
+}
+
+#[test]
+fn a_hook_after_the_end_that_hangs_can_be_interrupted() {
+    if !is_root() {
+        return;
+    }
+    let mut bundle = Bundle::new();
+    let fifo = hook_that_hangs(&mut bundle, "poststop");
+    let mut runtime = bundle.command(&["run", &bundle.id()]).spawn().unwrap();
+    fs::read_to_string(&fifo).unwrap();
+    kill(Pid::from_raw(runtime.id().cast_signed()), Signal::SIGTERM).unwrap();
+    // What follows the end decides nothing: a warning.
+    assert!(runtime.wait().unwrap().success());
+    let text = fs::read_to_string(bundle.out()).unwrap();
+    assert!(text.contains("poststop[0]") && text.contains("interrupted by SIGTERM"), "{text}");
+    bundle.nothing_is_left();
 }
 
 #[test]

@@ -4,7 +4,7 @@
 pub(crate) mod programs;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -40,21 +40,30 @@ impl Bundle {
     }
 
     pub(crate) fn call(&self, arguments: &[&str]) -> Output {
+        let status = self.command(arguments).status().unwrap();
+        Output { status, stdout: fs::read(self.out()).unwrap(), stderr: Vec::new() }
+    }
+
+    /// Where output goes.
+    pub(crate) fn out(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    /// A command of the runtime for the bundle as it is now.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         fs::write(self.dir.path().join("config.json"), self.config.to_string()).unwrap();
         // Into a file: a created container keeps its streams, and would keep a pipe open.
-        let out = self.dir.path().join("out");
-        let file = fs::File::create(&out).unwrap();
-        let status = Command::new(RUNTIME)
+        let file = fs::File::create(self.out()).unwrap();
+        let mut command = Command::new(RUNTIME);
+        command
             .arg("--root")
             .arg(self.dir.path().join("state"))
             .args(arguments)
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .status()
-            .unwrap();
-        Output { status, stdout: fs::read(&out).unwrap(), stderr: Vec::new() }
+            .stderr(file);
+        command
     }
 
     pub(crate) fn nothing_is_left(&self) {
