@@ -33,8 +33,9 @@ const MOST_ROUNDS: usize = 8;
 /// # Errors
 /// The change cannot be made, or there is no `tar`.
 pub fn commits(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
-    let core = Subject::named("core")?;
-    let dock = Dock::new(run, &core, None, name).map_err(Trouble::into_text)?;
+    let core = Subject::core().map_err(|error| error.to_string())?;
+    let engine = core.engine.ok_or("this program has no engine")?;
+    let dock = Dock::new(run, &engine, None, name).map_err(Trouble::into_text)?;
     dock.base().map_err(Trouble::into_text)?;
     let id = dock.plim(&["create", "--network", "none", BASE, "/probe"]).map_err(Trouble::into_text)?;
     let upper = dock.data().join("containers").join(id.trim()).join("upper");

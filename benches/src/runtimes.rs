@@ -11,14 +11,14 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use runtime::cgroup::Mode;
 use runtime::oci::Spec;
-use subject::Subject;
+use subject::{Program, Subject};
 
 /// A runtime with a directory of states of its own.
 #[derive(Debug)]
 pub struct Runtime {
     /// Its name.
     pub name: String,
-    subject: Subject,
+    program: Program,
     state: PathBuf,
     errors: PathBuf,
     hides: bool,
@@ -36,17 +36,20 @@ impl Runtime {
     /// # Errors
     /// There is none.
     pub fn named(run: &Run, name: &str) -> Result<Self, String> {
-        let mut subject = Subject::named(name)?;
-        let beside = subject.program.with_file_name("plim-runtime");
+        let subject = Subject::named(name).map_err(|error| error.to_string())?;
+        let runtime = subject.runtime.ok_or_else(|| format!("{name} is no runtime"))?;
+        let mut program = runtime.program().clone();
+        let beside = program.path().with_file_name("plim-runtime");
         if name == "core" && beside.is_file() {
             // Others are programs of their own as well; that of the benchmarks is several times as large.
-            (subject.program, subject.called) = (install(run, &beside)?, None);
+            program = Program::at(install(run, &beside)?);
         }
-        let state = States::dir(run).join(&subject.name);
+        let name = runtime.name().to_owned();
+        let state = States::dir(run).join(&name);
         // crun refuses a hybrid host. With the second generation out of its sight it takes it for one of the first.
-        let hides = subject.name.starts_with("crun") && run.layout.mode() == Mode::Hybrid;
-        let errors = run.dir().join(format!("errors-{}", subject.name));
-        Ok(Self { name: subject.name.clone(), subject, state, errors, hides })
+        let hides = subject.info.version.starts_with("crun") && run.layout.mode() == Mode::Hybrid;
+        let errors = run.dir().join(format!("errors-{name}"));
+        Ok(Self { name, program, state, errors, hides })
     }
 
     /// Those among the sides that are runtimes, without their variants.
@@ -61,7 +64,7 @@ impl Runtime {
     /// What it complained of.
     pub fn call<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<(), String> {
         let told = |error: std::io::Error| format!("{}: {error}", self.name);
-        let mut command: Command = self.subject.command(None);
+        let mut command: Command = self.program.command(None);
         command.arg("--root").arg(&self.state).args(words);
         command.stdout(Stdio::null()).stderr(File::create(&self.errors).map_err(told)?);
         if self.hides {

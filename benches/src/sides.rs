@@ -127,8 +127,9 @@ pub fn all(run: &Run, chosen: &Chosen<'_>) -> Result<(Vec<Side>, Vec<String>), S
 /// A container of a subject, perhaps under the filter that our own engine gives by default, or in a user namespace.
 fn start(run: &Run, name: &str, number: usize) -> Result<Container, String> {
     let (word, variant) = name.split_once('+').unwrap_or((name, ""));
-    let subject = Subject::named(word)?;
-    let mut trial = Trial::new(run, &subject, None, &run.tag(number)).map_err(Trouble::into_text)?;
+    let subject = Subject::named(word).map_err(|error| error.to_string())?;
+    let runtime = subject.runtime.ok_or_else(|| format!("{word} is no runtime"))?;
+    let mut trial = Trial::new(run, &runtime, None, &run.tag(number)).map_err(Trouble::into_text)?;
     let wanted = match variant {
         "" => trial.container(),
         "seccomp" => trial.container().with(filtered),

@@ -3,5 +3,7 @@
 pub mod cli;
 pub mod findings;
 pub mod host;
+pub mod jobs;
 pub mod roles;
 pub mod schedule;
+pub mod session;

@@ -1,4 +1,4 @@
-//! Running checks: which, against what, in what order; and from what was seen to a verdict.
+//! Running jobs: in what order, how often; and from what was seen to a verdict.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -13,62 +13,20 @@ use record::{Evidence, Outcome, Verdict};
 use runtime::process::pidfd;
 
 use kit::audit;
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Checked, Trouble};
 use kit::dock::Dock;
-use kit::fault::Fault;
 use kit::lab::NAME as LAB;
 use kit::lab::Report;
-use kit::run::RUN_VARIABLE;
-use kit::run::{Run, Turn};
+use kit::run::{RUN_VARIABLE, Run, SEED_VARIABLE, Turn};
 use kit::trial::Trial;
-use subject::Subject;
+
+use crate::jobs::{Job, Target};
 
 /// How often a check is tried while the noise hides its claim.
 const MOST_ATTEMPTS: u32 = 3;
 
 /// How long a kernel check may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A check to be tried once.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// The check.
-    pub check: &'static Check,
-    /// Against what; `None` for the kernel.
-    pub subject: Option<Subject>,
-    /// Broken how.
-    pub fault: Option<&'static Fault>,
-}
-
-impl Job {
-    /// The name of what is checked, for reports.
-    pub fn subject_name(&self) -> &str {
-        self.subject.as_ref().map_or("kernel", |subject| &subject.name)
-    }
-}
-
-/// The jobs of these checks: one for each subject, or one for the kernel.
-pub fn jobs(checks: &[&'static Check], subjects: &[Subject]) -> Vec<Job> {
-    let mut jobs = Vec::new();
-    for check in checks {
-        match check.body {
-            Body::Kernel(_) => jobs.push(Job { check, subject: None, fault: None }),
-            // An OCI runtime knows no images, and an engine takes no bundles: what a subject cannot be asked is not its lack.
-            Body::Subject(_) | Body::Engine(_) => {
-                let is_engine = matches!(check.body, Body::Engine(_));
-                let fits = |subject: &&Subject| {
-                    if is_engine { subject.is_engine() } else { !subject.is_engine_alone() }
-                };
-                jobs.extend(subjects.iter().filter(fits).map(|subject| Job {
-                    check,
-                    subject: Some(subject.clone()),
-                    fault: None,
-                }));
-            }
-        }
-    }
-    jobs
-}
 
 /// Runs jobs: those that measure time one after the other, the rest side by side before them. Outcomes come in the
 /// order of the jobs; `told` hears of each as it is there.
@@ -143,30 +101,18 @@ pub fn run_one(run: &Run, job: &Job, number: usize) -> Outcome {
 }
 
 fn attempt(run: &Run, job: &Job, tag: &str) -> (Checked, Evidence) {
-    match (job.check.body, &job.subject) {
-        (Body::Kernel(_), _) => match play_scene(run, job, tag) {
-            Ok((checked, evidence)) => (checked, evidence),
-            Err(trouble) => (Err(trouble), Evidence::default()),
-        },
-        (Body::Subject(body), Some(subject)) => match Trial::new(run, subject, job.fault, tag) {
-            Ok(mut trial) => {
-                let checked = body(&mut trial);
-                (checked, trial.seen.0)
-            }
-            Err(trouble) => (Err(trouble), Evidence::default()),
-        },
-        (Body::Engine(body), Some(subject)) => match Dock::new(run, subject, job.fault, tag) {
-            Ok(mut dock) => {
-                let checked = body(&mut dock);
-                let evidence = std::mem::take(&mut dock.seen.0);
-                (checked, evidence)
-            }
-            Err(trouble) => (Err(trouble), Evidence::default()),
-        },
-        (Body::Subject(_) | Body::Engine(_), None) => {
-            (Err(Trouble::Harness("no subject".into())), Evidence::default())
-        }
-    }
+    let tried = match job.target() {
+        Target::Kernel => play_scene(run, job, tag),
+        Target::Runtime(body, runtime) => Trial::new(run, runtime, job.fault, tag).map(|mut trial| {
+            let checked = body(&mut trial);
+            (checked, trial.seen.0)
+        }),
+        Target::Engine(body, engine) => Dock::new(run, engine, job.fault, tag).map(|mut dock| {
+            let checked = body(&mut dock);
+            (checked, std::mem::take(&mut dock.seen.0))
+        }),
+    };
+    tried.unwrap_or_else(|trouble| (Err(trouble), Evidence::default()))
 }
 
 fn play_scene(run: &Run, job: &Job, tag: &str) -> Result<(Checked, Evidence), Trouble> {
@@ -179,6 +125,7 @@ fn play_scene(run: &Run, job: &Job, tag: &str) -> Result<(Checked, Evidence), Tr
         .arg(tag)
         .args(job.fault.map(|fault| fault.name))
         .env(RUN_VARIABLE, run.id())
+        .env(SEED_VARIABLE, run.seed.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -198,16 +145,7 @@ fn play_scene(run: &Run, job: &Job, tag: &str) -> Result<(Checked, Evidence), Tr
     let (text, said) = output;
     let report: Report = serde_json::from_str(text.trim())
         .map_err(|error| Trouble::Harness(format!("the scene broke off ({error}): {}", said.trim())))?;
-    let checked = match report.trouble {
-        None => Ok(()),
-        Some((kind, text)) => Err(match kind.as_str() {
-            "subject" => Trouble::Subject(text),
-            "skip" => Trouble::Skip(text),
-            "noise" => Trouble::Noise(text),
-            _ => Trouble::Harness(text),
-        }),
-    };
-    Ok((checked, report.evidence))
+    Ok((report.checked, report.evidence))
 }
 
 /// All that a process writes, until it ends.

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use harness::schedule::{Job, jobs, run_one};
+use harness::jobs::{Job, jobs};
+use harness::schedule::run_one;
 use harness::{findings, roles};
 use kit::run::Run;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -45,5 +46,5 @@ fn play(run: &OnceLock<Run>, job: &Job, number: usize) -> Result<Completion, Fai
 }
 
 fn known(job: &Job) -> Option<&'static findings::Finding> {
-    findings::of(job.check.id, &job.subject.as_ref()?.info())
+    findings::of(job.check.id, job.subject()?)
 }

@@ -15,7 +15,7 @@ pub enum Body {
     /// Observed with the core's building blocks, in a process with namespaces of its own.
     Kernel(fn(&mut Scene) -> Checked),
     /// Observed from inside and outside the containers of a subject.
-    Subject(fn(&mut Trial) -> Checked),
+    Runtime(fn(&mut Trial) -> Checked),
     /// Observed by the commands of an engine, and from inside and outside its containers.
     Engine(fn(&mut Dock) -> Checked),
 }
@@ -51,7 +51,7 @@ impl Check {
         source: &'static str,
         body: fn(&mut Trial) -> Checked,
     ) -> Self {
-        Self::new(id, Scope::Runtime, claim, source, Body::Subject(body))
+        Self::new(id, Scope::Runtime, claim, source, Body::Runtime(body))
     }
 
     /// A check of an engine.

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use probe::verbs::net;
 use probe::{Ask, channel};
@@ -18,8 +19,7 @@ use crate::run::RUN_VARIABLE;
 use crate::run::Run;
 use crate::stage::Stage;
 use crate::trouble::Trouble;
-use subject::ENGINE;
-use subject::Subject;
+use subject::{Engine, Place, Program};
 
 /// Name of the built-in image in an engine.
 pub const BASE: &str = "base";
@@ -32,7 +32,8 @@ pub struct Dock<'a> {
     run: &'a Run,
     tag: String,
     dir: PathBuf,
-    subject: Subject,
+    engine: Arc<dyn Engine>,
+    place: Place,
     stage: RefCell<Stage>,
     fault: Option<Fault>,
     count: Cell<u32>,
@@ -55,7 +56,12 @@ impl<'a> Dock<'a> {
     ///
     /// # Errors
     /// The run's directory cannot be written, or the stage cannot be set up.
-    pub fn new(run: &'a Run, subject: &Subject, fault: Option<&Fault>, tag: &str) -> Result<Self, Trouble> {
+    pub fn new(
+        run: &'a Run,
+        engine: &Arc<dyn Engine>,
+        fault: Option<&Fault>,
+        tag: &str,
+    ) -> Result<Self, Trouble> {
         let dir = run.dir().join(tag);
         std::fs::create_dir_all(&dir)?;
         let mut stage = Stage::new(run.id())?;
@@ -65,8 +71,9 @@ impl<'a> Dock<'a> {
             seen: Notebook::default(),
             run,
             tag: tag.to_owned(),
+            place: Place::new(&dir, run.dir().join(format!("{}-run", tag.rsplit('-').next().unwrap_or(tag)))),
             dir,
-            subject: subject.clone(),
+            engine: Arc::clone(engine),
             stage: RefCell::new(stage),
             fault: fault.copied(),
             count: Cell::new(0),
@@ -77,6 +84,11 @@ impl<'a> Dock<'a> {
     /// Whether what the check sets up itself is to be broken in this way.
     pub fn has(&self, fault: &str) -> bool {
         self.fault.is_some_and(|known| known.name == fault)
+    }
+
+    /// The seed of property checks.
+    pub fn seed(&self) -> u64 {
+        self.run.seed
     }
 
     /// A path of the try.
@@ -101,50 +113,14 @@ impl<'a> Dock<'a> {
 
     /// The engine's data root.
     pub fn data(&self) -> PathBuf {
-        self.path("data")
+        self.place.data()
     }
 
     fn command(&self, words: &[String]) -> Command {
-        let mut subject = self.subject.clone();
-        if subject.called.is_some() {
-            subject.called = Some(ENGINE);
-        }
-        let mut command = subject.command(Some(&self.stage.borrow().through()));
-        command.env(RUN_VARIABLE, self.run.id()).env("PLIM_AUTH_FILE", self.path("auth.json"));
-        command.env("PLIM_CERTS_DIR", self.path("certs"));
-        command.args(self.options()).args(words).stdin(Stdio::null());
+        let mut command = self.engine.program().command(Some(&self.stage.borrow().through()));
+        command.env(RUN_VARIABLE, self.run.id()).envs(self.engine.variables(&self.place));
+        command.args(self.engine.options(&self.place)).args(words);
         command
-    }
-
-    /// Options before every command, by which an engine keeps everything in the try's directory.
-    fn options(&self) -> Vec<String> {
-        if self.subject.called.is_some() {
-            return vec!["--data-root".into(), self.text("data")];
-        }
-        let place = |name: &str| self.text(name);
-        vec![
-            "--root".into(),
-            place("data"),
-            "--runroot".into(),
-            self.short("run"),
-            "--tmpdir".into(),
-            place("tmp"),
-            "--cgroup-manager".into(),
-            "cgroupfs".into(),
-            "--events-backend".into(),
-            "file".into(),
-            "--storage-driver".into(),
-            "overlay".into(),
-            // Networks are kept for the whole host otherwise, whatever the root.
-            "--network-config-dir".into(),
-            place("networks"),
-        ]
-    }
-
-    /// A path of the run that no other try has: Podman takes no more than 50 characters for the directory of its sockets.
-    fn short(&self, name: &str) -> String {
-        let own = self.tag.rsplit('-').next().unwrap_or_default();
-        self.run.dir().join(format!("{own}-{name}")).display().to_string()
     }
 
     /// Runs a command of the engine to its end, whatever it says.
@@ -213,7 +189,7 @@ impl<'a> Dock<'a> {
         if said.status == 0 {
             return Ok(said.out);
         }
-        let name = &self.subject.name;
+        let name = self.engine.name();
         Err(Trouble::Subject(format!("{name} {}: {} ({})", words.join(" "), said.err, said.status)))
     }
 
@@ -391,8 +367,7 @@ impl<'a> Dock<'a> {
 
     /// A program of this machine, on the stage.
     pub fn on_stage(&self, program: &Path) -> Command {
-        let subject = Subject { name: String::new(), program: program.to_owned(), called: None };
-        let mut command = subject.command(Some(&self.stage.borrow().through()));
+        let mut command = Program::at(program).command(Some(&self.stage.borrow().through()));
         command.env(RUN_VARIABLE, self.run.id());
         command
     }
@@ -433,8 +408,9 @@ impl Drop for Dock<'_> {
                 let _ = self.said(&[&["rm", "-f", "-v"], &names[..]].concat());
             }
         }
-        if self.subject.called.is_some() {
-            let _ = self.said(&["system", "check", "--repair"]);
+        let repair = self.engine.repair();
+        if !repair.is_empty() {
+            let _ = self.said(repair);
         }
     }
 }

@@ -19,12 +19,12 @@ pub struct Searched {
 /// a counterexample too, and shown as one.
 pub fn search<S: Strategy>(
     id: &str,
+    seed: u64,
     cases: u32,
     most_shrinking: u32,
     strategy: &S,
     test: impl Fn(S::Value) -> Result<Option<String>, Trouble>,
 ) -> Searched {
-    let seed = crate::run::seed();
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let configuration =

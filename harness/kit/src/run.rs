@@ -20,6 +20,8 @@ pub const RUN_VARIABLE: &str = "PLIMSOLL_RUN";
 pub struct Run {
     id: String,
     dir: PathBuf,
+    /// The seed of property checks.
+    pub seed: u64,
     /// The hierarchies of the host.
     pub layout: Layout,
     /// Locked while the run lives, so that `clean` does not take it for a dead one.
@@ -48,11 +50,19 @@ fn allows_all(dir: &str) -> bool {
 }
 
 impl Run {
-    /// Begins a run.
+    /// Begins a run, with a new seed.
     ///
     /// # Errors
     /// Its directory cannot be made.
     pub fn begin() -> Result<Self, Trouble> {
+        Self::begin_with(seed())
+    }
+
+    /// Begins a run with a seed of its property checks.
+    ///
+    /// # Errors
+    /// Its directory cannot be made.
+    pub fn begin_with(seed: u64) -> Result<Self, Trouble> {
         let id = new_id();
         let dir = base().join(&id);
         let told = |error: std::io::Error| Trouble::Harness(format!("making {}: {error}", dir.display()));
@@ -62,7 +72,7 @@ impl Run {
         fs::create_dir_all(&dir).map_err(told)?;
         let lock = File::create(dir.join("lock")).map_err(told)?;
         lock.lock().map_err(told)?;
-        let run = Self { id, dir, layout: Layout::detect()?, _lock: lock };
+        let run = Self { id, dir, seed, layout: Layout::detect()?, _lock: lock };
         // The probe is this very program; a copy of its own cannot be changed under a container's feet.
         fs::copy(std::env::current_exe()?, run.probe())?;
         Ok(run)
@@ -112,10 +122,10 @@ impl Drop for Run {
     }
 }
 
-/// Name of the environment variable with the seed of property checks.
+/// Name of the environment variable with the seed of property checks, by which the processes of a run have the same.
 pub const SEED_VARIABLE: &str = "PLIMSOLL_SEED";
 
-/// The seed of property checks: the one that the user gave, or one that is new each time.
+/// The seed of property checks: the one in the environment, or one that is new each time.
 pub fn seed() -> u64 {
     let given = std::env::var(SEED_VARIABLE).ok().and_then(|text| text.parse().ok());
     given.unwrap_or_else(|| {

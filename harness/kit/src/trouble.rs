@@ -1,9 +1,11 @@
 //! Why a check ended without a verdict of its own.
 
 use probe::channel;
+use serde::{Deserialize, Serialize};
 
 /// Why a check ended without a verdict of its own.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Trouble {
     /// The harness could not do its part: nothing is said of the claim.
     Harness(String),

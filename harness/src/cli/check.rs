@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,10 +9,10 @@ use record::{Outcome, Scope, Verdict};
 use reports::{html, json, terminal};
 
 use super::report::Place;
-use crate::schedule::{Job, jobs, run_all};
-use crate::{findings, host};
+use crate::jobs::{Job, jobs};
+use crate::session;
 use ::matrix::wire::{Event, Wire};
-use kit::{audit, run};
+use kit::check::Trouble;
 use subject::Subject;
 
 #[derive(Debug, Args)]
@@ -47,15 +46,11 @@ impl Check {
     pub(super) fn run(&self) -> Result<u8, String> {
         let checks = within(catalogue::select(&self.filter)?, &self.scope);
         let subjects = subjects(&self.subject)?;
-        if let Some(seed) = self.seed {
-            // SAFETY: this process has no other thread yet.
-            unsafe { std::env::set_var(run::SEED_VARIABLE, seed.to_string()) };
-        }
         // Whatever cannot be written is known before minutes of work, and not after them.
         let record = self.json.as_deref().map(Place::open).transpose()?;
         let page = page_path(self.html.as_deref(), "plimsoll.html");
         let page = page.as_deref().map(Place::open).transpose()?;
-        let run = run_jobs(&jobs(&checks, &subjects), &subjects, self.events.as_deref())?;
+        let run = run_jobs(&jobs(&checks, &subjects), &subjects, self.events.as_deref(), self.seed)?;
         output::out!("{}", terminal::table(&run, terminal::wants_color(std::io::stdout().is_terminal())));
         let shown = |outcome: &&Outcome| {
             self.verbose || matches!(outcome.verdict, Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
@@ -132,9 +127,9 @@ pub(super) fn within(
 /// The subjects that a user named, or those that every host can have.
 pub(super) fn subjects(named: &[String]) -> Result<Vec<Subject>, String> {
     if !named.is_empty() {
-        return named.iter().map(|word| Subject::named(word)).collect();
+        return named.iter().map(|word| Subject::named(word).map_err(|error| error.to_string())).collect();
     }
-    let mut subjects = vec![Subject::core()?];
+    let mut subjects = vec![Subject::core().map_err(|error| error.to_string())?];
     subjects.extend(Subject::named("runc"));
     Ok(subjects)
 }
@@ -144,6 +139,7 @@ pub(super) fn run_jobs(
     jobs: &[Job],
     subjects: &[Subject],
     events: Option<&Path>,
+    seed: Option<u64>,
 ) -> Result<record::Run, String> {
     let wire = events.map(Wire::open).transpose()?;
     let tell = |event: Event| {
@@ -151,40 +147,15 @@ pub(super) fn run_jobs(
             wire.tell(&event);
         }
     };
-    let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let start = Instant::now();
-    let run = run::Run::begin().map_err(|trouble| format!("{trouble:?}"))?;
     let progress = progress(jobs.len());
     tell(Event::Begin { jobs: jobs.len() });
-    let mut outcomes = run_all(&run, jobs, &|outcome| {
+    let record = session::run(jobs, subjects, seed, &|outcome| {
         progress.set_message(format!("{} ({})", outcome.check, outcome.subject));
         progress.inc(1);
         tell(Event::of(outcome));
     });
     progress.finish_and_clear();
-    for outcome in &mut outcomes {
-        let subject = subjects.iter().find(|subject| subject.name == outcome.subject);
-        let finding = subject.filter(|_| outcome.verdict == Verdict::Fail && outcome.fault.is_none());
-        if let Some(finding) = finding.and_then(|subject| findings::of(&outcome.check, &subject.info())) {
-            outcome
-                .evidence
-                .notes
-                .push(format!("known of this version: {} (docs/findings.md)", finding.what));
-        }
-    }
-    let mut left_behind = audit::remains(&run.layout, &format!("{}{}-", run::PREFIX, run.id()));
-    left_behind.extend(audit::processes(run.id()).into_iter().map(|pid| format!("process {pid}")));
-    let record = record::Run {
-        schema_version: record::SCHEMA_VERSION,
-        id: run.id().to_owned(),
-        plimsoll: env!("CARGO_PKG_VERSION").to_owned(),
-        started,
-        duration_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
-        host: host::describe(&run.layout),
-        subjects: subjects.iter().map(Subject::info).collect(),
-        outcomes,
-        left_behind,
-    };
+    let record = record.map_err(Trouble::into_text)?;
     if wire.is_some() {
         tell(Event::End { run: Box::new(record.clone()) });
     }

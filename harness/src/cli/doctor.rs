@@ -34,7 +34,7 @@ pub(super) fn run() -> Result<u8, String> {
     }
     for name in ["runc", "crun", "youki"] {
         match Subject::named(name) {
-            Ok(subject) => output::outln!("has    {name}: {}", subject.info().version),
+            Ok(subject) => output::outln!("has    {name}: {}", subject.info.version),
             Err(_) => output::outln!(
                 "lacks  {name} as a subject: {}",
                 match name {

@@ -41,7 +41,7 @@ impl Explain {
             "looks at   {}",
             match check.body {
                 Body::Kernel(_) => "the kernel, in namespaces of its own",
-                Body::Subject(_) => "containers of each subject",
+                Body::Runtime(_) => "containers of each subject",
                 Body::Engine(_) => "containers and images of each engine",
             }
         );

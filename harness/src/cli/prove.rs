@@ -5,7 +5,7 @@ use record::{Proof, Verdict};
 use reports::terminal;
 
 use super::check::{Kind, run_jobs, subjects, within};
-use crate::schedule::{Job, jobs};
+use crate::jobs::{Job, jobs};
 use catalogue;
 
 #[derive(Debug, Args)]
@@ -32,11 +32,9 @@ impl Prove {
         let subjects = subjects(std::slice::from_ref(&self.subject))?;
         let broken: Vec<Job> = jobs(&checks, &subjects)
             .into_iter()
-            .flat_map(|job| {
-                job.check.faults.iter().map(move |fault| Job { fault: Some(fault), ..job.clone() })
-            })
+            .flat_map(|job| job.check.faults.iter().map(move |fault| job.under(fault)))
             .collect();
-        let run = run_jobs(&broken, &subjects, self.events.as_deref())?;
+        let run = run_jobs(&broken, &subjects, self.events.as_deref(), None)?;
         let (mut red, mut toothless, mut unproven) = (0, 0, 0);
         for outcome in &run.outcomes {
             let fault = outcome.fault.as_deref().unwrap_or_default();

@@ -77,10 +77,14 @@ impl Step {
 fn roundtrip_property(dock: &mut Dock) -> Checked {
     dock.base()?;
     let strategy = (steps(), steps());
-    let searched =
-        property::search("commit.roundtrip-property", CASES, MOST_SHRINKING, &strategy, |(first, second)| {
-            case(dock, &first, &second)
-        });
+    let searched = property::search(
+        "commit.roundtrip-property",
+        dock.seed(),
+        CASES,
+        MOST_SHRINKING,
+        &strategy,
+        |(first, second)| case(dock, &first, &second),
+    );
     searched.expect_none(&mut dock.seen);
     Ok(())
 }

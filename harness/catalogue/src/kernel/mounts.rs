@@ -26,7 +26,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::VOLUME_SHARED],
         tolerance: "",
         timing: false,
-        body: Body::Subject(no_leak_to_host),
+        body: Body::Runtime(no_leak_to_host),
     },
     Check {
         id: "ns.mnt.no-leak-from-host",
@@ -37,7 +37,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::VOLUME_SLAVE],
         tolerance: "",
         timing: false,
-        body: Body::Subject(no_leak_from_host),
+        body: Body::Runtime(no_leak_from_host),
     },
     Check {
         id: "ns.mnt.propagation-matrix",

@@ -35,7 +35,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[Fault { name: "cleanup skipped", how: How::CleanupSkipped }],
         tolerance: "",
         timing: false,
-        body: Body::Subject(removed_after),
+        body: Body::Runtime(removed_after),
     },
 ];
 

@@ -21,7 +21,7 @@ pub(crate) const CHECKS: &[Check] = &[Check {
     faults: &[fault::VOLUME_COPIED_IN],
     tolerance: "",
     timing: false,
-    body: Body::Subject(excludes_volumes),
+    body: Body::Runtime(excludes_volumes),
 }];
 
 fn excludes_volumes(trial: &mut Trial) -> Checked {

@@ -29,7 +29,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::QUOTA_NOT_WRITTEN],
         tolerance: "25 % / k over k whole periods, at least 1 %: the overrun of one period is repaid in the next",
         timing: true,
-        body: Body::Subject(twenty_percent),
+        body: Body::Runtime(twenty_percent),
     },
     Check {
         id: "cpu.throttle.accounting",
@@ -40,7 +40,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::QUOTA_NOT_WRITTEN],
         tolerance: "counts: 1 at each end; throttled time: one tick of 10 ms and one slice of 5 ms of each 80 ms",
         timing: true,
-        body: Body::Subject(accounting),
+        body: Body::Runtime(accounting),
     },
     Check {
         id: "cpu.weight.proportional",
@@ -51,7 +51,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::EQUAL_WEIGHTS],
         tolerance: "a tick of 10 ms and a slice of 5 ms at each end of 1 s: 30 ms of the smaller share of 333 ms, 9 %, taken as 10 %",
         timing: true,
-        body: Body::Subject(proportional),
+        body: Body::Runtime(proportional),
     },
 ];
 

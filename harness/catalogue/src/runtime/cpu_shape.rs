@@ -18,7 +18,7 @@ pub(crate) const CHECKS: &[Check] = &[Check {
     faults: &[fault::QUOTA_NOT_WRITTEN],
     tolerance: "a tick of 10 ms (CONFIG_HZ=100, the coarsest in use) and a slice of 5 ms",
     timing: true,
-    body: Body::Subject(gap_shape),
+    body: Body::Runtime(gap_shape),
 }];
 
 const QUOTA_MS: f64 = 20.0;

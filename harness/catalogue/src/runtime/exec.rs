@@ -24,7 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[Fault { name: "one setns skipped", how: How::ExecSkips(Kind::Ipc) }],
         tolerance: "",
         timing: false,
-        body: Body::Subject(joins_all),
+        body: Body::Runtime(joins_all),
     },
     Check {
         id: "ns.exec.is-limited-too",
@@ -35,7 +35,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[Fault { name: "exec left in the caller's cgroup", how: How::ExecOutsideCgroups }],
         tolerance: "",
         timing: false,
-        body: Body::Subject(is_limited_too),
+        body: Body::Runtime(is_limited_too),
     },
     Check::of_runtime(
         "ns.exec.drops-privilege",

@@ -18,7 +18,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::MEMORY_LIMIT_NOT_WRITTEN],
         tolerance: "",
         timing: false,
-        body: Body::Subject(oom_kills),
+        body: Body::Runtime(oom_kills),
     },
     Check {
         id: "memory.limit.confined",
@@ -29,7 +29,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[Fault { name: "shared group", how: How::GroupShared }],
         tolerance: "",
         timing: false,
-        body: Body::Subject(confined),
+        body: Body::Runtime(confined),
     },
 ];
 

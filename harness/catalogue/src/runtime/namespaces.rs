@@ -25,7 +25,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::NO_PID_NAMESPACE],
         tolerance: "",
         timing: false,
-        body: Body::Subject(app_is_1),
+        body: Body::Runtime(app_is_1),
     },
     Check {
         id: "ns.pid.hides-host",
@@ -36,7 +36,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::HOST_PROC],
         tolerance: "",
         timing: false,
-        body: Body::Subject(hides_host),
+        body: Body::Runtime(hides_host),
     },
     Check {
         id: "ns.pid.is-ordinary-on-host",
@@ -47,7 +47,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::NO_PID_NAMESPACE],
         tolerance: "",
         timing: false,
-        body: Body::Subject(is_ordinary_on_host),
+        body: Body::Runtime(is_ordinary_on_host),
     },
     Check {
         id: "ns.uts.hostname",
@@ -58,7 +58,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::NO_UTS_NAMESPACE],
         tolerance: "",
         timing: false,
-        body: Body::Subject(hostname),
+        body: Body::Runtime(hostname),
     },
     Check {
         id: "ns.net.only-own-devices",
@@ -69,7 +69,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::HOST_NETWORK],
         tolerance: "",
         timing: false,
-        body: Body::Subject(only_own_devices),
+        body: Body::Runtime(only_own_devices),
     },
     Check {
         id: "ns.files.match-request",
@@ -80,7 +80,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::FLAG_DROPPED],
         tolerance: "",
         timing: false,
-        body: Body::Subject(match_request),
+        body: Body::Runtime(match_request),
     },
 ];
 

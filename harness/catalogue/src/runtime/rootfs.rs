@@ -25,7 +25,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::OLD_ROOT_LEFT],
         tolerance: "",
         timing: false,
-        body: Body::Subject(old_root_unreachable),
+        body: Body::Runtime(old_root_unreachable),
     },
     Check {
         id: "rootfs.chroot-alone-escapes",

@@ -24,7 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[fault::PIDS_LIMIT_NOT_WRITTEN],
         tolerance: "",
         timing: false,
-        body: Body::Subject(fork_fails),
+        body: Body::Runtime(fork_fails),
     },
     Check {
         id: "freezer.stops-and-thaws",
@@ -35,7 +35,7 @@ pub(crate) const CHECKS: &[Check] = &[
         faults: &[Fault { name: "freeze dropped", how: How::PauseDropped }],
         tolerance: "",
         timing: false,
-        body: Body::Subject(stops_and_thaws),
+        body: Body::Runtime(stops_and_thaws),
     },
 ];
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use runtime::cgroup::Layout;
 use runtime::process::pidfd;
@@ -9,14 +10,15 @@ use serde_json::Value;
 
 use super::wait_within;
 use crate::fault::How;
+use crate::lab::NAME as LAB;
 use crate::run::RUN_VARIABLE;
 use crate::trouble::Trouble;
-use subject::{Subject, Through, complaint};
+use subject::{Runtime, Through, complaint};
 
 /// All that is needed to give the subject commands.
 #[derive(Debug, Clone)]
 pub struct Driver {
-    pub(crate) subject: Subject,
+    pub(crate) runtime: Arc<dyn Runtime>,
     /// What executes each command.
     pub(crate) through: Option<Through>,
     /// The subject's `--root`.
@@ -27,9 +29,21 @@ pub struct Driver {
 
 impl Driver {
     pub(super) fn command(&self) -> Command {
-        let mut command = self.subject.command(self.through.as_ref());
-        command.env(RUN_VARIABLE, &self.run).arg("--root").arg(&self.state);
+        let mut command = self.runtime.command(self.through.as_ref(), &self.state);
+        command.env(RUN_VARIABLE, &self.run);
         command
+    }
+
+    /// A command of the subject that inherits one more descriptor, of `path`.
+    pub(super) fn leaking(&self, path: &str) -> Result<Command, Trouble> {
+        if self.through.is_some() {
+            return Err(Trouble::Harness("a subject on a stage cannot be given one more descriptor".into()));
+        }
+        let arguments = vec!["leak".into(), path.into()];
+        let through = Through { program: std::env::current_exe()?, called: LAB, arguments };
+        let mut command = self.runtime.command(Some(&through), &self.state);
+        command.env(RUN_VARIABLE, &self.run);
+        Ok(command)
     }
 
     /// Runs a command of the subject to its end.
@@ -46,7 +60,7 @@ impl Driver {
         if output.status.success() {
             return Ok(());
         }
-        let name = &self.subject.name;
+        let name = self.runtime.name();
         Err(Trouble::Subject(format!("{name} {}: {}", words.join(" "), complaint(&output))))
     }
 
@@ -138,14 +152,14 @@ impl Driver {
             return Ok(());
         }
         let said = std::fs::read_to_string(&errors).unwrap_or_default();
-        Err(Trouble::Subject(format!("{} create: {}", self.subject.name, said.trim())))
+        Err(Trouble::Subject(format!("{} create: {}", self.runtime.name(), said.trim())))
     }
 
     /// Waits until a container's application has ended, as its first process shows.
     pub fn wait_stopped(&self, id: &str) -> Result<(), Trouble> {
         let output = self.command().args(["state", id]).output()?;
         if !output.status.success() {
-            return Err(Trouble::Subject(format!("{} state: {}", self.subject.name, complaint(&output))));
+            return Err(Trouble::Subject(format!("{} state: {}", self.runtime.name(), complaint(&output))));
         }
         let state: Value = serde_json::from_slice(&output.stdout)?;
         match state["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()) {

@@ -18,7 +18,6 @@ use crate::trouble::Trouble;
 use probe::Ask;
 use probe::channel::Channel;
 use probe::verbs::look;
-use subject::CORE;
 use subject::complaint;
 
 pub use driver::Driver;
@@ -43,7 +42,6 @@ pub struct Container {
 
 /// How the start of a container ended.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, and never kept")]
 pub enum Started {
     /// The probe inside answers.
     Runs(Container),
@@ -147,7 +145,7 @@ impl Container {
             let _ = driver.call(&["delete", "--force", id]);
         }
         let said = std::fs::read_to_string(&errors).unwrap_or_default().trim().replace('\n', " ");
-        let subject = driver.subject.name;
+        let subject = driver.runtime.name().to_owned();
         Ok(Started::Refused(Refusal { subject, status, in_time, said, answer: error.to_string() }))
     }
 
@@ -341,10 +339,10 @@ fn spawn_run(
     flags: &[&str],
 ) -> Result<(Child, PathBuf, PathBuf), Trouble> {
     let (pid_file, errors) = (bundle.join("pid"), bundle.join("errors"));
-    let mut command = driver.command();
-    if let Some(How::LeaksDescriptor(path)) = driver.fault {
-        command = leaking(path, &driver.command());
-    }
+    let mut command = match driver.fault {
+        Some(How::LeaksDescriptor(path)) => driver.leaking(path)?,
+        _ => driver.command(),
+    };
     command.args(["run", "--bundle"]).arg(bundle).args(flags);
     if matches!(driver.fault, Some(How::LeaksDescriptor(_))) {
         command.args(["--preserve-fds", "1"]);
@@ -361,20 +359,6 @@ fn spawn_run(
         .stderr(std::fs::File::create(&errors)?)
         .spawn()?;
     Ok((child, pid_file, errors))
-}
-
-/// The same command with one more descriptor open, of `path`, which a shell that executes it hands on.
-fn leaking(path: &str, command: &Command) -> Command {
-    let mut shell = Command::new(std::env::current_exe().unwrap_or_default());
-    shell.arg0(LAB).args(["leak", path]).arg(command.get_program());
-    // The name under which a program of several names was to be called is no argument of its own.
-    shell.arg(CORE).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            shell.env(name, value);
-        }
-    }
-    shell
 }
 
 /// Writes the configuration of a bundle.

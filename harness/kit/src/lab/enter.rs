@@ -33,7 +33,7 @@ pub(super) fn stage(pid: &str, called: &str, program: &str, arguments: &[&str]) 
 }
 
 /// Executes a program with `path` open as descriptor 3 for it to inherit.
-pub(super) fn leak(path: &str, program: &str, called: &str, arguments: &[&str]) -> Result<(), String> {
+pub(super) fn leak(path: &str, called: &str, program: &str, arguments: &[&str]) -> Result<(), String> {
     let opened = told(path, File::open(path))?.into_raw_fd();
     let number = if opened == 3 {
         // SAFETY: the descriptor is open; from now on it does not close on exec.

@@ -18,7 +18,7 @@ impl Scene {
         strategy: &S,
         test: impl Fn(&Scene, S::Value) -> Result<Option<String>, Trouble>,
     ) -> Checked {
-        let searched = property::search(id, cases, 256, strategy, |case| test(self, case));
+        let searched = property::search(id, self.seed(), cases, 256, strategy, |case| test(self, case));
         searched.expect_none(&mut self.seen);
         Ok(())
     }

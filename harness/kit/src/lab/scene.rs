@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Body, Check};
 use crate::notebook::Notebook;
-use crate::trouble::Trouble;
+use crate::run;
+use crate::trouble::{Checked, Trouble};
 
 /// What the body of a kernel check works with. The process has a mount namespace of its own, private, in which
 /// [`Scene::dir`] is an empty tmpfs.
@@ -22,6 +23,7 @@ pub struct Scene {
     dir: PathBuf,
     tag: String,
     fault: Option<String>,
+    seed: u64,
 }
 
 /// What comes back from the process.
@@ -29,8 +31,8 @@ pub struct Scene {
 pub struct Report {
     /// What was expected and seen.
     pub evidence: record::Evidence,
-    /// The word for what went wrong, and what it was.
-    pub trouble: Option<(String, String)>,
+    /// How the check ended.
+    pub checked: Checked,
 }
 
 impl Scene {
@@ -55,7 +57,13 @@ impl Scene {
     /// It cannot be made.
     pub fn below(&self, name: &str) -> Result<Scene, Trouble> {
         let dir = self.directory(name)?;
-        Ok(Scene { seen: Notebook::default(), dir, tag: self.tag.clone(), fault: self.fault.clone() })
+        Ok(Scene {
+            seen: Notebook::default(),
+            dir,
+            tag: self.tag.clone(),
+            fault: self.fault.clone(),
+            seed: self.seed,
+        })
     }
 
     /// Does something in a child in a new user namespace, whose maps for users and groups this process writes.
@@ -96,6 +104,11 @@ impl Scene {
         self.fault.as_deref() == Some(fault)
     }
 
+    /// The seed of property checks.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Does something in a child and returns what it wrote.
     ///
     /// # Errors
@@ -118,11 +131,8 @@ impl Scene {
         match unsafe { fork() }? {
             ForkResult::Child => {
                 let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
-                let text = match act() {
-                    Ok(text) => format!("+{text}"),
-                    Err(trouble) => format!("-{trouble:?}"),
-                };
-                let _ = writer.write_all(text.as_bytes());
+                let text = serde_json::to_vec(&act()).unwrap_or_default();
+                let _ = writer.write_all(&text);
                 // SAFETY: ends the child alone.
                 unsafe { libc::_exit(0) }
             }
@@ -132,11 +142,9 @@ impl Scene {
                 let mut text = String::new();
                 reader.read_to_string(&mut text)?;
                 waitpid(child, None)?;
-                match text.split_at_checked(1) {
-                    Some(("+", text)) => Ok(text.to_owned()),
-                    Some((_, trouble)) => Err(Trouble::Harness(format!("in a child: {trouble}"))),
-                    None => Err(Trouble::Harness("a child ended without a word".into())),
-                }
+                serde_json::from_str(&text).map_err(|error| {
+                    Trouble::Harness(format!("a child ended before it said how it went: {error}"))
+                })?
             }
         }
     }
@@ -150,15 +158,10 @@ pub(super) fn play(check: &Check, dir: &str, tag: &str, fault: Option<&str>) -> 
         dir: dir.into(),
         tag: tag.to_owned(),
         fault: fault.map(str::to_owned),
+        seed: run::seed(),
     };
     let checked = prepare(&scene.dir).and_then(|()| body(&mut scene));
-    let trouble = checked.err().map(|trouble| match trouble {
-        Trouble::Harness(text) => ("harness".to_owned(), text),
-        Trouble::Subject(text) => ("subject".to_owned(), text),
-        Trouble::Skip(text) => ("skip".to_owned(), text),
-        Trouble::Noise(text) => ("noise".to_owned(), text),
-    });
-    let report = Report { evidence: scene.seen.0, trouble };
+    let report = Report { evidence: scene.seen.0, checked };
     output::outln!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod wanted;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use runtime::cgroup::Layout;
 use runtime::oci::{Capabilities, Root, example};
@@ -17,7 +18,7 @@ use crate::stage::Stage;
 use crate::trouble::Trouble;
 use probe::verbs::files;
 use probe::{Act, Ask};
-use subject::Subject;
+use subject::Runtime;
 
 pub use wanted::Wanted;
 
@@ -41,11 +42,16 @@ impl<'a> Trial<'a> {
     ///
     /// # Errors
     /// The run's directory cannot be written.
-    pub fn new(run: &'a Run, subject: &Subject, fault: Option<&Fault>, tag: &str) -> Result<Self, Trouble> {
+    pub fn new(
+        run: &'a Run,
+        runtime: &Arc<dyn Runtime>,
+        fault: Option<&Fault>,
+        tag: &str,
+    ) -> Result<Self, Trouble> {
         let dir = run.dir().join(tag);
         std::fs::create_dir_all(dir.join("state"))?;
         let driver = Driver {
-            subject: subject.clone(),
+            runtime: Arc::clone(runtime),
             through: None,
             state: dir.join("state"),
             run: run.id().to_owned(),
@@ -148,6 +154,11 @@ impl<'a> Trial<'a> {
     /// The hierarchies of the host.
     pub fn layout(&self) -> &Layout {
         &self.run.layout
+    }
+
+    /// The seed of property checks.
+    pub fn seed(&self) -> u64 {
+        self.run.seed
     }
 
     /// The id of the run.

@@ -255,7 +255,7 @@ impl Wanted<'_, '_> {
     /// The file that the subject executes.
     #[must_use]
     pub fn subject_file(&self) -> PathBuf {
-        self.trial.driver.subject.program.clone()
+        self.trial.driver.runtime.program().path().to_owned()
     }
 
     /// Creates it, without starting the application, and returns its id.

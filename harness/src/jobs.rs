@@ -1,0 +1,86 @@
+//! Which checks are tried against what.
+
+use std::sync::Arc;
+
+use kit::check::{Body, Check, Checked};
+use kit::dock::Dock;
+use kit::fault::Fault;
+use kit::trial::Trial;
+use record::SubjectInfo;
+use subject::{Engine, Runtime, Subject};
+
+/// A check to be tried against one subject, or against the kernel.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The check.
+    pub check: &'static Check,
+    /// Broken how.
+    pub fault: Option<&'static Fault>,
+    target: Target,
+    subject: Option<SubjectInfo>,
+}
+
+/// Against what: a check of a runtime has a runtime, and one of an engine an engine.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// The kernel, in a process that finds the check by its id.
+    Kernel,
+    /// A runtime.
+    Runtime(fn(&mut Trial<'_>) -> Checked, Arc<dyn Runtime>),
+    /// An engine.
+    Engine(fn(&mut Dock<'_>) -> Checked, Arc<dyn Engine>),
+}
+
+impl Job {
+    /// The name of what is checked, for reports.
+    pub fn subject_name(&self) -> &str {
+        self.subject.as_ref().map_or("kernel", |subject| &subject.name)
+    }
+
+    /// What is checked, if it is not the kernel.
+    pub fn subject(&self) -> Option<&SubjectInfo> {
+        self.subject.as_ref()
+    }
+
+    /// The same, broken by a fault.
+    #[must_use]
+    pub fn under(&self, fault: &'static Fault) -> Self {
+        Self { fault: Some(fault), ..self.clone() }
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+}
+
+/// The jobs of these checks: one for each subject that can be asked, or one for the kernel. A runtime knows no images, and an engine
+/// takes no bundles: what a subject cannot be asked is not its lack.
+pub fn jobs(checks: &[&'static Check], subjects: &[Subject]) -> Vec<Job> {
+    checks.iter().flat_map(|check| of_check(check, subjects)).collect()
+}
+
+fn of_check(check: &'static Check, subjects: &[Subject]) -> Vec<Job> {
+    let against = |subject: &Subject, target: Target| Job {
+        check,
+        fault: None,
+        target,
+        subject: Some(subject.info.clone()),
+    };
+    match check.body {
+        Body::Kernel(_) => vec![Job { check, fault: None, target: Target::Kernel, subject: None }],
+        Body::Runtime(body) => subjects
+            .iter()
+            .filter_map(|subject| {
+                let runtime = Arc::clone(subject.runtime.as_ref()?);
+                Some(against(subject, Target::Runtime(body, runtime)))
+            })
+            .collect(),
+        Body::Engine(body) => subjects
+            .iter()
+            .filter_map(|subject| {
+                let engine = Arc::clone(subject.engine.as_ref()?);
+                Some(against(subject, Target::Engine(body, engine)))
+            })
+            .collect(),
+    }
+}
