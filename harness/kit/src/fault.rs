@@ -133,6 +133,10 @@ pub const VOLUME_SLAVE: Fault = config("volume left slave", |spec| propagate(spe
 pub const OLD_ROOT_LEFT: Fault =
     config("old root left mounted", |spec| spec.mounts.push(bind("/", "/.old-root", "rbind")));
 
+/// A directory of the host's in the place of the image's.
+pub const HOST_ETC: Fault =
+    config("the host's /etc over the image's", |spec| spec.mounts.push(bind("/etc", "/etc", "rbind")));
+
 /// A volume is no mount, but a directory of the container.
 pub const VOLUME_COPIED_IN: Fault = config("volume copied in", |spec| {
     spec.mounts.retain(|mount| !matches!(mount.destination.to_str(), Some("/data" | "/scratch")));

@@ -1,6 +1,7 @@
 //! System calls that no library wraps, or wraps otherwise than is needed here.
 
 use std::ffi::CString;
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -61,6 +62,41 @@ pub(crate) fn message_queue(name: &str, make: bool) -> nix::Result<()> {
     let queue = Errno::result(unsafe { libc::mq_open(name.as_ptr(), flags, 0o600, attributes) })?;
     // SAFETY: the descriptor was just made.
     unsafe { libc::mq_close(queue) };
+    Ok(())
+}
+
+/// Asks for the handle of a file, and opens it by that. Source: open_by_handle_at(2).
+pub(crate) fn open_by_handle(path: &str) -> nix::Result<()> {
+    /// `struct file_handle` with room for the longest handle (MAX_HANDLE_SZ).
+    #[repr(C, align(8))]
+    struct Handle {
+        bytes: libc::c_uint,
+        kind: libc::c_int,
+        handle: [u8; 128],
+    }
+    let mount = rustix::fs::open(path, rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty());
+    let mount = mount.map_err(|error| Errno::from_raw(error.raw_os_error()))?;
+    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
+    let mut handle = Handle { bytes: 128, kind: 0, handle: [0; 128] };
+    let mut mount_id: libc::c_int = 0;
+    // SAFETY: the path is a C string, and both others are written to within their size.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            &raw mut handle,
+            &raw mut mount_id,
+            0,
+        )
+    })?;
+    // SAFETY: the handle is the one that the kernel just wrote.
+    let opened = unsafe {
+        libc::syscall(libc::SYS_open_by_handle_at, mount.as_raw_fd(), &raw const handle, libc::O_RDONLY)
+    };
+    let fd = i32::try_from(Errno::result(opened)?).unwrap_or(-1);
+    // SAFETY: the descriptor was just made and nobody else has it.
+    unsafe { libc::close(fd) };
     Ok(())
 }
 

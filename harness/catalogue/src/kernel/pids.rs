@@ -8,11 +8,13 @@ use nix::sys::signal::Signal;
 use runtime::process::pidfd;
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{self, scene};
+use kit::fault::scene;
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::trial::Trial;
 use kit::verbs::tasks;
+
+use crate::runtime::tasks::{PIDS_FAULTS, TASKS, tasks_of};
 
 const SOURCE: &str = "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID";
 const NEEDS: &[Need] = &[Need::Root, Need::Controller("pids")];
@@ -20,7 +22,7 @@ const NEEDS: &[Need] = &[Need::Root, Need::Controller("pids")];
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime("pids.max.counts-threads", "threads count as processes do", SOURCE, counts_threads)
         .needs(NEEDS)
-        .faults(&[fault::PIDS_LIMIT_NOT_WRITTEN]),
+        .faults(PIDS_FAULTS),
     Check::of_kernel(
         "pids.max.hierarchical",
         "the parent's limit holds for its children",
@@ -56,11 +58,11 @@ const NOT_FROZEN: &str = "not frozen";
 const NOT_WRITTEN: &str = "limit not written";
 
 fn counts_threads(trial: &mut Trial) -> Checked {
-    const LIMIT: i64 = 16;
-    let mut container = trial.container().pids(LIMIT).start()?;
+    let mut container = trial.container().pids(TASKS.cast_signed()).start()?;
+    let before = tasks_of(&container)?;
+    trial.seen.expect_eq("tasks of the container at first", &before, &1);
     let made = container.ask(tasks::threads_until_refused(64))?;
-    let count = i64::try_from(made.made)?;
-    trial.seen.expect("threads made", count, format!("1 to {}", LIMIT - 1), (1..LIMIT).contains(&count));
+    trial.seen.expect_eq("threads made", &u64::try_from(made.made)?, &TASKS.saturating_sub(before));
     trial.seen.expect_eq("error of the thread that was refused", &made.errno, &libc::EAGAIN);
     container.close()?;
     Ok(())

@@ -25,6 +25,11 @@ const HALVED: Fault = fault::config("quota halved", |spec| {
         cpu.quota = cpu.quota.map(|quota| quota / 2);
     }
 });
+const HALF_AGAIN: Fault = fault::config("quota half as much again", |spec| {
+    if let Some(cpu) = resources(spec).cpu.as_mut() {
+        cpu.quota = cpu.quota.map(|quota| quota * 3 / 2);
+    }
+});
 const PERIOD_FIXED: Fault = fault::config("period fixed at 40 ms", |spec| {
     if let Some(cpu) = resources(spec).cpu.as_mut() {
         (cpu.quota, cpu.period) = (Some(8_000), Some(40_000));
@@ -48,7 +53,7 @@ pub(crate) const CHECKS: &[Check] = &[
         sweep,
     )
     .needs(&[Need::Root, Need::Controller("cpu"), Need::CpuAccounting, Need::Cpus(2)])
-    .faults(&[HALVED])
+    .faults(&[HALVED, HALF_AGAIN])
     .timing(EDGE),
     Check::of_runtime(
         "cpu.quota.period-sweep",
@@ -57,7 +62,7 @@ pub(crate) const CHECKS: &[Check] = &[
         period_sweep,
     )
     .needs(NEEDS)
-    .faults(&[PERIOD_FIXED])
+    .faults(&[PERIOD_FIXED, HALVED, HALF_AGAIN])
     .timing(
         "a tick at each end of a stall; at a period of a few ticks a debt may last for whole periods more",
     ),
@@ -109,6 +114,14 @@ struct Used {
     wall: f64,
     throttled: u64,
     late: f64,
+    /// What others used of all CPUs meanwhile, in ms: the only excuse for a group that got too little.
+    others: f64,
+}
+
+/// CPU time used on all CPUs, in ms.
+fn busy_on_all() -> Result<f64, Trouble> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    (0..cpus).map(busy_time).sum()
 }
 
 /// Watches a group for so long; what is measured is the passing of time itself.
@@ -117,14 +130,19 @@ fn watch(group: &Group, window: Duration) -> Result<Used, Trouble> {
     let read = || {
         let stats = group.stats();
         let cpu = stats.cpu_usage_ns.ok_or_else(|| Trouble::Harness("CPU time is not accounted".into()))?;
-        Ok::<_, Trouble>((cpu, stats.nr_throttled.unwrap_or(0), Instant::now()))
+        let throttled = stats.nr_throttled.ok_or_else(|| {
+            Trouble::Harness("the group counts no throttling (CONFIG_CFS_BANDWIDTH)".into())
+        })?;
+        Ok::<_, Trouble>((cpu, throttled, Instant::now()))
     };
-    let before = read()?;
+    let (before, busy) = (read()?, busy_on_all()?);
     std::thread::sleep(window);
-    let after = read()?;
+    let (after, busy) = (read()?, busy_on_all()? - busy);
     let late = millis(control.end()?);
+    let cpu = as_f64(after.0 - before.0) / 1e6;
     Ok(Used {
-        cpu: as_f64(after.0 - before.0) / 1e6,
+        cpu,
+        others: (busy - cpu).max(0.0),
         wall: millis(after.2 - before.2),
         throttled: after.1 - before.1,
         late,
@@ -145,15 +163,15 @@ fn expect_share(trial: &mut Trial, what: &str, used: &Used, percent: f64, cpus: 
     // Hardly any kernel charges the quota's last ticks exactly; a whole window of it is what must hold.
     let slack = edge(cpus) + expected * 0.02;
     let what = format!("{what}: CPU time in {:.0} ms, in ms", used.wall);
-    // Others can only take CPU time away, and where they do the group is not stopped by its quota in each period.
-    let starved = as_f64(used.throttled) + 2.0 < used.wall / PERIOD_MS;
-    let missing = if starved { (expected - used.cpu).max(0.0) } else { 0.0 };
+    // Others can only take CPU time away, no more than they used, and only of periods in which the group was not throttled.
+    let lacks = (used.wall / PERIOD_MS - as_f64(used.throttled) - 2.0).max(0.0) * PERIOD_MS * percent / 100.0;
+    let noise = if used.cpu < expected { lacks.min(used.others) } else { 0.0 } + used.late * cpus;
     trial.seen.expect_in(
         &what,
         used.cpu,
         (expected - slack)..=(expected + slack),
         "tick and slice at the edges, 2 % of rounding",
-        used.late * cpus + missing,
+        noise,
     );
 }
 
@@ -168,12 +186,14 @@ fn busy(trial: &mut Trial, quota: i64, period: u64, threads: u32) -> Result<(Con
 
 fn sweep(trial: &mut Trial) -> Checked {
     const PERIOD: u64 = 50_000;
-    const WINDOW: Duration = Duration::from_millis(600);
     let (mut asked, mut got) = (Vec::new(), Vec::new());
-    for (percent, threads) in [(5_u32, 1), (10, 1), (50, 1), (100, 2), (150, 2)] {
+    // The smaller the quota, the longer the window: what is uncertain at its edges is then small beside it.
+    for (percent, threads, window) in
+        [(5_u32, 1, 2_000), (10, 1, 1_500), (50, 1, 600), (100, 2, 600), (150, 2, 600)]
+    {
         let quota = i64::from(percent) * 500;
         let (container, group) = busy(trial, quota, PERIOD, threads)?;
-        let used = watch(&group, WINDOW)?;
+        let used = watch(&group, Duration::from_millis(window))?;
         container.close()?;
         asked.push(f64::from(percent));
         got.push(used.cpu / used.wall * 100.0);
@@ -185,14 +205,23 @@ fn sweep(trial: &mut Trial) -> Checked {
 }
 
 fn period_sweep(trial: &mut Trial) -> Checked {
-    for (period, watched) in [(10_u64, 400_u64), (100, 600), (1_000, 2_300)] {
+    for (period, watched) in [(10_u64, 1_000_u64), (100, 1_000), (1_000, 2_300)] {
         let quota = i64::try_from(period * 200).unwrap_or(i64::MAX);
         let mut container = trial.container().cpu_quota(quota, period * 1_000).start()?;
+        let group = container.group()?;
+        // It runs on the first CPU that it may use.
+        let cpu = container.ask(cpu::affinity())?.allowed.first().copied();
+        let cpu = cpu.ok_or_else(|| Trouble::Subject("the container may use no CPU".into()))?;
         let control = Control::begin()?;
+        let (before, busy, start) = (counters(&group)?, busy_time(cpu)?, Instant::now());
         let answer = container.ask(cpu::gaps(watched, period * 400))?;
+        let (after, wall) = (counters(&group)?, millis(start.elapsed()));
+        let grown: [f64; 3] = std::array::from_fn(|which| after[which] - before[which]);
+        let others = (busy_time(cpu)? - busy - grown[0]).max(0.0);
         let late = millis(control.end()?);
         container.close()?;
         let stalls = stalls(&answer);
+        expect_fifth(trial, period, grown, wall, late);
         let mut distances = periods(&stalls);
         trial.seen.series(
             &format!("period {period} ms: from the end of a stall to that of the next"),
@@ -201,12 +230,14 @@ fn period_sweep(trial: &mut Trial) -> Checked {
         );
         distances.sort_by(f64::total_cmp);
         let Some(median) = distances.get(distances.len() / 2).copied() else {
-            let wanted = "2 or more";
-            trial.seen.expect(
+            // Where others have the CPU for the rest of a period, the quota is not used up in it.
+            let starved = (others / (as_f64(period) * 0.8)).ceil();
+            trial.seen.expect_in(
                 &format!("period {period} ms: stalls in {watched} ms"),
-                stalls.len(),
-                wanted,
-                false,
+                as_f64(stalls.len() as u64),
+                2.0..=f64::INFINITY,
+                "one in each period",
+                starved,
             );
             continue;
         };
@@ -218,7 +249,8 @@ fn period_sweep(trial: &mut Trial) -> Checked {
             median,
             (whole * length - slack)..=(whole * length + slack),
             "a tick",
-            late,
+            // Others that have the CPU put off the stall itself.
+            late + others,
         );
         // Where a tick is a good part of the period, what was used too much takes whole periods to repay.
         let most = (millis(tick()) * 5.0 / length).ceil().max(1.0);
@@ -228,10 +260,41 @@ fn period_sweep(trial: &mut Trial) -> Checked {
             1.0..=most,
             "debts of a tick",
             // What others took for so long was charged to the group, which repays it at a fifth of a CPU.
-            late * 5.0 / length,
+            (late + others) * 5.0 / length,
         );
     }
     Ok(())
+}
+
+/// CPU time of a group, its periods and its throttlings so far.
+fn counters(group: &Group) -> Result<[f64; 3], Trouble> {
+    let stats = group.stats();
+    let counter = |value: Option<u64>| {
+        value.map(as_f64).ok_or_else(|| Trouble::Harness("a counter of the group is missing".into()))
+    };
+    Ok([counter(stats.cpu_usage_ns)? / 1e6, counter(stats.nr_periods)?, counter(stats.nr_throttled)?])
+}
+
+/// Expects that the kernel counted as many periods as there were, and that the group used its quota in each period in which it was
+/// throttled, and no more than that in any: others that want the CPU change nothing of both.
+fn expect_fifth(trial: &mut Trial, period: u64, grown: [f64; 3], wall: f64, late: f64) {
+    let [used, periods, throttled] = grown;
+    let (length, slack) = (as_f64(period), millis(tick() + slice()));
+    let what = |what: &str| format!("period {period} ms: {what}");
+    let whole = wall / length;
+    let count = (whole - 1.0 - whole * 0.01)..=(whole + 1.0);
+    trial.seen.expect_in(
+        &what("periods counted"),
+        periods,
+        count,
+        "one at the ends, 1 % counted late",
+        late / length,
+    );
+    // A quota is charged for each, and one period at either end is not whole.
+    let quota = length / 5.0;
+    let band = ((throttled - 1.0) * quota - slack)..=((periods + 1.0) * quota + slack);
+    let name = what(&format!("CPU time in {periods} periods, throttled in {throttled}, in ms"));
+    trial.seen.expect_in(&name, used, band, "a quota, a tick and a slice", late);
 }
 
 fn shared_by_threads(trial: &mut Trial) -> Checked {

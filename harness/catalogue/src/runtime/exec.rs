@@ -5,14 +5,17 @@ use std::io::{Read, Write};
 use nix::mount::{MsFlags, mount};
 use record::Scope;
 use runtime::namespace::{Kind, id};
-use runtime::oci::{Seccomp, SeccompRule};
+use runtime::oci::{Pids, Seccomp, SeccompRule};
 
 use kit::check::{Body, Check, Checked, Trouble};
-use kit::fault::{Fault, How, scene};
+use kit::fault::{self, Fault, How, scene};
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::trial::Trial;
-use kit::verbs::{look, tasks};
+use kit::verbs::attempt::Tried;
+use kit::verbs::{attempt, look, tasks};
+
+use super::tasks::TASKS;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check {
@@ -32,7 +35,10 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "an exec'd process is in the container's cgroups and held by its limits",
         source: "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID",
         needs: &[Need::Root, Need::Controller("pids")],
-        faults: &[Fault { name: "exec left in the caller's cgroup", how: How::ExecOutsideCgroups }],
+        faults: &[
+            Fault { name: "exec left in the caller's cgroup", how: How::ExecOutsideCgroups },
+            fault::config("a limit of 4", |spec| fault::resources(spec).pids = Some(Pids { limit: 4 })),
+        ],
         tolerance: "",
         timing: false,
         body: Body::Runtime(is_limited_too),
@@ -44,7 +50,28 @@ pub(crate) const CHECKS: &[Check] = &[
         drops_privilege,
     )
     .needs(&[Need::Root, Need::Seccomp])
-    .faults(&[Fault { name: "exec keeps the caller's", how: How::ExecKeepsPrivilege }]),
+    .faults(&[
+        Fault { name: "exec keeps the caller's", how: How::ExecKeepsPrivilege },
+        fault::config("no filter", |spec| spec.linux.get_or_insert_default().seccomp = None),
+        fault::config("no_new_privs not set", |spec| {
+            if let Some(process) = spec.process.as_mut() {
+                process.no_new_privileges = false;
+            }
+        }),
+        fault::config("one capability more in the bounding set", |spec| {
+            let capabilities = spec.process.as_mut().and_then(|process| process.capabilities.as_mut());
+            if let Some(capabilities) = capabilities {
+                capabilities.bounding.push("CAP_SYS_MODULE".into());
+            }
+        }),
+        fault::config("one inheritable and ambient capability", |spec| {
+            let capabilities = spec.process.as_mut().and_then(|process| process.capabilities.as_mut());
+            if let Some(capabilities) = capabilities {
+                capabilities.inheritable.push("CAP_KILL".into());
+                capabilities.ambient.push("CAP_KILL".into());
+            }
+        }),
+    ]),
     Check::of_runtime(
         "ns.exec.into-dead",
         "exec into a stopped container is a clear error",
@@ -64,13 +91,30 @@ pub(crate) const CHECKS: &[Check] = &[
 
 const NOT_BOUND: &str = "no bind mount";
 
-/// What /proc/PID/status says of rights.
-const RIGHTS: [&str; 6] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp"];
+/// What /proc/PID/status says of rights, and what it must say of a process of the container that the check asks for.
+/// Source: proc_pid_status(5); the numbers of capabilities in include/uapi/linux/capability.h.
+fn wanted_rights() -> [(&'static str, String); 7] {
+    // CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID, SYS_CHROOT and SYS_ADMIN: see `Trial::container`.
+    let mask: u64 = [0, 1, 5, 6, 7, 18, 21].iter().map(|number| 1_u64 << number).sum();
+    let (given, none) = (format!("{mask:016x}"), format!("{:016x}", 0));
+    [
+        ("CapInh", none.clone()),
+        ("CapPrm", given.clone()),
+        ("CapEff", given.clone()),
+        ("CapBnd", given),
+        ("CapAmb", none),
+        ("NoNewPrivs", "1".to_owned()),
+        // SECCOMP_MODE_FILTER
+        ("Seccomp", "2".to_owned()),
+    ]
+}
 
-fn rights(pid: i32) -> Result<Vec<String>, Trouble> {
+fn right(pid: i32, name: &str) -> Result<String, Trouble> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let field = |name: &&str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    Ok(RIGHTS.iter().map(|name| field(name).unwrap_or("none").trim().to_owned()).collect())
+    let field = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let field =
+        field.ok_or_else(|| Trouble::Skip(format!("this kernel shows no {name} in /proc/PID/status")))?;
+    Ok(field.trim().to_owned())
 }
 
 fn drops_privilege(trial: &mut Trial) -> Checked {
@@ -78,13 +122,19 @@ fn drops_privilege(trial: &mut Trial) -> Checked {
         if let Some(process) = spec.process.as_mut() {
             process.no_new_privileges = true;
         }
-        spec.linux.get_or_insert_default().seccomp = Some(refuse("getcpu"));
+        spec.linux.get_or_insert_default().seccomp = Some(refuse("keyctl"));
     });
     let container = wanted.start()?;
-    let exec = container.exec()?;
-    let (own, wanted) = (rights(exec.pid)?, rights(container.pid)?);
-    for ((name, own), wanted) in RIGHTS.iter().zip(own).zip(wanted) {
-        trial.seen.expect_eq(&format!("{name} of the exec'd process"), &own, &wanted);
+    let mut exec = container.exec()?;
+    for (name, wanted) in wanted_rights() {
+        for (whose, pid) in [("the first process", container.pid), ("the exec'd process", exec.pid)] {
+            trial.seen.expect_eq(&format!("{name} of {whose}"), &right(pid, name)?, &wanted);
+        }
+    }
+    // What the filter lets through works, so what it refuses is refused by it.
+    for (call, expected) in [("getpid", 0), ("keyctl", libc::ENOSYS)] {
+        let tried = exec.ask(attempt::call(call))?;
+        trial.seen.expect_eq(&format!("error of {call} in the exec'd process"), &tried, &Tried(expected));
     }
     drop(exec);
     container.close()?;
@@ -173,15 +223,14 @@ fn joins_all(trial: &mut Trial) -> Checked {
 }
 
 fn is_limited_too(trial: &mut Trial) -> Checked {
-    const LIMIT: i64 = 16;
-    let container = trial.container().pids(LIMIT).start()?;
+    let container = trial.container().pids(TASKS.cast_signed()).start()?;
     let mut exec = container.exec()?;
     let own = std::fs::read_to_string(format!("/proc/{}/cgroup", exec.pid))?;
     let wanted = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid))?;
     trial.seen.expect_eq("cgroups of the exec'd process", &own, &wanted);
     let forked = exec.ask(tasks::fork_until_refused(64))?;
-    let made = i64::try_from(forked.made)?;
-    trial.seen.expect("children that it could fork", made, format!("fewer than {LIMIT}"), made < LIMIT);
+    // Beside it there is the container's first process.
+    trial.seen.expect_eq("children that it could fork", &u64::try_from(forked.made)?, &(TASKS - 2));
     trial.seen.expect_eq("error of the fork that was refused", &forked.errno, &libc::EAGAIN);
     drop(exec);
     container.close()?;

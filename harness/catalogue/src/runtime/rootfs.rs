@@ -1,5 +1,6 @@
 //! The root file system: what can be reached from inside.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
@@ -13,7 +14,8 @@ use kit::fault::{self, scene};
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::trial::Trial;
-use kit::verbs::look;
+use kit::verbs::attempt::Tried;
+use kit::verbs::{attempt, look, state};
 
 pub(crate) const CHECKS: &[Check] = &[
     Check {
@@ -22,7 +24,17 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "after the root was switched no path, descriptor or /proc link leads back to the host's",
         source: "pivot_root(2)",
         needs: &[Need::Root],
-        faults: &[fault::OLD_ROOT_LEFT],
+        faults: &[
+            fault::OLD_ROOT_LEFT,
+            fault::HOST_ETC,
+            fault::config("handles of files can be opened", |spec| {
+                let capabilities = spec.process.as_mut().and_then(|process| process.capabilities.as_mut());
+                let Some(capabilities) = capabilities else { return };
+                let sets =
+                    [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted];
+                sets.into_iter().for_each(|set| set.push("CAP_DAC_READ_SEARCH".into()));
+            }),
+        ],
         tolerance: "",
         timing: false,
         body: Body::Runtime(old_root_unreachable),
@@ -56,8 +68,53 @@ fn old_root_unreachable(trial: &mut Trial) -> Checked {
         "[]",
         found.is_empty() && tried > 0,
     );
+    let inside = mounts(&container.ask(look::read("/proc/self/mountinfo"))?)?;
+    let outside = mounts(&trial.host_probe()?.ask(look::read("/proc/self/mountinfo"))?)?;
+    let of_host: BTreeSet<&str> = outside.iter().map(|mount| mount.device.as_str()).collect();
+    let mut shared = Vec::new();
+    for mount in &inside {
+        let own = !of_host.contains(mount.device.as_str()) || ONE_FOR_ALL.contains(&mount.kind.as_str());
+        // What masks a file may be the null device of the host's /dev: its content is nobody's.
+        if !own && container.ask(state::stat(&mount.point))?.device != NULL {
+            shared.push(mount.point.as_str());
+        }
+    }
+    // The root is a directory of the host's: its one file system that the configuration asks for.
+    trial.seen.expect_eq("mounts inside that are of a file system of the host", &shared, &vec!["/"]);
+    // With a handle a file can be opened that no path leads to. Source: open_by_handle_at(2).
+    let by_host = trial.host_probe()?.ask(attempt::handle("/"))?;
+    if by_host.is_allowed() {
+        let by_handle = container.ask(attempt::handle("/"))?;
+        trial.seen.expect_eq("error of opening a file by its handle", &by_handle, &Tried(libc::EPERM));
+    } else {
+        trial.seen.note(format!("the root's file system has no handles: {by_host}"));
+    }
     container.close()?;
     Ok(())
+}
+
+/// File systems of which a kernel, or a namespace of it, has one only: a mount of the container's own is on the same device.
+const ONE_FOR_ALL: [&str; 4] = ["sysfs", "cgroup", "cgroup2", "mqueue"];
+
+/// Source: Documentation/admin-guide/devices.txt.
+const NULL: (u32, u32) = (1, 3);
+
+/// What mountinfo says of a mount. Source: proc_pid_mountinfo(5).
+struct Mounted {
+    device: String,
+    point: String,
+    kind: String,
+}
+
+fn mounts(text: &str) -> Result<Vec<Mounted>, Trouble> {
+    let read = |line: &str| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(2);
+        let (device, point) = (fields.next()?.to_owned(), fields.nth(1)?.to_owned());
+        Some(Mounted { device, point, kind: filesystem.split(' ').next()?.to_owned() })
+    };
+    let lines = text.lines();
+    lines.map(|line| read(line).ok_or_else(|| Trouble::Harness(format!("mountinfo: '{line}'")))).collect()
 }
 
 fn chroot_alone_escapes(scene: &mut Scene) -> Checked {

@@ -1,22 +1,39 @@
 //! The root file system and the process, as the configuration asks for them.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use runtime::oci::{Rlimit, Root, User};
+use runtime::oci::{Mount, Rlimit, Root, User};
 
-use kit::check::{Check, Checked};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, How, scene};
 use kit::need::Need;
 use kit::trial::Trial;
+use kit::verbs::Ask;
 use kit::verbs::attempt::Tried;
-use kit::verbs::{attempt, files, look, state};
+use kit::verbs::tree::Entry;
+use kit::verbs::{attempt, files, look, state, tree};
 
 const LINUX: &str = "OCI config-linux.md";
 const RW_LOWER: &str = "read-write bind of the lower";
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime("rootfs.is-image", "/ holds the image's files and none of the host's", "OCI config.md, Root", is_image)
-        .faults(&[fault::OLD_ROOT_LEFT]),
+        .faults(&[
+            fault::OLD_ROOT_LEFT,
+            fault::HOST_ETC,
+            fault::config("an empty directory over a directory", |spec| {
+                let mount = Mount {
+                    destination: "/usr".into(),
+                    kind: Some("tmpfs".into()),
+                    source: Some("tmpfs".into()),
+                    ..Mount::default()
+                };
+                spec.mounts.push(mount);
+            }),
+        ]),
     Check::of_runtime(
         "rootfs.writes-stay-inside",
         "create, change and delete inside alter nothing of the layers below",
@@ -71,20 +88,61 @@ pub(crate) const CHECKS: &[Check] = &[
         .faults(&[Fault { name: "a descriptor without close-on-exec", how: How::LeaksDescriptor("/dev/null") }]),
 ];
 
+/// An image with something in it: files, a link, a directory below another, each with a mode of its own.
+fn furnished(trial: &Trial) -> Result<PathBuf, Trouble> {
+    let image = trial.image()?;
+    fs::create_dir_all(image.join("usr/lib/of-image"))?;
+    fs::write(image.join("usr/lib/of-image/deep"), "of the image")?;
+    fs::write(image.join("etc/kept"), "of the image")?;
+    fs::write(image.join("etc/gone"), "of the image")?;
+    fs::set_permissions(image.join("etc/kept"), fs::Permissions::from_mode(0o4711))?;
+    std::os::unix::fs::symlink("kept", image.join("etc/link"))?;
+    std::os::unix::fs::chown(image.join("etc/gone"), Some(1_234), Some(4_321))?;
+    Ok(image)
+}
+
+/// The directories of such an image on which no container has a mount.
+const FURNISHED: [&str; 3] = ["etc", "tmp", "usr"];
+
+type Tree = BTreeMap<String, Entry>;
+
+/// Paths at which two trees differ: what is there belongs to a host perhaps, so it is not told.
+fn differences(one: &Tree, other: &Tree) -> Vec<String> {
+    let paths: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    paths.into_iter().filter(|path| one.get(*path) != other.get(*path)).take(8).cloned().collect()
+}
+
 fn is_image(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().start()?;
+    let image = furnished(trial)?;
+    let mut host = trial.host_probe()?;
+    let root = Root { path: image.clone(), readonly: false };
+    let mut container = trial.container().with(|spec| spec.root = Some(root)).start()?;
     let seen = container.ask(state::list("/"))?;
-    trial.seen.expect_list("names in /", &seen, &["dev", "etc", "probe", "proc", "sys", "tmp"]);
+    trial.seen.expect_list("names in /", &seen, &["dev", "etc", "probe", "proc", "sys", "tmp", "usr"]);
+    for name in FURNISHED {
+        let wanted = host.ask(tree::describe(&image.join(name).display().to_string()))?;
+        let inside = container.ask(tree::describe(&format!("/{name}")))?;
+        let differ = differences(&inside, &wanted);
+        let what = format!("paths below /{name} that are not as in the image");
+        trial.seen.expect(&what, format!("{differ:?}"), "[]", differ.is_empty());
+    }
     container.close()?;
     Ok(())
 }
 
 fn writes_stay_inside(trial: &mut Trial) -> Checked {
     trial.on_stage()?;
-    let lower = trial.image()?;
-    std::fs::write(lower.join("etc/kept"), "of the image")?;
-    std::fs::write(lower.join("etc/gone"), "of the image")?;
-    let before = tree(&lower)?;
+    let lower = furnished(trial)?;
+    let mut host = trial.host_probe()?;
+    let mut describe = || -> Result<Tree, Trouble> {
+        let mut all = Tree::new();
+        for name in FURNISHED {
+            let below = host.ask(tree::describe(&lower.join(name).display().to_string()))?;
+            all.extend(below.into_iter().map(|(path, entry)| (format!("{name}/{path}"), entry)));
+        }
+        Ok(all)
+    };
+    let before = describe()?;
     let layers = trial.file_system()?;
     let paths = ["upper", "work", "merged"].map(|name| layers.join(name).display().to_string());
     for path in &paths {
@@ -97,22 +155,24 @@ fn writes_stay_inside(trial: &mut Trial) -> Checked {
     container.ask(files::write("/etc/new", "x"))?;
     container.ask(files::write("/etc/kept", "changed"))?;
     container.ask(files::remove("/etc/gone"))?;
+    for attempt in [
+        attempt::chmod("/usr/lib/of-image", attempt::Octal(0o700)),
+        attempt::chown("/usr/lib/of-image/deep", 7, 7),
+        attempt::rename("/usr/lib/of-image/deep", "/usr/lib/of-image/renamed"),
+        attempt::unlink("/etc/link"),
+        attempt::symlink("elsewhere", "/etc/link"),
+        attempt::link("/etc/kept", "/etc/second"),
+        attempt::mkdir("/tmp/made"),
+    ] {
+        let tried = container.ask(attempt.clone())?;
+        trial.seen.expect_eq(&format!("error of {}", attempt.words().join(" ")), &tried, &Tried::ALLOWED);
+    }
     let inside = container.ask(state::list("/etc"))?;
     container.close()?;
-    trial.seen.expect_list("names in /etc inside", &inside, &["kept", "new"]);
-    trial.seen.expect_eq("the tree of the image", &tree(&lower)?, &before);
+    trial.seen.expect_list("names in /etc inside", &inside, &["kept", "link", "new", "second"]);
+    let differ = differences(&describe()?, &before);
+    trial.seen.expect("paths of the image that changed", format!("{differ:?}"), "[]", differ.is_empty());
     Ok(())
-}
-
-/// Names and contents of the part of an image that a container of these checks may change.
-fn tree(image: &Path) -> Result<Vec<(String, String)>, std::io::Error> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(image.join("etc"))? {
-        let path = entry?.path();
-        found.push((path.display().to_string(), std::fs::read_to_string(&path)?));
-    }
-    found.sort_unstable();
-    Ok(found)
 }
 
 fn readonly(trial: &mut Trial) -> Checked {
@@ -195,9 +255,9 @@ fn proc_sys_mounts(trial: &mut Trial) -> Checked {
 
 fn masked_paths(trial: &mut Trial) -> Checked {
     let lower = trial.image()?;
-    std::fs::write(lower.join("etc/secret"), "secret")?;
-    std::fs::create_dir(lower.join("etc/hidden"))?;
-    std::fs::write(lower.join("etc/hidden/file"), "")?;
+    fs::write(lower.join("etc/secret"), "secret")?;
+    fs::create_dir(lower.join("etc/hidden"))?;
+    fs::write(lower.join("etc/hidden/file"), "")?;
     let wanted = trial.container().with(|spec| {
         spec.root = Some(Root { path: lower, readonly: false });
         spec.linux.get_or_insert_default().masked_paths.extend(["/etc/secret".into(), "/etc/hidden".into()]);

@@ -210,6 +210,9 @@ attempts! {
     /// Unmounts, whoever still uses it.
     "umount" umount: Umount { path: String }
         => umount2(path.as_str(), MntFlags::MNT_DETACH)?;
+    /// Opens a file by its handle, without a path.
+    "handle" handle: Handle { path: String }
+        => calls::open_by_handle(&path)?;
     /// Opens a file to read it past the page cache.
     "direct" direct: Direct { path: String }
         => OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).map(drop)?;
