@@ -86,18 +86,19 @@ impl CapabilitySets {
 
     /// Ambient capabilities are permitted and inheritable ones; the kernel refuses to raise others. Build tools ask for them all
     /// the same, and under the other runtimes do without.
-    fn pass_over_ambient(&mut self) -> Vec<String> {
+    fn pass_over_ambient(&mut self) -> Option<String> {
         let can_be = |one: &Capability| self.permitted.contains(one) && self.inheritable.contains(one);
         let (kept, others): (HashSet<_>, HashSet<_>) = self.ambient.iter().copied().partition(can_be);
-        let warn = |one: Capability| {
-            format!(
-                "process.capabilities.ambient: {one} is not permitted and inheritable, and is passed over"
-            )
-        };
-        let mut warnings: Vec<String> = others.into_iter().map(warn).collect();
-        warnings.sort();
         self.ambient = kept;
-        warnings
+        let mut names: Vec<String> = others.iter().map(ToString::to_string).collect();
+        names.sort();
+        // One line: a build tool shows it for each of its steps.
+        (!names.is_empty()).then(|| {
+            format!(
+                "process.capabilities.ambient: not permitted and inheritable, passed over: {}",
+                names.join(", ")
+            )
+        })
     }
 
     fn drop_bounding(&self) -> Result<()> {
@@ -259,7 +260,7 @@ mod tests {
         let (sets, warnings) =
             CapabilitySets::parse(Some(&Capabilities { ambient: list(&["CAP_CHOWN"]), ..plain() })).unwrap();
         assert!(sets.ambient.is_empty() && warnings.len() == 1, "{warnings:?}");
-        assert!(warnings[0].contains("ambient: CAP_CHOWN"), "{warnings:?}");
+        assert!(warnings[0].contains("passed over: CAP_CHOWN"), "{warnings:?}");
     }
 
     #[test]
