@@ -117,42 +117,6 @@ fn a_killed_watcher_leaves_no_mount_and_what_is_left_is_cleared_away() {
 }
 
 #[test]
-fn a_command_killed_at_any_instant_leaves_a_store_that_opens() {
-    let Some(shop) = Shop::open("killed at any instant") else { return };
-    let context = shop.path("context");
-    fs::create_dir(&context).unwrap();
-    fs::write(context.join("file"), vec![7; 3 << 20]).unwrap();
-    fs::write(
-        context.join("Dockerfile"),
-        "FROM box\nCOPY file /\nRUN echo one > /one\nRUN echo two > /two\n",
-    )
-    .unwrap();
-    shop.plim(&["save", "-o", &shop.path("box.tar").display().to_string(), "box"]);
-    let context = context.display().to_string();
-    let archive = shop.path("box.tar").display().to_string();
-    let commands: [&[&str]; 3] = [
-        &["build", "--network", "none", "--no-cache", "-t", "built", &context],
-        &["run", "--rm", "--network", "none", "box", "sh", "-c", "echo x > /x"],
-        &["load", "-i", &archive],
-    ];
-    for (number, words) in commands.iter().cycle().take(30).enumerate() {
-        let mut child = shop.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Instants spread over what such a command takes; this is no wait for anything.
-        std::thread::sleep(Duration::from_millis(number as u64 * 7 % 150));
-        let _ = child.kill();
-        child.wait().unwrap();
-        assert_eq!(shop.alone(&["box", "echo", "works"]), "works", "after {words:?} was killed");
-    }
-    shop.plim(&["system", "check", "--repair"]);
-    shop.plim(&["system", "prune", "--force"]);
-    assert_eq!(shop.plim(&["system", "check"]), "nothing is wrong");
-    shop.plim(commands[0]);
-    assert_eq!(shop.alone(&["built", "cat", "/one", "/two"]), "one\ntwo");
-    let left = fs::read_dir(shop.path("data/tmp")).unwrap().count();
-    assert_eq!(left, 0);
-}
-
-#[test]
 fn many_commands_at_once_do_not_disturb_each_other() {
     let Some(shop) = Shop::open("many at once") else { return };
     std::thread::scope(|scope| {
