@@ -47,6 +47,7 @@ pub fn all() -> Vec<&'static Check> {
         engine::volumes::CHECKS,
         runtime::life::CHECKS,
         engine::life::CHECKS,
+        engine::seccomp::CHECKS,
         runtime::security::CHECKS,
         runtime::escapes::CHECKS,
         runtime::security_ids::CHECKS,
@@ -60,6 +61,7 @@ pub fn all() -> Vec<&'static Check> {
         engine::stays_inside::CHECKS,
         engine::spares::CHECKS,
         engine::net::CHECKS,
+        engine::options::CHECKS,
     ]
     .into_iter()
     .flatten()

@@ -177,7 +177,14 @@ impl<'a> Dock<'a> {
             .code()
             .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
-        Ok(Said { status: code, out: text(&out), err: text(&err) })
+        let mut said = Said { status: code, out: text(&out), err: text(&err) };
+        if let Some(How::Answer(retell)) = how {
+            self.tampering.set(true);
+            let retold = retell(self, &words, &mut said);
+            self.tampering.set(false);
+            retold?;
+        }
+        Ok(said)
     }
 
     /// Runs a command of the engine that must work, and returns what it printed.

@@ -6,7 +6,7 @@ use std::path::Path;
 use runtime::namespace::Kind;
 use runtime::oci::{Mount, Spec};
 
-use crate::dock::Dock;
+use crate::dock::{Dock, Said};
 use crate::trouble::Trouble;
 
 /// One way to break things.
@@ -20,6 +20,9 @@ pub struct Fault {
 
 /// Does something before a command of an engine, and may return another one, or an empty one for none.
 pub type Tamper = fn(&Dock<'_>, &[String]) -> Result<Option<Vec<String>>, Trouble>;
+
+/// Changes what a command of an engine said.
+pub type Retell = fn(&Dock<'_>, &[String], &mut Said) -> Result<(), Trouble>;
 
 /// What a fault does.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +55,8 @@ pub enum How {
     Before(Tamper),
     /// After each command of an engine something is done.
     After(fn(&Dock<'_>, &[String]) -> Result<(), Trouble>),
+    /// What a command of an engine said is changed.
+    Answer(Retell),
     /// The scene is set up wrongly; the scene itself says how, by the fault's name.
     Scene,
 }
@@ -155,6 +160,11 @@ pub const fn before(name: &'static str, tamper: Tamper) -> Fault {
 /// A fault after the commands of an engine.
 pub const fn after(name: &'static str, tamper: fn(&Dock<'_>, &[String]) -> Result<(), Trouble>) -> Fault {
     Fault { name, how: How::After(tamper) }
+}
+
+/// A fault in what the commands of an engine say.
+pub const fn answer(name: &'static str, retell: Retell) -> Fault {
+    Fault { name, how: How::Answer(retell) }
 }
 
 /// A fault that the scene of a kernel check sets up.

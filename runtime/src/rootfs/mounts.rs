@@ -163,6 +163,8 @@ impl<'a> Mounts<'a> {
         if options.copy_up && kind != "tmpfs" {
             return Err(Error::new(format!("option 'tmpcopyup' is for a tmpfs, not for a {kind}")));
         }
+        // A mount point that was there says which mode a tmpfs has; a new one says nothing, and the kernel's 1777 holds.
+        let covers = kind != "tmpfs" || self.root.find(&wanted.destination).is_ok();
         let target = if matches!(kind, "proc" | "sysfs") {
             // Masked and read-only paths below them are found by name later, and so must mean these very mounts.
             self.directory(&wanted.destination, Place::ByName)?
@@ -172,7 +174,7 @@ impl<'a> Mounts<'a> {
         guard::check(place, &target)?;
         let read_only = options.attributes.set & libc::MOUNT_ATTR_RDONLY != 0;
         let fills_later = read_only && guard::is_dev(&wanted.destination);
-        let mut mount = self.file_system(wanted, kind, options, &target, fills_later)?;
+        let mut mount = self.file_system(wanted, kind, options, covers.then_some(&target), fills_later)?;
         if options.copy_up {
             copy_up::copy(&target, &mount)?;
         }
@@ -199,7 +201,7 @@ impl<'a> Mounts<'a> {
         wanted: &Mount,
         kind: &str,
         options: &Options,
-        target: &OwnedFd,
+        covered: Option<&OwnedFd>,
         fills_later: bool,
     ) -> Result<Detached> {
         let file_system = FileSystem::new(kind)?;
@@ -213,8 +215,8 @@ impl<'a> Mounts<'a> {
                 None => file_system.flag(name)?,
             }
         }
-        if kind == "tmpfs" && !options.has_data("mode") {
-            let mode = fstat(target).doing(|| "reading the mount point's mode")?.st_mode & 0o7777;
+        if let Some(covered) = covered.filter(|_| kind == "tmpfs" && !options.has_data("mode")) {
+            let mode = fstat(covered).doing(|| "reading the mount point's mode")?.st_mode & 0o7777;
             file_system.value("mode", format!("{mode:o}"))?;
         }
         if let Some(label) = self.around.label.filter(|_| !matches!(kind, "proc" | "sysfs")) {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
 use kit::dock::{Dock, Said};
-use kit::fault::{Fault, before, scene};
+use kit::fault::{Fault, answer, before, scene};
 use kit::verbs::{look, state, tree};
 
 const REFERENCE: &str = "Dockerfile reference";
@@ -19,7 +19,7 @@ pub(crate) const CHECKS: &[Check] = &[
         REFERENCE,
         instruction_is_layer,
     )
-    .faults(&[edited("layers squashed")]),
+    .faults(&[edited("layers squashed"), edited("ENV lost"), edited("LABEL lost"), edited("CMD lost")]),
     Check::of_engine(
         "build.cmd-default",
         "CMD runs when no arguments are given, arguments replace it",
@@ -63,9 +63,21 @@ pub(crate) const CHECKS: &[Check] = &[
         "Dockerfile reference, COPY, ADD, .dockerignore file",
         copy_add,
     )
-    .faults(&[before("ignore file ignored", |dock, words| {
-        when(words, "build", || Ok(std::fs::remove_file(dock.path("context/.dockerignore")).map(|()| None)?))
-    })]),
+    .faults(&[
+        before("ignore file ignored", |dock, words| {
+            when(words, "build", || {
+                Ok(std::fs::remove_file(dock.path("context/.dockerignore")).map(|()| None)?)
+            })
+        }),
+        before("empty files", |dock, words| {
+            when(words, "build", || {
+                for file in ["a.txt", "b.txt", "dir/one", "dir/sub/two"] {
+                    std::fs::write(dock.path("context").join(file), "")?;
+                }
+                Ok(None)
+            })
+        }),
+    ]),
     Check::of_engine(
         "build.multi-stage",
         "only the copied files reach the last stage",
@@ -92,14 +104,29 @@ pub(crate) const CHECKS: &[Check] = &[
         "Dockerfile reference, COPY; CVE-2018-15664 and its kin",
         context_escape,
     )
-    .faults(&[scene(HARMLESS)]),
+    .faults(&[
+        before("links followed", |dock, words| {
+            when(words, "build", || {
+                // What an engine finds that looks where the link leads.
+                let link = dock.path("context/link");
+                std::fs::remove_file(&link)?;
+                std::fs::copy(dock.path("secret"), &link)?;
+                Ok(None)
+            })
+        }),
+        edited("COPY always fails"),
+    ]),
     Check::of_engine(
         "build.failing-run",
         "a failing RUN names file, line and exit status and leaves no image",
         "Dockerfile reference, RUN",
         failing_run,
     )
-    .faults(&[edited("image tagged")]),
+    .faults(&[
+        edited("image tagged"),
+        answer("no line", |_, words, said| retold(words, said, &format!(":{FAILS_AT}"))),
+        answer("no status", |_, words, said| retold(words, said, FAILS_WITH)),
+    ]),
     Check::of_engine(
         "build.bad-syntax",
         "an unknown instruction is a clear error with line and column",
@@ -127,7 +154,11 @@ const fn edited(name: &'static str) -> Fault {
 type Edit = fn(&str) -> String;
 
 fn edit_of(dock: &Dock) -> Option<Edit> {
-    let edits: [(&str, Edit); 7] = [
+    let edits: [(&str, Edit); 11] = [
+        ("ENV lost", |text| text.replace("ENV A=1\n", "")),
+        ("LABEL lost", |text| text.replace("LABEL a=b\n", "")),
+        ("CMD lost", |text| text.replace("CMD [\"x\"]\n", "")),
+        ("COPY always fails", |text| text.replace("COPY ", "COPY no/such/")),
         ("layers squashed", |text| text.replace("\"\nRUN ", "\" && ")),
         ("CMD dropped", |text| text.replace("CMD [\"default\"]", "")),
         ("always shell", |text| text.replace("CMD [\"/probe\", \"process\"]", "CMD process")),
@@ -141,7 +172,7 @@ fn edit_of(dock: &Dock) -> Option<Edit> {
                 "",
             )
         }),
-        ("image tagged", |text| text.replace("RUN exit 7\n", "")),
+        ("image tagged", |text| text.replace("RUN exit $STATUS\n", "")),
     ];
     edits.into_iter().find(|(name, _)| dock.has(name)).map(|(_, edit)| edit)
 }
@@ -189,6 +220,15 @@ fn instruction_is_layer(dock: &mut Dock) -> Checked {
         let paths = layers.get(number).map(|layer| layer.paths.clone()).unwrap_or_default();
         dock.seen.expect_eq(&format!("layer {number}"), &paths, &vec![path.to_owned()]);
     }
+    let variables = dock.inspect("layered", "/Config/Env")?;
+    let set = variables.as_array().is_some_and(|all| all.contains(&json!("A=1")));
+    dock.seen.expect("variables of the image", &variables, "A=1 among them", set);
+    for (at, wanted) in [("/Config/Labels/a", json!("b")), ("/Config/Cmd", json!(["x"]))] {
+        let found = dock.inspect("layered", at)?;
+        dock.seen.expect_json(at, &found, &wanted);
+    }
+    let seen = dock.run(&["--network", "none"], "layered", state::env("A"))?;
+    dock.seen.expect_eq("the variable in a container", &seen.as_deref(), &Some("1"));
     Ok(())
 }
 
@@ -315,6 +355,20 @@ fn copy_add(dock: &mut Dock) -> Checked {
     ] {
         dock.seen.expect_eq(&format!("{path} is there"), &tree.contains_key(path), &wanted);
     }
+    for (path, wanted) in [
+        ("texts/a.txt", "a.txt"),
+        ("texts/b.txt", "b.txt"),
+        ("dir/one", "dir/one"),
+        ("dir/sub/two", "dir/sub/two"),
+        ("all/dir/sub/two", "dir/sub/two"),
+        ("owned", "a.txt"),
+        ("from/it", "yes"),
+        ("cargo/hold/crate", "goods"),
+    ] {
+        let content = tree.get(path).and_then(|entry| entry.content.clone());
+        let wanted = engine::image::Digest::of(wanted.as_bytes()).hex().to_owned();
+        dock.seen.expect_eq(&format!("digest of {path}"), &content, &Some(wanted));
+    }
     let owner = |path: &str| tree.get(path).map(|entry| entry.owner);
     dock.seen.expect_eq("owner by --chown", &owner("owned"), &Some((1000, 2000)));
     let mode = tree.get("owned").map(|entry| entry.mode);
@@ -373,8 +427,23 @@ fn context_escape(dock: &mut Dock) -> Checked {
     std::os::unix::fs::symlink("../secret", context.join("link"))?;
     std::os::unix::fs::symlink(dock.path("secret"), context.join("absolute"))?;
     std::os::unix::fs::symlink("..", context.join("dir"))?;
+    std::os::unix::fs::symlink("harmless", context.join("within"))?;
+    for source in ["harmless", "./harmless", "sub/../harmless", "within"] {
+        std::fs::create_dir_all(context.join("sub"))?;
+        let said = build(dock, &format!("FROM base\nCOPY {source} /taken\n"), "allowed", &[])?;
+        dock.seen.expect(
+            &format!("COPY {source}, which is in the context"),
+            format!("{} {}", said.status, said.err),
+            "status 0",
+            said.status == 0,
+        );
+        if said.status != 0 {
+            return Ok(());
+        }
+        let content = dock.run(&["--network", "none"], "allowed", look::read("/taken"))?;
+        dock.seen.expect_text("what it copied", &content, "x");
+    }
     for source in ["../secret", "dir/secret", "link", "absolute", "harmless/../../secret"] {
-        let source = if dock.has(HARMLESS) { "harmless" } else { source };
         let said = build(dock, &format!("FROM base\nCOPY {source} /taken\n"), "taken", &[])?;
         dock.seen.expect(
             &format!("COPY {source}"),
@@ -383,15 +452,41 @@ fn context_escape(dock: &mut Dock) -> Checked {
             said.status != 0,
         );
     }
+    let there = dock.said(&["inspect", "taken"])?;
+    dock.seen.expect("looking for an image with the secret", there.status, "not 0", there.status != 0);
     Ok(())
+}
+
+/// Numbers that nothing else in the error has: the echoed instruction names a variable.
+const FAILS_AT: usize = 33;
+const FAILS_WITH: &str = "47";
+
+/// An engine that says only that something failed.
+fn retold(words: &[String], said: &mut Said, without: &str) -> Checked {
+    if words[0] == "build" {
+        said.err = said.err.replace(without, "");
+    }
+    Ok(())
+}
+
+/// Whether a text has a number that is no part of a word or of another number.
+fn names(text: &str, number: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == number)
 }
 
 fn failing_run(dock: &mut Dock) -> Checked {
     dock.base()?;
-    let said = build(dock, "FROM base\n\nRUN write /x y\nRUN exit 7\n", "failed", &[])?;
+    let space = "\n".repeat(FAILS_AT - 4);
+    let text = format!("FROM base\nARG STATUS\nRUN write /x y\n{space}RUN exit $STATUS\n");
+    let works = build(dock, &text, "worked", &["--build-arg", "STATUS=0"])?;
+    dock.seen.expect("the same with status 0", works.err, "status 0", works.status == 0);
+    let given = format!("STATUS={FAILS_WITH}");
+    let said = build(dock, &text, "failed", &["--build-arg", &given])?;
     dock.seen.expect("exit status", said.status, "not 0", said.status != 0);
-    for (what, word) in [("the file", "Dockerfile"), ("the line", "4"), ("the exit status", "7")] {
-        dock.seen.expect(&format!("the error names {what}"), &said.err, word, said.err.contains(word));
+    let line = FAILS_AT.to_string();
+    let told = said.err.replace(&given, "");
+    for (what, word) in [("the file", "Dockerfile"), ("the line", &line), ("the exit status", FAILS_WITH)] {
+        dock.seen.expect(&format!("the error names {what}"), &said.err, word, names(&told, word));
     }
     let there = dock.said(&["inspect", "failed"])?;
     dock.seen.expect("looking for the image", there.status, "not 0", there.status != 0);

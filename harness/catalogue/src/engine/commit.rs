@@ -7,7 +7,7 @@ use serde_json::json;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::dock::{BASE, Dock};
-use kit::fault::{after, before};
+use kit::fault::{after, answer, before};
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, files, look, state, tree};
 
@@ -40,7 +40,7 @@ pub(crate) const CHECKS: &[Check] = &[
     })]),
     Check::of_engine(
         "commit.whiteouts",
-        "deletions are stored as `.wh.` entries, opaque directories as `.wh..wh..opq`",
+        "deletions are stored as `.wh.` entries, a directory made again as `.wh..wh..opq` or as the deletion of each entry",
         "OCI image-spec, layer.md, Whiteouts",
         whiteouts,
     )
@@ -77,6 +77,13 @@ pub(crate) const CHECKS: &[Check] = &[
         when(words, "commit", || upper_of(dock, words, |upper| {
             Ok(xattr::remove(upper.join("specimens/capable"), "security.capability")?)
         }))
+    }), before("nanoseconds lost", |dock, words| {
+        when(words, "commit", || upper_of(dock, words, |upper| {
+            let whole = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+            Ok(std::fs::File::open(upper.join("specimens/linked"))?.set_modified(whole)?)
+        }))
+    }), after("holes filled", |dock, words| {
+        if words[0] == "commit" { fill_holes(dock) } else { Ok(()) }
     })]),
     Check::of_engine(
         "commit.roundtrip",
@@ -100,10 +107,19 @@ pub(crate) const CHECKS: &[Check] = &[
                 Ok(std::fs::File::open(upper.join("tree/one"))?.set_modified(time)?)
             })
         })
+    }), answer("no diff ids", |_, words, said| {
+        if words[0] == "inspect" {
+            let mut all: serde_json::Value = serde_json::from_str(&said.out)?;
+            if let Some(layers) = all.pointer_mut("/0/RootFS/Layers") {
+                *layers = json!([]);
+            }
+            said.out = all.to_string();
+        }
+        Ok(())
     })]),
     Check::of_engine(
         "commit.pauses",
-        "a running writer is paused meanwhile and no torn file is stored",
+        "a running writer is paused meanwhile, no torn file is stored, and it goes on afterwards",
         "Docker reference, docker container commit, --pause",
         pauses,
     )
@@ -113,6 +129,11 @@ pub(crate) const CHECKS: &[Check] = &[
             words.insert(1, "--pause=false".into());
             Ok(Some(words))
         })
+    }), after("never unpaused", |dock, words| {
+        if words[0] == "commit" {
+            dock.plim(&["pause", words.iter().rev().nth(1).map(String::as_str).unwrap_or_default()])?;
+        }
+        Ok(())
     })]),
     Check::of_engine(
         "commit.config",
@@ -134,6 +155,26 @@ pub(super) const fn entry_dropped() -> kit::fault::Fault {
     before("one entry dropped", |dock, words| {
         when(words, "commit", || upper_of(dock, words, |upper| drop_one(&upper)))
     })
+}
+
+/// Stores zeros where the unpacked layer of the committed image has holes.
+fn fill_holes(dock: &Dock) -> Checked {
+    let mut found = false;
+    for place in ["LowerDir", "UpperDir"] {
+        let dirs = dock.inspect("specimens", &format!("/GraphDriver/Data/{place}"))?;
+        for dir in dirs.as_str().unwrap_or_default().split(':') {
+            let sparse = Path::new(dir).join("specimens/sparse");
+            if !sparse.exists() {
+                continue;
+            }
+            let file = std::fs::File::options().write(true).open(sparse)?;
+            let then = file.metadata()?.modified()?;
+            std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; 8 << 20], 0)?;
+            file.set_modified(then)?;
+            found = true;
+        }
+    }
+    if found { Ok(()) } else { Err(Trouble::Harness("the unpacked layer was not found".into())) }
 }
 
 /// Removes the first file of a tree.
@@ -229,10 +270,19 @@ fn whiteouts(dock: &mut Dock) -> Checked {
     dock.exec(&second, files::write("/replaced/new", "new"))?;
     dock.plim(&["commit", &second, "replaced"])?;
     let top = dock.layers("replaced")?.pop();
-    for mark in ["etc/.wh.of-image", "replaced/.wh..wh..opq"] {
-        let is_in = top.as_ref().is_some_and(|layer| layer.has(mark));
-        dock.seen.expect_eq(&format!("{mark} is in the layer"), &is_in, &true);
-    }
+    let has = |mark: &str| top.as_ref().is_some_and(|layer| layer.has(mark));
+    let deleted = has("etc/.wh.of-image");
+    dock.seen.expect_eq("etc/.wh.of-image is in the layer", &deleted, &true);
+    // Both forms say the same. Source: layer.md, Opaque Whiteout.
+    let (opaque, explicit) = (has("replaced/.wh..wh..opq"), has("replaced/.wh.old"));
+    dock.seen.expect(
+        "marks of the replaced directory",
+        format!("opaque {opaque}, of its entry {explicit}"),
+        "one of them",
+        opaque || explicit,
+    );
+    let gone = dock.run(&["--network", "none"], "replaced", look::exists("/etc/of-image"))?;
+    dock.seen.expect_eq("the deleted file is in a container of the image", &gone, &false);
     let seen = dock.run(&["--network", "none"], "replaced", state::list("/replaced"))?;
     dock.seen.expect_list("the directory in a container of the image", &seen, &["new"]);
     Ok(())
@@ -260,6 +310,10 @@ fn metadata(dock: &mut Dock) -> Checked {
     same_trees(dock, &made, &kept);
     let has = made.len();
     dock.seen.expect("specimens", has, "12", has == 12);
+    let holes = made.get("sparse").is_some_and(|entry| entry.holes);
+    dock.seen.expect_eq("the sparse file has holes before the commit", &holes, &true);
+    let nanoseconds = made.get("linked").map(|entry| entry.nanoseconds);
+    dock.seen.expect_eq("nanoseconds of a file before the commit", &nanoseconds, &Some(123_456_789));
     Ok(())
 }
 
@@ -302,7 +356,7 @@ fn without_own(mut tree: Tree) -> Tree {
 fn deterministic(dock: &mut Dock) -> Checked {
     dock.base()?;
     let mut ids = Vec::new();
-    for order in [["one", "two"], ["two", "one"]] {
+    for order in [&["one", "two"][..], &["two", "one"], &["one"]] {
         let name = dock.up(&["--network", "none"], BASE)?;
         dock.exec(&name, files::mkdir("/tree"))?;
         for file in order {
@@ -312,15 +366,20 @@ fn deterministic(dock: &mut Dock) -> Checked {
         let upper = dock.inspect(&name, "/GraphDriver/Data/UpperDir")?;
         let upper = PathBuf::from(upper.as_str().unwrap_or_default());
         let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
-        for path in ["tree/one", "tree/two", "tree"] {
-            std::fs::File::open(upper.join(path))?.set_modified(past)?;
+        for file in order {
+            std::fs::File::open(upper.join("tree").join(file))?.set_modified(past)?;
         }
-        let image = format!("ordered-{}", order[0]);
+        std::fs::File::open(upper.join("tree"))?.set_modified(past)?;
+        let image = format!("ordered-{}", ids.len());
         dock.plim(&["commit", &name, &image])?;
-        ids.push(dock.inspect(&image, "/RootFS/Layers/1")?);
+        let id = dock.inspect(&image, "/RootFS/Layers/1")?.as_str().unwrap_or_default().to_owned();
+        let is_digest = id.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64);
+        dock.seen.expect(&format!("diff id of {}", order.join(" and ")), &id, "sha256:...", is_digest);
+        ids.push(id);
     }
-    let (first, second) = (ids[0].clone(), ids[1].clone());
-    dock.seen.expect_json("diff id of the second", &second, &first);
+    dock.seen.expect_eq("diff id of the same change in another order", &ids[1], &ids[0]);
+    let other = ids[2] != ids[0];
+    dock.seen.expect("diff id of another change", &ids[2], format!("not {}", ids[0]), other);
     Ok(())
 }
 
@@ -334,12 +393,34 @@ fn pauses(dock: &mut Dock) -> Checked {
     for round in 0..3 {
         let image = format!("round-{round}");
         dock.plim(&["commit", &name, &image])?;
+        let goes_on = writes(dock, &name)?;
+        dock.seen.expect_eq(&format!("the writer goes on after commit {round}"), &goes_on, &true);
+        if !goes_on {
+            return Ok(());
+        }
         let file = dock.path("saved.tar");
         dock.plim(&["save", "-o", &dock.text("saved.tar"), &image])?;
         torn += usize::from(!is_of_one_byte(&file, SIZE)?);
     }
     dock.seen.expect_eq("images of three with a torn file", &torn, &0);
     Ok(())
+}
+
+/// Whether the file of a writer changes within a moment. Nobody announces that.
+fn writes(dock: &Dock, name: &str) -> Result<bool, Trouble> {
+    let pid = dock.inspect(name, "/State/Pid")?.as_i64().filter(|pid| *pid > 0);
+    let pid =
+        pid.ok_or_else(|| Trouble::Subject("inspect names no process of a running container".into()))?;
+    let file = PathBuf::from(format!("/proc/{pid}/root/file"));
+    let before = file.metadata()?.modified()?;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while std::time::Instant::now() < deadline {
+        if file.metadata()?.modified()? != before {
+            return Ok(true);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    Ok(false)
 }
 
 /// Whether the top layer of a saved image has a file of this size that is one byte all over.

@@ -1,6 +1,6 @@
 //! Images on their ways in and out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
 use kit::dock::{BASE, Dock};
-use kit::fault::{after, before, scene};
+use kit::fault::{after, answer, before, scene};
 use kit::need::Need;
 use kit::verbs::{files, look, net};
 
@@ -17,8 +17,6 @@ const NOT_FLIPPED: &str = "one bit flipped, and back";
 fn cargo(dock: &Dock) -> String {
     format!("cargo of {}", dock.text("ship"))
 }
-
-const HONEST: &str = "an honest archive";
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_engine(
@@ -101,7 +99,24 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI image-spec, layer.md; CVE-2019-14271, CVE-2018-15664 and their kin",
         hostile_archive,
     )
-    .faults(&[scene(HONEST)]),
+    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Filesystem("tmpfs"), Need::Tool("mount")])
+    .faults(&[
+        before("hostile entries passed over", |dock, words| {
+            when(words, "import", || {
+                let other = ["import".to_owned(), dock.text("honest.tar"), "hostile".to_owned()];
+                Ok(words[1].ends_with("/hostile.tar").then(|| other.to_vec()))
+            })
+        }),
+        before("all refused", |_, words| {
+            when(words, "import", || Ok(Some(vec!["import".into(), "/no/such/archive".into(), "none".into()])))
+        }),
+        answer("no limit named", |_, words, said| {
+            if words[0] == "import" && said.status != 0 {
+                said.err = "unexpected EOF".into();
+            }
+            Ok(())
+        }),
+    ]),
 ];
 
 /// Removes all containers.
@@ -407,9 +422,11 @@ type Raw = (String, tar::EntryType, String);
 
 fn hostile_archive(dock: &mut Dock) -> Checked {
     use tar::EntryType::{Char, Link, Regular, Symlink};
-    dock.base()?;
+    let data = small_data_root(dock)?;
     let outside = dock.path("outside");
     std::fs::write(&outside, "untouched")?;
+    write_raw(&dock.path("honest.tar"), &[("file".into(), Regular, "honest".into())])?;
+    accepted(dock, "an honest archive", "honest.tar")?;
     let up = "../".repeat(12);
     let climbing = format!("{up}{}", outside.strip_prefix("/").unwrap_or(&outside).display());
     let absolute = outside.display().to_string();
@@ -432,26 +449,73 @@ fn hostile_archive(dock: &mut Dock) -> Checked {
         ("a deletion of the directory itself", vec![("dir/.wh...".into(), Regular, String::new())]),
     ];
     for (what, entries) in attacks {
-        let entries =
-            if dock.has(HONEST) { vec![("file".into(), Regular, "honest".into())] } else { entries };
         write_raw(&dock.path("hostile.tar"), &entries)?;
         refused(dock, what, &dock.text("hostile.tar"))?;
     }
-    if !dock.has(HONEST) {
-        bomb(&dock.path("bomb.tar.gz"))?;
-        refused(dock, "a bomb", &dock.text("bomb.tar.gz"))?;
+    bomb(&dock.path("bomb.tar.gz"))?;
+    large(&dock.path("within.tar.gz"), SMALL / 4)?;
+    large(&dock.path("beyond.tar.gz"), SMALL * 2)?;
+    for (what, archive) in
+        [("a bomb", "bomb.tar.gz"), ("a file larger than the data root's space", "beyond.tar.gz")]
+    {
+        let said = refused(dock, what, &dock.text(archive))?;
+        let told = said.to_lowercase();
+        let named = ["bytes", "space", "large", "limit", "size"].iter().any(|word| told.contains(word));
+        dock.seen.expect(&format!("{what}: the reason"), &said, "its size, or the space for it", named);
     }
+    accepted(dock, "a file for which there is space", "within.tar.gz")?;
     let content = std::fs::read_to_string(&outside).unwrap_or_default();
     dock.seen.expect_eq("the file outside", &content.as_str(), &"untouched");
-    let left = std::fs::read_dir(dock.data().join("tmp"))?.count();
+    let left = std::fs::read_dir(data.join("tmp"))?.count();
     dock.seen.expect_eq("what the refused archives left", &left, &0);
     Ok(())
 }
 
-fn refused(dock: &mut Dock, what: &str, archive: &str) -> Checked {
+/// Space of the data root that archives are tried on.
+const SMALL: u64 = 64 << 20;
+
+/// Gives the engine a data root with little space; where this process finds it.
+fn small_data_root(dock: &Dock) -> Result<PathBuf, Trouble> {
+    let data = dock.directory("data")?;
+    let mount =
+        runtime::process::in_path("mount").ok_or_else(|| Trouble::Skip("there is no mount".into()))?;
+    let size = format!("size={SMALL},mode=700");
+    let status = dock.on_stage(&mount).args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&data).status()?;
+    if !status.success() {
+        return Err(Trouble::Harness(format!("mount -o {size}: {status}")));
+    }
+    Ok(dock.stage_root().join(data.strip_prefix("/").unwrap_or(&data)))
+}
+
+fn refused(dock: &mut Dock, what: &str, archive: &str) -> Result<String, Trouble> {
     let said = dock.said(&["import", archive, "hostile"])?;
     dock.seen.expect(what, format!("{} {}", said.status, said.err), "refused", said.status != 0);
+    Ok(said.err)
+}
+
+/// An archive that must not be refused: its image is there, and is removed.
+fn accepted(dock: &mut Dock, what: &str, archive: &str) -> Checked {
+    let said = dock.said(&["import", &dock.text(archive), "accepted"])?;
+    dock.seen.expect(what, format!("{} {}", said.status, said.err), "status 0", said.status == 0);
+    let there = dock.said(&["inspect", "accepted"])?;
+    dock.seen.expect_eq(&format!("{what}: looking for its image"), &there.status, &0);
+    if there.status == 0 {
+        dock.plim(&["rmi", "accepted"])?;
+    }
     Ok(())
+}
+
+/// An archive of one file of zeros, packed.
+fn large(file: &Path, size: u64) -> Result<(), Trouble> {
+    use std::io::Read;
+    let mut header = tar::Header::new_gnu();
+    header.set_path("large")?;
+    header.set_mode(0o644);
+    header.set_size(size);
+    header.set_cksum();
+    let tail = std::io::repeat(0).take(size.next_multiple_of(512) + 1024);
+    let plain = header.as_bytes().chain(tail);
+    Ok(engine::image::Compression::Gzip.compress(plain, std::fs::File::create(file)?)?)
 }
 
 /// An archive as only a hostile program writes it.

@@ -7,9 +7,8 @@ use serde_json::json;
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
 use kit::dock::{BASE, Dock};
-use kit::fault::{before, scene};
+use kit::fault::{answer, before, scene};
 use kit::need::Need;
-use kit::verbs::attempt::{self, Tried};
 use kit::verbs::{files, look, tasks};
 
 const ALWAYS_ONE: &str = "always 1";
@@ -28,12 +27,21 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker reference, docker stop",
         stop_then_kill,
     )
-    .faults(&[before("SIGKILL at once", |_, words| {
-        when(words, "stop", || {
-            let name = words.last().cloned().unwrap_or_default();
-            Ok(Some(vec!["kill".into(), name]))
-        })
-    })])
+    .faults(&[
+        before("SIGKILL at once", |_, words| {
+            when(words, "stop", || {
+                let name = words.last().cloned().unwrap_or_default();
+                Ok(Some(vec!["kill".into(), name]))
+            })
+        }),
+        before("no stop signal", |_, words| {
+            when(words, "stop", || {
+                let seconds = words.get(2).and_then(|word| word.parse().ok()).unwrap_or(0);
+                std::thread::sleep(Duration::from_secs(seconds));
+                Ok(Some(vec!["kill".into(), words.last().cloned().unwrap_or_default()]))
+            })
+        }),
+    ])
     .timing("a lower bound: the grace time of 1 s; the upper one is 10 s, beyond which nothing was sent"),
     Check::of_engine(
         "life.detached-logs",
@@ -41,14 +49,23 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker reference, docker logs",
         detached_logs,
     )
-    .faults(&[before("stderr lost", |_, words| {
-        when(words, "run", || {
-            // Everything comes by one stream, as through a terminal.
-            let mut words = words.to_vec();
-            words.insert(1, "-t".into());
-            Ok(Some(words))
-        })
-    })]),
+    .faults(&[
+        before("stderr lost", |_, words| {
+            when(words, "run", || {
+                // Everything comes by one stream, as through a terminal.
+                let mut words = words.to_vec();
+                words.insert(1, "-t".into());
+                Ok(Some(words))
+            })
+        }),
+        answer("cut at 4 KiB", |_, words, said| {
+            if words[0] == "logs" {
+                said.out.truncate(4096);
+                said.err.truncate(4096);
+            }
+            Ok(())
+        }),
+    ]),
     Check::of_engine(
         "life.inspect",
         "inspect gives pid, state, mounts, layers, limits that are true on the host",
@@ -61,20 +78,6 @@ pub(crate) const CHECKS: &[Check] = &[
             // What was true before the container was started again.
             dock.plim(&["restart", "-t", "0", words.last().map(String::as_str).unwrap_or_default()])?;
             Ok(None)
-        })
-    })]),
-    Check::of_engine(
-        "sec.seccomp.default",
-        "the calls the default profile denies fail with the documented errno",
-        "Docker documentation, Seccomp security profiles for Docker",
-        seccomp_default,
-    )
-    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Seccomp])
-    .faults(&[before("no filter", |_, words| {
-        when(words, "run", || {
-            let mut words = words.to_vec();
-            words.splice(1..1, ["--security-opt".to_owned(), "seccomp=unconfined".to_owned()]);
-            Ok(Some(words))
         })
     })]),
 ];
@@ -121,6 +124,13 @@ fn stop_then_kill(dock: &mut Dock) -> Checked {
     );
     let status = dock.inspect(&stubborn, "/State/ExitCode")?;
     dock.seen.expect_json("its exit status", &status, &json!(137));
+    for (flags, wanted) in [(&[][..], libc::SIGTERM), (&["--stop-signal", "SIGUSR1"], libc::SIGUSR1)] {
+        let polite = dock.up_with(&[ALONE, flags].concat(), BASE, &["/probe", "await-signal"])?;
+        dock.await_line(&polite, "waiting")?;
+        dock.plim(&["stop", "-t", "2", &polite])?;
+        let status = dock.inspect(&polite, "/State/ExitCode")?;
+        dock.seen.expect_json("the signal that one with a handler got", &status, &json!(wanted));
+    }
     // Its own stop signal is one that nobody can ignore.
     let willing = dock.up(&[ALONE, &["--stop-signal", "SIGKILL"]].concat(), BASE)?;
     let start = Instant::now();
@@ -137,7 +147,8 @@ fn stop_then_kill(dock: &mut Dock) -> Checked {
 }
 
 fn detached_logs(dock: &mut Dock) -> Checked {
-    const LINES: usize = 300;
+    // More than any buffer, pipe or page on the way.
+    const LINES: usize = 20_000;
     dock.base()?;
     let name = dock.up_with(ALONE, BASE, &["/probe", "chatter", &LINES.to_string()])?;
     dock.plim(&["wait", &name])?;
@@ -206,22 +217,4 @@ fn inspect(dock: &mut Dock) -> Checked {
 
 fn digits(text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).collect()
-}
-
-fn seccomp_default(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let flags = [ALONE, &["--cap-drop", "ALL"]].concat();
-    let name = dock.up(&flags, BASE)?;
-    // What the kernel itself would refuse proves nothing: without the filter these answer otherwise.
-    for (what, call, wanted) in [
-        ("keyctl(2)", "keyctl", libc::EPERM),
-        ("unshare(2) of a user namespace", "unshare-user", libc::EPERM),
-        ("io_uring_setup(2)", "io_uring_setup", libc::EPERM),
-        ("clone3(2)", "clone3", libc::ENOSYS),
-        ("getpid(2)", "getpid", 0),
-    ] {
-        let answer = dock.exec(&name, attempt::call(call))?;
-        dock.seen.expect_eq(&format!("errno of {what}"), &answer, &Tried(wanted));
-    }
-    Ok(())
 }

@@ -40,7 +40,7 @@ pub(crate) const CHECKS: &[Check] = &[
     .faults(&[scene(WRONG_GROUP)]),
     Check::of_kernel(
         "cgroup.no-internal-processes",
-        "v2: handing down controllers from a populated group gives EBUSY",
+        "v2: handing down domain controllers from a populated group gives EBUSY, and threaded ones make it a threaded domain",
         "cgroup-v2.rst, No Internal Process Constraint",
         no_internal_processes,
     )
@@ -163,8 +163,9 @@ fn no_internal_processes(scene: &mut Scene) -> Checked {
     let cell = scene.cell("group")?;
     let dir = cell.v2()?;
     let has = fs::read_to_string(dir.join("cgroup.controllers"))?;
-    // Threaded controllers are exempt in threaded groups, but not in a domain group such as this.
-    let controller = has.split_whitespace().find(|name| ["memory", "io", "hugetlb", "pids"].contains(name));
+    let first_of =
+        |names: &[&str]| has.split_whitespace().find(|name| names.contains(name)).map(str::to_owned);
+    let controller = first_of(&["memory", "io", "hugetlb", "rdma", "misc"]);
     let controller = controller
         .ok_or_else(|| Trouble::Skip(format!("the group has no domain controller: '{}'", has.trim())))?;
     let mut probe = cell.probe()?;
@@ -174,6 +175,19 @@ fn no_internal_processes(scene: &mut Scene) -> Checked {
     }
     let enabled = errno(fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}")));
     scene.seen.expect_eq(&format!("error of handing down {controller}"), &enabled, &libc::EBUSY);
+    // Threaded controllers are exempt. Source: cgroup-v2.rst, Threads.
+    let Some(threaded) = first_of(&["cpu", "cpuset", "pids", "perf_event"]) else {
+        scene.seen.note(format!("no threaded controller is on this hierarchy: '{}'", has.trim()));
+        return Ok(());
+    };
+    let threads = scene.cell("threads")?;
+    let dir = threads.v2()?;
+    let probe = threads.probe()?;
+    let enabled = errno(fs::write(dir.join("cgroup.subtree_control"), format!("+{threaded}")));
+    scene.seen.expect_eq(&format!("error of handing down {threaded}"), &enabled, &0);
+    let kind = fs::read_to_string(dir.join("cgroup.type"))?;
+    scene.seen.expect_text("type of that group", kind.trim(), "domain threaded");
+    drop(probe);
     Ok(())
 }
 

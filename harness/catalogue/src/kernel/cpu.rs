@@ -46,21 +46,21 @@ pub(crate) const CHECKS: &[Check] = &[
     .faults(&[scene(VALID_VALUES)]),
     Check::of_kernel(
         "cpu.throttle.none-when-under",
-        "many threads of low use under their quota are never throttled (they were in 4.18 to 5.3)",
+        "many threads of low use under their quota are never throttled",
         "Linux commit de53fd7aedb1, sched/fair: Fix low cpu usage with high throttling",
         none_when_under,
     )
     .needs(NEEDS)
     .faults(&[scene(TOO_SMALL)])
-    .timing("none: no throttling is the claim; a delay longer than a period's spare quota is noise"),
+    .timing("none: no throttling is the claim; a delay longer than a period's spare quota is noise. What 4.18 to 5.3 lost, 1 ms for each CPU and period, passes the spare quota on about 30 CPUs and more"),
     Check::of_kernel(
         "cpu.burst.accumulates",
-        "saved run time is usable up to the burst (since Linux 5.14)",
+        "saved run time is usable up to the burst, and no more (since Linux 5.14)",
         "Documentation/scheduler/sched-bwc.rst, Burst feature",
         burst,
     )
     .needs(&[Need::Root, Need::GroupFile("cpu", "cpu.cfs_burst_us", "cpu.max.burst")])
-    .faults(&[scene(NO_BURST)])
+    .faults(&[scene(NO_BURST), scene(MORE_BURST)])
     .timing("a tick and a slice; without the burst a stall of most of a period"),
     Check::of_kernel(
         "cpu.idle.yields",
@@ -96,7 +96,7 @@ pub(crate) const CHECKS: &[Check] = &[
     )
     .needs(&[Need::Root, Need::V2("cpu"), Need::GroupFile("cpu", "", "cpu.pressure")])
     .faults(&[scene(QUOTA_NOT_WRITTEN)])
-    .timing("pressure is averaged every 2 s but counted at once; half of the throttled time is asked for"),
+    .timing("pressure is averaged every 2 s but counted at once; it waits 80 % of the time, and 70 % are asked for: a tick and a slice at each edge"),
 ];
 
 const PARENT_UNLIMITED: &str = "parent unlimited";
@@ -104,6 +104,7 @@ const ONE_THREAD: &str = "only one thread moved";
 const VALID_VALUES: &str = "valid values";
 const TOO_SMALL: &str = "quota too small";
 const NO_BURST: &str = "burst not written";
+const MORE_BURST: &str = "burst without a bound";
 const NOT_IDLE: &str = "not idle";
 const CPUS_WRITTEN: &str = "CPUs written";
 const OTHER_GROUP: &str = "another group's file";
@@ -164,12 +165,15 @@ fn attach_mid_run(scene: &mut Scene) -> Checked {
     cell.limit_cpu(PERIOD / 5, PERIOD)?;
     let mut probe = Probe::start_after(|| Ok(()))?;
     probe.ask(cpu::spin_anywhere(2))?;
-    if !scene.has(ONE_THREAD) {
-        cell.group().attach(probe.pid)?;
-    } else if !cell.is_v2("cpu") {
-        // The first thread is the one that answers questions.
-        fs::write(cell.dir("cpu")?.join("tasks"), probe.pid.to_string())?;
+    let free = (process_time(probe.pid)?, Instant::now());
+    std::thread::sleep(Duration::from_millis(300));
+    let rate = (process_time(probe.pid)? - free.0) / millis(free.1.elapsed());
+    scene.seen.note(format!("before it was moved it used {:.0} % of a CPU", rate * 100.0));
+    // Twice what the quota will allow.
+    if rate < 0.4 {
+        return Err(Trouble::Noise(format!("two busy threads got only {:.0} % of a CPU", rate * 100.0)));
     }
+    join(scene, &cell, probe.pid)?;
     std::thread::sleep(Duration::from_micros(3 * PERIOD));
     let control = Control::begin()?;
     let (before, start) = (process_time(probe.pid)?, Instant::now());
@@ -180,11 +184,31 @@ fn attach_mid_run(scene: &mut Scene) -> Checked {
     scene.seen.expect_in(
         "CPU time of the process, in ms",
         after - before,
-        0.0..=most,
+        (wall / 5.0 - edge(2.0) - 20.0).max(0.0)..=most,
         "tick and slice of two CPUs, a hundredth of a second at each end",
         2.0 * late,
     );
     Ok(())
+}
+
+/// Moves a process into a limited group; a fault moves its first thread alone, which is the one that answers questions.
+fn join(scene: &Scene, cell: &Cell, pid: i32) -> Checked {
+    if !scene.has(ONE_THREAD) {
+        return Ok(cell.group().attach(pid)?);
+    }
+    if !cell.is_v2("cpu") {
+        return Ok(fs::write(cell.dir("cpu")?.join("tasks"), pid.to_string())?);
+    }
+    // Threads leave their process only within a threaded subtree, whose top is not limited here.
+    let top = cell.dir("cpu")?;
+    fs::write(top.join("cpu.max"), "max")?;
+    let inner = top.join("inner");
+    fs::create_dir(&inner)?;
+    fs::write(inner.join("cgroup.type"), "threaded")?;
+    fs::write(top.join("cgroup.procs"), pid.to_string())?;
+    fs::write(top.join("cgroup.subtree_control"), "+cpu")?;
+    fs::write(inner.join("cpu.max"), format!("{} {PERIOD}", PERIOD / 5))?;
+    Ok(fs::write(inner.join("cgroup.threads"), pid.to_string())?)
 }
 
 /// CPU time of a process, in ms. Source: proc_pid_schedstat, and proc_pid_stat(5) in hundredths of a second.
@@ -192,8 +216,11 @@ fn process_time(pid: i32) -> Result<f64, Trouble> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> =
         stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
-    let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    Ok((ticks(11) + ticks(12)) * 10.0)
+    let ticks = |place: usize| {
+        let field = fields.get(place).and_then(|field| field.parse::<f64>().ok());
+        field.ok_or_else(|| Trouble::Harness(format!("/proc/{pid}/stat tells no CPU time: '{stat}'")))
+    };
+    Ok((ticks(11)? + ticks(12)?) * 10.0)
 }
 
 fn rejects_invalid(scene: &mut Scene) -> Checked {
@@ -239,10 +266,13 @@ fn none_when_under(scene: &mut Scene) -> Checked {
     std::thread::sleep(Duration::from_millis(600));
     let after = cell.group().stats();
     let late = millis(control.end()?);
-    let grown = |after: Option<u64>, before: Option<u64>| after.unwrap_or(0) - before.unwrap_or(0);
-    let periods = grown(after.nr_periods, before.nr_periods);
-    let throttled = grown(after.nr_throttled, before.nr_throttled);
-    let cpu = as_f64(grown(after.cpu_usage_ns, before.cpu_usage_ns)) / 1e6;
+    let grown = |after: Option<u64>, before: Option<u64>, what: &str| {
+        let grown = after.zip(before).map(|(after, before)| after - before);
+        grown.ok_or_else(|| Trouble::Harness(format!("the group does not tell its {what}")))
+    };
+    let periods = grown(after.nr_periods, before.nr_periods, "periods")?;
+    let throttled = grown(after.nr_throttled, before.nr_throttled, "throttled periods")?;
+    let cpu = as_f64(grown(after.cpu_usage_ns, before.cpu_usage_ns, "CPU time")?) / 1e6;
     scene.seen.note(format!("{cpu:.0} ms used in {periods} periods"));
     let wanted = as_f64(asked) / as_f64(PERIOD);
     if cpu / 600.0 > 0.7 * wanted {
@@ -266,23 +296,38 @@ fn burst(scene: &mut Scene) -> Checked {
         let text = QUOTA.to_string();
         cell.set("cpu", ("cpu.cfs_burst_us", &text), ("cpu.max.burst", &text))?;
     }
+    let throttled = || {
+        let told = cell.group().stats().throttled_ns;
+        told.ok_or_else(|| Trouble::Harness("the group does not tell its throttled time".into()))
+    };
     let mut probe = cell.probe()?;
     // Run time is saved in whole periods in which the group has a timer running, so it is used a little, then idle.
     let (mut stopped, mut charged) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
+    for _ in 0..ROUNDS {
         let start = usage(&cell)?;
         probe.ask(cpu::burn(1000))?;
         std::thread::sleep(Duration::from_millis(250));
-        let before = cell.group().stats().throttled_ns.unwrap_or(0);
+        let before = throttled()?;
         probe.ask(cpu::burn(39000))?;
-        stopped.push(as_f64(cell.group().stats().throttled_ns.unwrap_or(0) - before) / 1e6);
-        charged.push(as_f64(usage(&cell)? - start) / 1e6);
+        let (stop, charge) = (as_f64(throttled()? - before) / 1e6, as_f64(usage(&cell)? - start) / 1e6);
+        // What an emulator charges beyond the work is taken from what was saved, and then a stop of a period is rightful.
+        if charge > 41.0 {
+            continue;
+        }
+        stopped.push(stop);
+        charged.push(charge);
+        if stopped.len() == 3 {
+            break;
+        }
     }
     scene.seen.series("throttled time in 39 ms of work", "ms", stopped.clone());
     scene.seen.series("charged for it and for 1 ms before", "ms", charged.clone());
-    // What an emulator charges beyond the work is taken from what was saved, and then a stop of a period is rightful.
-    let overcharged = charged.iter().fold(0.0_f64, |most, charged| most.max(charged - 40.0));
-    let noise = if overcharged > 1.0 { 100.0 } else { 0.0 };
+    if stopped.len() < 3 {
+        return Err(Trouble::Noise(format!(
+            "in {ROUNDS} rounds only {} were charged for their work alone",
+            stopped.len()
+        )));
+    }
     stopped.sort_by(f64::total_cmp);
     // Without the burst it goes on in the next period, 60 ms later, unless the end of one lies just in its middle.
     scene.seen.expect_in(
@@ -290,10 +335,28 @@ fn burst(scene: &mut Scene) -> Checked {
         stopped[1],
         0.0..=edge(1.0),
         "tick and slice",
-        noise,
+        0.0,
     );
+    if scene.has(MORE_BURST) {
+        cell.limit_cpu(100_000, 100_000)?;
+    }
+    std::thread::sleep(Duration::from_millis(250));
+    let before = throttled()?;
+    let wall = as_f64(probe.ask(cpu::burn(120_000))?) / 1e3;
+    // At most 20 saved, 20 of the period it begins in and 20 of the next leave three stops; the first may be cut short.
+    let stop = as_f64(throttled()? - before) / 1e6;
+    // Whoever gets the CPU too seldom to use a quota up is not stopped.
+    if wall - stop > 120.0 + edge(2.0) && stop < 100.0 {
+        return Err(Trouble::Noise(format!(
+            "120 ms of work took {wall:.0} ms, of which {stop:.0} ms were the quota's"
+        )));
+    }
+    scene.seen.expect("throttled time in 120 ms of work, in ms", stop.round(), "100 or more", stop >= 100.0);
     Ok(())
 }
+
+/// Most rounds until three are good.
+const ROUNDS: usize = 9;
 
 fn idle_yields(scene: &mut Scene) -> Checked {
     let (idle, normal) = (scene.cell("idle")?, scene.cell("normal")?);
@@ -369,22 +432,35 @@ fn rusage(probe: &mut Probe) -> Result<u64, Trouble> {
 
 fn pressure(scene: &mut Scene) -> Checked {
     let (cell, idle) = (scene.cell("group")?, scene.cell("idle")?);
-    if !scene.has(QUOTA_NOT_WRITTEN) {
-        cell.limit_cpu(PERIOD / 5, PERIOD)?;
-    }
     let total = |cell: &Cell| -> Result<u64, Trouble> {
         let text = fs::read_to_string(cell.dir("cpu")?.join("cpu.pressure"))?;
-        let some = text.lines().find(|line| line.starts_with("some")).unwrap_or_default();
-        Ok(some.rsplit_once("total=").and_then(|(_, total)| total.trim().parse().ok()).unwrap_or(0))
+        let some = text.lines().find_map(|line| line.strip_prefix("some "));
+        let total = some.and_then(|some| some.rsplit_once("total=")?.1.trim().parse().ok());
+        total.ok_or_else(|| Trouble::Harness(format!("cpu.pressure says '{}'", text.trim())))
     };
     let mut probe = cell.probe()?;
     probe.ask(cpu::spin(1))?;
+    // The same work without a quota: what it waits for then is a neighbour.
+    let (before, start) = (total(&cell)?, Instant::now());
+    std::thread::sleep(Duration::from_millis(500));
+    let free = as_f64(total(&cell)? - before) / 1e3 / millis(start.elapsed());
+    scene.seen.note(format!("without a quota it waited {:.0} % of the time", free * 100.0));
+    if free > 0.4 {
+        return Err(Trouble::Noise(format!(
+            "a busy group without a quota waited {:.0} % of the time",
+            free * 100.0
+        )));
+    }
+    if !scene.has(QUOTA_NOT_WRITTEN) {
+        cell.limit_cpu(PERIOD / 5, PERIOD)?;
+    }
+    std::thread::sleep(Duration::from_micros(2 * PERIOD));
     let (before, still) = (total(&cell)?, total(&idle)?);
     let start = Instant::now();
     std::thread::sleep(Duration::from_millis(500));
     let wall = start.elapsed().as_micros() as u64;
     let grown = total(&cell)? - before;
-    let wanted = wall * 4 / 10;
+    let wanted = wall * 7 / 10;
     scene.seen.expect(
         "growth of the throttled group's pressure, in µs",
         grown,

@@ -69,17 +69,32 @@ fn realtime_is_shared(scene: &mut Scene) -> Checked {
     std::fs::write("/proc/self/timens_offsets", format!("monotonic {OFFSET} 0"))?;
     let before = nanoseconds(ClockId::CLOCK_REALTIME)?;
     let shifted = scene.has(SHIFTED);
+    let in_all = &*scene;
     let text = scene.in_child(|| {
-        for kind in [Kind::Uts, Kind::Ipc, Kind::Network, Kind::Mount, Kind::Cgroup] {
-            unshare(kind.flag())?;
+        // A second one in the first, too; like a PID namespace it is for children.
+        for kind in [
+            Kind::User,
+            Kind::Uts,
+            Kind::Ipc,
+            Kind::Network,
+            Kind::Mount,
+            Kind::Cgroup,
+            Kind::Pid,
+            Kind::Time,
+        ] {
+            if kind.is_supported() {
+                unshare(kind.flag())?;
+            }
         }
-        let monotonic = nanoseconds(ClockId::CLOCK_MONOTONIC)?;
-        let realtime = if shifted {
-            before + monotonic - monotonic_before
-        } else {
-            nanoseconds(ClockId::CLOCK_REALTIME)?
-        };
-        Ok(format!("{monotonic} {realtime}"))
+        in_all.in_child(|| {
+            let monotonic = nanoseconds(ClockId::CLOCK_MONOTONIC)?;
+            let realtime = if shifted {
+                before + monotonic - monotonic_before
+            } else {
+                nanoseconds(ClockId::CLOCK_REALTIME)?
+            };
+            Ok(format!("{monotonic} {realtime}"))
+        })
     })?;
     let after = nanoseconds(ClockId::CLOCK_REALTIME)?;
     let numbers: Vec<i128> = text.split(' ').filter_map(|number| number.parse().ok()).collect();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use proptest::prelude::*;
@@ -114,8 +113,9 @@ fn unmapped_is_overflow(scene: &mut Scene) -> Checked {
 fn caps_confined(scene: &mut Scene) -> Checked {
     // What a fault would change is this scene's own, not the host's.
     unshare(CloneFlags::CLONE_NEWUTS)?;
-    let file = scene.dir().join("file");
+    let (dir, file) = (scene.directory("point")?, scene.dir().join("file"));
     fs::write(&file, "")?;
+    chown(&file, Some(4_242), Some(4_242))?;
     let map = (!scene.has(NO_NAMESPACE)).then_some("0 0 1");
     let answers = in_namespace(scene, map, || {
         let errno = |result: nix::Result<()>| result.err().map_or(0, |error| error as i32);
@@ -127,23 +127,41 @@ fn caps_confined(scene: &mut Scene) -> Checked {
             .trim()
             .to_owned();
         let name = errno(nix::unistd::sethostname("taken"));
-        let owner = chown(&file, Some(1), Some(1)).err().and_then(|error| error.raw_os_error()).unwrap_or(0);
+        // Both ids are mapped; that the file's owner is not is what forbids it. Source: capabilities(7), CAP_CHOWN.
+        let owner = chown(&file, Some(0), Some(0)).err().and_then(|error| error.raw_os_error()).unwrap_or(0);
+        let mounted = errno(nix::mount::mount(
+            Some("plimsoll"),
+            &dir,
+            Some("tmpfs"),
+            nix::mount::MsFlags::empty(),
+            None::<&str>,
+        ));
+        let raw = errno(raw_socket());
         let own = errno(unshare(CloneFlags::CLONE_NEWUTS).and_then(|()| nix::unistd::sethostname("own")));
-        Ok(format!("{effective} {name} {owner} {own}"))
+        Ok(format!("{effective} {name} {owner} {mounted} {raw} {own}"))
     })?;
     let words: Vec<&str> = answers.split(' ').collect();
-    let [effective, name, owner, own] = words[..] else {
+    let [effective, name, owner, mounted, raw, own] = words[..] else {
         return Err(Trouble::Harness(format!("the child answered '{answers}'")));
     };
-    let full = u64::from_str_radix(effective, 16).unwrap_or(0).count_ones() >= 30;
-    scene.seen.expect("effective capabilities inside", effective, "all", full);
+    let last: u32 = fs::read_to_string("/proc/sys/kernel/cap_last_cap")?
+        .trim()
+        .parse()
+        .map_err(|error| Trouble::Harness(format!("cap_last_cap: {error}")))?;
+    let all = format!("{:016x}", (1_u64 << (last + 1)) - 1);
+    scene.seen.expect_eq("effective capabilities inside", &effective.to_owned(), &all);
     let (refused, done) = (libc::EPERM.to_string(), "0".to_owned());
     scene.seen.expect_eq("error of renaming the parent's host", &name.to_owned(), &refused);
-    let outside = (Errno::EPERM as i32).to_string();
-    let held = owner == outside || owner == (Errno::EINVAL as i32).to_string();
-    scene.seen.expect("error of giving away a file to an unmapped user", owner, "EPERM or EINVAL", held);
+    scene.seen.expect_eq("error of taking an unmapped user's file", &owner.to_owned(), &refused);
+    scene.seen.expect_eq("error of mounting in the parent's mount namespace", &mounted.to_owned(), &refused);
+    scene.seen.expect_eq("error of a raw socket in the parent's network", &raw.to_owned(), &refused);
     scene.seen.expect_eq("error of renaming a host of its own", &own.to_owned(), &done);
     Ok(())
+}
+
+fn raw_socket() -> nix::Result<()> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+    socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Icmp).map(drop)
 }
 
 fn setgroups_denied(scene: &mut Scene) -> Checked {

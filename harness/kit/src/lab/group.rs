@@ -120,15 +120,15 @@ impl Cell {
         self.set("cpu", ("cpu.cfs_quota_us", &quota.to_string()), ("cpu.max", &format!("{quota} {period}")))
     }
 
-    /// An entry of a file of `key value` lines; 0 if there is none.
+    /// An entry of a file of `key value` lines.
     ///
     /// # Errors
-    /// No hierarchy has the controller.
+    /// No hierarchy has the controller, or this kernel's file has no such entry.
     pub fn keyed(&self, controller: &str, file: &str, key: &str) -> Result<u64, Trouble> {
-        let text = fs::read_to_string(self.dir(controller)?.join(file)).unwrap_or_default();
+        let text = fs::read_to_string(self.dir(controller)?.join(file))?;
         let found =
             text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok());
-        Ok(found.unwrap_or(0))
+        found.ok_or_else(|| Trouble::Skip(format!("this kernel's {file} has no '{key}'")))
     }
 
     /// Memory charged to it, in bytes.

@@ -14,6 +14,7 @@ use rustix::fs::{StatVfsMountFlags, fstatvfs};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::{Act, verbs};
+use crate::bare;
 use crate::failure::{Doing, Done};
 
 verbs! {
@@ -46,6 +47,9 @@ verbs! {
         "reach" reach: Reach { marker: String } -> Reached;
         /// What `uname` and the boot id say of the kernel.
         "kernel" kernel: GetKernel {} -> Kernel;
+        /// What the filters of this process say to calls, each given as NUMBER or NUMBER,FIRST-ARGUMENT, without making one: the
+        /// error number, or 0 where they let it through.
+        "filtered" filtered: Filtered { calls: Vec<String> } -> BTreeMap<String, i32>;
         /// Opens, for so many milliseconds, the executable of every other process that can be seen.
         "watch-executables" watch_executables: WatchExecutables { millis: u64 } -> BTreeSet<Executable>;
     }
@@ -236,6 +240,19 @@ impl Act for GetKernel {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").doing("reading the boot id")?;
         Ok(Kernel { release, boot: boot.trim().to_owned() })
+    }
+}
+
+impl Act for Filtered {
+    fn act(self) -> Done<BTreeMap<String, i32>> {
+        self.calls
+            .into_iter()
+            .map(|call| {
+                let (number, first) = call.split_once(',').unwrap_or((&call, "0"));
+                let answer = bare::filtered(number.parse().doing(&call)?, first.parse().doing(&call)?)?;
+                Ok((call, answer))
+            })
+            .collect()
     }
 }
 

@@ -15,6 +15,9 @@ verbs! {
         "exit" exit: Exit { status: u8 } -> ();
         /// Does nothing until it is ended.
         "sleep" sleep: Sleep {} -> ();
+        /// Waits for a signal of those that can be blocked, and ends with its number as the status; says on standard output when it
+        /// waits.
+        "await-signal" await_signal: AwaitSignal {} -> ();
         /// Writes to a log that a hook ran, and whose state it got on standard input.
         "hook" hook: Hook { point: String, log: String } -> ();
         /// Says so many numbered lines on each of its two outputs, by turns, and ends.
@@ -39,6 +42,16 @@ impl Act for Sleep {
         loop {
             nix::unistd::pause();
         }
+    }
+}
+
+impl Act for AwaitSignal {
+    fn act(self) -> Done<()> {
+        let all = nix::sys::signal::SigSet::all();
+        all.thread_block().doing("blocking signals")?;
+        output::outln!("waiting");
+        let came = all.wait().doing("waiting for a signal")?;
+        std::process::exit(came as i32)
     }
 }
 

@@ -37,8 +37,12 @@ pub struct Entry {
     pub owner: (u32, u32),
     /// When it was last changed, in seconds.
     pub seconds: i64,
+    /// The nanoseconds of that second.
+    pub nanoseconds: i64,
     /// Its size in bytes; 0 for a directory, whose size is the file system's affair.
     pub size: u64,
+    /// Whether so much of a file is not there that it must have holes: more than file systems save by themselves.
+    pub holes: bool,
     /// Where it points to, if it is a link.
     pub target: Option<String>,
     /// Its number, if it is a device.
@@ -50,6 +54,9 @@ pub struct Entry {
     /// Its extended attributes.
     pub attributes: BTreeMap<String, String>,
 }
+
+/// What the tail of a small file may save without a hole.
+const SAVED: u64 = 64 << 10;
 
 /// Text of a name, whatever bytes it has.
 fn escaped(name: &OsStr) -> String {
@@ -120,7 +127,9 @@ impl Walk<'_> {
             mode: of.mode() & 0o7777,
             owner: (of.uid(), of.gid()),
             seconds: of.mtime(),
+            nanoseconds: of.mtime_nsec(),
             size: if of.is_dir() { 0 } else { of.size() },
+            holes: of.is_file() && of.blocks() * 512 + SAVED < of.size(),
             target,
             device: (of.rdev() != 0).then(|| of.rdev()),
             content,
@@ -175,7 +184,7 @@ fn specimens(root: &Path) -> std::io::Result<()> {
     xattr::set(at("capable"), "security.capability", &capability)?;
     nix::unistd::mkfifo(&at("pipe"), Mode::S_IRUSR)?;
     mknod(&at("null"), SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, makedev(1, 3))?;
-    let past = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let past = UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
     File::open(at("linked"))?.set_modified(past)?;
     File::open(at("dir/sub"))?.set_modified(past)
 }

@@ -154,7 +154,7 @@ pub fn write_some(root: &Node, style: &Style<'_>, to: impl Write) -> Result<()> 
         let mut top = style.header(root);
         top.set_entry_type(EntryType::Directory);
         root.attributes()
-            .and_then(|found| archive.describe(&found))
+            .and_then(|found| archive.describe(root, &found))
             .and_then(|()| archive.to.append_data(&mut top, "./", std::io::empty()))
             .doing(|| "storing the root")?;
     }
@@ -252,7 +252,7 @@ impl<'a, W: Write> Archive<'a, W> {
         }
         if node.is_dir() {
             let mut header = self.style.header(node);
-            self.describe(&attributes?)?;
+            self.describe(node, &attributes?)?;
             header.set_entry_type(EntryType::Directory);
             self.to.append_data(&mut header, &change.path, std::io::empty())?;
             if change.what == What::SetOpaque {
@@ -282,6 +282,7 @@ impl<'a, W: Write> Archive<'a, W> {
         match node.kind() {
             FileType::Symlink => {
                 header.set_entry_type(EntryType::Symlink);
+                self.describe(node, &Attributes::default())?;
                 return self.to.append_link(&mut header, name, node.target()?);
             }
             // It means nothing without the process that listens on it.
@@ -289,7 +290,7 @@ impl<'a, W: Write> Archive<'a, W> {
             _ if !self.style.has(node) => return self.mount_point(name),
             _ => {}
         }
-        self.describe(&attributes?)?;
+        self.describe(node, &attributes?)?;
         let device = |header: &mut Header| {
             header.set_device_major(node.stat().stx_rdev_major)?;
             header.set_device_minor(node.stat().stx_rdev_minor)
@@ -317,13 +318,18 @@ impl<'a, W: Write> Archive<'a, W> {
         self.to.append_data(&mut header, name, std::io::empty())
     }
 
-    fn describe(&mut self, attributes: &Attributes) -> std::io::Result<()> {
-        if attributes.is_empty() {
+    /// What the header of an entry has no field for: attributes, and parts of a second. Source: pax(1), Extended Header.
+    fn describe(&mut self, node: &Node, attributes: &Attributes) -> std::io::Result<()> {
+        let time = node.stat().stx_mtime;
+        let time = (time.tv_nsec != 0 && time.tv_sec >= 0 && !self.style.timeless)
+            .then(|| format!("{}.{:09}", time.tv_sec, time.tv_nsec));
+        if attributes.is_empty() && time.is_none() {
             return Ok(());
         }
         let named: Vec<(String, &[u8])> = attributes
             .iter()
             .map(|(name, value)| (format!("SCHILY.xattr.{}", name.to_string_lossy()), value.as_slice()))
+            .chain(time.iter().map(|time| ("mtime".to_owned(), time.as_bytes())))
             .collect();
         self.to.append_pax_extensions(named.iter().map(|(name, value)| (name.as_str(), *value)))
     }
