@@ -16,6 +16,7 @@ use limits::{parse_sysctl, parse_ulimit};
 use super::{Outcome, each, parse_bytes};
 use engine::containers::{self, Attach, Claim, Engine, Host, Record, Started, Wanted};
 use engine::image::Store;
+use engine::network::publish::Port;
 use runtime::error::{Doing, Error, Result};
 use runtime::process::supervise::Signals;
 use runtime::process::{pidfd, terminal};
@@ -39,7 +40,7 @@ pub(super) struct Options {
     /// Its name
     #[arg(long)]
     name: Option<String>,
-    /// Publish a port on this machine: [ADDRESS:][HOST-PORT:]PORT[/udp]
+    /// Publish a port, or a range, on this machine: [ADDRESS:][HOST-PORT:]PORT[/udp]
     #[arg(long, short, value_name = "PORT")]
     publish: Vec<String>,
     /// Mount a volume or a directory of this machine: [NAME|/HOST/PATH:]/PATH[:ro]
@@ -76,7 +77,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["cpu_period", "cpu_quota"])]
     cpus: Option<f64>,
     /// Share of the CPU when others want it too; 1024 is usual
-    #[arg(long, value_name = "SHARES")]
+    #[arg(long, short, value_name = "SHARES")]
     cpu_shares: Option<u64>,
     /// CPUs that it may use, such as 0-2,4
     #[arg(long, value_name = "LIST")]
@@ -321,6 +322,24 @@ fn follow(started: &Started, signals: &Signals, tty: bool) -> Result<()> {
     }
 }
 
+/// A source that begins with a dot is a path from the working directory.
+fn from_here(volume: &str) -> Result<String> {
+    let source = volume.split(':').next().unwrap_or_default();
+    let is_path = matches!(source, "." | "..") || source.starts_with("./") || source.starts_with("../");
+    if !is_path || source.len() == volume.len() {
+        return Ok(volume.to_owned());
+    }
+    let here = std::env::current_dir().doing(|| format!("-v {volume}: finding the working directory"))?;
+    let whole = containers::clean(&here.join(source));
+    let text =
+        whole.to_str().ok_or_else(|| Error::new(format!("-v {volume}: the path is not UTF-8 text")))?;
+    if text.contains(':') {
+        return Err(Error::new(format!("-v {volume}: the path {text} has a colon"))
+            .remedy("use --mount type=bind,source=...,target=..."));
+    }
+    Ok(format!("{text}{}", &volume[source.len()..]))
+}
+
 impl Options {
     fn image(&self) -> &str {
         &self.words[0]
@@ -364,7 +383,7 @@ impl Options {
         let (image, command) = (self.image().to_owned(), self.words[1..].to_vec());
         let mut mounts = Vec::new();
         for text in &self.volume {
-            mounts.push(Wanted::from_volume(text)?);
+            mounts.push(Wanted::from_volume(&from_here(text)?)?);
         }
         for text in &self.mount {
             mounts.push(Wanted::from_mount(text)?);
@@ -426,7 +445,7 @@ impl Options {
                 return Err(Error::new(format!("--pid {other} is unknown")).remedy("host is known"));
             }
         };
-        let ports = self.publish.iter().map(|text| text.parse()).collect::<Result<Vec<_>>>()?;
+        let ports = self.publish.iter().map(|text| Port::parse(text)).collect::<Result<Vec<_>>>()?.concat();
         let own_network =
             !matches!(self.network.as_str(), "none" | "host") && !self.network.starts_with("container:");
         if !ports.is_empty() && !own_network {

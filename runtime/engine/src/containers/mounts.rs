@@ -412,9 +412,12 @@ fn target_of(text: &str) -> Result<PathBuf> {
 /// An absolute path without detours; the root itself cannot be mounted over.
 fn absolute(text: &str) -> Option<PathBuf> {
     let path = Path::new(text);
-    if !path.is_absolute() {
-        return None;
-    }
+    let clean = path.is_absolute().then(|| clean(path))?;
+    (clean != Path::new("/")).then_some(clean)
+}
+
+/// An absolute path without `.` and `..`.
+pub fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::from("/");
     for component in path.components() {
         match component {
@@ -423,7 +426,7 @@ fn absolute(text: &str) -> Option<PathBuf> {
             _ => {}
         }
     }
-    (clean != Path::new("/")).then_some(clean)
+    clean
 }
 
 #[cfg(test)]

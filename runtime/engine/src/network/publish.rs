@@ -5,7 +5,6 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,26 +44,27 @@ pub struct Port {
     pub protocol: Protocol,
 }
 
-impl FromStr for Port {
-    type Err = Error;
+/// Most ports that one option may name.
+const MOST: u16 = 4096;
 
-    fn from_str(text: &str) -> Result<Self> {
+impl Port {
+    /// Reads `-p [ADDRESS:][HOST:]CONTAINER[/PROTOCOL]`, where ports may be ranges of one length, as `7000-7002:80-82`.
+    ///
+    /// # Errors
+    /// Names what is wrong with it.
+    pub fn parse(text: &str) -> Result<Vec<Self>> {
         let bad = |why: String| {
             Error::new(format!("-p {text}: {why}"))
-                .remedy("ports look like [ADDRESS:][HOST-PORT:]PORT[/tcp|/udp]")
+                .remedy("ports look like [ADDRESS:][HOST-PORT:]PORT[/tcp|/udp], or ranges of one length")
         };
-        let (rest, protocol) = match text.rsplit_once('/') {
-            None => (text, Protocol::Tcp),
-            Some((rest, "tcp")) => (rest, Protocol::Tcp),
-            Some((rest, "udp")) => (rest, Protocol::Udp),
-            Some((_, other)) => return Err(bad(format!("'{other}' is neither tcp nor udp"))),
-        };
-        let port = |part: &str| match part.parse::<u16>() {
-            Ok(0) | Err(_) => Err(bad(format!("invalid port '{part}': expected 1 to 65535"))),
-            Ok(port) => Ok(port),
+        let (rest, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
+        let protocol = match protocol.to_lowercase().as_str() {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            other => return Err(bad(format!("invalid protocol '{other}': expected tcp or udp"))),
         };
         let (rest, container) = rest.rsplit_once(':').map_or((None, rest), |(rest, last)| (Some(rest), last));
-        let container = port(container)?;
+        let (first, last) = range(container).map_err(bad)?;
         let (address, host) = match rest {
             None => (None, ""),
             Some(rest) => match rest.rsplit_once(':') {
@@ -72,12 +72,31 @@ impl FromStr for Port {
                 None => (None, rest),
             },
         };
-        let host = if host.is_empty() { 0 } else { port(host)? };
+        let host = if host.is_empty() { None } else { Some(range(host).map_err(bad)?) };
+        if let Some((from, to)) = host.filter(|(from, to)| to - from != last - first) {
+            return Err(bad(format!("{from}-{to} and {first}-{last} are not of one length")));
+        }
         let address = match address {
             None | Some("") => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             Some(address) => address.parse().map_err(|_| bad(format!("invalid address '{address}'")))?,
         };
-        Ok(Self { address, host, container, protocol })
+        let port = |number: u16| Self {
+            address,
+            host: host.map_or(0, |(from, _)| from + number),
+            container: first + number,
+            protocol,
+        };
+        Ok((0..=last - first).map(port).collect())
+    }
+}
+
+/// `80`, or `80-82`.
+fn range(text: &str) -> std::result::Result<(u16, u16), String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |part: &str| part.parse::<u16>().ok().filter(|port| *port > 0);
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last && last - first < MOST => Ok((first, last)),
+        _ => Err(format!("invalid port '{text}': expected 1 to 65535, or a range of at most {MOST}")),
     }
 }
 
@@ -244,7 +263,7 @@ mod tests {
     #[test]
     fn ports_are_read_as_docker_reads_them() {
         let port = |text: &str| {
-            let port: Port = text.parse().unwrap();
+            let port = Port::parse(text).unwrap().remove(0);
             (port.address.to_string(), port.host, port.container, port.protocol)
         };
         assert_eq!(port("80"), ("0.0.0.0".into(), 0, 80, Protocol::Tcp));
@@ -253,14 +272,20 @@ mod tests {
         assert_eq!(port("127.0.0.1::80"), ("127.0.0.1".into(), 0, 80, Protocol::Tcp));
         assert_eq!(port("[::1]:4000:80"), ("::1".into(), 4000, 80, Protocol::Tcp));
         for wrong in ["", "x", "0:80", "70000:80", "80/sctp", "a.b:1:2"] {
-            assert!(wrong.parse::<Port>().unwrap_err().to_string().contains("-p "), "{wrong}");
+            assert!(Port::parse(wrong).unwrap_err().to_string().contains("-p "), "{wrong}");
         }
     }
 
     #[test]
     fn a_taken_port_is_named() {
-        let first = listen(&"127.0.0.1::80".parse().unwrap()).unwrap();
-        let again: Port = format!("127.0.0.1:{}:80", first.port.host).parse().unwrap();
+        let ranges = Port::parse("[::1]:7000-7002:80-82/UDP").unwrap();
+        let numbers: Vec<_> = ranges.iter().map(|port| (port.host, port.container, port.protocol)).collect();
+        assert_eq!(numbers, [7000, 7001, 7002].map(|host| (host, host - 6920, Protocol::Udp)));
+        for wrong in ["7000-7001:80", "82-80", "1-60000", "80/sctp"] {
+            assert!(Port::parse(wrong).is_err(), "{wrong}");
+        }
+        let first = listen(&Port::parse("127.0.0.1::80").unwrap()[0]).unwrap();
+        let again = Port::parse(&format!("127.0.0.1:{}:80", first.port.host)).unwrap().remove(0);
         let error = listen(&again).unwrap_err().to_string();
         assert!(error.contains(&first.port.host.to_string()) && error.contains("in use"), "{error}");
     }

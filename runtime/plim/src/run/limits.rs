@@ -5,6 +5,15 @@ use crate::parse_bytes;
 use runtime::error::{Doing, Error, Result};
 use runtime::oci::{BlockIo, Cpu, Memory, Pids, Resources, Rlimit, ThrottleDevice};
 
+/// Fewest bytes that a container can be limited to. Source: Docker reference, docker run --memory.
+const SMALLEST: i64 = 6 << 20;
+
+/// How many CPUs this machine has.
+fn available() -> f64 {
+    let online = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
+    online.and_then(|number| u32::try_from(number).ok()).map_or(1.0, f64::from)
+}
+
 impl Options {
     /// All limits of the container's group.
     pub(super) fn resources(&self) -> Result<Resources> {
@@ -17,6 +26,13 @@ impl Options {
             i64::try_from(bytes).map(Some).map_err(|_| Error::new(format!("--{name} {text} is too large")))
         };
         let limit = bytes(&self.memory, "memory")?;
+        if limit.is_some_and(|limit| (1..SMALLEST).contains(&limit)) {
+            return Err(Error::new(format!(
+                "invalid --memory '{}'",
+                self.memory.as_deref().unwrap_or_default()
+            ))
+            .remedy("no container starts with less than 6m"));
+        }
         let mut swap = bytes(&self.memory_swap, "memory-swap")?;
         if let (Some(limit), None) = (limit, swap) {
             // Docker's rule: as much swap as memory.
@@ -40,8 +56,10 @@ impl Options {
         };
         let (mut period, mut quota) = (self.cpu_period, self.cpu_quota);
         if let Some(cpus) = self.cpus {
-            if !(0.01..=10_000.0).contains(&cpus) {
-                return Err(Error::new(format!("--cpus {cpus}: it is a number of CPUs, 0.01 at least")));
+            let there = available();
+            if !(0.01..=there).contains(&cpus) {
+                return Err(Error::new(format!("invalid --cpus {cpus}: expected 0.01 to {there}"))
+                    .remedy(format!("this machine has {there} CPUs")));
             }
             period = Some(100_000);
             #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
