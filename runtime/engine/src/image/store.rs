@@ -38,6 +38,16 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Use(#[expect(dead_code, reason = "the lock goes when it is dropped")] Flock<File>);
 
+/// Advice for whoever may not make a data root here; a disk that fails needs another.
+fn advise_root(error: Error) -> Error {
+    match error.errno() {
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
+            error.remedy("the data root needs root; another place can be named with --data-root")
+        }
+        _ => error,
+    }
+}
+
 /// An image of the store.
 #[derive(Debug, Clone)]
 pub struct Image {
@@ -65,14 +75,10 @@ impl Store {
     /// It cannot be made, or is of another kind.
     pub fn open(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned() };
-        close_root(root)
-            .doing(|| format!("making {}", root.display()))
-            .or_advise(|| "the data root needs root; another place can be named with --data-root")?;
+        close_root(root).doing(|| format!("making {}", root.display())).map_err(advise_root)?;
         for dir in ["blobs", "blobs/sha256", "layers", "tmp"] {
             let dir = root.join(dir);
-            rights::private_dir(&dir)
-                .doing(|| format!("making {}", dir.display()))
-                .or_advise(|| "the data root needs root; another place can be named with --data-root")?;
+            rights::private_dir(&dir).doing(|| format!("making {}", dir.display())).map_err(advise_root)?;
         }
         let layout = root.join("oci-layout");
         if !layout.exists() {
