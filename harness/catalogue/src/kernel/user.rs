@@ -14,7 +14,8 @@ use kit::fault::{self, scene};
 use kit::lab::Scene;
 use kit::need::Need;
 use kit::trial::Trial;
-use kit::verbs::{files, state};
+use kit::verbs::attempt::Tried;
+use kit::verbs::{attempt, files, state};
 
 const NEEDS: &[Need] = &[Need::Root, Need::Namespace(Kind::User)];
 
@@ -74,10 +75,19 @@ fn root_is_mapped(trial: &mut Trial) -> Checked {
     let inside = container.ask(state::process(&[]))?;
     trial.seen.expect_eq("uid inside", &inside.uid, &0);
     container.ask(files::write("/tmp/of-root", "x"))?;
-    let owner = fs::metadata(container.rootfs.join("tmp/of-root"))?.uid();
-    trial.seen.expect_eq("owner of its file on the host", &owner, &FIRST);
-    let uid = fs::metadata(format!("/proc/{}", container.pid))?.uid();
-    trial.seen.expect_eq("owner of its process on the host", &uid, &FIRST);
+    trial.seen.expect_eq("gid inside", &inside.gid, &0);
+    let file = container.rootfs.join("tmp/of-root");
+    let owner = |of: fs::Metadata| (of.uid(), of.gid());
+    trial.seen.expect_eq("owner of its file on the host", &owner(fs::metadata(&file)?), &(FIRST, FIRST));
+    let process = fs::metadata(format!("/proc/{}", container.pid))?;
+    trial.seen.expect_eq("owner of its process on the host", &owner(process), &(FIRST, FIRST));
+    // Of an id that is not root's too, and no other than the mapped ones can be given.
+    let given = container.ask(attempt::chown("/tmp/of-root", 1_000, 1_001))?;
+    trial.seen.expect_eq("error of giving it to 1000:1001", &given, &Tried::ALLOWED);
+    let mapped = (FIRST + 1_000, FIRST + 1_001);
+    trial.seen.expect_eq("its owner on the host then", &owner(fs::metadata(&file)?), &mapped);
+    let given = container.ask(attempt::chown("/tmp/of-root", 65_536, 65_536))?;
+    trial.seen.expect_eq("error of giving it to an id beyond the map", &given, &Tried(libc::EINVAL));
     container.close()?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Which devices a container may open.
 
-use runtime::oci::DeviceRule;
+use nix::sys::stat::{Mode, SFlag, makedev};
+use runtime::oci::{DeviceRule, Spec};
 
 use kit::check::{Check, Checked};
 use kit::fault::{self, Fault, resources};
@@ -19,12 +20,17 @@ const ALLOW_ALL: Fault = fault::config("allow all", |spec| {
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime(
         "devices.default-list",
-        "null, zero, full, random, urandom and tty work; anything else can be neither opened nor made",
+        "null, zero, full, random, urandom and tty work; anything else cannot be opened, whoever made its node",
         SOURCE,
         default_list,
     )
     .needs(&[Need::Root, Need::DeviceControl])
-    .faults(&[NO_RULES]),
+    .faults(&[
+        NO_RULES,
+        fault::config("reading allowed", |spec| allow(spec, "c", "r")),
+        fault::config("writing allowed", |spec| allow(spec, "c", "w")),
+        fault::config("disks allowed", |spec| allow(spec, "b", "rw")),
+    ]),
     Check::of_runtime(
         "devices.allow-one",
         "an allowed device opens with the granted access alone",
@@ -55,6 +61,11 @@ pub(crate) const CHECKS: &[Check] = &[
     ]),
 ];
 
+fn allow(spec: &mut Spec, kind: &str, access: &str) {
+    let (kind, access) = (Some(kind.into()), Some(access.into()));
+    resources(spec).devices.push(DeviceRule { allow: true, kind, major: None, minor: None, access });
+}
+
 fn default_list(trial: &mut Trial) -> Checked {
     let mut container = trial.container().capabilities(&["MKNOD"]).start()?;
     for (device, text, expected) in [("null", "x", 0), ("zero", "x", 0), ("full", "x", libc::ENOSPC)] {
@@ -71,21 +82,33 @@ fn default_list(trial: &mut Trial) -> Checked {
     // Without a terminal of its own a process is told that there is none, not that it may not.
     let terminal = container.ask(attempt::open("/dev/tty"))?;
     trial.seen.expect_eq("error of opening /dev/tty without a terminal", &terminal, &Tried(libc::ENXIO));
-    // The kernel's log is a device of every host.
-    let made = container.ask(attempt::mknod("/tmp/kmsg", attempt::Device::Char, 1, 11))?;
-    // To write: reading it needs a capability as well.
-    let opened = container.ask(attempt::write("/tmp/kmsg", ""))?;
-    let errors = [made, opened];
-    let held = errors.contains(&Tried(libc::EPERM));
-    trial.seen.expect(
-        "errors of making and opening the kernel's log",
-        format!("{errors:?}"),
-        "EPERM (1) at one of both",
-        held,
-    );
+    // Made by the host, which may: what opens them inside is then refused by the list alone.
+    for (name, kind, (major, minor), write) in FOREIGN {
+        let path = container.rootfs.join(format!("of-host-{name}"));
+        let mode = Mode::from_bits_truncate(0o666);
+        nix::sys::stat::mknod(&path, kind, mode, makedev(major, minor))?;
+        let attempt = |path: &str| if write { attempt::write(path, "") } else { attempt::open(path) };
+        let outside = trial.host_probe()?.ask(attempt(&path.display().to_string()))?;
+        let expected = if name == "null" { Tried::ALLOWED } else { Tried(libc::EPERM) };
+        if !outside.is_allowed() {
+            trial.seen.note(format!("the host itself cannot open {name} ({major}:{minor}): {outside}"));
+            continue;
+        }
+        let inside = container.ask(attempt(&format!("/of-host-{name}")))?;
+        let how = if write { "write" } else { "read" };
+        trial.seen.expect_eq(&format!("error of opening {name} to {how}"), &inside, &expected);
+    }
     container.close()?;
     Ok(())
 }
+
+/// Devices that the host makes: one that is allowed, as the control, and such as a host has whatever its hardware is.
+const FOREIGN: [(&str, SFlag, (u64, u64), bool); 4] = [
+    ("null", SFlag::S_IFCHR, (1, 3), true),
+    ("kmsg", SFlag::S_IFCHR, (1, 11), true),
+    ("loop-control", SFlag::S_IFCHR, (10, 237), false),
+    ("loop", SFlag::S_IFBLK, (7, 0), false),
+];
 
 fn allow_one(trial: &mut Trial) -> Checked {
     // 1:11 is /dev/kmsg, which is on every host and can be opened for both.
@@ -111,7 +134,6 @@ fn allow_one(trial: &mut Trial) -> Checked {
 }
 
 fn mknod(trial: &mut Trial) -> Checked {
-    use nix::sys::stat::{Mode, SFlag, makedev};
     let mut container = trial.container().start()?;
     // 7:0 is the first loop device: a disk that every host has, and that nothing is read from here.
     let made = container.ask(attempt::mknod("/tmp/disk", attempt::Device::Block, 7, 0))?;

@@ -162,6 +162,9 @@ fn kernel_is_shared(trial: &mut Trial) -> Checked {
     let host = trial.host_probe()?.ask(look::kernel())?;
     let mut container = trial.container().start()?;
     let inside = container.ask(look::kernel())?;
+    if host.release.is_empty() || host.boot.is_empty() {
+        return Err(Trouble::Harness(format!("the host's own kernel tells nothing: {host:?}")));
+    }
     trial.seen.expect_eq("release inside", &inside.release, &host.release);
     trial.seen.expect_eq("boot inside", &inside.boot, &host.boot);
     container.close()?;

@@ -3,8 +3,10 @@
 use kit::channel;
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 
+use runtime::namespace::{self, Kind};
 use runtime::oci::{Hook, Hooks};
 use serde_json::{Value, json};
 
@@ -25,8 +27,8 @@ const CLOSED: &str = "closed";
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime(
         "life.exit-status",
-        "the exit status is the application's; 128+n for signal n",
-        SOURCE,
+        "`run` ends with the application's exit status, and with 128+n where signal n ended it",
+        "runc(8), run; the shell's EXIT STATUS in bash(1): a convention of runtimes, of which the OCI specification says nothing",
         exit_status,
     )
     .faults(&[fault::config(PRETENDS_STATUS, |spec| {
@@ -43,12 +45,16 @@ pub(crate) const CHECKS: &[Check] = &[
     .faults(&[scene(STARTED_AT_CREATE)]),
     Check::of_runtime(
         "life.states",
-        "created, running, paused and stopped are told, and illegal transitions are refused",
-        SOURCE,
+        "created, running, paused and stopped are told, and a second start and a delete of what runs are refused",
+        "OCI runtime.md, State, start, delete; runc-pause(8) and runc-resume(8): the specification has neither",
         states,
     )
     .needs(&[Need::Root, Need::Freezer])
-    .faults(&[Fault { name: "one allowed", how: How::Pretends("start") }]),
+    .faults(&[
+        Fault { name: "start allowed", how: How::Pretends("start") },
+        Fault { name: "delete allowed", how: How::Pretends("delete") },
+        Fault { name: "not paused", how: How::PauseDropped },
+    ]),
     Check::of_runtime(
         "life.pause-unpause",
         "every process of a paused container stands still, and goes on when resumed",
@@ -68,13 +74,30 @@ pub(crate) const CHECKS: &[Check] = &[
         .faults(&[scene(CLOSED)]),
     Check::of_runtime(
         "life.hooks",
-        "hooks run at their points, in order, with the state on stdin",
+        "hooks run at their points, in order, in their namespaces, with the state of that moment on stdin",
         "OCI config.md, POSIX-platform Hooks",
         hooks,
     )
     .faults(&[fault::config("one skipped", |spec| {
         if let Some(hooks) = spec.hooks.as_mut() {
             hooks.create_container.clear();
+        }
+    }),
+    fault::config("order reversed", |spec| {
+        if let Some(hooks) = spec.hooks.as_mut() {
+            hooks.create_runtime.reverse();
+        }
+    }),
+    fault::config("in the runtime's namespaces", |spec| {
+        if let Some(hooks) = spec.hooks.as_mut() {
+            let moved: Vec<_> = hooks.create_container.drain(..).collect();
+            hooks.create_runtime.extend(moved);
+        }
+    }),
+    fault::config("after the start", |spec| {
+        if let Some(hooks) = spec.hooks.as_mut() {
+            let moved: Vec<_> = hooks.create_container.drain(..).collect();
+            hooks.poststart.extend(moved);
         }
     })]),
     Check::of_runtime("life.id-reuse", "a used id is refused, and a deleted one is free", SOURCE, id_reuse)
@@ -99,8 +122,7 @@ fn exit_status(trial: &mut Trial) -> Checked {
     }
     // PID 1 cannot be ended by a signal of its own making; the host can.
     for signal in [libc::SIGKILL, libc::SIGTERM] {
-        let wanted =
-            trial.container().without_namespace(runtime::namespace::Kind::Pid).probe(tasks::die(signal));
+        let wanted = trial.container().without_namespace(Kind::Pid).probe(tasks::die(signal));
         let seen = wanted.run()?;
         trial.seen.expect_eq(&format!("status of one that signal {signal} ends"), &seen, &(128 + signal));
     }
@@ -132,20 +154,16 @@ fn states(trial: &mut Trial) -> Checked {
     let driver = trial.driver().clone();
     let status =
         |id: &str| Ok::<_, Trouble>(driver.state(id)?.map_or(Value::Null, |state| state["status"].clone()));
-    let refused = |words: &[&str]| match driver.call(words) {
-        Ok(()) => Ok(false),
-        Err(Trouble::Subject(_)) => Ok(true),
-        Err(other) => Err(other),
-    };
+    let refused = |words: &[&str]| Ok::<_, Trouble>(driver.refuses(words)?.0);
     trial.seen.expect_json("after create", &status(&id)?, &json!("created"));
-    trial.seen.expect_eq("resume is refused then", &refused(&["resume", &id])?, &true);
     driver.call(&["start", &id])?;
     trial.seen.expect_json("after start", &status(&id)?, &json!("running"));
     trial.seen.expect_eq("a second start is refused", &refused(&["start", &id])?, &true);
     trial.seen.expect_eq("delete without force is refused", &refused(&["delete", &id])?, &true);
-    driver.call(&["pause", &id])?;
+    driver.pause(&id)?;
     trial.seen.expect_json("after pause", &status(&id)?, &json!("paused"));
-    driver.call(&["resume", &id])?;
+    driver.resume(&id)?;
+    trial.seen.expect_json("after resume", &status(&id)?, &json!("running"));
     driver.call(&["kill", &id, "KILL"])?;
     driver.wait_stopped(&id)?;
     trial.seen.expect_json("after kill", &status(&id)?, &json!("stopped"));
@@ -241,71 +259,95 @@ fn stdin(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
+/// What a hook told.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    point: String,
+    id: String,
+    status: String,
+    mount_namespace: u64,
+}
+
+fn told(log: &Path) -> Result<Vec<Told>, Trouble> {
+    let read = |line: &str| {
+        let [point, id, status, namespace] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
+        let [point, id, status] = [point, id, status].map(str::to_owned);
+        Some(Told { point, id, status, mount_namespace: namespace.parse().ok()? })
+    };
+    let text = fs::read_to_string(log)?;
+    let lines = text.lines();
+    lines
+        .map(|line| read(line).ok_or_else(|| Trouble::Harness(format!("the hooks' log: '{line}'"))))
+        .collect()
+}
+
+/// Two hooks at each point. The status is that of the container then, and whether the hook runs in the container's namespaces.
+/// Source: OCI config.md, POSIX-platform Hooks; runtime.md, Lifecycle.
+const POINTS: [(&str, &str, bool); 5] = [
+    ("createRuntime", "creating", false),
+    ("createContainer", "creating", true),
+    ("startContainer", "created", true),
+    ("poststart", "running", false),
+    ("poststop", "stopped", false),
+];
+
 fn hooks(trial: &mut Trial) -> Checked {
     let log = trial.directory("hooks")?.join("log");
     fs::write(&log, "")?;
     // The probe is static, so it runs on the host as it does inside.
     let program = trial.image()?.join("probe");
-    let hook = |point: &str, program: &std::path::Path, log: &std::path::Path| Hook {
-        path: program.to_owned(),
-        args: vec!["probe".into(), "hook".into(), point.into(), log.display().to_string()],
-        env: Vec::new(),
-        timeout: Some(10),
+    let two = |point: &str| -> Vec<Hook> {
+        let inside = point == "startContainer";
+        let (path, log) =
+            if inside { ("/probe".into(), "/hooks/log".into()) } else { (program.clone(), log.clone()) };
+        let hook = |which: u32| Hook {
+            path: path.clone(),
+            args: vec!["probe".into(), "hook".into(), format!("{point}-{which}"), log.display().to_string()],
+            env: Vec::new(),
+            timeout: Some(10),
+        };
+        vec![hook(1), hook(2)]
     };
-    let on_host = |point: &str| vec![hook(point, &program, &log)];
     let hooks = Hooks {
-        create_runtime: on_host("createRuntime"),
-        create_container: on_host("createContainer"),
-        start_container: vec![hook(
-            "startContainer",
-            std::path::Path::new("/probe"),
-            std::path::Path::new("/hooks/log"),
-        )],
-        poststart: on_host("poststart"),
-        poststop: on_host("poststop"),
+        create_runtime: two("createRuntime"),
+        create_container: two("createContainer"),
+        start_container: two("startContainer"),
+        poststart: two("poststart"),
+        poststop: two("poststop"),
         ..Hooks::default()
     };
-    let shared = log.parent().map(std::path::Path::to_owned).unwrap_or_default();
-    let id = trial
-        .container()
-        .volume(&shared, "/hooks")
-        .with(|spec| spec.hooks = Some(hooks))
-        .probe(look::alive())
-        .create()?;
+    let shared = trial.directory("hooks")?;
+    let wanted = trial.container().volume(&shared, "/hooks").with(|spec| spec.hooks = Some(hooks));
+    let id = wanted.probe(program::sleep()).create()?;
     let driver = trial.driver().clone();
-    let told = || Ok::<_, Trouble>(fs::read_to_string(&log)?);
-    let points = |text: &str| {
-        text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect::<Vec<_>>()
+    let points = |so_far: usize| -> Vec<String> {
+        let points = POINTS.iter().take(so_far);
+        points.flat_map(|(point, ..)| [format!("{point}-1"), format!("{point}-2")]).collect()
     };
-    trial.seen.expect_eq(
-        "hooks after create",
-        &points(&told()?),
-        &["createRuntime", "createContainer"].map(str::to_owned).to_vec(),
-    );
+    let names = || Ok::<_, Trouble>(told(&log)?.into_iter().map(|told| told.point).collect::<Vec<_>>());
+    trial.seen.expect_eq("hooks after create", &names()?, &points(2));
     driver.call(&["start", &id])?;
+    trial.seen.expect_eq("hooks after start", &names()?, &points(4));
+    let state = driver.state(&id)?.unwrap_or_default();
+    let pid = state["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    let pid = pid.ok_or_else(|| Trouble::Subject(format!("state tells no pid: {state}")))?;
+    let own = namespace::id(pid, Kind::Mount)?;
+    driver.call(&["kill", &id, "KILL"])?;
     driver.wait_stopped(&id)?;
-    let expected =
-        ["createRuntime", "createContainer", "startContainer", "poststart"].map(str::to_owned).to_vec();
-    let mut seen = points(&told()?);
-    // The application may be faster than the hook that runs beside it.
-    if seen.len() == 4 {
-        seen[2..].sort_unstable_by_key(|point| point == "poststart");
-    }
-    trial.seen.expect_eq("hooks after start", &seen, &expected);
     driver.delete(&id)?;
-    let text = told()?;
-    trial.seen.expect_eq(
-        "the last hook after delete",
-        &points(&text).last().cloned(),
-        &Some("poststop".to_owned()),
-    );
-    let without: Vec<_> = text.lines().filter(|line| line.split(' ').nth(1) != Some(&id)).collect();
-    trial.seen.expect(
-        "hooks without the container's state on stdin",
-        format!("{without:?}"),
-        "[]",
-        without.is_empty(),
-    );
+    let told = told(&log)?;
+    let names: Vec<String> = told.iter().map(|told| told.point.clone()).collect();
+    trial.seen.expect_eq("hooks after delete", &names, &points(5));
+    for told in &told {
+        let point = &told.point;
+        trial.seen.expect_eq(&format!("id that {point} got"), &told.id, &id);
+        let known =
+            POINTS.iter().find(|(name, ..)| point.strip_suffix(['1', '2']) == Some(&format!("{name}-")));
+        let Some((_, status, inside)) = known else { continue };
+        trial.seen.expect_text(&format!("status that {point} got"), &told.status, status);
+        let within = told.mount_namespace == own;
+        trial.seen.expect_eq(&format!("{point} runs in the container's mount namespace"), &within, inside);
+    }
     Ok(())
 }
 

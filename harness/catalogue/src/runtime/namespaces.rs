@@ -52,10 +52,10 @@ pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "ns.uts.hostname",
         scope: Scope::Runtime,
-        claim: "the host name set inside is not the host's, and the host's is unchanged",
-        source: "uts_namespaces(7)",
+        claim: "the host name is the configuration's, one set inside is not the host's, and the host's is unchanged",
+        source: "uts_namespaces(7); OCI config.md, Hostname",
         needs: &[Need::Root, Need::Namespace(Kind::Uts)],
-        faults: &[fault::NO_UTS_NAMESPACE],
+        faults: &[fault::NO_UTS_NAMESPACE, fault::config("name not set", |spec| spec.hostname = None)],
         tolerance: "",
         timing: false,
         body: Body::Runtime(hostname),
@@ -132,6 +132,8 @@ fn hostname(trial: &mut Trial) -> Checked {
     trial.on_stage()?;
     let before = trial.ask_stage(look::set_hostname("outside"))?;
     let mut container = trial.container().start()?;
+    let asked = container.ask(look::hostname())?;
+    trial.seen.expect_text("host name inside at first", &asked, "inside");
     container.ask(look::set_hostname("changed"))?;
     let inside = container.ask(look::hostname())?;
     let outside = trial.ask_stage(look::hostname())?;

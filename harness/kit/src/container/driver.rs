@@ -87,6 +87,21 @@ impl Driver {
         Ok((code, text(&output.stdout), text(&output.stderr)))
     }
 
+    /// Gives a command that should be refused: whether the subject did so, by a status of its own, a reason and in time, and what it said.
+    /// What hangs, is killed by a signal or ends without a word has refused nothing.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn refuses(&self, words: &[&str]) -> Result<(bool, String), Trouble> {
+        if matches!(self.fault, Some(How::Pretends(command)) if words.first() == Some(&command)) {
+            return Ok((false, String::new()));
+        }
+        let (status, _, said) = self.said(words, Stdio::null())?;
+        // 101 is a panic of Rust's, and from 129 on it is a signal's end; 255 is what runc's exec says of its own failure.
+        let own = status != 0 && status != 101 && !(129..=192).contains(&status);
+        Ok((own && !said.trim().is_empty(), format!("exit status {status}: {}", said.trim())))
+    }
+
     /// Starts a command of the subject that the caller watches itself; what it prints is lost.
     ///
     /// # Errors
@@ -99,6 +114,26 @@ impl Driver {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?)
+    }
+
+    /// `pause`, as the subject (or its fault) does it.
+    ///
+    /// # Errors
+    /// The subject refuses.
+    pub fn pause(&self, id: &str) -> Result<(), Trouble> {
+        self.unless_dropped(&["pause", id])
+    }
+
+    /// `resume`, as the subject (or its fault) does it.
+    ///
+    /// # Errors
+    /// The subject refuses.
+    pub fn resume(&self, id: &str) -> Result<(), Trouble> {
+        self.unless_dropped(&["resume", id])
+    }
+
+    fn unless_dropped(&self, words: &[&str]) -> Result<(), Trouble> {
+        if matches!(self.fault, Some(How::PauseDropped)) { Ok(()) } else { self.call(words) }
     }
 
     /// The state of a container, as `state` prints it; `None` if there is none.

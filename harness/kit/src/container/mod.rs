@@ -198,10 +198,7 @@ impl Container {
     /// # Errors
     /// The subject refuses.
     pub fn pause(&self) -> Result<(), Trouble> {
-        if matches!(self.driver.fault, Some(How::PauseDropped)) {
-            return Ok(());
-        }
-        self.driver.call(&["pause", &self.id])
+        self.driver.pause(&self.id)
     }
 
     /// `resume`.
@@ -209,10 +206,7 @@ impl Container {
     /// # Errors
     /// The subject refuses.
     pub fn resume(&self) -> Result<(), Trouble> {
-        if matches!(self.driver.fault, Some(How::PauseDropped)) {
-            return Ok(());
-        }
-        self.driver.call(&["resume", &self.id])
+        self.driver.resume(&self.id)
     }
 
     /// `exec` of a further probe, as the subject (or its fault) does it.

@@ -1,5 +1,6 @@
 //! What the probe is started for instead of answering questions: as a container's application, as a hook.
 
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -58,7 +59,9 @@ impl Act for AwaitSignal {
 impl Act for Hook {
     fn act(self) -> Done<()> {
         let state: State = serde_json::from_reader(std::io::stdin().lock()).doing("the state")?;
-        let line = format!("{} {} \"{}\"", self.point, state.id, state.status);
+        // Its own PID is another's in the procfs that a hook sees before the root is switched.
+        let namespace = std::fs::metadata("/proc/self/ns/mnt").doing("the mount namespace")?.ino();
+        let line = format!("{} {} {} {namespace}", self.point, state.id, state.status);
         files::append(&self.log, &line).act()
     }
 }
