@@ -82,8 +82,6 @@ pub(crate) const CHECKS: &[Check] = &[
             let whole = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
             Ok(std::fs::File::open(upper.join("specimens/linked"))?.set_modified(whole)?)
         }))
-    }), after("holes filled", |dock, words| {
-        if words[0] == "commit" { fill_holes(dock) } else { Ok(()) }
     })]),
     Check::of_engine(
         "commit.roundtrip",
@@ -155,26 +153,6 @@ pub(super) const fn entry_dropped() -> kit::fault::Fault {
     before("one entry dropped", |dock, words| {
         when(words, "commit", || upper_of(dock, words, |upper| drop_one(&upper)))
     })
-}
-
-/// Stores zeros where the unpacked layer of the committed image has holes.
-fn fill_holes(dock: &Dock) -> Checked {
-    let mut found = false;
-    for place in ["LowerDir", "UpperDir"] {
-        let dirs = dock.inspect("specimens", &format!("/GraphDriver/Data/{place}"))?;
-        for dir in dirs.as_str().unwrap_or_default().split(':') {
-            let sparse = Path::new(dir).join("specimens/sparse");
-            if !sparse.exists() {
-                continue;
-            }
-            let file = std::fs::File::options().write(true).open(sparse)?;
-            let then = file.metadata()?.modified()?;
-            std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; 8 << 20], 0)?;
-            file.set_modified(then)?;
-            found = true;
-        }
-    }
-    if found { Ok(()) } else { Err(Trouble::Harness("the unpacked layer was not found".into())) }
 }
 
 /// Removes the first file of a tree.
