@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use kit::check::Trouble;
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::run::Run;
 use nix::sys::resource::{UsageWho, getrusage};
 use record::bench::Measured;
@@ -35,7 +35,7 @@ const MOST_ROUNDS: usize = 8;
 pub fn commits(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
     let core = Subject::core().map_err(|error| error.to_string())?;
     let engine = core.engine.ok_or("this program has no engine")?;
-    let dock = Dock::new(run, &engine, None, name).map_err(Trouble::into_text)?;
+    let dock = Dock::new(run, &engine, None, None, name).map_err(Trouble::into_text)?;
     dock.base().map_err(Trouble::into_text)?;
     let id = dock.plim(&["create", "--network", "none", BASE, "/probe"]).map_err(Trouble::into_text)?;
     let upper = dock.data().join("containers").join(id.trim()).join("upper");

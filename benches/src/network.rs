@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::net::Ipv4Addr;
 
 use kit::check::Trouble;
+use kit::fake_host::Stage;
 use kit::run::Run;
-use kit::stage::Stage;
 use kit::verbs::{cpu, measure, net};
 use record::bench::Measured;
 

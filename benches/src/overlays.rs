@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kit::check::Trouble;
+use kit::fake_host::Stage;
 use kit::run::Run;
-use kit::stage::Stage;
 use kit::verbs::{Ask, files, measure};
 use record::bench::Measured;
 

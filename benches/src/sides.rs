@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use kit::check::Trouble;
-use kit::container::Container;
 use kit::probes::Probe;
 use kit::run::Run;
-use kit::trial::Trial;
+use kit::runtime::Container;
+use kit::runtime::Trial;
 use kit::verbs::{Ask, cpu, measure, program};
 use probe::measure::DYNAMIC;
 use runtime::oci::Spec;

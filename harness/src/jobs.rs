@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use kit::check::{Body, Check, Checked};
-use kit::dock::Dock;
+use kit::engine::Dock;
 use kit::fault::Fault;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use record::SubjectInfo;
 use subject::{Engine, Runtime, Subject};
 

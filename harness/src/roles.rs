@@ -13,7 +13,7 @@ pub fn dispatch() -> Option<ExitCode> {
     let name = std::env::args_os().next()?;
     match Path::new(&name).file_name().and_then(OsStr::to_str)? {
         probe::NAME | probe::SHELL => Some(probe::main()),
-        kit::lab::NAME => Some(kit::lab::main(catalogue::find)),
+        kit::sandbox::NAME => Some(kit::sandbox::main(catalogue::find)),
         guest::NAME => Some(guest::main()),
         guest::SETTLE => Some(guest::settle()),
         subject::CORE => Some(runtime::cli::main().into()),

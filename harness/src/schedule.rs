@@ -14,11 +14,12 @@ use runtime::process::pidfd;
 
 use kit::audit;
 use kit::check::{Checked, Trouble};
-use kit::dock::Dock;
-use kit::lab::NAME as LAB;
-use kit::lab::Report;
+use kit::engine::Dock;
+use kit::fault::Fault;
 use kit::run::{RUN_VARIABLE, Run, SEED_VARIABLE, Turn};
-use kit::trial::Trial;
+use kit::runtime::Trial;
+use kit::sandbox::NAME as LAB;
+use kit::sandbox::Report;
 
 use crate::jobs::{Job, Target};
 
@@ -107,10 +108,13 @@ fn attempt(run: &Run, job: &Job, tag: &str) -> (Checked, Evidence) {
             let checked = body(&mut trial);
             (checked, trial.seen.0)
         }),
-        Target::Engine(body, engine) => Dock::new(run, engine, job.fault, tag).map(|mut dock| {
-            let checked = body(&mut dock);
-            (checked, std::mem::take(&mut dock.seen.0))
-        }),
+        Target::Engine(body, engine) => {
+            let (name, hook) = (job.fault.map(|fault| fault.name), job.fault.and_then(Fault::hook));
+            Dock::new(run, engine, name, hook, tag).map(|mut dock| {
+                let checked = body(&mut dock);
+                (checked, std::mem::take(&mut dock.seen.0))
+            })
+        }
     };
     tried.unwrap_or_else(|trouble| (Err(trouble), Evidence::default()))
 }

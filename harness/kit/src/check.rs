@@ -2,11 +2,11 @@
 
 use record::Scope;
 
-use crate::dock::Dock;
+use crate::engine::Dock;
 use crate::fault::Fault;
-use crate::lab::Scene;
+use crate::kernel::Scene;
 use crate::need::Need;
-use crate::trial::Trial;
+use crate::runtime::Trial;
 pub use crate::trouble::{Checked, Trouble};
 
 /// The body of a check.

@@ -6,8 +6,7 @@ use std::path::Path;
 use runtime::namespace::Kind;
 use runtime::oci::{Mount, Spec};
 
-use crate::dock::{Dock, Said};
-use crate::trouble::Trouble;
+use crate::engine::{After, Before, Hook, Retell};
 
 /// One way to break things.
 #[derive(Debug, Clone, Copy)]
@@ -18,11 +17,17 @@ pub struct Fault {
     pub how: How,
 }
 
-/// Does something before a command of an engine, and may return another one, or an empty one for none.
-pub type Tamper = fn(&Dock<'_>, &[String]) -> Result<Option<Vec<String>>, Trouble>;
-
-/// Changes what a command of an engine said.
-pub type Retell = fn(&Dock<'_>, &[String], &mut Said) -> Result<(), Trouble>;
+impl Fault {
+    /// What it does to an engine's commands.
+    pub fn hook(&self) -> Option<Hook> {
+        match self.how {
+            How::Before(before) => Some(Hook::Before(before)),
+            How::After(after) => Some(Hook::After(after)),
+            How::Answer(retell) => Some(Hook::Answer(retell)),
+            _ => None,
+        }
+    }
+}
 
 /// What a fault does.
 #[derive(Debug, Clone, Copy)]
@@ -52,9 +57,9 @@ pub enum How {
     /// The subject leaves the application out of this controller's group.
     SkipsController(&'static str),
     /// Before each command of an engine something is done, and perhaps the command is another, or none.
-    Before(Tamper),
+    Before(Before),
     /// After each command of an engine something is done.
-    After(fn(&Dock<'_>, &[String]) -> Result<(), Trouble>),
+    After(After),
     /// What a command of an engine said is changed.
     Answer(Retell),
     /// The scene is set up wrongly; the scene itself says how, by the fault's name.
@@ -153,13 +158,13 @@ pub const fn config(name: &'static str, edit: fn(&mut Spec)) -> Fault {
 }
 
 /// A fault before the commands of an engine.
-pub const fn before(name: &'static str, tamper: Tamper) -> Fault {
-    Fault { name, how: How::Before(tamper) }
+pub const fn before(name: &'static str, hook: Before) -> Fault {
+    Fault { name, how: How::Before(hook) }
 }
 
 /// A fault after the commands of an engine.
-pub const fn after(name: &'static str, tamper: fn(&Dock<'_>, &[String]) -> Result<(), Trouble>) -> Fault {
-    Fault { name, how: How::After(tamper) }
+pub const fn after(name: &'static str, hook: After) -> Fault {
+    Fault { name, how: How::After(hook) }
 }
 
 /// A fault in what the commands of an engine say.

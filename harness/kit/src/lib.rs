@@ -3,20 +3,22 @@
 pub mod audit;
 pub mod check;
 pub mod clean;
-pub mod container;
-pub mod dock;
+pub mod engine;
+pub mod fake_host;
 pub mod fault;
-pub mod lab;
+pub mod kernel;
 pub mod loopdev;
 pub mod measure;
 pub mod need;
 pub mod notebook;
+mod patience;
 pub mod probes;
 pub mod property;
+mod role;
 pub mod run;
-pub mod stage;
+pub mod runtime;
+pub mod sandbox;
 pub mod terminal;
-pub mod trial;
 pub mod trouble;
 
 pub use probe::{channel, verbs};

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{Dock, Said};
+use kit::engine::{Dock, Said};
 use kit::fault::{Fault, answer, before, scene};
 use kit::verbs::{look, state, tree};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::fault::{after, answer, before};
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, files, look, state, tree};

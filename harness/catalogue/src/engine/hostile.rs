@@ -10,7 +10,7 @@ use std::time::Duration;
 use engine::image::Index;
 
 use kit::check::Trouble;
-use kit::dock::Dock;
+use kit::engine::Dock;
 use kit::verbs::net;
 
 /// What a request was, as far as it matters.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::fault::{after, answer, before, scene};
 use kit::need::Need;
 use kit::verbs::{files, look, net};
@@ -320,7 +320,7 @@ fn push_pull(dock: &mut Dock) -> Checked {
     dock.plim(&["tag", "changed", &name])?;
     dock.plim(&["tag", "changed", &again])?;
     let before = (dock.inspect("changed", "/Id")?, dock.inspect("changed", "/RootFS/Layers")?);
-    let login = |dock: &Dock, password: &str| -> Result<kit::dock::Said, Trouble> {
+    let login = |dock: &Dock, password: &str| -> Result<kit::engine::Said, Trouble> {
         std::fs::write(dock.path("password"), password)?;
         let input = std::fs::File::open(dock.path("password"))?;
         dock.said_with(&["login", "-u", "sailor", "--password-stdin", &harbour.host], input.into())

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::fault::{answer, before, scene};
 use kit::need::Need;
 use kit::verbs::{files, look, tasks};

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::commit::when;
 use super::hostile::{Answer, Server};
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::fault::{after, before, scene};
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, files, look, net};

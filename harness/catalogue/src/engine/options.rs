@@ -5,7 +5,7 @@ use std::path::Path;
 use super::commit::when;
 use kit::channel;
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::fault::{Fault, before};
 use kit::measure::{Control, as_f64, millis, slice, tick};
 use kit::need::Need;

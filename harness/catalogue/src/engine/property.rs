@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::commit::entry_dropped;
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::property;
 use kit::verbs::tree;
 

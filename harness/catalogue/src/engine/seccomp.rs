@@ -2,7 +2,7 @@
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::fault::before;
 use kit::need::Need;
 use kit::verbs::attempt::{self, Tried};

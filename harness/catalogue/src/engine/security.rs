@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::commit::when;
 use super::hostile::{Answer, Cargo, Server};
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::fault::{Fault, after, before, scene};
 use kit::need::Need;
 use kit::verbs::{files, look, state};

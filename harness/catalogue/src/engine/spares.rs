@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::image::remove_all;
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::fault::{after, before};
 use kit::need::Need;
 

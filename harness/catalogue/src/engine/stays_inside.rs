@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, RenameFlags, openat, renameat_with};
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::fault::{after, before, scene};
 use kit::verbs::{attempt, files, look};
 

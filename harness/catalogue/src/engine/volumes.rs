@@ -3,7 +3,7 @@
 use super::commit::when;
 use super::image::remove_all;
 use kit::check::{Check, Checked, Trouble};
-use kit::dock::{BASE, Dock};
+use kit::engine::{BASE, Dock};
 use kit::fault::before;
 use kit::verbs::{attempt, files, look, state, tree};
 

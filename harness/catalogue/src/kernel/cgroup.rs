@@ -14,9 +14,9 @@ use runtime::process::pidfd;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{Fault, How, scene};
-use kit::lab::Scene;
+use kit::kernel::Scene;
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::tasks;
 
 const NEEDS: &[Need] = &[Need::Root, Need::Unified];

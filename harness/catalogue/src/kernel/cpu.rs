@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::scene;
-use kit::lab::{Cell, Scene};
+use kit::kernel::{Cell, Scene};
 use kit::measure::{Control, as_f64, millis, slice, tick};
 use kit::need::Need;
 use kit::probes::Probe;

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::scene;
-use kit::lab::Scene;
+use kit::kernel::Scene;
 
 const NOT_RESTRICTED: &str = "not restricted";
 const LEFT: &str = "left by a child";

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::scene;
-use kit::lab::{Cell, Scene};
+use kit::kernel::{Cell, Scene};
 use kit::loopdev::LoopDevice;
 use kit::measure::as_f64;
 use kit::need::Need;

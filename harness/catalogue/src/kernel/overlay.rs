@@ -10,7 +10,7 @@ use record::Scope;
 
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault::scene;
-use kit::lab::Scene;
+use kit::kernel::Scene;
 use kit::need::Need;
 
 pub(crate) const CHECKS: &[Check] = &[

@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::overlay::{Layers, names};
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::scene;
-use kit::lab::Scene;
+use kit::kernel::Scene;
 use kit::need::Need;
 
 const SOURCE: &str = "Documentation/filesystems/overlayfs.rst";

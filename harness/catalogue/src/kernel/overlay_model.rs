@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::overlay::tree;
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::scene;
-use kit::lab::Scene;
+use kit::kernel::Scene;
 use kit::need::Need;
 
 pub(crate) const CHECKS: &[Check] = &[Check::of_kernel(

@@ -10,7 +10,7 @@ use runtime::process::pidfd;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{Fault, scene};
-use kit::lab::Scene;
+use kit::kernel::Scene;
 use kit::need::Need;
 use kit::probes::Probe;
 use kit::verbs::tasks;

@@ -9,9 +9,9 @@ use runtime::process::pidfd;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::scene;
-use kit::lab::Scene;
+use kit::kernel::Scene;
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::tasks;
 
 use crate::runtime::tasks::{PIDS_FAULTS, TASKS, tasks_of};

@@ -7,7 +7,7 @@ use runtime::namespace::Kind;
 
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault::scene;
-use kit::lab::Scene;
+use kit::kernel::Scene;
 use kit::need::Need;
 
 pub(crate) const CHECKS: &[Check] = &[

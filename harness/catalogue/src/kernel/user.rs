@@ -11,9 +11,9 @@ use runtime::namespace::Kind;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, scene};
-use kit::lab::Scene;
+use kit::kernel::Scene;
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, files, state};
 

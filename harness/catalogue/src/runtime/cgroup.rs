@@ -9,9 +9,9 @@ use runtime::oci::Resources;
 use kit::audit;
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault::{Fault, How, scene};
-use kit::lab::Scene;
+use kit::kernel::Scene;
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::look;
 
 pub(crate) const CHECKS: &[Check] = &[

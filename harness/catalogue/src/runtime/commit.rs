@@ -9,7 +9,7 @@ use runtime::oci::{Mount, Root};
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault;
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::files;
 
 pub(crate) const CHECKS: &[Check] = &[Check {

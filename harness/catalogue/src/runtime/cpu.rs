@@ -11,12 +11,12 @@ use record::Scope;
 use runtime::cgroup::{Group, Stats, Version};
 
 use kit::check::{Body, Check, Checked, Trouble};
-use kit::container::Container;
 use kit::fault::{self, Fault, resources};
 use kit::measure::{Control, as_f64, busy_time, millis, slice, tick};
 use kit::need::Need;
 use kit::notebook::Notebook;
-use kit::trial::Trial;
+use kit::runtime::Container;
+use kit::runtime::Trial;
 use kit::verbs::cpu;
 
 pub(crate) const CHECKS: &[Check] = &[

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use runtime::cgroup::Group;
 
 use kit::check::{Check, Checked, Trouble};
-use kit::container::Container;
 use kit::fault::{self, Fault, resources};
 use kit::measure::{Control, as_f64, busy_time, millis, periods, slice, stalls, tick};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Container;
+use kit::runtime::Trial;
 use kit::verbs::cpu;
 
 const SOURCE: &str = "Documentation/scheduler/sched-bwc.rst; cgroup-v2.rst, cpu.max";

@@ -6,7 +6,7 @@ use kit::check::{Body, Check, Checked};
 use kit::fault;
 use kit::measure::{Control, as_f64, busy_time, millis, periods, stalls};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::cpu;
 
 pub(crate) const CHECKS: &[Check] = &[Check {

@@ -6,7 +6,7 @@ use runtime::oci::{DeviceRule, Spec};
 use kit::check::{Check, Checked};
 use kit::fault::{self, Fault, resources};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::attempt;
 use kit::verbs::attempt::Tried;
 

@@ -8,10 +8,10 @@ use std::path::Path;
 use runtime::oci::{Capabilities, Root};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::container::{Container, Started};
 use kit::fault::{self, Fault, How, bind, scene};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
+use kit::runtime::{Container, Started};
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, look, state};
 

@@ -9,9 +9,9 @@ use runtime::oci::{Pids, Seccomp, SeccompRule};
 
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault::{self, Fault, How, scene};
-use kit::lab::Scene;
+use kit::kernel::Scene;
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, program, tasks};
 

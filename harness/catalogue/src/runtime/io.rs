@@ -6,11 +6,11 @@ use runtime::oci::{BlockIo, Spec, ThrottleDevice};
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, resources, scene};
-use kit::lab::{Cell, Scene};
+use kit::kernel::{Cell, Scene};
 use kit::loopdev::LoopDevice;
 use kit::measure::{Control, as_f64, millis};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::files;
 use kit::verbs::files::How;
 

@@ -5,7 +5,7 @@ use runtime::namespace::Kind;
 use kit::check::{Check, Checked, Trouble};
 use kit::fault;
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, ipc, look, net};
 

@@ -14,7 +14,7 @@ use kit::audit;
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, How, scene};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::{cpu, files, look, program, state, tasks};
 
 const SOURCE: &str = "OCI runtime-spec, runtime.md, Lifecycle and Operations";

@@ -5,7 +5,7 @@ use record::Scope;
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault::{self, Fault, How};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::{look, tasks};
 
 pub(crate) const CHECKS: &[Check] = &[

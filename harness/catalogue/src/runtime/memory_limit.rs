@@ -1,12 +1,12 @@
 //! Memory limits of containers beyond the first kill: cache, changes, tmpfs, swap.
 
 use kit::check::{Check, Checked, Trouble};
-use kit::container::Container;
 use kit::fault::{self, Fault, resources, scene};
 use kit::loopdev::LoopDevice;
 use kit::measure::as_f64;
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Container;
+use kit::runtime::Trial;
 use kit::verbs::files::How;
 use kit::verbs::{files, tasks};
 

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault;
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::look::Interfaces;
 use kit::verbs::{look, net, tasks};
 

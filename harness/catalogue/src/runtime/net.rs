@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::scene;
-use kit::lab::Scene;
+use kit::kernel::Scene;
 use kit::measure::{Control, as_f64, millis};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::net;
 
 pub(crate) const CHECKS: &[Check] = &[

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use runtime::oci::{Mount, Root};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::container::{Container, Started};
 use kit::fault;
-use kit::trial::{Trial, Wanted};
+use kit::runtime::{Container, Started};
+use kit::runtime::{Trial, Wanted};
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, look};
 

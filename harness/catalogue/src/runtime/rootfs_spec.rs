@@ -10,7 +10,7 @@ use runtime::oci::{Mount, Rlimit, Root, User};
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, How, scene};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::Ask;
 use kit::verbs::attempt::Tried;
 use kit::verbs::tree::Entry;

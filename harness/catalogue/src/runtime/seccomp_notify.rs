@@ -15,7 +15,7 @@ use super::seccomp_rules::{rule, with_profile};
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, scene};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 
 const DESCRIPTOR_KEPT: &str = "the agent's descriptor outlives the agent";
 

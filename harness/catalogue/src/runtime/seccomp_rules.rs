@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use runtime::oci::{Root, Seccomp, SeccompArg, SeccompRule, Spec};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::container::Container;
 use kit::fault::{self, Fault};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Container;
+use kit::runtime::Trial;
 use kit::verbs::state;
 
 /// In place of the subject's filter, the probe puts itself behind one with a known mistake.

@@ -12,7 +12,7 @@ use super::seccomp_rules::{equals, rule, with_profile};
 use kit::check::{Check, Checked};
 use kit::fault::{self, Fault, How};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Trial;
 use kit::verbs::attempt::Tried;
 use kit::verbs::bare::Way;
 use kit::verbs::{attempt, bare, files, look, state};

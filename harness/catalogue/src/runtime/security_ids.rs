@@ -8,9 +8,9 @@ use std::path::Path;
 use runtime::oci::{Capabilities, Process, Spec, User};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::container::{Container, Exec};
 use kit::fault::{self, Fault, How};
-use kit::trial::Trial;
+use kit::runtime::Trial;
+use kit::runtime::{Container, Exec};
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, look, state};
 

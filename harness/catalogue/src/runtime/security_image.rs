@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use runtime::oci::{Hook, Hooks, Mount, Root, Spec, User};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::container::Started;
 use kit::fault::{self, Fault, bind};
+use kit::runtime::Started;
+use kit::runtime::{Trial, Wanted};
 use kit::terminal::Console;
-use kit::trial::{Trial, Wanted};
 use kit::verbs::{look, state};
 
 const SECRET: &str = "/secret";

@@ -7,10 +7,10 @@ use runtime::namespace::Kind;
 use runtime::oci::{Hook, Hooks, Namespace, Root, Spec};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::container::Started;
 use kit::fault::{self, Fault, bind};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Started;
+use kit::runtime::Trial;
 use kit::verbs::{bare, files, look};
 
 /// A label that no host has.

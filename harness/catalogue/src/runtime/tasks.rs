@@ -9,10 +9,10 @@ use record::Scope;
 use runtime::oci::{Pids, Spec};
 
 use kit::check::{Body, Check, Checked, Trouble};
-use kit::container::Container;
 use kit::fault::{self, Fault, How};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Container;
+use kit::runtime::Trial;
 use kit::verbs::{files, tasks};
 use probe::NAME as PROBE;
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use runtime::oci::{Spec, User};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::container::Container;
 use kit::fault::{self, Fault};
-use kit::trial::Trial;
+use kit::runtime::Container;
+use kit::runtime::Trial;
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, files, look, state};
 

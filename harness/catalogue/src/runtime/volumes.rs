@@ -7,10 +7,10 @@ use std::path::Path;
 use runtime::oci::{Hook, Mount, Spec};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::container::Started;
 use kit::fault::{self, Fault, bind, scene};
 use kit::need::Need;
-use kit::trial::Trial;
+use kit::runtime::Started;
+use kit::runtime::Trial;
 use kit::verbs::attempt::Tried;
 use kit::verbs::files::How;
 use kit::verbs::{attempt, files, look, state};
@@ -148,7 +148,7 @@ pub(crate) const CHECKS: &[Check] = &[
 const MOUNTED_OUTSIDE: &str = "mounted before the namespace was made";
 
 /// The fault leaves the mount out, so the directory or file that it covers must be there.
-fn mount_point(container: &mut kit::container::Container) {
+fn mount_point(container: &mut kit::runtime::Container) {
     let _ = container.ask(files::mkdir("/data"));
 }
 

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use subject::Through;
 
-use crate::lab::NAME as LAB;
+use crate::role::SANDBOX;
 use crate::run::RUN_VARIABLE;
 use crate::trouble::Trouble;
 use probe::Ask;
@@ -31,7 +31,7 @@ impl Stage {
     pub fn new(run: &str) -> Result<Self, Trouble> {
         let program = std::env::current_exe()?;
         let mut child = Command::new(&program)
-            .arg0(LAB)
+            .arg0(SANDBOX)
             .arg("stage")
             .env(RUN_VARIABLE, run)
             .stdin(Stdio::piped())
@@ -60,7 +60,7 @@ impl Stage {
     /// The program that executes another one on the stage.
     pub fn through(&self) -> Through {
         let pid = OsString::from(self.pid().to_string());
-        Through { program: self.program.clone(), called: LAB, arguments: vec!["enter".into(), pid] }
+        Through { program: self.program.clone(), called: SANDBOX, arguments: vec!["enter".into(), pid] }
     }
 }
 

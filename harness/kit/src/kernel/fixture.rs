@@ -3,16 +3,12 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
-use serde::{Deserialize, Serialize};
 
-use crate::check::{Body, Check};
 use crate::notebook::Notebook;
-use crate::run;
-use crate::trouble::{Checked, Trouble};
+use crate::trouble::Trouble;
 
 /// What the body of a kernel check works with. The process has a mount namespace of its own, private, in which
 /// [`Scene::dir`] is an empty tmpfs.
@@ -26,16 +22,12 @@ pub struct Scene {
     seed: u64,
 }
 
-/// What comes back from the process.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Report {
-    /// What was expected and seen.
-    pub evidence: record::Evidence,
-    /// How the check ended.
-    pub checked: Checked,
-}
-
 impl Scene {
+    /// A scene in this very process, whose directory is there; with the fault and the seed that it was given.
+    pub(crate) fn new(dir: PathBuf, tag: &str, fault: Option<&str>, seed: u64) -> Self {
+        Self { seen: Notebook::default(), dir, tag: tag.to_owned(), fault: fault.map(str::to_owned), seed }
+    }
+
     /// An empty directory on a file system of its own.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -148,26 +140,4 @@ impl Scene {
             }
         }
     }
-}
-
-/// Plays the check and prints the report.
-pub(super) fn play(check: &Check, dir: &str, tag: &str, fault: Option<&str>) -> Result<(), String> {
-    let Body::Kernel(body) = check.body else { return Err(format!("{} is no kernel check", check.id)) };
-    let mut scene = Scene {
-        seen: Notebook::default(),
-        dir: dir.into(),
-        tag: tag.to_owned(),
-        fault: fault.map(str::to_owned),
-        seed: run::seed(),
-    };
-    let checked = prepare(&scene.dir).and_then(|()| body(&mut scene));
-    let report = Report { evidence: scene.seen.0, checked };
-    output::outln!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
-    Ok(())
-}
-
-fn prepare(dir: &Path) -> Result<(), Trouble> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;
-    Ok(mount(Some("plimsoll"), dir, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
 }

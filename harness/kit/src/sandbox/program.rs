@@ -1,23 +1,15 @@
 //! The program in whose processes kernel checks run, and the stage that plays the host. The harness has threads and
 //! so can neither fork nor change its namespaces; this program has one.
 
-mod enter;
-mod group;
-mod property;
-mod scene;
-
 use std::process::ExitCode;
 
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 
+use super::enter;
+use super::play::play;
 use crate::check::Check;
-
-pub use group::Cell;
-pub use scene::{Report, Scene};
-
-/// Name under which this program is that one.
-pub const NAME: &str = "plimsoll-lab";
+use crate::role::SANDBOX;
 
 /// Runs the program with its own arguments; `find` knows the checks by their ids.
 pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
@@ -35,7 +27,7 @@ pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
             // A killed harness takes its scenes with it.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
             match find(id) {
-                Some(check) => scene::play(check, dir, tag, fault.first().copied()),
+                Some(check) => play(check, dir, tag, fault.first().copied()),
                 None => Err(format!("no check '{id}'")),
             }
         }
@@ -44,7 +36,7 @@ pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::errln!("plimsoll-lab: {error}");
+            output::errln!("{SANDBOX}: {error}");
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,7 @@
 
 use proptest::strategy::Strategy;
 
-use super::Scene;
+use super::fixture::Scene;
 use crate::property;
 use crate::trouble::{Checked, Trouble};
 

@@ -1,36 +1,32 @@
 //! One try of a check against a subject: what its body works with.
 
-mod wanted;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use runtime::cgroup::Layout;
-use runtime::oci::{Capabilities, Root, example};
 
-use crate::container::{Container, Driver, Started};
+use super::container::Container;
+use super::driver::Driver;
+use super::start::Started;
+use crate::fake_host::Stage;
 use crate::fault::Fault;
 use crate::notebook::Notebook;
 use crate::probes::Probe;
-use crate::run::RUN_VARIABLE;
 use crate::run::Run;
-use crate::stage::Stage;
 use crate::trouble::Trouble;
 use probe::verbs::files;
 use probe::{Act, Ask};
 use subject::Runtime;
-
-pub use wanted::Wanted;
 
 /// What a check's body works with.
 #[derive(Debug)]
 pub struct Trial<'a> {
     /// What was expected and seen.
     pub seen: Notebook,
-    run: &'a Run,
+    pub(super) run: &'a Run,
     tag: String,
     dir: PathBuf,
-    driver: Driver,
+    pub(super) driver: Driver,
     stage: Option<Stage>,
     containers: u32,
     first: Option<i32>,
@@ -197,32 +193,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Describes a container: every namespace but the user's, a probe as its application, and root's rights inside.
-    pub fn container(&mut self) -> Wanted<'_, 'a> {
-        let mut spec = example();
-        "1.0.2".clone_into(&mut spec.oci_version);
-        spec.hostname = Some("inside".into());
-        spec.root = Some(Root { path: "rootfs".into(), readonly: false });
-        if let Some(process) = spec.process.as_mut() {
-            process.terminal = false;
-            process.args = vec!["/probe".into(), "serve".into()];
-            process.env.push(format!("{RUN_VARIABLE}={}", self.run.id()));
-            process.rlimits.clear();
-            process.no_new_privileges = false;
-            let names = ["CHOWN", "DAC_OVERRIDE", "KILL", "SYS_ADMIN", "SYS_CHROOT", "SETUID", "SETGID"];
-            let names: Vec<String> = names.iter().map(|name| format!("CAP_{name}")).collect();
-            process.capabilities = Some(Capabilities {
-                bounding: names.clone(),
-                effective: names.clone(),
-                permitted: names,
-                ..Capabilities::default()
-            });
-        }
-        Wanted { trial: self, spec, flags: Vec::new() }
-    }
-
     /// The fault by which all containers are limited together.
-    fn share_group(&mut self, container: &Container) -> Result<(), Trouble> {
+    pub(super) fn share_group(&mut self, container: &Container) -> Result<(), Trouble> {
         let Some(first) = self.first else {
             self.first = Some(container.pid);
             return Ok(());
@@ -233,13 +205,13 @@ impl<'a> Trial<'a> {
         Ok(std::fs::write(part.dir.join("cgroup.procs"), container.pid.to_string())?)
     }
 
-    fn next_id(&mut self) -> String {
+    pub(super) fn next_id(&mut self) -> String {
         self.containers += 1;
         format!("{}-{}", self.tag, self.containers)
     }
 
     /// A bundle's directory, with a root file system that holds the probe and nothing else.
-    fn bundle(&self, id: &str) -> Result<PathBuf, Trouble> {
+    pub(super) fn bundle(&self, id: &str) -> Result<PathBuf, Trouble> {
         let bundle = self.directory(id)?;
         self.run.make_rootfs(&bundle.join("rootfs"))?;
         Ok(bundle)

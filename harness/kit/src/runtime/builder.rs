@@ -4,21 +4,24 @@ use std::path::{Path, PathBuf};
 
 use runtime::cgroup::Layout;
 use runtime::namespace::Kind;
+use runtime::oci::{Capabilities, Root, example};
 use runtime::oci::{Cpu, Device, DeviceRule, IdMapping, Memory, Mount, Namespace, Pids, Resources, Spec};
 
-use super::Trial;
-use crate::container::{self, Container, Started};
+use super::container::Container;
+use super::fixture::Trial;
+use super::start::{Started, run_to_end};
 use crate::fault::How;
 use crate::loopdev::LoopDevice;
+use crate::run::RUN_VARIABLE;
 use crate::trouble::Trouble;
 use probe::Ask;
 
 /// A container being described.
 #[derive(Debug)]
 pub struct Wanted<'t, 'r> {
-    pub(super) trial: &'t mut Trial<'r>,
-    pub(super) spec: Spec,
-    pub(super) flags: Vec<&'static str>,
+    trial: &'t mut Trial<'r>,
+    spec: Spec,
+    flags: Vec<&'static str>,
 }
 
 /// Moves a container's first process back to the root of a hierarchy.
@@ -229,7 +232,7 @@ impl Wanted<'_, '_> {
     pub fn run(mut self) -> Result<i32, Trouble> {
         let (id, bundle) = self.write()?;
         let trial = self.trial;
-        container::run_to_end(&trial.driver, &bundle, &id)
+        run_to_end(&trial.driver, &bundle, &id)
     }
 
     /// Starts it, and says how the subject refused if it did.
@@ -281,7 +284,38 @@ impl Wanted<'_, '_> {
         if let Some(How::Config(break_it)) = self.trial.driver.fault {
             break_it(&mut self.spec);
         }
-        container::write_bundle(&bundle, &self.spec)?;
+        write_bundle(&bundle, &self.spec)?;
         Ok((id, bundle))
     }
+}
+
+impl<'a> Trial<'a> {
+    /// Describes a container: every namespace but the user's, a probe as its application, and root's rights inside.
+    pub fn container(&mut self) -> Wanted<'_, 'a> {
+        let mut spec = example();
+        "1.0.2".clone_into(&mut spec.oci_version);
+        spec.hostname = Some("inside".into());
+        spec.root = Some(Root { path: "rootfs".into(), readonly: false });
+        if let Some(process) = spec.process.as_mut() {
+            process.terminal = false;
+            process.args = vec!["/probe".into(), "serve".into()];
+            process.env.push(format!("{RUN_VARIABLE}={}", self.run.id()));
+            process.rlimits.clear();
+            process.no_new_privileges = false;
+            let names = ["CHOWN", "DAC_OVERRIDE", "KILL", "SYS_ADMIN", "SYS_CHROOT", "SETUID", "SETGID"];
+            let names: Vec<String> = names.iter().map(|name| format!("CAP_{name}")).collect();
+            process.capabilities = Some(Capabilities {
+                bounding: names.clone(),
+                effective: names.clone(),
+                permitted: names,
+                ..Capabilities::default()
+            });
+        }
+        Wanted { trial: self, spec, flags: Vec::new() }
+    }
+}
+
+/// Writes the configuration of a bundle.
+fn write_bundle(dir: &Path, spec: &Spec) -> Result<(), Trouble> {
+    Ok(std::fs::write(dir.join("config.json"), serde_json::to_vec_pretty(spec)?)?)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use runtime::cgroup::{Group, Layout, Version};
 
-use super::Scene;
+use super::fixture::Scene;
 use crate::probes::Probe;
 use crate::trouble::Trouble;
 

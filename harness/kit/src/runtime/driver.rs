@@ -1,16 +1,16 @@
 //! The commands of a subject, each run to its end.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use runtime::cgroup::Layout;
 use runtime::process::pidfd;
 use serde_json::Value;
 
-use super::wait_within;
 use crate::fault::How;
-use crate::lab::NAME as LAB;
+use crate::patience::wait_within;
+use crate::role::SANDBOX;
 use crate::run::RUN_VARIABLE;
 use crate::trouble::Trouble;
 use subject::{Runtime, Through, complaint};
@@ -40,10 +40,40 @@ impl Driver {
             return Err(Trouble::Harness("a subject on a stage cannot be given one more descriptor".into()));
         }
         let arguments = vec!["leak".into(), path.into()];
-        let through = Through { program: std::env::current_exe()?, called: LAB, arguments };
+        let through = Through { program: std::env::current_exe()?, called: SANDBOX, arguments };
         let mut command = self.runtime.command(Some(&through), &self.state);
         command.env(RUN_VARIABLE, &self.run);
         Ok(command)
+    }
+
+    /// `run` of a bundle: the process, its pid file, and the file of what it complains of.
+    pub(super) fn spawn_run(
+        &self,
+        bundle: &Path,
+        id: &str,
+        flags: &[&str],
+    ) -> Result<(Child, PathBuf, PathBuf), Trouble> {
+        let (pid_file, errors) = (bundle.join("pid"), bundle.join("errors"));
+        let mut command = match self.fault {
+            Some(How::LeaksDescriptor(path)) => self.leaking(path)?,
+            _ => self.command(),
+        };
+        command.args(["run", "--bundle"]).arg(bundle).args(flags);
+        if matches!(self.fault, Some(How::LeaksDescriptor(_))) {
+            command.args(["--preserve-fds", "1"]);
+        }
+        if let Some(How::RunFlag(flag)) = self.fault {
+            command.arg(flag);
+        }
+        let child = command
+            .arg("--pid-file")
+            .arg(&pid_file)
+            .arg(id)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&errors)?)
+            .spawn()?;
+        Ok((child, pid_file, errors))
     }
 
     /// Runs a command of the subject to its end.
@@ -106,7 +136,7 @@ impl Driver {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn spawn(&self, words: &[&str]) -> Result<std::process::Child, Trouble> {
+    pub fn spawn(&self, words: &[&str]) -> Result<Child, Trouble> {
         Ok(self
             .command()
             .args(words)

@@ -1,0 +1,12 @@
+//! What a check of an engine works with.
+
+mod containers;
+mod fixture;
+mod host;
+mod layer;
+mod output;
+
+pub use containers::BASE;
+pub use fixture::{After, Before, Dock, Hook, Retell};
+pub use layer::Layer;
+pub use output::Said;

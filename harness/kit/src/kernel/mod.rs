@@ -1,0 +1,8 @@
+//! What a check of the kernel works with.
+
+mod fixture;
+mod group;
+mod property;
+
+pub use fixture::Scene;
+pub use group::Cell;

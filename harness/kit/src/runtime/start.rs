@@ -1,0 +1,135 @@
+//! Starting a container, and how that ends.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use probe::channel::Channel;
+use probe::verbs::look;
+
+use super::container::Container;
+use super::driver::Driver;
+use crate::patience::{PATIENCE, wait_within};
+use crate::trouble::Trouble;
+
+/// How the start of a container ended.
+#[derive(Debug)]
+pub enum Started {
+    /// The probe inside answers.
+    Runs(Container),
+    /// The subject ended, or had to be ended, before the probe answered.
+    Refused(Refusal),
+}
+
+impl Started {
+    /// The container, where it must run.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub fn running(self) -> Result<Container, Trouble> {
+        match self {
+            Self::Runs(container) => Ok(container),
+            Self::Refused(refusal) => Err(refusal.into_trouble()),
+        }
+    }
+}
+
+/// How a subject refused to start a container.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    subject: String,
+    /// Exit status of the subject; `None` if a signal ended it.
+    pub status: Option<i32>,
+    /// Whether it ended by itself, soon enough.
+    pub in_time: bool,
+    /// What it wrote to its standard error.
+    pub said: String,
+    answer: String,
+}
+
+impl Refusal {
+    /// Whether it is an error that the subject itself decided on: a status of its own and a reason, in time. A hang, a crash, a
+    /// panic of Rust's (101) and an end without a word are not.
+    pub fn is_clear(&self) -> bool {
+        let own = self.status.is_some_and(|status| (1..=127).contains(&status) && status != 101);
+        self.in_time && own && !self.said.is_empty()
+    }
+
+    /// The same as an error, where a container had to start.
+    pub fn into_trouble(self) -> Trouble {
+        let told = if self.said.is_empty() { &self.answer } else { &self.said };
+        Trouble::Subject(format!("{} could not run a container: {told}", self.subject))
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.in_time {
+            return write!(f, "no end within {PATIENCE:?}: {}", self.said);
+        }
+        match self.status {
+            Some(status) => write!(f, "exit status {status}: {}", self.said),
+            None => write!(f, "ended by a signal: {}", self.said),
+        }
+    }
+}
+
+impl Container {
+    /// Runs a bundle whose application is `/probe serve`, and waits until it answers or the subject has ended.
+    pub(crate) fn attempt(
+        driver: Driver,
+        bundle: &Path,
+        rootfs: PathBuf,
+        id: &str,
+        flags: &[&str],
+    ) -> Result<Started, Trouble> {
+        let begun = Instant::now();
+        let (mut child, pid_file, errors) = driver.spawn_run(bundle, id, flags)?;
+        let mut channel = Channel::new(&mut child)?;
+        let Err(error) = channel.ask(look::alive()) else {
+            let pid = read_pid(&pid_file)?;
+            return Ok(Started::Runs(Self {
+                driver,
+                id: id.to_owned(),
+                pid,
+                rootfs,
+                child,
+                channel,
+                errors,
+            }));
+        };
+        // The container may end a moment before the subject says why.
+        channel.hang_up();
+        let ended = wait_within(child.id().cast_signed(), "run").is_ok();
+        let status = child.wait()?.code();
+        let in_time = ended && begun.elapsed() < PATIENCE;
+        if !in_time {
+            // What hung may have left a process that nobody waits for.
+            let _ = driver.call(&["delete", "--force", id]);
+        }
+        let said = std::fs::read_to_string(&errors).unwrap_or_default().trim().replace('\n', " ");
+        let subject = driver.runtime.name().to_owned();
+        Ok(Started::Refused(Refusal { subject, status, in_time, said, answer: error.to_string() }))
+    }
+}
+
+/// Runs a bundle whose application ends by itself, and returns its exit status.
+pub(crate) fn run_to_end(driver: &Driver, bundle: &Path, id: &str) -> Result<i32, Trouble> {
+    let (mut child, _, _) = driver.spawn_run(bundle, id, &[])?;
+    wait_within(child.id().cast_signed(), "run")?;
+    let status = child.wait()?;
+    Ok(status.code().unwrap_or(-1))
+}
+
+/// A pid file is written at about the time at which the application starts, by some runtimes just after.
+pub(super) fn read_pid(path: &Path) -> Result<i32, Trouble> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(pid) = std::fs::read_to_string(path).unwrap_or_default().trim().parse() {
+            return Ok(pid);
+        }
+        if Instant::now() > deadline {
+            return Err(Trouble::Subject(format!("no PID was written to {}", path.display())));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

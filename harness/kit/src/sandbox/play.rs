@@ -1,0 +1,37 @@
+//! A kernel check, played in a process of its own.
+
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Body, Check};
+use crate::kernel::Scene;
+use crate::run;
+use crate::trouble::{Checked, Trouble};
+
+/// What comes back from the process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// What was expected and seen.
+    pub evidence: record::Evidence,
+    /// How the check ended.
+    pub checked: Checked,
+}
+
+/// Plays the check and prints the report.
+pub(super) fn play(check: &Check, dir: &str, tag: &str, fault: Option<&str>) -> Result<(), String> {
+    let Body::Kernel(body) = check.body else { return Err(format!("{} is no kernel check", check.id)) };
+    let mut scene = Scene::new(dir.into(), tag, fault, run::seed());
+    let checked = prepare(scene.dir()).and_then(|()| body(&mut scene));
+    let report = Report { evidence: scene.seen.0, checked };
+    output::outln!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
+    Ok(())
+}
+
+fn prepare(dir: &Path) -> Result<(), Trouble> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;
+    Ok(mount(Some("plimsoll"), dir, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
+}
