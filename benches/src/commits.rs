@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use kit::check::Trouble;
-use kit::engine::{BASE, Dock};
+use kit::engine::{BASE, EngineFixture};
 use kit::run::Run;
 use nix::sys::resource::{UsageWho, getrusage};
 use record::bench::Measured;
@@ -35,19 +35,20 @@ const MOST_ROUNDS: usize = 8;
 pub fn commits(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
     let core = Subject::core().map_err(|error| error.to_string())?;
     let engine = core.engine.ok_or("this program has no engine")?;
-    let dock = Dock::new(run, &engine, None, None, name).map_err(Trouble::into_text)?;
-    dock.base().map_err(Trouble::into_text)?;
-    let id = dock.plim(&["create", "--network", "none", BASE, "/probe"]).map_err(Trouble::into_text)?;
-    let upper = dock.data().join("containers").join(id.trim()).join("upper");
+    let engine = EngineFixture::new(run, &engine, None, None, name).map_err(Trouble::into_text)?;
+    engine.base().map_err(Trouble::into_text)?;
+    let id = engine.command(&["create", "--network", "none", BASE, "/probe"]).map_err(Trouble::into_text)?;
+    let upper = engine.data().join("containers").join(id.trim()).join("upper");
     let filled = if name == "commit-small" { fill_upper(&upper, MANY) } else { fill_large(&upper) };
     filled.map_err(|error| format!("filling {}: {error}", upper.display()))?;
-    let archive = dock.path("archive.tar");
+    let archive = engine.path("archive.tar");
     let mut contestants = Contestant::bases("tar", || || tar(&upper, &archive));
     contestants.push(Contestant::new("core", || {
-        let took =
-            timed(|| dock.plim(&["commit", id.trim(), "committed"]).map(drop).map_err(Trouble::into_text))?;
+        let took = timed(|| {
+            engine.command(&["commit", id.trim(), "committed"]).map(drop).map_err(Trouble::into_text)
+        })?;
         // To write over a file costs more than to write a new one.
-        dock.plim(&["rmi", "committed"]).map_err(Trouble::into_text)?;
+        engine.command(&["rmi", "committed"]).map_err(Trouble::into_text)?;
         Ok(took)
     }));
     let largest = || {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kit::run::Run;
-use matrix::initramfs::{Errand, Kernel};
+use matrix::initramfs::{GuestConfiguration, Kernel};
 use matrix::list::List;
 use matrix::machine::{Accelerator, Machine};
 use matrix::packages::{Archive, default_cache};
@@ -39,11 +39,11 @@ pub fn boot(run: &Run, row: Option<&str>, cache: Option<&Path>) -> Result<Guest,
         kernel,
         modules: list.modules.clone(),
         accelerator,
-        errand: Errand {
+        configuration: GuestConfiguration {
             layout: row.layout.word().into(),
             probe: true,
             files: needed(Path::new(DYNAMIC)),
-            ..Errand::default()
+            ..GuestConfiguration::default()
         },
         append: String::new(),
         size: matrix::machine::Size::default(),

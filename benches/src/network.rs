@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::Ipv4Addr;
 
 use kit::check::Trouble;
-use kit::fake_host::Stage;
+use kit::fake_host::FakeHost;
 use kit::run::Run;
 use kit::verbs::{cpu, measure, net};
 use record::bench::Measured;
@@ -26,8 +26,8 @@ const TIMES: u32 = 200;
 /// # Errors
 /// The base cannot be measured.
 pub fn network(run: &Run, cpu: usize, name: &str, rounds: usize) -> Result<Measured, String> {
-    let mut here = Stage::new(run.id()).map_err(Trouble::into_text)?;
-    let mut there = Stage::new(run.id()).map_err(Trouble::into_text)?;
+    let mut here = FakeHost::new(run.id()).map_err(Trouble::into_text)?;
+    let mut there = FakeHost::new(run.id()).map_err(Trouble::into_text)?;
     let (own, far) = connect(&mut here, &mut there, cpu).map_err(Trouble::into_text)?;
     let streams = name != "veth-round-trip";
     let here = RefCell::new(here);
@@ -50,7 +50,7 @@ pub fn network(run: &Run, cpu: usize, name: &str, rounds: usize) -> Result<Measu
 
 /// Connects two stages, all on one CPU: how long another takes to wake up says nothing of a network. The ports on which
 /// each answers.
-fn connect(here: &mut Stage, there: &mut Stage, cpu: usize) -> Result<(u16, u16), Trouble> {
+fn connect(here: &mut FakeHost, there: &mut FakeHost, cpu: usize) -> Result<(u16, u16), Trouble> {
     here.ask(cpu::pin(cpu))?;
     there.ask(cpu::pin(cpu))?;
     here.ask(net::loopback_up())?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kit::check::Trouble;
-use kit::fake_host::Stage;
+use kit::fake_host::FakeHost;
 use kit::run::Run;
 use kit::verbs::{Ask, files, measure};
 use record::bench::Measured;
@@ -26,7 +26,7 @@ pub const OVERLAYS: [&str; 7] = [
 /// Names that are looked up, each once: the second look finds it in memory.
 const NAMES: u32 = 200;
 
-/// Measures on mounts of a stage, which no other process sees.
+/// Measures on mounts of a fake host, which no other process sees.
 ///
 /// # Errors
 /// The base cannot be measured.
@@ -46,27 +46,27 @@ pub fn overlays(run: &Run, name: &str, rounds: usize) -> Result<Measured, String
 }
 
 struct Field {
-    stage: std::cell::RefCell<Stage>,
+    host: std::cell::RefCell<FakeHost>,
     dir: PathBuf,
 }
 
 impl Field {
     fn new(run: &Run, dir: PathBuf) -> Result<Self, String> {
         fs::create_dir_all(&dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
-        let stage = Stage::new(run.id()).map_err(Trouble::into_text)?;
-        let field = Self { stage: stage.into(), dir };
+        let host = FakeHost::new(run.id()).map_err(Trouble::into_text)?;
+        let field = Self { host: host.into(), dir };
         field.ask(files::mount(&field.dir.display().to_string()))?;
         Ok(field)
     }
 
-    /// Where this process finds what the stage alone has mounted.
+    /// Where this process finds what the fake host alone has mounted.
     fn seen(&self, path: &Path) -> PathBuf {
-        let root = format!("/proc/{}/root", self.stage.borrow().pid());
+        let root = format!("/proc/{}/root", self.host.borrow().pid());
         Path::new(&root).join(path.strip_prefix("/").unwrap_or(path))
     }
 
     fn ask<A: Ask>(&self, request: A) -> Result<A::Answer, String> {
-        self.stage.borrow_mut().ask(request).map_err(Trouble::into_text)
+        self.host.borrow_mut().ask(request).map_err(Trouble::into_text)
     }
 
     /// So many operations in a directory; microseconds of one.

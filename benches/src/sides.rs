@@ -7,7 +7,7 @@ use kit::check::Trouble;
 use kit::probes::Probe;
 use kit::run::Run;
 use kit::runtime::Container;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::{Ask, cpu, measure, program};
 use probe::measure::DYNAMIC;
 use runtime::oci::Spec;
@@ -129,11 +129,12 @@ fn start(run: &Run, name: &str, number: usize) -> Result<Container, String> {
     let (word, variant) = name.split_once('+').unwrap_or((name, ""));
     let subject = Subject::named(word).map_err(|error| error.to_string())?;
     let runtime = subject.runtime.ok_or_else(|| format!("{word} is no runtime"))?;
-    let mut trial = Trial::new(run, &runtime, None, &run.tag(number)).map_err(Trouble::into_text)?;
+    let mut runtime =
+        RuntimeFixture::new(run, &runtime, None, &run.tag(number)).map_err(Trouble::into_text)?;
     let wanted = match variant {
-        "" => trial.container(),
-        "seccomp" => trial.container().with(filtered),
-        "userns" => trial.container().in_user_namespace(FIRST_ID),
+        "" => runtime.container(),
+        "seccomp" => runtime.container().with(filtered),
+        "userns" => runtime.container().in_user_namespace(FIRST_ID),
         other => return Err(format!("there is no variant '{other}'; there are seccomp and userns")),
     };
     let container = wanted.start().map_err(Trouble::into_text)?;

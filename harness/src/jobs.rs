@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use kit::check::{Body, Check, Checked};
-use kit::engine::Dock;
+use kit::engine::EngineFixture;
 use kit::fault::Fault;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use record::SubjectInfo;
 use subject::{Engine, Runtime, Subject};
 
@@ -26,9 +26,9 @@ pub(crate) enum Target {
     /// The kernel, in a process that finds the check by its id.
     Kernel,
     /// A runtime.
-    Runtime(fn(&mut Trial<'_>) -> Checked, Arc<dyn Runtime>),
+    Runtime(fn(&mut RuntimeFixture<'_>) -> Checked, Arc<dyn Runtime>),
     /// An engine.
-    Engine(fn(&mut Dock<'_>) -> Checked, Arc<dyn Engine>),
+    Engine(fn(&mut EngineFixture<'_>) -> Checked, Arc<dyn Engine>),
 }
 
 impl Job {

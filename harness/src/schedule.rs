@@ -14,10 +14,10 @@ use runtime::process::pidfd;
 
 use kit::audit;
 use kit::check::{Checked, Trouble};
-use kit::engine::Dock;
+use kit::engine::EngineFixture;
 use kit::fault::Fault;
 use kit::run::{RUN_VARIABLE, Run, SEED_VARIABLE, Turn};
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::sandbox::NAME as LAB;
 use kit::sandbox::Report;
 
@@ -103,23 +103,25 @@ pub fn run_one(run: &Run, job: &Job, number: usize) -> Outcome {
 
 fn attempt(run: &Run, job: &Job, tag: &str) -> (Checked, Evidence) {
     let tried = match job.target() {
-        Target::Kernel => play_scene(run, job, tag),
-        Target::Runtime(body, runtime) => Trial::new(run, runtime, job.fault, tag).map(|mut trial| {
-            let checked = body(&mut trial);
-            (checked, trial.seen.0)
-        }),
+        Target::Kernel => play_kernel(run, job, tag),
+        Target::Runtime(body, runtime) => {
+            RuntimeFixture::new(run, runtime, job.fault, tag).map(|mut runtime| {
+                let checked = body(&mut runtime);
+                (checked, runtime.seen.0)
+            })
+        }
         Target::Engine(body, engine) => {
             let (name, hook) = (job.fault.map(|fault| fault.name), job.fault.and_then(Fault::hook));
-            Dock::new(run, engine, name, hook, tag).map(|mut dock| {
-                let checked = body(&mut dock);
-                (checked, std::mem::take(&mut dock.seen.0))
+            EngineFixture::new(run, engine, name, hook, tag).map(|mut engine| {
+                let checked = body(&mut engine);
+                (checked, std::mem::take(&mut engine.seen.0))
             })
         }
     };
     tried.unwrap_or_else(|trouble| (Err(trouble), Evidence::default()))
 }
 
-fn play_scene(run: &Run, job: &Job, tag: &str) -> Result<(Checked, Evidence), Trouble> {
+fn play_kernel(run: &Run, job: &Job, tag: &str) -> Result<(Checked, Evidence), Trouble> {
     let dir = run.dir().join(tag);
     std::fs::create_dir_all(&dir)?;
     let mut child = Command::new(std::env::current_exe()?)
@@ -144,11 +146,11 @@ fn play_scene(run: &Run, job: &Job, tag: &str) -> Result<(Checked, Evidence), Tr
     });
     let output = read_all(&mut child)?;
     if !watchdog.join().unwrap_or(true) {
-        return Err(Trouble::Harness(format!("the scene did not end within {PATIENCE:?}")));
+        return Err(Trouble::Harness(format!("the check did not end within {PATIENCE:?}")));
     }
     let (text, said) = output;
     let report: Report = serde_json::from_str(text.trim())
-        .map_err(|error| Trouble::Harness(format!("the scene broke off ({error}): {}", said.trim())))?;
+        .map_err(|error| Trouble::Harness(format!("the check broke off ({error}): {}", said.trim())))?;
     Ok((report.checked, report.evidence))
 }
 

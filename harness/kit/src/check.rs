@@ -2,22 +2,22 @@
 
 use record::Scope;
 
-use crate::engine::Dock;
+use crate::engine::EngineFixture;
 use crate::fault::Fault;
-use crate::kernel::Scene;
+use crate::kernel::KernelFixture;
 use crate::need::Need;
-use crate::runtime::Trial;
+use crate::runtime::RuntimeFixture;
 pub use crate::trouble::{Checked, Trouble};
 
 /// The body of a check.
 #[derive(Debug, Clone, Copy)]
 pub enum Body {
     /// Observed with the core's building blocks, in a process with namespaces of its own.
-    Kernel(fn(&mut Scene) -> Checked),
+    Kernel(fn(&mut KernelFixture) -> Checked),
     /// Observed from inside and outside the containers of a subject.
-    Runtime(fn(&mut Trial) -> Checked),
+    Runtime(fn(&mut RuntimeFixture) -> Checked),
     /// Observed by the commands of an engine, and from inside and outside its containers.
-    Engine(fn(&mut Dock) -> Checked),
+    Engine(fn(&mut EngineFixture) -> Checked),
 }
 
 /// One check of the catalogue.
@@ -49,7 +49,7 @@ impl Check {
         id: &'static str,
         claim: &'static str,
         source: &'static str,
-        body: fn(&mut Trial) -> Checked,
+        body: fn(&mut RuntimeFixture) -> Checked,
     ) -> Self {
         Self::new(id, Scope::Runtime, claim, source, Body::Runtime(body))
     }
@@ -59,7 +59,7 @@ impl Check {
         id: &'static str,
         claim: &'static str,
         source: &'static str,
-        body: fn(&mut Dock) -> Checked,
+        body: fn(&mut EngineFixture) -> Checked,
     ) -> Self {
         Self::new(id, Scope::Engine, claim, source, Body::Engine(body))
             .needs(&[Need::Root, Need::Filesystem("overlay")])
@@ -70,7 +70,7 @@ impl Check {
         id: &'static str,
         claim: &'static str,
         source: &'static str,
-        body: fn(&mut Scene) -> Checked,
+        body: fn(&mut KernelFixture) -> Checked,
     ) -> Self {
         Self::new(id, Scope::Kernel, claim, source, Body::Kernel(body))
     }

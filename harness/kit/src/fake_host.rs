@@ -1,5 +1,5 @@
-//! A stage: a process with mount, UTS, IPC and network namespaces of its own that plays the host. What a broken
-//! subject does to "the host" it does to the stage, and every mount of it is shared, as on hosts with systemd.
+//! A fake host: a process with mount, UTS, IPC and network namespaces of its own that plays the host. What a broken
+//! subject does to "the host" it does to the fake host, and every mount of it is shared, as on hosts with systemd.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -15,16 +15,16 @@ use probe::Ask;
 use probe::channel::Channel;
 use probe::verbs::look;
 
-/// A live stage; gone with everything mounted in it when dropped.
+/// A live one; gone with everything mounted in it when dropped.
 #[derive(Debug)]
-pub struct Stage {
+pub struct FakeHost {
     child: Child,
     channel: Channel,
     program: PathBuf,
 }
 
-impl Stage {
-    /// Sets up a stage for a run.
+impl FakeHost {
+    /// Sets up a fake host for a run.
     ///
     /// # Errors
     /// Namespaces cannot be made.
@@ -32,7 +32,7 @@ impl Stage {
         let program = std::env::current_exe()?;
         let mut child = Command::new(&program)
             .arg0(SANDBOX)
-            .arg("stage")
+            .arg("host")
             .env(RUN_VARIABLE, run)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -40,16 +40,16 @@ impl Stage {
         let mut channel = Channel::new(&mut child)?;
         channel
             .ask(look::alive())
-            .map_err(|error| Trouble::Harness(format!("setting up a stage: {error}")))?;
+            .map_err(|error| Trouble::Harness(format!("setting up a fake host: {error}")))?;
         Ok(Self { child, channel, program })
     }
 
-    /// Asks the probe that stands on the stage, outside every container.
+    /// Asks the probe that stands on the fake host, outside every container.
     ///
     /// # Errors
-    /// The harness's: a stage is its own.
+    /// The harness's: a fake host is its own.
     pub fn ask<A: Ask>(&mut self, request: A) -> Result<A::Answer, Trouble> {
-        self.channel.ask(request).map_err(|error| Trouble::Harness(format!("stage: {error}")))
+        self.channel.ask(request).map_err(|error| Trouble::Harness(format!("fake host: {error}")))
     }
 
     /// The process that plays the host.
@@ -57,14 +57,14 @@ impl Stage {
         self.child.id().cast_signed()
     }
 
-    /// The program that executes another one on the stage.
+    /// The program that executes another one on the fake host.
     pub fn through(&self) -> Through {
         let pid = OsString::from(self.pid().to_string());
         Through { program: self.program.clone(), called: SANDBOX, arguments: vec!["enter".into(), pid] }
     }
 }
 
-impl Drop for Stage {
+impl Drop for FakeHost {
     fn drop(&mut self) {
         self.channel.hang_up();
         let _ = self.child.kill();

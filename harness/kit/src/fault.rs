@@ -1,4 +1,4 @@
-//! Faults: ways to break a subject, or a kernel scene, on purpose. A check that stays green under its faults proves
+//! Faults: ways to break a subject, or what a check sets up itself, on purpose. A check that passes under its faults proves
 //! nothing.
 
 use std::path::Path;
@@ -14,16 +14,16 @@ pub struct Fault {
     /// Its name, in words.
     pub name: &'static str,
     /// What it does.
-    pub how: How,
+    pub kind: FaultKind,
 }
 
 impl Fault {
     /// What it does to an engine's commands.
     pub fn hook(&self) -> Option<Hook> {
-        match self.how {
-            How::Before(before) => Some(Hook::Before(before)),
-            How::After(after) => Some(Hook::After(after)),
-            How::Answer(retell) => Some(Hook::Answer(retell)),
+        match self.kind {
+            FaultKind::Before(before) => Some(Hook::Before(before)),
+            FaultKind::After(after) => Some(Hook::After(after)),
+            FaultKind::Answer(retell) => Some(Hook::Answer(retell)),
             _ => None,
         }
     }
@@ -31,7 +31,7 @@ impl Fault {
 
 /// What a fault does.
 #[derive(Debug, Clone, Copy)]
-pub enum How {
+pub enum FaultKind {
     /// The subject gets another configuration than the check asked for.
     Config(fn(&mut Spec)),
     /// The subject's `exec` joins all namespaces but this one.
@@ -62,8 +62,8 @@ pub enum How {
     After(After),
     /// What a command of an engine said is changed.
     Answer(Retell),
-    /// The scene is set up wrongly; the scene itself says how, by the fault's name.
-    Scene,
+    /// What the check sets up itself is set up wrongly; the check says how, by the fault's name.
+    Fixture,
 }
 
 /// The CPU quota never reaches the kernel.
@@ -131,7 +131,7 @@ pub const NO_USER_NAMESPACE: Fault = config("no user namespace", |spec| {
 });
 
 /// A limit that was changed later stays as it was.
-pub const UPDATE_DROPPED: Fault = Fault { name: "update dropped", how: How::Pretends("update") };
+pub const UPDATE_DROPPED: Fault = Fault { name: "update dropped", kind: FaultKind::Pretends("update") };
 
 /// Mounts made in a volume spread to the host.
 pub const VOLUME_SHARED: Fault = config("volume left shared", |spec| propagate(spec, "rshared", "shared"));
@@ -154,27 +154,27 @@ pub const VOLUME_COPIED_IN: Fault = config("volume copied in", |spec| {
 
 /// A fault in what the subject is asked for.
 pub const fn config(name: &'static str, edit: fn(&mut Spec)) -> Fault {
-    Fault { name, how: How::Config(edit) }
+    Fault { name, kind: FaultKind::Config(edit) }
 }
 
 /// A fault before the commands of an engine.
 pub const fn before(name: &'static str, hook: Before) -> Fault {
-    Fault { name, how: How::Before(hook) }
+    Fault { name, kind: FaultKind::Before(hook) }
 }
 
 /// A fault after the commands of an engine.
 pub const fn after(name: &'static str, hook: After) -> Fault {
-    Fault { name, how: How::After(hook) }
+    Fault { name, kind: FaultKind::After(hook) }
 }
 
 /// A fault in what the commands of an engine say.
 pub const fn answer(name: &'static str, retell: Retell) -> Fault {
-    Fault { name, how: How::Answer(retell) }
+    Fault { name, kind: FaultKind::Answer(retell) }
 }
 
-/// A fault that the scene of a kernel check sets up.
-pub const fn scene(name: &'static str) -> Fault {
-    Fault { name, how: How::Scene }
+/// A fault in what a check sets up itself, on its fixture.
+pub const fn in_fixture(name: &'static str) -> Fault {
+    Fault { name, kind: FaultKind::Fixture }
 }
 
 /// The resources of a configuration.

@@ -58,5 +58,5 @@ impl From<channel::Error> for Trouble {
     }
 }
 
-/// What the body of a check returns; what it observed is in the trial's evidence.
+/// What the body of a check returns; what it observed is in the fixture's notebook.
 pub type Checked = Result<(), Trouble>;

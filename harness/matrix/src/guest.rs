@@ -14,17 +14,17 @@ use nix::unistd::{Pid, chdir, chroot};
 use runtime::cgroup::{Group, Layout as Hierarchies};
 use runtime::oci::{Cpu, Memory, Pids, Resources};
 
-use super::initramfs::{ERRAND, Errand, FILES};
+use super::events::{Event, EventStream};
+use super::initramfs::{CONFIGURATION, FILES, GuestConfiguration};
 use super::list::Layout;
-use super::wire::{Event, Wire};
 
 /// The serial line for events; the first one is the console's.
-const WIRE: &str = "/dev/ttyS1";
+const EVENTS: &str = "/dev/ttyS1";
 
 /// The port of QEMU's debug exit device: QEMU ends with twice the value written, plus one.
 const EXIT_PORT: u16 = 0xf4;
 
-/// Exit status for an errand that could not be done; that of a check is at most 2.
+/// Exit status of a guest that could not do what it was booted for; that of a check is at most 2.
 pub const BROKEN: u8 = 3;
 
 /// Name of the first process of a guest.
@@ -35,12 +35,12 @@ pub const SETTLE: &str = "plimsoll-settle";
 
 /// Runs the guest; never returns in one.
 pub fn main() -> ExitCode {
-    let status = match errand() {
+    let status = match serve_configuration() {
         Ok(status) => status,
         Err(reason) => {
             output::errln!("plimsoll: {reason}");
-            if let Ok(wire) = Wire::open(Path::new(WIRE)) {
-                wire.tell(&Event::Broken { reason });
+            if let Ok(stream) = EventStream::open(Path::new(EVENTS)) {
+                stream.tell(&Event::Broken { reason });
             }
             BROKEN
         }
@@ -52,23 +52,24 @@ fn told<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, 
     result.map_err(|error| format!("{what}: {error}"))
 }
 
-fn errand() -> Result<u8, String> {
+fn serve_configuration() -> Result<u8, String> {
     if std::process::id() != 1 {
         return Err("this name is for the first process of a guest".into());
     }
     mount_at("proc", "/proc", "")?;
     mount_at("sysfs", "/sys", "")?;
     mount_at("devtmpfs", "/dev", "mode=0755")?;
-    let errand = told("reading the errand", fs::read(format!("/{ERRAND}")))?;
-    let errand: Errand = told("the errand", serde_json::from_slice(&errand))?;
-    let wire = Wire::open(Path::new(WIRE))?;
+    let configuration = told("reading the configuration", fs::read(format!("/{CONFIGURATION}")))?;
+    let configuration: GuestConfiguration =
+        told("understanding the configuration", serde_json::from_slice(&configuration))?;
+    let stream = EventStream::open(Path::new(EVENTS))?;
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    wire.tell(&Event::Up { kernel });
-    if errand.arguments.is_empty() && !errand.probe {
+    stream.tell(&Event::Up { kernel });
+    if configuration.arguments.is_empty() && !configuration.probe {
         return Ok(0);
     }
     load_modules();
-    leave_initramfs(&errand)?;
+    leave_initramfs(&configuration)?;
     for (kind, point, options) in [
         ("devpts", "/dev/pts", "mode=0620,ptmxmode=0666"),
         ("tmpfs", "/dev/shm", "mode=1777"),
@@ -79,21 +80,22 @@ fn errand() -> Result<u8, String> {
         told(point, fs::create_dir_all(point))?;
         mount_at(kind, point, options)?;
     }
-    let layout = Layout::named(&errand.layout).ok_or_else(|| format!("no layout '{}'", errand.layout))?;
+    let layout = Layout::named(&configuration.layout)
+        .ok_or_else(|| format!("no layout '{}'", configuration.layout))?;
     mount_cgroups(layout)?;
     settle_code();
     bring_up_processors()?;
     // Kernels without an initial network set-up leave it down.
     let _ = runtime::namespace::loopback_up();
-    if errand.probe { serve() } else { run(&errand) }
+    if configuration.probe { serve() } else { run(&configuration) }
 }
 
 /// Runs this program as itself.
-fn run(errand: &Errand) -> Result<u8, String> {
+fn run(configuration: &GuestConfiguration) -> Result<u8, String> {
     let child = Command::new("/plimsoll")
         .arg0("plimsoll")
-        .args(&errand.arguments)
-        .args(["--events", WIRE])
+        .args(&configuration.arguments)
+        .args(["--events", EVENTS])
         .env("PATH", "/")
         .env("HOME", "/tmp")
         .env("RUST_BACKTRACE", "1")
@@ -103,8 +105,8 @@ fn run(errand: &Errand) -> Result<u8, String> {
 
 /// Runs the probe, whose standard streams are the serial line; it was set to pass bytes unchanged.
 fn serve() -> Result<u8, String> {
-    let line = told(WIRE, fs::File::options().read(true).write(true).open(WIRE))?;
-    let out = told(WIRE, line.try_clone())?;
+    let line = told(EVENTS, fs::File::options().read(true).write(true).open(EVENTS))?;
+    let out = told(EVENTS, line.try_clone())?;
     let child = Command::new("/plimsoll").arg0(probe::NAME).arg("serve").stdin(line).stdout(out).spawn();
     bury(&told("starting the probe", child)?)
 }
@@ -152,7 +154,7 @@ fn load_modules() {
 }
 
 /// The initial RAM file system cannot be pivoted away from, so containers need another root.
-fn leave_initramfs(errand: &Errand) -> Result<(), String> {
+fn leave_initramfs(configuration: &GuestConfiguration) -> Result<(), String> {
     mount_at("tmpfs", "/new", "mode=0755")?;
     for dir in ["dev", "proc", "sys"] {
         let target = format!("/new/{dir}");
@@ -164,7 +166,7 @@ fn leave_initramfs(errand: &Errand) -> Result<(), String> {
         )?;
     }
     told("copying the program", fs::copy("/init", "/new/plimsoll"))?;
-    for (number, path) in errand.files.iter().enumerate() {
+    for (number, path) in configuration.files.iter().enumerate() {
         let target = Path::new("/new").join(path.strip_prefix("/").unwrap_or(path));
         let made = fs::create_dir_all(target.parent().unwrap_or(&target));
         let copied = made.and_then(|()| fs::copy(format!("/{FILES}/{number}"), &target));
@@ -293,7 +295,7 @@ fn bring_up_processors() -> Result<(), String> {
 
 fn power_off(status: u8) -> ! {
     // What was written to the serial lines must have left them.
-    for line in ["/dev/ttyS0", WIRE] {
+    for line in ["/dev/ttyS0", EVENTS] {
         if let Ok(file) = fs::File::options().write(true).open(line) {
             let _ = nix::sys::termios::tcdrain(&file);
         }

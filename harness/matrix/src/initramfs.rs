@@ -1,4 +1,4 @@
-//! What a guest boots from: this program, the kernel modules that checks need, and the errand. No distribution.
+//! What a guest boots from: this program, the kernel modules that checks need, and the configuration. No distribution.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a guest is to do.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Errand {
+pub struct GuestConfiguration {
     /// Which hierarchies to mount: `v1`, `v2` or `hybrid`.
     pub layout: String,
     /// Arguments of this program; empty: come up and go.
@@ -22,9 +22,9 @@ pub struct Errand {
     pub files: Vec<PathBuf>,
 }
 
-/// Where the errand lies in the archive.
-pub const ERRAND: &str = "errand.json";
-/// Where the files of the errand lie in the archive, by their numbers.
+/// Where the configuration is in the archive.
+pub const CONFIGURATION: &str = "guest.json";
+/// Where the files of the configuration are in the archive, by their numbers.
 pub const FILES: &str = "files";
 
 /// An archive as the kernel unpacks it. Source: Documentation/driver-api/early-userspace/buffer-format.rst.
@@ -66,22 +66,26 @@ impl Archive {
 ///
 /// # Errors
 /// This program or a module cannot be read.
-pub fn make(kernel: &Kernel, modules: &[String], errand: &Errand) -> Result<Vec<u8>, String> {
+pub fn make(
+    kernel: &Kernel,
+    modules: &[String],
+    configuration: &GuestConfiguration,
+) -> Result<Vec<u8>, String> {
     let program = std::env::current_exe().map_err(|error| format!("finding this program: {error}"))?;
     let program = fs::read(&program).map_err(|error| format!("reading {}: {error}", program.display()))?;
     let mut archive = Archive::default();
     for dir in ["dev", "proc", "sys", "modules", FILES, "new"] {
         archive.add(dir, DIRECTORY, (0, 0), &[])?;
     }
-    for (number, path) in errand.files.iter().enumerate() {
+    for (number, path) in configuration.files.iter().enumerate() {
         let content = fs::read(path).map_err(|error| format!("reading {}: {error}", path.display()))?;
         archive.add(&format!("{FILES}/{number}"), PROGRAM, (0, 0), &content)?;
     }
     // The kernel opens it for the first process, before anything is mounted.
     archive.add("dev/console", CONSOLE, (5, 1), &[])?;
     archive.add("init", PROGRAM, (0, 0), &program)?;
-    let text = serde_json::to_vec(errand).map_err(|error| error.to_string())?;
-    archive.add(ERRAND, PROGRAM, (0, 0), &text)?;
+    let text = serde_json::to_vec(configuration).map_err(|error| error.to_string())?;
+    archive.add(CONFIGURATION, PROGRAM, (0, 0), &text)?;
     for (number, (name, content)) in kernel.modules(modules)?.into_iter().enumerate() {
         archive.add(&format!("modules/{number:03}-{name}"), PROGRAM, (0, 0), &content)?;
     }

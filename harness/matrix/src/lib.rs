@@ -4,6 +4,7 @@
 //! and the modules that checks need, and a [`machine`] boots it. In there the program is the [`guest`]'s first process,
 //! runs the catalogue, and sends every verdict and at last the record over a serial line of its own.
 
+pub mod events;
 pub mod guest;
 pub mod image;
 pub mod initramfs;
@@ -12,4 +13,3 @@ pub mod machine;
 pub mod packages;
 pub mod probed;
 pub mod row;
-pub mod wire;

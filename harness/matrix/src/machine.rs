@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::initramfs::{Errand, Kernel, make};
-use super::wire::Event;
+use super::events::Event;
+use super::initramfs::{GuestConfiguration, Kernel, make};
 
 /// How long a guest may take to its first process: the slowest kernels need a quarter of it under emulation.
 const BOOTING: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ impl Accelerator {
             kernel: kernel.clone(),
             modules: Vec::new(),
             accelerator: Accelerator::Kvm,
-            errand: Errand { layout: "v2".into(), ..Errand::default() },
+            configuration: GuestConfiguration { layout: "v2".into(), ..GuestConfiguration::default() },
             append: String::new(),
             size: Size::default(),
             booting: PROBING,
@@ -69,7 +69,7 @@ pub struct Machine {
     /// What runs it.
     pub accelerator: Accelerator,
     /// What it does.
-    pub errand: Errand,
+    pub configuration: GuestConfiguration,
     /// More words for the kernel's command line.
     pub append: String,
     /// How large it is.
@@ -135,7 +135,7 @@ impl Machine {
     pub(super) fn pack(&self, dir: &Path) -> Result<PathBuf, String> {
         fs::create_dir_all(dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
         let initramfs = dir.join("initramfs");
-        fs::write(&initramfs, make(&self.kernel, &self.modules, &self.errand)?).map_err(|error| {
+        fs::write(&initramfs, make(&self.kernel, &self.modules, &self.configuration)?).map_err(|error| {
             format!("writing {}: {error} (is there room on the disk?)", initramfs.display())
         })?;
         Ok(initramfs)

@@ -9,8 +9,8 @@ use std::process::Child;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::events::Event;
 use super::machine::{Machine, Socket, last_lines};
-use super::wire::Event;
 use probe::Ask;
 use probe::channel::{self, Channel};
 use probe::verbs::look;
@@ -25,7 +25,7 @@ pub struct Probed {
 }
 
 impl Machine {
-    /// Boots it for an errand of a probe, and waits until that answers. `dir` keeps its console's log.
+    /// Boots it as a probe, and waits until that answers. `dir` keeps its console's log.
     ///
     /// # Errors
     /// It does not come up; with the last lines of its console.

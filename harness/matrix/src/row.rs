@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use record::{Verdict, matrix};
 
-use super::initramfs::{Errand, Kernel};
+use super::events::Event;
+use super::initramfs::{GuestConfiguration, Kernel};
 use super::list::{List, Row};
 use super::machine::{Accelerator, Machine, Size};
-use super::wire::Event;
 
 /// What is the same for every row.
 #[derive(Debug)]
@@ -54,10 +54,10 @@ pub fn run(plan: &Plan<'_>, row: &Row, kernel: &Found, dir: &Path, told: &dyn Fn
         kernel: kernel.kernel.clone(),
         modules: plan.list.modules.clone(),
         accelerator: plan.accelerator,
-        errand: Errand {
+        configuration: GuestConfiguration {
             layout: row.layout.word().into(),
             arguments: plan.arguments.clone(),
-            ..Errand::default()
+            ..GuestConfiguration::default()
         },
         append: plan.append.clone(),
         size: plan.size.clone(),

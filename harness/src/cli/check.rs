@@ -11,7 +11,7 @@ use reports::{html, json, terminal};
 use super::report::Place;
 use crate::jobs::{Job, jobs};
 use crate::session;
-use ::matrix::wire::{Event, Wire};
+use ::matrix::events::{Event, EventStream};
 use kit::check::Trouble;
 use subject::Subject;
 
@@ -141,10 +141,10 @@ pub(super) fn run_jobs(
     events: Option<&Path>,
     seed: Option<u64>,
 ) -> Result<record::Run, String> {
-    let wire = events.map(Wire::open).transpose()?;
+    let stream = events.map(EventStream::open).transpose()?;
     let tell = |event: Event| {
-        if let Some(wire) = &wire {
-            wire.tell(&event);
+        if let Some(stream) = &stream {
+            stream.tell(&event);
         }
     };
     let progress = progress(jobs.len());
@@ -156,7 +156,7 @@ pub(super) fn run_jobs(
     });
     progress.finish_and_clear();
     let record = record.map_err(Trouble::into_text)?;
-    if wire.is_some() {
+    if stream.is_some() {
         tell(Event::End { run: Box::new(record.clone()) });
     }
     Ok(record)

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{Dock, Said};
-use kit::fault::{Fault, answer, before, scene};
+use kit::engine::{EngineFixture, Output};
+use kit::fault::{Fault, answer, before, in_fixture};
 use kit::verbs::{look, state, tree};
 
 const REFERENCE: &str = "Dockerfile reference";
@@ -64,15 +64,15 @@ pub(crate) const CHECKS: &[Check] = &[
         copy_add,
     )
     .faults(&[
-        before("ignore file ignored", |dock, words| {
+        before("ignore file ignored", |engine, words| {
             when(words, "build", || {
-                Ok(std::fs::remove_file(dock.path("context/.dockerignore")).map(|()| None)?)
+                Ok(std::fs::remove_file(engine.path("context/.dockerignore")).map(|()| None)?)
             })
         }),
-        before("empty files", |dock, words| {
+        before("empty files", |engine, words| {
             when(words, "build", || {
                 for file in ["a.txt", "b.txt", "dir/one", "dir/sub/two"] {
-                    std::fs::write(dock.path("context").join(file), "")?;
+                    std::fs::write(engine.path("context").join(file), "")?;
                 }
                 Ok(None)
             })
@@ -91,10 +91,10 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker documentation, Build cache invalidation",
         cache,
     )
-    .faults(&[before("stale reuse", |dock, words| {
+    .faults(&[before("stale reuse", |engine, words| {
         when(words, "build", || {
             // Whatever changed in the context is hidden from the build.
-            std::fs::write(dock.path("context/file"), "first")?;
+            std::fs::write(engine.path("context/file"), "first")?;
             Ok(None)
         })
     })]),
@@ -105,12 +105,12 @@ pub(crate) const CHECKS: &[Check] = &[
         context_escape,
     )
     .faults(&[
-        before("links followed", |dock, words| {
+        before("links followed", |engine, words| {
             when(words, "build", || {
                 // What an engine finds that looks where the link leads.
-                let link = dock.path("context/link");
+                let link = engine.path("context/link");
                 std::fs::remove_file(&link)?;
-                std::fs::copy(dock.path("secret"), &link)?;
+                std::fs::copy(engine.path("secret"), &link)?;
                 Ok(None)
             })
         }),
@@ -133,17 +133,17 @@ pub(crate) const CHECKS: &[Check] = &[
         "Dockerfile reference, Format",
         bad_syntax,
     )
-    .faults(&[scene(HARMLESS)]),
+    .faults(&[in_fixture(HARMLESS)]),
 ];
 
 /// A fault in the Dockerfile that the engine gets: as if it had understood another one.
 const fn edited(name: &'static str) -> Fault {
     // Such a fault can hold no edit, so it is found again by its name.
-    before(name, |dock, words| {
+    before(name, |engine, words| {
         when(words, "build", || {
-            let file = dock.path("context/Dockerfile");
+            let file = engine.path("context/Dockerfile");
             let text = std::fs::read_to_string(&file)?;
-            let edit = edit_of(dock).ok_or_else(|| Trouble::Harness("an edit without a name".into()))?;
+            let edit = edit_of(engine).ok_or_else(|| Trouble::Harness("an edit without a name".into()))?;
             std::fs::write(&file, edit(&text))?;
             Ok(None)
         })
@@ -153,7 +153,7 @@ const fn edited(name: &'static str) -> Fault {
 /// Makes another Dockerfile of one.
 type Edit = fn(&str) -> String;
 
-fn edit_of(dock: &Dock) -> Option<Edit> {
+fn edit_of(engine: &EngineFixture) -> Option<Edit> {
     let edits: [(&str, Edit); 11] = [
         ("ENV lost", |text| text.replace("ENV A=1\n", "")),
         ("LABEL lost", |text| text.replace("LABEL a=b\n", "")),
@@ -174,7 +174,7 @@ fn edit_of(dock: &Dock) -> Option<Edit> {
         }),
         ("image tagged", |text| text.replace("RUN exit $STATUS\n", "")),
     ];
-    edits.into_iter().find(|(name, _)| dock.has(name)).map(|(_, edit)| edit)
+    edits.into_iter().find(|(name, _)| engine.has(name)).map(|(_, edit)| edit)
 }
 
 /// The same words with more before the last one.
@@ -192,43 +192,43 @@ fn insert_before_last(words: &[String], more: &[&str]) -> Option<Vec<String>> {
 }
 
 /// Builds from a Dockerfile in the context that lies there.
-fn build(dock: &Dock, text: &str, tag: &str, flags: &[&str]) -> Result<Said, Trouble> {
-    let context = dock.directory("context")?;
+fn build(engine: &EngineFixture, text: &str, tag: &str, flags: &[&str]) -> Result<Output, Trouble> {
+    let context = engine.directory("context")?;
     std::fs::write(context.join("Dockerfile"), text)?;
-    dock.said(&[&["build", "--network", "none", "-t", tag], flags, &[&dock.text("context")]].concat())
+    engine.output(&[&["build", "--network", "none", "-t", tag], flags, &[&engine.text("context")]].concat())
 }
 
-fn built(dock: &Dock, text: &str, tag: &str) -> Result<String, Trouble> {
-    let said = build(dock, text, tag, &[])?;
+fn built(engine: &EngineFixture, text: &str, tag: &str) -> Result<String, Trouble> {
+    let said = build(engine, text, tag, &[])?;
     if said.status == 0 { Ok(said.out) } else { Err(Trouble::Subject(format!("build: {}", said.err))) }
 }
 
 const ALONE: &[&str] = &["run", "--rm", "--network", "none"];
 
-fn output(dock: &Dock, words: &[&str]) -> Result<String, Trouble> {
-    dock.plim(&[ALONE, words].concat())
+fn output(engine: &EngineFixture, words: &[&str]) -> Result<String, Trouble> {
+    engine.command(&[ALONE, words].concat())
 }
 
-fn instruction_is_layer(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    std::fs::write(dock.directory("context")?.join("file"), "x")?;
+fn instruction_is_layer(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    std::fs::write(engine.directory("context")?.join("file"), "x")?;
     let text = "FROM base\nCOPY file /file\nENV A=1\nRUN write /one \"1\"\nRUN write /two 2\nLABEL a=b\nCMD [\"x\"]\n";
-    built(dock, text, "layered")?;
-    let layers = dock.layers("layered")?;
-    dock.seen.expect_eq("layers", &layers.len(), &4);
+    built(engine, text, "layered")?;
+    let layers = engine.layers("layered")?;
+    engine.seen.expect_eq("layers", &layers.len(), &4);
     for (number, path) in [(1, "file"), (2, "one"), (3, "two")] {
         let paths = layers.get(number).map(|layer| layer.paths.clone()).unwrap_or_default();
-        dock.seen.expect_eq(&format!("layer {number}"), &paths, &vec![path.to_owned()]);
+        engine.seen.expect_eq(&format!("layer {number}"), &paths, &vec![path.to_owned()]);
     }
-    let variables = dock.inspect("layered", "/Config/Env")?;
+    let variables = engine.inspect("layered", "/Config/Env")?;
     let set = variables.as_array().is_some_and(|all| all.contains(&json!("A=1")));
-    dock.seen.expect("variables of the image", &variables, "A=1 among them", set);
+    engine.seen.expect("variables of the image", &variables, "A=1 among them", set);
     for (at, wanted) in [("/Config/Labels/a", json!("b")), ("/Config/Cmd", json!(["x"]))] {
-        let found = dock.inspect("layered", at)?;
-        dock.seen.expect_json(at, &found, &wanted);
+        let found = engine.inspect("layered", at)?;
+        engine.seen.expect_json(at, &found, &wanted);
     }
-    let seen = dock.run(&["--network", "none"], "layered", state::env("A"))?;
-    dock.seen.expect_eq("the variable in a container", &seen.as_deref(), &Some("1"));
+    let seen = engine.run(&["--network", "none"], "layered", state::env("A"))?;
+    engine.seen.expect_eq("the variable in a container", &seen.as_deref(), &Some("1"));
     Ok(())
 }
 
@@ -237,90 +237,90 @@ fn arguments(printed: &str) -> Result<Vec<String>, Trouble> {
     Ok(channel::printed(state::arguments(&[]), printed)?)
 }
 
-fn cmd_default(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    built(dock, "FROM base\nCMD [\"/probe\", \"arguments\", \"default\"]\n", "commanded")?;
-    let default = output(dock, &["commanded"])?;
-    dock.seen.expect_list("without arguments", &arguments(&default)?, &["default"]);
-    let own = output(dock, &["commanded", "/probe", "arguments", "own"])?;
-    dock.seen.expect_list("with arguments", &arguments(&own)?, &["own"]);
+fn cmd_default(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    built(engine, "FROM base\nCMD [\"/probe\", \"arguments\", \"default\"]\n", "commanded")?;
+    let default = output(engine, &["commanded"])?;
+    engine.seen.expect_list("without arguments", &arguments(&default)?, &["default"]);
+    let own = output(engine, &["commanded", "/probe", "arguments", "own"])?;
+    engine.seen.expect_list("with arguments", &arguments(&own)?, &["own"]);
     Ok(())
 }
 
-fn entrypoint_plus_cmd(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn entrypoint_plus_cmd(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     built(
-        dock,
+        engine,
         "FROM base\nENTRYPOINT [\"/probe\", \"arguments\", \"entry\"]\nCMD [\"default\"]\n",
         "entered",
     )?;
-    let default = output(dock, &["entered"])?;
-    dock.seen.expect_list("without arguments", &arguments(&default)?, &["entry", "default"]);
-    let own = output(dock, &["entered", "own"])?;
-    dock.seen.expect_list("with arguments", &arguments(&own)?, &["entry", "own"]);
-    let other = output(dock, &["--entrypoint", "/probe", "entered", "arguments", "other"])?;
-    dock.seen.expect_list("with another entry point", &arguments(&other)?, &["other"]);
+    let default = output(engine, &["entered"])?;
+    engine.seen.expect_list("without arguments", &arguments(&default)?, &["entry", "default"]);
+    let own = output(engine, &["entered", "own"])?;
+    engine.seen.expect_list("with arguments", &arguments(&own)?, &["entry", "own"]);
+    let other = output(engine, &["--entrypoint", "/probe", "entered", "arguments", "other"])?;
+    engine.seen.expect_list("with another entry point", &arguments(&other)?, &["other"]);
     Ok(())
 }
 
-fn shell_form(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    built(dock, "FROM base\nENV WHO=sailor\nCMD arguments hello $WHO\n", "shelled")?;
-    let shell = output(dock, &["shelled"])?;
-    dock.seen.expect_eq(
+fn shell_form(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    built(engine, "FROM base\nENV WHO=sailor\nCMD arguments hello $WHO\n", "shelled")?;
+    let shell = output(engine, &["shelled"])?;
+    engine.seen.expect_eq(
         "shell form: a shell replaced the variable",
         &shell.as_str(),
         &r#"["hello","sailor"]"#,
     );
-    built(dock, "FROM base\nCMD [\"/probe\", \"process\"]\n", "direct")?;
-    let line = output(dock, &["direct"])?;
+    built(engine, "FROM base\nCMD [\"/probe\", \"process\"]\n", "direct")?;
+    let line = output(engine, &["direct"])?;
     let process = channel::printed(state::process(&[]), &line)?;
-    dock.seen.expect_list("exec form: its arguments", &process.args, &["/probe", "process"]);
+    engine.seen.expect_list("exec form: its arguments", &process.args, &["/probe", "process"]);
     Ok(())
 }
 
-fn shell_entrypoint(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    built(dock, "FROM base\nENTRYPOINT arguments alone\nCMD [\"ignored\"]\n", "shell-entry")?;
-    let said = output(dock, &["shell-entry"])?;
-    dock.seen.expect_eq("what it runs", &said.as_str(), &r#"["alone"]"#);
-    let more = output(dock, &["shell-entry", "argument"])?;
-    dock.seen.expect_eq("what it runs with arguments", &more.as_str(), &r#"["alone"]"#);
+fn shell_entrypoint(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    built(engine, "FROM base\nENTRYPOINT arguments alone\nCMD [\"ignored\"]\n", "shell-entry")?;
+    let said = output(engine, &["shell-entry"])?;
+    engine.seen.expect_eq("what it runs", &said.as_str(), &r#"["alone"]"#);
+    let more = output(engine, &["shell-entry", "argument"])?;
+    engine.seen.expect_eq("what it runs with arguments", &more.as_str(), &r#"["alone"]"#);
     Ok(())
 }
 
-fn env_workdir_user(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn env_workdir_user(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     let text = "ARG VERSION=1\nFROM base\nARG VERSION\nARG PLACE=nowhere\nENV DIR=/deck NOTE=\"version ${VERSION:-none}\"\n\
                 ENV REST=${UNSET:+set}${UNSET:-unset} LITERAL=\\$DIR\nWORKDIR $DIR\nWORKDIR below\n\
                 RUN write place $PLACE\nLABEL dir=$DIR\nEXPOSE 80 53/udp\nUSER sailor:crew\n";
-    let said = build(dock, text, "set-up", &["--build-arg", "VERSION=2", "--build-arg", "PLACE=here"])?;
+    let said = build(engine, text, "set-up", &["--build-arg", "VERSION=2", "--build-arg", "PLACE=here"])?;
     if said.status != 0 {
         return Err(Trouble::Subject(format!("build: {}", said.err)));
     }
-    let process = dock.run(&["--network", "none"], "set-up", state::process(&[]))?;
-    dock.seen.expect_eq("uid", &process.uid, &1000);
-    dock.seen.expect_eq("gid", &process.gid, &2000);
-    dock.seen.expect_text("working directory", &process.cwd.to_string_lossy(), "/deck/below");
+    let process = engine.run(&["--network", "none"], "set-up", state::process(&[]))?;
+    engine.seen.expect_eq("uid", &process.uid, &1000);
+    engine.seen.expect_eq("gid", &process.gid, &2000);
+    engine.seen.expect_text("working directory", &process.cwd.to_string_lossy(), "/deck/below");
     for (name, wanted) in
         [("NOTE", Some("version 2")), ("REST", Some("unset")), ("LITERAL", Some("$DIR")), ("PLACE", None)]
     {
-        let value = dock.run(&["--network", "none"], "set-up", state::env(name))?;
-        dock.seen.expect_eq(&format!("the variable {name}"), &value.as_deref(), &wanted);
+        let value = engine.run(&["--network", "none"], "set-up", state::env(name))?;
+        engine.seen.expect_eq(&format!("the variable {name}"), &value.as_deref(), &wanted);
     }
-    let place = dock.run(&["--network", "none"], "set-up", look::read("/deck/below/place"))?;
-    dock.seen.expect_text("a build argument in RUN", &place, "here");
+    let place = engine.run(&["--network", "none"], "set-up", look::read("/deck/below/place"))?;
+    engine.seen.expect_text("a build argument in RUN", &place, "here");
     for (at, wanted) in [("/Config/Labels/dir", json!("/deck")), ("/Config/ExposedPorts/53~1udp", json!({}))]
     {
-        let found = dock.inspect("set-up", at)?;
-        dock.seen.expect_json(at, &found, &wanted);
+        let found = engine.inspect("set-up", at)?;
+        engine.seen.expect_json(at, &found, &wanted);
     }
     Ok(())
 }
 
-fn copy_add(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let context = dock.directory("context")?;
+fn copy_add(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let context = engine.directory("context")?;
     std::fs::create_dir_all(context.join("dir/sub"))?;
     for file in ["a.txt", "b.txt", "secret.key", "dir/one", "dir/sub/two", "dir/sub/secret.key"] {
         std::fs::write(context.join(file), file)?;
@@ -337,8 +337,8 @@ fn copy_add(dock: &mut Dock) -> Checked {
     let text = "FROM base AS other\nRUN mkdir /made && write /made/it yes\n\
                 FROM base\nCOPY *.txt /texts/\nCOPY dir /dir/\nCOPY --chown=sailor:crew --chmod=604 a.txt /owned\n\
                 COPY --from=other /made/ /from/\nADD cargo.tar /cargo/\nCOPY cargo.tar /whole/\nCOPY . /all/\n";
-    built(dock, text, "copied")?;
-    let tree = dock.run(&["--network", "none"], "copied", tree::describe("/"))?;
+    built(engine, text, "copied")?;
+    let tree = engine.run(&["--network", "none"], "copied", tree::describe("/"))?;
     for (path, wanted) in [
         ("texts/a.txt", true),
         ("texts/b.txt", true),
@@ -353,7 +353,7 @@ fn copy_add(dock: &mut Dock) -> Checked {
         ("dir/sub/secret.key", false),
         ("all/dir/sub/secret.key", false),
     ] {
-        dock.seen.expect_eq(&format!("{path} is there"), &tree.contains_key(path), &wanted);
+        engine.seen.expect_eq(&format!("{path} is there"), &tree.contains_key(path), &wanted);
     }
     for (path, wanted) in [
         ("texts/a.txt", "a.txt"),
@@ -367,71 +367,71 @@ fn copy_add(dock: &mut Dock) -> Checked {
     ] {
         let content = tree.get(path).and_then(|entry| entry.content.clone());
         let wanted = engine::image::Digest::of(wanted.as_bytes()).hex().to_owned();
-        dock.seen.expect_eq(&format!("digest of {path}"), &content, &Some(wanted));
+        engine.seen.expect_eq(&format!("digest of {path}"), &content, &Some(wanted));
     }
     let owner = |path: &str| tree.get(path).map(|entry| entry.owner);
-    dock.seen.expect_eq("owner by --chown", &owner("owned"), &Some((1000, 2000)));
+    engine.seen.expect_eq("owner by --chown", &owner("owned"), &Some((1000, 2000)));
     let mode = tree.get("owned").map(|entry| entry.mode);
-    dock.seen.expect_eq("mode by --chmod", &mode, &Some(0o604));
-    dock.seen.expect_eq("owner of what was copied", &owner("dir/one"), &Some((0, 0)));
-    dock.seen.expect_eq("owner of what was unpacked", &owner("cargo/hold/crate"), &Some((7, 8)));
+    engine.seen.expect_eq("mode by --chmod", &mode, &Some(0o604));
+    engine.seen.expect_eq("owner of what was copied", &owner("dir/one"), &Some((0, 0)));
+    engine.seen.expect_eq("owner of what was unpacked", &owner("cargo/hold/crate"), &Some((7, 8)));
     Ok(())
 }
 
-fn multi_stage(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn multi_stage(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     let text = "FROM base AS first\nRUN mkdir /made && write /made/result done && write /rubbish x\n\
                 FROM base AS unused\nRUN exit 1\nFROM base AS last\nCOPY --from=first /made /made\n";
-    built(dock, text, "staged")?;
-    let result = dock.run(&["--network", "none"], "staged", look::read("/made/result"))?;
-    dock.seen.expect_text("what was copied", &result, "done");
-    let rubbish = dock.run(&["--network", "none"], "staged", look::exists("/rubbish"))?;
-    dock.seen.expect_eq("what was not is there", &rubbish, &false);
-    let layers = dock.layers("staged")?;
-    dock.seen.expect_eq("layers", &layers.len(), &2);
+    built(engine, text, "staged")?;
+    let result = engine.run(&["--network", "none"], "staged", look::read("/made/result"))?;
+    engine.seen.expect_text("what was copied", &result, "done");
+    let rubbish = engine.run(&["--network", "none"], "staged", look::exists("/rubbish"))?;
+    engine.seen.expect_eq("what was not is there", &rubbish, &false);
+    let layers = engine.layers("staged")?;
+    engine.seen.expect_eq("layers", &layers.len(), &2);
     Ok(())
 }
 
-fn cache(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let context = dock.directory("context")?;
+fn cache(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let context = engine.directory("context")?;
     std::fs::write(context.join("file"), "first")?;
     let text = |note: &str| format!("FROM base\nENV NOTE={note}\nCOPY file /file\nRUN write /when $NOTE\n");
-    let layers = |dock: &Dock, image: &str| -> Result<Vec<String>, Trouble> {
-        Ok(dock.layers(image)?.into_iter().map(|layer| layer.digest).collect())
+    let layers = |engine: &EngineFixture, image: &str| -> Result<Vec<String>, Trouble> {
+        Ok(engine.layers(image)?.into_iter().map(|layer| layer.digest).collect())
     };
-    let id = |dock: &Dock, image: &str| dock.inspect(image, "/Id");
-    built(dock, &text("one"), "first")?;
-    let said = built(dock, &text("one"), "same")?;
-    let (first, same) = (id(dock, "first")?, id(dock, "same")?);
-    dock.seen.expect_json("the image of an unchanged build", &same, &first);
+    let id = |engine: &EngineFixture, image: &str| engine.inspect(image, "/Id");
+    built(engine, &text("one"), "first")?;
+    let said = built(engine, &text("one"), "same")?;
+    let (first, same) = (id(engine, "first")?, id(engine, "same")?);
+    engine.seen.expect_json("the image of an unchanged build", &same, &first);
     let reused = said.to_lowercase().matches("using cache").count();
-    dock.seen.expect("steps said to be reused", reused, "2 or more", reused >= 2);
+    engine.seen.expect("steps said to be reused", reused, "2 or more", reused >= 2);
     std::fs::write(context.join("file"), "second")?;
-    built(dock, &text("one"), "file-changed")?;
-    let file = dock.run(&["--network", "none"], "file-changed", look::read("/file"))?;
-    dock.seen.expect_text("the file after it changed", &file, "second");
-    let (old, new) = (layers(dock, "first")?, layers(dock, "file-changed")?);
-    dock.seen.expect_eq("the base is the same layer", &new.first(), &old.first());
-    built(dock, &text("two"), "step-changed")?;
-    let when = dock.run(&["--network", "none"], "step-changed", look::read("/when"))?;
-    dock.seen.expect_text("a step behind one that changed", &when, "two");
+    built(engine, &text("one"), "file-changed")?;
+    let file = engine.run(&["--network", "none"], "file-changed", look::read("/file"))?;
+    engine.seen.expect_text("the file after it changed", &file, "second");
+    let (old, new) = (layers(engine, "first")?, layers(engine, "file-changed")?);
+    engine.seen.expect_eq("the base is the same layer", &new.first(), &old.first());
+    built(engine, &text("two"), "step-changed")?;
+    let when = engine.run(&["--network", "none"], "step-changed", look::read("/when"))?;
+    engine.seen.expect_text("a step behind one that changed", &when, "two");
     Ok(())
 }
 
-fn context_escape(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    std::fs::write(dock.path("secret"), "secret")?;
-    let context = dock.directory("context")?;
+fn context_escape(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    std::fs::write(engine.path("secret"), "secret")?;
+    let context = engine.directory("context")?;
     std::fs::write(context.join("harmless"), "x")?;
     std::os::unix::fs::symlink("../secret", context.join("link"))?;
-    std::os::unix::fs::symlink(dock.path("secret"), context.join("absolute"))?;
+    std::os::unix::fs::symlink(engine.path("secret"), context.join("absolute"))?;
     std::os::unix::fs::symlink("..", context.join("dir"))?;
     std::os::unix::fs::symlink("harmless", context.join("within"))?;
     for source in ["harmless", "./harmless", "sub/../harmless", "within"] {
         std::fs::create_dir_all(context.join("sub"))?;
-        let said = build(dock, &format!("FROM base\nCOPY {source} /taken\n"), "allowed", &[])?;
-        dock.seen.expect(
+        let said = build(engine, &format!("FROM base\nCOPY {source} /taken\n"), "allowed", &[])?;
+        engine.seen.expect(
             &format!("COPY {source}, which is in the context"),
             format!("{} {}", said.status, said.err),
             "status 0",
@@ -440,20 +440,20 @@ fn context_escape(dock: &mut Dock) -> Checked {
         if said.status != 0 {
             return Ok(());
         }
-        let content = dock.run(&["--network", "none"], "allowed", look::read("/taken"))?;
-        dock.seen.expect_text("what it copied", &content, "x");
+        let content = engine.run(&["--network", "none"], "allowed", look::read("/taken"))?;
+        engine.seen.expect_text("what it copied", &content, "x");
     }
     for source in ["../secret", "dir/secret", "link", "absolute", "harmless/../../secret"] {
-        let said = build(dock, &format!("FROM base\nCOPY {source} /taken\n"), "taken", &[])?;
-        dock.seen.expect(
+        let said = build(engine, &format!("FROM base\nCOPY {source} /taken\n"), "taken", &[])?;
+        engine.seen.expect(
             &format!("COPY {source}"),
             format!("{} {}", said.status, said.err),
             "refused",
             said.status != 0,
         );
     }
-    let there = dock.said(&["inspect", "taken"])?;
-    dock.seen.expect("looking for an image with the secret", there.status, "not 0", there.status != 0);
+    let there = engine.output(&["inspect", "taken"])?;
+    engine.seen.expect("looking for an image with the secret", there.status, "not 0", there.status != 0);
     Ok(())
 }
 
@@ -462,7 +462,7 @@ const FAILS_AT: usize = 33;
 const FAILS_WITH: &str = "47";
 
 /// An engine that says only that something failed.
-fn retold(words: &[String], said: &mut Said, without: &str) -> Checked {
+fn retold(words: &[String], said: &mut Output, without: &str) -> Checked {
     if words[0] == "build" {
         said.err = said.err.replace(without, "");
     }
@@ -474,34 +474,34 @@ fn names(text: &str, number: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == number)
 }
 
-fn failing_run(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn failing_run(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     let space = "\n".repeat(FAILS_AT - 4);
     let text = format!("FROM base\nARG STATUS\nRUN write /x y\n{space}RUN exit $STATUS\n");
-    let works = build(dock, &text, "worked", &["--build-arg", "STATUS=0"])?;
-    dock.seen.expect("the same with status 0", works.err, "status 0", works.status == 0);
+    let works = build(engine, &text, "worked", &["--build-arg", "STATUS=0"])?;
+    engine.seen.expect("the same with status 0", works.err, "status 0", works.status == 0);
     let given = format!("STATUS={FAILS_WITH}");
-    let said = build(dock, &text, "failed", &["--build-arg", &given])?;
-    dock.seen.expect("exit status", said.status, "not 0", said.status != 0);
+    let said = build(engine, &text, "failed", &["--build-arg", &given])?;
+    engine.seen.expect("exit status", said.status, "not 0", said.status != 0);
     let line = FAILS_AT.to_string();
     let told = said.err.replace(&given, "");
     for (what, word) in [("the file", "Dockerfile"), ("the line", &line), ("the exit status", FAILS_WITH)] {
-        dock.seen.expect(&format!("the error names {what}"), &said.err, word, names(&told, word));
+        engine.seen.expect(&format!("the error names {what}"), &said.err, word, names(&told, word));
     }
-    let there = dock.said(&["inspect", "failed"])?;
-    dock.seen.expect("looking for the image", there.status, "not 0", there.status != 0);
-    let left = dock.plim(&["ps", "-aq"])?;
-    dock.seen.expect_eq("containers that are left", &left.as_str(), &"");
+    let there = engine.output(&["inspect", "failed"])?;
+    engine.seen.expect("looking for the image", there.status, "not 0", there.status != 0);
+    let left = engine.command(&["ps", "-aq"])?;
+    engine.seen.expect_eq("containers that are left", &left.as_str(), &"");
     Ok(())
 }
 
-fn bad_syntax(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let text = if dock.has(HARMLESS) { "FROM base\nENV A=b\n" } else { "FROM base\nENV A=b\n  FLY away\n" };
-    let said = build(dock, text, "flown", &[])?;
-    dock.seen.expect("exit status", said.status, "not 0", said.status != 0);
+fn bad_syntax(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let text = if engine.has(HARMLESS) { "FROM base\nENV A=b\n" } else { "FROM base\nENV A=b\n  FLY away\n" };
+    let said = build(engine, text, "flown", &[])?;
+    engine.seen.expect("exit status", said.status, "not 0", said.status != 0);
     for (what, word) in [("the instruction", "FLY"), ("line and column", ":3:3")] {
-        dock.seen.expect(&format!("the error names {what}"), &said.err, word, said.err.contains(word));
+        engine.seen.expect(&format!("the error names {what}"), &said.err, word, said.err.contains(word));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{BASE, Dock};
+use kit::engine::{BASE, EngineFixture};
 use kit::fault::{after, answer, before};
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, files, look, state, tree};
@@ -21,8 +21,8 @@ pub(crate) const CHECKS: &[Check] = &[
         LAYERS,
         only_changes,
     )
-    .faults(&[before("whole tree stored", |dock, words| {
-        when(words, "commit", || upper_of(dock, words, |upper| {
+    .faults(&[before("whole tree stored", |engine, words| {
+        when(words, "commit", || upper_of(engine, words, |upper| {
             Ok(std::fs::write(upper.join("etc/passwd"), "of the image")?)
         }))
     })]),
@@ -32,8 +32,8 @@ pub(crate) const CHECKS: &[Check] = &[
         DOCUMENT,
         excludes_init_layer,
     )
-    .faults(&[before("init layer merged", |dock, words| {
-        when(words, "commit", || upper_of(dock, words, |upper| {
+    .faults(&[before("init layer merged", |engine, words| {
+        when(words, "commit", || upper_of(engine, words, |upper| {
             std::fs::create_dir_all(upper.join("etc"))?;
             Ok(std::fs::write(upper.join("etc/hosts"), "127.0.0.1 localhost")?)
         }))
@@ -44,9 +44,9 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI image-spec, layer.md, Whiteouts",
         whiteouts,
     )
-    .faults(&[before("whiteouts dropped", |dock, words| {
+    .faults(&[before("whiteouts dropped", |engine, words| {
         when(words, "commit", || {
-            upper_of(dock, words, |upper| {
+            upper_of(engine, words, |upper| {
                 // The first of two containers has none.
                 let _ = std::fs::remove_file(upper.join("etc/of-image"));
                 Ok(())
@@ -59,11 +59,11 @@ pub(crate) const CHECKS: &[Check] = &[
         LAYERS,
         parent_unchanged,
     )
-    .faults(&[after("write to lower", |dock, words| {
+    .faults(&[after("write to lower", |engine, words| {
         if words[0] != "commit" {
             return Ok(());
         }
-        let lower = dock.inspect(BASE, "/GraphDriver/Data/LowerDir")?;
+        let lower = engine.inspect(BASE, "/GraphDriver/Data/LowerDir")?;
         let lower = lower.as_str().unwrap_or_default().to_owned();
         Ok(std::fs::write(Path::new(&lower).join("etc/of-image"), "of another")?)
     })]),
@@ -73,12 +73,12 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI image-spec, layer.md, File Attributes",
         metadata,
     )
-    .faults(&[before("one stripped", |dock, words| {
-        when(words, "commit", || upper_of(dock, words, |upper| {
+    .faults(&[before("one stripped", |engine, words| {
+        when(words, "commit", || upper_of(engine, words, |upper| {
             Ok(xattr::remove(upper.join("specimens/capable"), "security.capability")?)
         }))
-    }), before("nanoseconds lost", |dock, words| {
-        when(words, "commit", || upper_of(dock, words, |upper| {
+    }), before("nanoseconds lost", |engine, words| {
+        when(words, "commit", || upper_of(engine, words, |upper| {
             let whole = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
             Ok(std::fs::File::open(upper.join("specimens/linked"))?.set_modified(whole)?)
         }))
@@ -96,9 +96,9 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI image-spec, config.md, DiffID",
         deterministic,
     )
-    .faults(&[before("timestamps of now", |dock, words| {
+    .faults(&[before("timestamps of now", |engine, words| {
         when(words, "commit", || {
-            upper_of(dock, words, |upper| {
+            upper_of(engine, words, |upper| {
                 // Another second each time, however fast commits follow each other.
                 let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().subsec_nanos();
                 let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(now.into());
@@ -127,9 +127,9 @@ pub(crate) const CHECKS: &[Check] = &[
             words.insert(1, "--pause=false".into());
             Ok(Some(words))
         })
-    }), after("never unpaused", |dock, words| {
+    }), after("never unpaused", |engine, words| {
         if words[0] == "commit" {
-            dock.plim(&["pause", words.iter().rev().nth(1).map(String::as_str).unwrap_or_default()])?;
+            engine.command(&["pause", words.iter().rev().nth(1).map(String::as_str).unwrap_or_default()])?;
         }
         Ok(())
     })]),
@@ -150,8 +150,8 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 pub(super) const fn entry_dropped() -> kit::fault::Fault {
-    before("one entry dropped", |dock, words| {
-        when(words, "commit", || upper_of(dock, words, |upper| drop_one(&upper)))
+    before("one entry dropped", |engine, words| {
+        when(words, "commit", || upper_of(engine, words, |upper| drop_one(&upper)))
     })
 }
 
@@ -180,118 +180,118 @@ pub(super) fn when(
 
 /// Does something to the writable layer of the container that a command names by its last but one word.
 fn upper_of(
-    dock: &Dock,
+    engine: &EngineFixture,
     words: &[String],
     act: impl FnOnce(PathBuf) -> Result<(), Trouble>,
 ) -> Result<Option<Vec<String>>, Trouble> {
     let container = words.iter().rev().nth(1).map(String::as_str).unwrap_or_default();
-    let upper = dock.inspect(container, "/GraphDriver/Data/UpperDir")?;
+    let upper = engine.inspect(container, "/GraphDriver/Data/UpperDir")?;
     act(PathBuf::from(upper.as_str().unwrap_or_default()))?;
     Ok(None)
 }
 
 /// A container that has changed a file, made one and deleted one.
-fn changed(dock: &Dock) -> Result<String, Trouble> {
-    dock.base()?;
-    let name = dock.up(&["--network", "none"], BASE)?;
-    dock.exec(&name, files::write("/etc/group", "changed"))?;
-    dock.exec(&name, files::write("/etc/new", "new"))?;
-    dock.exec(&name, files::remove("/etc/of-image"))?;
+fn changed(engine: &EngineFixture) -> Result<String, Trouble> {
+    engine.base()?;
+    let name = engine.up(&["--network", "none"], BASE)?;
+    engine.exec(&name, files::write("/etc/group", "changed"))?;
+    engine.exec(&name, files::write("/etc/new", "new"))?;
+    engine.exec(&name, files::remove("/etc/of-image"))?;
     Ok(name)
 }
 
-fn only_changes(dock: &mut Dock) -> Checked {
-    let name = changed(dock)?;
-    dock.plim(&["commit", &name, "changed"])?;
-    let layers = dock.layers("changed")?;
+fn only_changes(engine: &mut EngineFixture) -> Checked {
+    let name = changed(engine)?;
+    engine.command(&["commit", &name, "changed"])?;
+    let layers = engine.layers("changed")?;
     let top = layers.last().map(|layer| layer.paths.clone()).unwrap_or_default();
-    dock.seen.expect_eq("number of layers", &layers.len(), &2);
+    engine.seen.expect_eq("number of layers", &layers.len(), &2);
     let wanted: Vec<String> = ["etc", "etc/.wh.of-image", "etc/group", "etc/new"].map(str::to_owned).to_vec();
     let mut found = top;
     found.sort();
-    dock.seen.expect_eq("the layer", &found, &wanted);
+    engine.seen.expect_eq("the layer", &found, &wanted);
     Ok(())
 }
 
-fn excludes_init_layer(dock: &mut Dock) -> Checked {
-    let name = changed(dock)?;
-    let hosts = dock.exec(&name, look::read("/etc/hosts"))?;
+fn excludes_init_layer(engine: &mut EngineFixture) -> Checked {
+    let name = changed(engine)?;
+    let hosts = engine.exec(&name, look::read("/etc/hosts"))?;
     let own = hosts.to_string().contains("localhost");
-    dock.seen.expect("the container has a hosts file of its own", own, true, own);
-    dock.plim(&["commit", &name, "changed"])?;
-    let top = dock.layers("changed")?.pop();
+    engine.seen.expect("the container has a hosts file of its own", own, true, own);
+    engine.command(&["commit", &name, "changed"])?;
+    let top = engine.layers("changed")?.pop();
     for file in ["hosts", "hostname", "resolv.conf", "mtab"] {
         let is_in = top.as_ref().is_some_and(|layer| layer.has(&format!("etc/{file}")));
-        dock.seen.expect_eq(&format!("{file} is in the layer"), &is_in, &false);
+        engine.seen.expect_eq(&format!("{file} is in the layer"), &is_in, &false);
     }
     let has_change = top.as_ref().is_some_and(|layer| layer.has("etc/new"));
-    dock.seen.expect_eq("the change is in the layer", &has_change, &true);
+    engine.seen.expect_eq("the change is in the layer", &has_change, &true);
     for place in ["dev", "proc", "sys"] {
         let is_in = top.as_ref().is_some_and(|layer| layer.has(place));
-        dock.seen.expect_eq(&format!("the mount point {place} is in the layer"), &is_in, &false);
+        engine.seen.expect_eq(&format!("the mount point {place} is in the layer"), &is_in, &false);
     }
     Ok(())
 }
 
-fn whiteouts(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let first = dock.up(&["--network", "none"], BASE)?;
-    dock.exec(&first, files::mkdir("/replaced"))?;
-    dock.exec(&first, files::write("/replaced/old", "old"))?;
-    dock.plim(&["commit", &first, "with-directory"])?;
-    let second = dock.up(&["--network", "none"], "with-directory")?;
-    dock.exec(&second, files::remove("/etc/of-image"))?;
-    dock.exec(&second, files::remove("/replaced/old"))?;
-    let gone = dock.exec(&second, attempt::rmdir("/replaced"))?;
-    dock.seen.expect_eq("errno of removing the directory", &gone, &Tried::ALLOWED);
-    dock.exec(&second, files::mkdir("/replaced"))?;
-    dock.exec(&second, files::write("/replaced/new", "new"))?;
-    dock.plim(&["commit", &second, "replaced"])?;
-    let top = dock.layers("replaced")?.pop();
+fn whiteouts(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let first = engine.up(&["--network", "none"], BASE)?;
+    engine.exec(&first, files::mkdir("/replaced"))?;
+    engine.exec(&first, files::write("/replaced/old", "old"))?;
+    engine.command(&["commit", &first, "with-directory"])?;
+    let second = engine.up(&["--network", "none"], "with-directory")?;
+    engine.exec(&second, files::remove("/etc/of-image"))?;
+    engine.exec(&second, files::remove("/replaced/old"))?;
+    let gone = engine.exec(&second, attempt::rmdir("/replaced"))?;
+    engine.seen.expect_eq("errno of removing the directory", &gone, &Tried::ALLOWED);
+    engine.exec(&second, files::mkdir("/replaced"))?;
+    engine.exec(&second, files::write("/replaced/new", "new"))?;
+    engine.command(&["commit", &second, "replaced"])?;
+    let top = engine.layers("replaced")?.pop();
     let has = |mark: &str| top.as_ref().is_some_and(|layer| layer.has(mark));
     let deleted = has("etc/.wh.of-image");
-    dock.seen.expect_eq("etc/.wh.of-image is in the layer", &deleted, &true);
+    engine.seen.expect_eq("etc/.wh.of-image is in the layer", &deleted, &true);
     // Both forms say the same. Source: layer.md, Opaque Whiteout.
     let (opaque, explicit) = (has("replaced/.wh..wh..opq"), has("replaced/.wh.old"));
-    dock.seen.expect(
+    engine.seen.expect(
         "marks of the replaced directory",
         format!("opaque {opaque}, of its entry {explicit}"),
         "one of them",
         opaque || explicit,
     );
-    let gone = dock.run(&["--network", "none"], "replaced", look::exists("/etc/of-image"))?;
-    dock.seen.expect_eq("the deleted file is in a container of the image", &gone, &false);
-    let seen = dock.run(&["--network", "none"], "replaced", state::list("/replaced"))?;
-    dock.seen.expect_list("the directory in a container of the image", &seen, &["new"]);
+    let gone = engine.run(&["--network", "none"], "replaced", look::exists("/etc/of-image"))?;
+    engine.seen.expect_eq("the deleted file is in a container of the image", &gone, &false);
+    let seen = engine.run(&["--network", "none"], "replaced", state::list("/replaced"))?;
+    engine.seen.expect_list("the directory in a container of the image", &seen, &["new"]);
     Ok(())
 }
 
-fn parent_unchanged(dock: &mut Dock) -> Checked {
-    let name = changed(dock)?;
-    let before = (dock.layers(BASE)?, dock.inspect(BASE, "/RootFS/Layers")?);
-    dock.plim(&["commit", &name, "changed"])?;
-    let after = (dock.layers("changed")?, dock.inspect(BASE, "/RootFS/Layers")?);
-    dock.seen.expect_eq("digest of the lowest layer", &after.0[0].digest, &before.0[0].digest);
-    dock.seen.expect_json("diff ids of the parent", &after.1, &before.1);
-    let file = dock.run(&["--network", "none"], BASE, look::read("/etc/of-image"))?;
-    dock.seen.expect_text("a file of the parent, which the container deleted", &file, "of the image");
+fn parent_unchanged(engine: &mut EngineFixture) -> Checked {
+    let name = changed(engine)?;
+    let before = (engine.layers(BASE)?, engine.inspect(BASE, "/RootFS/Layers")?);
+    engine.command(&["commit", &name, "changed"])?;
+    let after = (engine.layers("changed")?, engine.inspect(BASE, "/RootFS/Layers")?);
+    engine.seen.expect_eq("digest of the lowest layer", &after.0[0].digest, &before.0[0].digest);
+    engine.seen.expect_json("diff ids of the parent", &after.1, &before.1);
+    let file = engine.run(&["--network", "none"], BASE, look::read("/etc/of-image"))?;
+    engine.seen.expect_text("a file of the parent, which the container deleted", &file, "of the image");
     Ok(())
 }
 
-fn metadata(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let name = dock.up(&["--network", "none"], BASE)?;
-    dock.exec(&name, tree::make_specimens("/specimens"))?;
-    let made = dock.exec(&name, tree::describe("/specimens"))?;
-    dock.plim(&["commit", &name, "specimens"])?;
-    let kept = dock.run(&["--network", "none"], "specimens", tree::describe("/specimens"))?;
-    same_trees(dock, &made, &kept);
+fn metadata(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let name = engine.up(&["--network", "none"], BASE)?;
+    engine.exec(&name, tree::make_specimens("/specimens"))?;
+    let made = engine.exec(&name, tree::describe("/specimens"))?;
+    engine.command(&["commit", &name, "specimens"])?;
+    let kept = engine.run(&["--network", "none"], "specimens", tree::describe("/specimens"))?;
+    same_trees(engine, &made, &kept);
     let has = made.len();
-    dock.seen.expect("specimens", has, "12", has == 12);
+    engine.seen.expect("specimens", has, "12", has == 12);
     let holes = made.get("sparse").is_some_and(|entry| entry.holes);
-    dock.seen.expect_eq("the sparse file has holes before the commit", &holes, &true);
+    engine.seen.expect_eq("the sparse file has holes before the commit", &holes, &true);
     let nanoseconds = made.get("linked").map(|entry| entry.nanoseconds);
-    dock.seen.expect_eq("nanoseconds of a file before the commit", &nanoseconds, &Some(123_456_789));
+    engine.seen.expect_eq("nanoseconds of a file before the commit", &nanoseconds, &Some(123_456_789));
     Ok(())
 }
 
@@ -299,26 +299,26 @@ fn metadata(dock: &mut Dock) -> Checked {
 pub(super) type Tree = std::collections::BTreeMap<String, tree::Entry>;
 
 /// Names the first path in which two trees differ.
-pub(super) fn same_trees(dock: &mut Dock, old: &Tree, new: &Tree) {
+pub(super) fn same_trees(engine: &mut EngineFixture, old: &Tree, new: &Tree) {
     let differs = old.keys().chain(new.keys()).find(|path| old.get(*path) != new.get(*path));
     match differs {
-        None => dock.seen.expect("paths that differ", "none", "none", true),
+        None => engine.seen.expect("paths that differ", "none", "none", true),
         Some(path) => {
-            dock.seen.expect_eq(path, &new.get(path), &old.get(path));
+            engine.seen.expect_eq(path, &new.get(path), &old.get(path));
         }
     }
 }
 
-fn roundtrip(dock: &mut Dock) -> Checked {
-    let name = changed(dock)?;
-    dock.exec(&name, tree::make_specimens("/specimens"))?;
-    dock.exec(&name, attempt::rename("/specimens/dir", "/moved"))?;
-    let saw = dock.exec(&name, tree::describe("/"))?;
-    dock.plim(&["commit", &name, "again"])?;
-    let again = dock.up(&["--network", "none"], "again")?;
-    let sees = dock.exec(&again, tree::describe("/"))?;
+fn roundtrip(engine: &mut EngineFixture) -> Checked {
+    let name = changed(engine)?;
+    engine.exec(&name, tree::make_specimens("/specimens"))?;
+    engine.exec(&name, attempt::rename("/specimens/dir", "/moved"))?;
+    let saw = engine.exec(&name, tree::describe("/"))?;
+    engine.command(&["commit", &name, "again"])?;
+    let again = engine.up(&["--network", "none"], "again")?;
+    let sees = engine.exec(&again, tree::describe("/"))?;
     let (saw, sees) = (without_own(saw), without_own(sees));
-    same_trees(dock, &saw, &sees);
+    same_trees(engine, &saw, &sees);
     Ok(())
 }
 
@@ -331,17 +331,17 @@ fn without_own(mut tree: Tree) -> Tree {
     tree
 }
 
-fn deterministic(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn deterministic(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     let mut ids = Vec::new();
     for order in [&["one", "two"][..], &["two", "one"], &["one"]] {
-        let name = dock.up(&["--network", "none"], BASE)?;
-        dock.exec(&name, files::mkdir("/tree"))?;
+        let name = engine.up(&["--network", "none"], BASE)?;
+        engine.exec(&name, files::mkdir("/tree"))?;
         for file in order {
-            dock.exec(&name, files::write(&format!("/tree/{file}"), file))?;
+            engine.exec(&name, files::write(&format!("/tree/{file}"), file))?;
         }
         // The same change has the same times, whenever it is made.
-        let upper = dock.inspect(&name, "/GraphDriver/Data/UpperDir")?;
+        let upper = engine.inspect(&name, "/GraphDriver/Data/UpperDir")?;
         let upper = PathBuf::from(upper.as_str().unwrap_or_default());
         let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
         for file in order {
@@ -349,44 +349,44 @@ fn deterministic(dock: &mut Dock) -> Checked {
         }
         std::fs::File::open(upper.join("tree"))?.set_modified(past)?;
         let image = format!("ordered-{}", ids.len());
-        dock.plim(&["commit", &name, &image])?;
-        let id = dock.inspect(&image, "/RootFS/Layers/1")?.as_str().unwrap_or_default().to_owned();
+        engine.command(&["commit", &name, &image])?;
+        let id = engine.inspect(&image, "/RootFS/Layers/1")?.as_str().unwrap_or_default().to_owned();
         let is_digest = id.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64);
-        dock.seen.expect(&format!("diff id of {}", order.join(" and ")), &id, "sha256:...", is_digest);
+        engine.seen.expect(&format!("diff id of {}", order.join(" and ")), &id, "sha256:...", is_digest);
         ids.push(id);
     }
-    dock.seen.expect_eq("diff id of the same change in another order", &ids[1], &ids[0]);
+    engine.seen.expect_eq("diff id of the same change in another order", &ids[1], &ids[0]);
     let other = ids[2] != ids[0];
-    dock.seen.expect("diff id of another change", &ids[2], format!("not {}", ids[0]), other);
+    engine.seen.expect("diff id of another change", &ids[2], format!("not {}", ids[0]), other);
     Ok(())
 }
 
-fn pauses(dock: &mut Dock) -> Checked {
+fn pauses(engine: &mut EngineFixture) -> Checked {
     const SIZE: usize = 16 << 20;
-    dock.base()?;
+    engine.base()?;
     let size = SIZE.to_string();
-    let name = dock.up_with(&["--network", "none"], BASE, &["/probe", "rewrite", "/file", &size])?;
-    dock.await_line(&name, "writing")?;
+    let name = engine.up_with(&["--network", "none"], BASE, &["/probe", "rewrite", "/file", &size])?;
+    engine.await_line(&name, "writing")?;
     let mut torn = 0;
     for round in 0..3 {
         let image = format!("round-{round}");
-        dock.plim(&["commit", &name, &image])?;
-        let goes_on = writes(dock, &name)?;
-        dock.seen.expect_eq(&format!("the writer goes on after commit {round}"), &goes_on, &true);
+        engine.command(&["commit", &name, &image])?;
+        let goes_on = writes(engine, &name)?;
+        engine.seen.expect_eq(&format!("the writer goes on after commit {round}"), &goes_on, &true);
         if !goes_on {
             return Ok(());
         }
-        let file = dock.path("saved.tar");
-        dock.plim(&["save", "-o", &dock.text("saved.tar"), &image])?;
+        let file = engine.path("saved.tar");
+        engine.command(&["save", "-o", &engine.text("saved.tar"), &image])?;
         torn += usize::from(!is_of_one_byte(&file, SIZE)?);
     }
-    dock.seen.expect_eq("images of three with a torn file", &torn, &0);
+    engine.seen.expect_eq("images of three with a torn file", &torn, &0);
     Ok(())
 }
 
 /// Whether the file of a writer changes within a moment. Nobody announces that.
-fn writes(dock: &Dock, name: &str) -> Result<bool, Trouble> {
-    let pid = dock.inspect(name, "/State/Pid")?.as_i64().filter(|pid| *pid > 0);
+fn writes(engine: &EngineFixture, name: &str) -> Result<bool, Trouble> {
+    let pid = engine.inspect(name, "/State/Pid")?.as_i64().filter(|pid| *pid > 0);
     let pid =
         pid.ok_or_else(|| Trouble::Subject("inspect names no process of a running container".into()))?;
     let file = PathBuf::from(format!("/proc/{pid}/root/file"));
@@ -425,11 +425,11 @@ fn is_of_one_byte(saved: &Path, size: usize) -> Result<bool, Trouble> {
     Err(Trouble::Subject("the committed image has no such file".into()))
 }
 
-fn config(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn config(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     let flags =
         ["--network", "none", "-e", "KEPT=yes", "--label", "kept=yes", "-w", "/kept", "-u", "1000:2000"];
-    let name = dock.up(&flags, BASE)?;
+    let name = engine.up(&flags, BASE)?;
     let changes = [
         "ENTRYPOINT [\"/probe\", \"arguments\"]",
         "CMD [\"by\", \"default\"]",
@@ -443,29 +443,29 @@ fn config(dock: &mut Dock) -> Checked {
         words.extend(["--change", change]);
     }
     words.extend([name.as_str(), "configured"]);
-    dock.plim(&words)?;
-    let said = dock.plim(&["run", "--rm", "--network", "none", "configured"])?;
+    engine.command(&words)?;
+    let said = engine.command(&["run", "--rm", "--network", "none", "configured"])?;
     let default = channel::printed(state::arguments(&[]), &said)?;
-    dock.seen.expect_list("what it runs by default", &default, &["by", "default"]);
+    engine.seen.expect_list("what it runs by default", &default, &["by", "default"]);
     let alone = ["run", "--rm", "--network", "none", "--entrypoint", "/probe", "configured", "process"];
-    let process = channel::printed(state::process(&[]), &dock.plim(&alone)?)?;
+    let process = channel::printed(state::process(&[]), &engine.command(&alone)?)?;
     let variable = |name: &str| process.env.get(name).map(String::as_str);
-    dock.seen.expect_eq("uid", &process.uid, &1000);
-    dock.seen.expect_eq("gid", &process.gid, &2000);
-    dock.seen.expect_text("working directory", &process.cwd.to_string_lossy(), "/kept");
-    dock.seen.expect_eq("a variable of the container", &variable("KEPT"), &Some("yes"));
-    dock.seen.expect_eq("a variable of a change", &variable("ADDED"), &Some("yes"));
+    engine.seen.expect_eq("uid", &process.uid, &1000);
+    engine.seen.expect_eq("gid", &process.gid, &2000);
+    engine.seen.expect_text("working directory", &process.cwd.to_string_lossy(), "/kept");
+    engine.seen.expect_eq("a variable of the container", &variable("KEPT"), &Some("yes"));
+    engine.seen.expect_eq("a variable of a change", &variable("ADDED"), &Some("yes"));
     for (place, wanted) in [
         ("/Config/Labels/kept", json!("yes")),
         ("/Config/Labels/added", json!("yes")),
         ("/Config/ExposedPorts/80~1tcp", json!({})),
         ("/Config/Volumes/~1data", json!({})),
     ] {
-        let found = dock.inspect("configured", place)?;
-        dock.seen.expect_json(place, &found, &wanted);
+        let found = engine.inspect("configured", place)?;
+        engine.seen.expect_json(place, &found, &wanted);
     }
-    let history = dock.plim(&["history", "configured"])?;
+    let history = engine.command(&["history", "configured"])?;
     let steps = history.lines().count().saturating_sub(1);
-    dock.seen.expect_eq("steps of the history", &steps, &2);
+    engine.seen.expect_eq("steps of the history", &steps, &2);
     Ok(())
 }

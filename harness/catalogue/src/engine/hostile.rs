@@ -10,7 +10,7 @@ use std::time::Duration;
 use engine::image::Index;
 
 use kit::check::Trouble;
-use kit::engine::Dock;
+use kit::engine::EngineFixture;
 use kit::verbs::net;
 
 /// What a request was, as far as it matters.
@@ -34,7 +34,7 @@ pub(super) enum Answer {
     Nothing,
 }
 
-/// A server on the stage's loopback device. It ends with its check: the thread waits for connections that no longer come.
+/// A server on the fake host's loopback device. It ends with its check: the thread waits for connections that no longer come.
 pub(super) struct Server {
     pub(super) host: String,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -80,10 +80,10 @@ impl Server {
     }
 
     /// Ends the thread.
-    pub(super) fn end(&self, dock: &Dock) {
+    pub(super) fn end(&self, engine: &EngineFixture) {
         self.ended.store(true, Ordering::Relaxed);
         if let Ok(address) = self.host.parse() {
-            let _ = dock.ask_stage(net::get(address));
+            let _ = engine.ask_host(net::get(address));
         }
     }
 }
@@ -156,10 +156,10 @@ pub(super) struct Cargo {
 }
 
 impl Cargo {
-    pub(super) fn of(dock: &Dock, image: &str) -> Result<Self, Trouble> {
-        let dir = dock.directory("cargo")?;
-        dock.plim(&["save", "-o", &dock.text("cargo.tar"), image])?;
-        tar::Archive::new(std::fs::File::open(dock.path("cargo.tar"))?).unpack(&dir)?;
+    pub(super) fn of(engine: &EngineFixture, image: &str) -> Result<Self, Trouble> {
+        let dir = engine.directory("cargo")?;
+        engine.command(&["save", "-o", &engine.text("cargo.tar"), image])?;
+        tar::Archive::new(std::fs::File::open(engine.path("cargo.tar"))?).unpack(&dir)?;
         let index: Index = serde_json::from_slice(&std::fs::read(dir.join("index.json"))?)?;
         let entry =
             index.manifests.first().ok_or_else(|| Trouble::Harness("the saved image is empty".into()))?;

@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{BASE, Dock};
-use kit::fault::{after, answer, before, scene};
+use kit::engine::{BASE, EngineFixture};
+use kit::fault::{after, answer, before, in_fixture};
 use kit::need::Need;
 use kit::verbs::{files, look, net};
 
 const NOT_FLIPPED: &str = "one bit flipped, and back";
 /// What is in no other file: a text that stood in this program would be in the built-in image, too.
-fn cargo(dock: &Dock) -> String {
-    format!("cargo of {}", dock.text("ship"))
+fn cargo(engine: &EngineFixture) -> String {
+    format!("cargo of {}", engine.text("ship"))
 }
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -25,7 +25,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI image-spec, descriptor.md, Verification",
         digest_verified,
     )
-    .faults(&[scene(NOT_FLIPPED)]),
+    .faults(&[in_fixture(NOT_FLIPPED)]),
     Check::of_engine(
         "image.oci-layout",
         "an exported image is valid to skopeo and umoci; theirs are accepted",
@@ -33,9 +33,9 @@ pub(crate) const CHECKS: &[Check] = &[
         oci_layout,
     )
     .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("skopeo"), Need::Tool("umoci")])
-    .faults(&[after("wrong media type", |dock, words| {
+    .faults(&[after("wrong media type", |engine, words| {
         if words[0] == "save" {
-            edit_archive(dock, Path::new(&words[2]), "index.json", |text| text.replace("image.manifest", "image.nonsense"))?;
+            edit_archive(engine, Path::new(&words[2]), "index.json", |text| text.replace("image.manifest", "image.nonsense"))?;
         }
         Ok(())
     })]),
@@ -45,9 +45,9 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker image specification v1.2, Combined Image JSON + Filesystem Changeset Format",
         docker_archive,
     )
-    .faults(&[before("manifest ignored", |dock, words| {
+    .faults(&[before("manifest ignored", |engine, words| {
         when(words, "load", || {
-            edit_archive(dock, Path::new(&words[2]), "manifest.json", |_| "[]".into())?;
+            edit_archive(engine, Path::new(&words[2]), "manifest.json", |_| "[]".into())?;
             Ok(None)
         })
     })]),
@@ -58,11 +58,11 @@ pub(crate) const CHECKS: &[Check] = &[
         push_pull,
     )
     .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("docker-registry"), Need::Tool("htpasswd")])
-    .faults(&[before("other digest", |dock, words| {
+    .faults(&[before("other digest", |engine, words| {
         when(words, "push", || {
             // Something else is pushed under the name.
             let name = words.last().map(String::as_str).unwrap_or_default();
-            dock.plim(&["tag", "other", name]).map(|_| None)
+            engine.command(&["tag", "other", name]).map(|_| None)
         })
     })]),
     Check::of_engine(
@@ -71,9 +71,9 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker reference, docker image rm",
         rm_in_use,
     )
-    .faults(&[before("forced", |dock, words| {
+    .faults(&[before("forced", |engine, words| {
         when(words, "rmi", || {
-            remove_all(dock).map(|()| None)
+            remove_all(engine).map(|()| None)
         })
     })]),
     Check::of_engine(
@@ -82,9 +82,9 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI image-spec, image-layout.md, Blobs",
         layers_shared,
     )
-    .faults(&[after("stored twice", |dock, words| {
+    .faults(&[after("stored twice", |engine, words| {
         if words[0] == "commit" {
-            let blobs = dock.data().join("blobs/sha256");
+            let blobs = engine.data().join("blobs/sha256");
             let largest = std::fs::read_dir(&blobs)?.flatten().max_by_key(|entry| entry.metadata().map_or(0, |m| m.len()));
             if let Some(largest) = largest {
                 let name = format!("copy-for-{}", words.last().map(String::as_str).unwrap_or_default());
@@ -101,9 +101,9 @@ pub(crate) const CHECKS: &[Check] = &[
     )
     .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Filesystem("tmpfs"), Need::Tool("mount")])
     .faults(&[
-        before("hostile entries passed over", |dock, words| {
+        before("hostile entries passed over", |engine, words| {
             when(words, "import", || {
-                let other = ["import".to_owned(), dock.text("honest.tar"), "hostile".to_owned()];
+                let other = ["import".to_owned(), engine.text("honest.tar"), "hostile".to_owned()];
                 Ok(words[1].ends_with("/hostile.tar").then(|| other.to_vec()))
             })
         }),
@@ -120,19 +120,24 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 /// Removes all containers.
-pub(super) fn remove_all(dock: &Dock) -> Result<(), Trouble> {
-    let all = dock.plim(&["ps", "-aq"])?;
+pub(super) fn remove_all(engine: &EngineFixture) -> Result<(), Trouble> {
+    let all = engine.command(&["ps", "-aq"])?;
     if all.is_empty() {
         return Ok(());
     }
     let mut words = vec!["rm", "-f"];
     words.extend(all.lines());
-    dock.plim(&words).map(drop)
+    engine.command(&words).map(drop)
 }
 
 /// Changes one file of an archive.
-fn edit_archive(dock: &Dock, archive: &Path, name: &str, edit: fn(String) -> String) -> Result<(), Trouble> {
-    let dir = dock.directory("edited")?;
+fn edit_archive(
+    engine: &EngineFixture,
+    archive: &Path,
+    name: &str,
+    edit: fn(String) -> String,
+) -> Result<(), Trouble> {
+    let dir = engine.directory("edited")?;
     tar::Archive::new(std::fs::File::open(archive)?).unpack(&dir)?;
     let file = dir.join(name);
     std::fs::write(&file, edit(std::fs::read_to_string(&file)?))?;
@@ -148,37 +153,37 @@ fn pack(dir: &Path, archive: &Path) -> Result<(), Trouble> {
 }
 
 /// An image of two layers.
-fn two_layers(dock: &Dock) -> Result<(), Trouble> {
-    dock.base()?;
-    let name = dock.up(&["--network", "none"], BASE)?;
-    dock.exec(&name, files::write("/etc/new", &cargo(dock)))?;
-    dock.exec(&name, files::remove("/etc/of-image"))?;
-    dock.plim(&["commit", &name, "changed"])?;
-    dock.plim(&["rm", "-f", &name])?;
+fn two_layers(engine: &EngineFixture) -> Result<(), Trouble> {
+    engine.base()?;
+    let name = engine.up(&["--network", "none"], BASE)?;
+    engine.exec(&name, files::write("/etc/new", &cargo(engine)))?;
+    engine.exec(&name, files::remove("/etc/of-image"))?;
+    engine.command(&["commit", &name, "changed"])?;
+    engine.command(&["rm", "-f", &name])?;
     Ok(())
 }
 
-fn digest_verified(dock: &mut Dock) -> Checked {
-    two_layers(dock)?;
-    let file = dock.path("image.tar");
-    dock.plim(&["save", "-o", &dock.text("image.tar"), "changed"])?;
-    let top = dock.inspect("changed", "/RootFS/Layers/1")?;
-    dock.plim(&["rmi", "changed"])?;
+fn digest_verified(engine: &mut EngineFixture) -> Checked {
+    two_layers(engine)?;
+    let file = engine.path("image.tar");
+    engine.command(&["save", "-o", &engine.text("image.tar"), "changed"])?;
+    let top = engine.inspect("changed", "/RootFS/Layers/1")?;
+    engine.command(&["rmi", "changed"])?;
     let mut bytes = std::fs::read(&file)?;
     // The bit lies in the content of the layer, which no archive's own checksum covers.
-    let place = find(&bytes, cargo(dock).as_bytes())
+    let place = find(&bytes, cargo(engine).as_bytes())
         .ok_or_else(|| Trouble::Harness("the content was not found".into()))?;
-    if !dock.has(NOT_FLIPPED) {
+    if !engine.has(NOT_FLIPPED) {
         bytes[place] ^= 1;
     }
     std::fs::write(&file, bytes)?;
-    let said = dock.said(&["load", "-i", &dock.text("image.tar")])?;
-    dock.seen.expect("exit status of loading the damaged image", said.status, "not 0", said.status != 0);
+    let said = engine.output(&["load", "-i", &engine.text("image.tar")])?;
+    engine.seen.expect("exit status of loading the damaged image", said.status, "not 0", said.status != 0);
     let named = said.err.contains("sha256:");
-    dock.seen.expect("the error names the digest", &said.err, "sha256:...", named);
-    let there = dock.said(&["inspect", "changed"])?;
-    dock.seen.expect("exit status of looking for it", there.status, "not 0", there.status != 0);
-    dock.seen.note(format!("the layer was {top}"));
+    engine.seen.expect("the error names the digest", &said.err, "sha256:...", named);
+    let there = engine.output(&["inspect", "changed"])?;
+    engine.seen.expect("exit status of looking for it", there.status, "not 0", there.status != 0);
+    engine.seen.note(format!("the layer was {top}"));
     Ok(())
 }
 
@@ -192,12 +197,12 @@ fn tool(program: &str, words: &[&str]) -> Result<(i32, String), Trouble> {
     Ok((output.status.code().unwrap_or(-1), said))
 }
 
-fn oci_layout(dock: &mut Dock) -> Checked {
-    two_layers(dock)?;
-    dock.plim(&["save", "-o", &dock.text("image.tar"), "changed"])?;
-    let (archive, layout) = (dock.text("image.tar"), dock.text("layout"));
+fn oci_layout(engine: &mut EngineFixture) -> Checked {
+    two_layers(engine)?;
+    engine.command(&["save", "-o", &engine.text("image.tar"), "changed"])?;
+    let (archive, layout) = (engine.text("image.tar"), engine.text("layout"));
     let copied = tool("skopeo", &["copy", &format!("oci-archive:{archive}"), &format!("oci:{layout}:x")])?;
-    dock.seen.expect(
+    engine.seen.expect(
         "skopeo reads the archive",
         format!("{} {}", copied.0, last_line(&copied.1)),
         "0",
@@ -206,27 +211,27 @@ fn oci_layout(dock: &mut Dock) -> Checked {
     if copied.0 != 0 {
         return Ok(());
     }
-    let bundle = dock.text("bundle");
+    let bundle = engine.text("bundle");
     let unpacked = tool("umoci", &["unpack", "--image", &format!("{layout}:x"), &bundle])?;
-    dock.seen.expect(
+    engine.seen.expect(
         "umoci unpacks it",
         format!("{} {}", unpacked.0, last_line(&unpacked.1)),
         "0",
         unpacked.0 == 0,
     );
-    let root = dock.path("bundle/rootfs");
+    let root = engine.path("bundle/rootfs");
     let content = std::fs::read_to_string(root.join("etc/new")).unwrap_or_default();
-    let cargo = cargo(dock);
-    dock.seen.expect_eq("an added file in umoci's tree", &content, &cargo);
-    dock.seen.expect_eq("a deleted file in umoci's tree", &root.join("etc/of-image").exists(), &false);
-    let theirs = dock.text("theirs.tar");
+    let cargo = cargo(engine);
+    engine.seen.expect_eq("an added file in umoci's tree", &content, &cargo);
+    engine.seen.expect_eq("a deleted file in umoci's tree", &root.join("etc/of-image").exists(), &false);
+    let theirs = engine.text("theirs.tar");
     let back =
         tool("skopeo", &["copy", &format!("oci:{layout}:x"), &format!("oci-archive:{theirs}:theirs")])?;
-    dock.seen.expect("skopeo writes an archive", back.0, "0", back.0 == 0);
-    let loaded = dock.plim(&["load", "-q", "-i", &theirs])?;
+    engine.seen.expect("skopeo writes an archive", back.0, "0", back.0 == 0);
+    let loaded = engine.command(&["load", "-q", "-i", &theirs])?;
     let id = loaded.lines().last().unwrap_or_default().to_owned();
-    let seen = dock.run(&["--network", "none"], &id, look::read("/etc/new"))?;
-    dock.seen.expect_text("the added file in a container of skopeo's archive", &seen, &cargo);
+    let seen = engine.run(&["--network", "none"], &id, look::read("/etc/new"))?;
+    engine.seen.expect_text("the added file in a container of skopeo's archive", &seen, &cargo);
     Ok(())
 }
 
@@ -234,13 +239,13 @@ fn last_line(text: &str) -> &str {
     text.lines().last().unwrap_or_default()
 }
 
-fn docker_archive(dock: &mut Dock) -> Checked {
-    let cargo = cargo(dock);
-    two_layers(dock)?;
-    dock.plim(&["save", "-o", &dock.text("image.tar"), "changed"])?;
+fn docker_archive(engine: &mut EngineFixture) -> Checked {
+    let cargo = cargo(engine);
+    two_layers(engine)?;
+    engine.command(&["save", "-o", &engine.text("image.tar"), "changed"])?;
     // As older engines wrote it: one directory for each layer, no index, layers plain.
-    let (from, to) = (dock.directory("from")?, dock.directory("to")?);
-    tar::Archive::new(std::fs::File::open(dock.path("image.tar"))?).unpack(&from)?;
+    let (from, to) = (engine.directory("from")?, engine.directory("to")?);
+    tar::Archive::new(std::fs::File::open(engine.path("image.tar"))?).unpack(&from)?;
     let manifest: Value = serde_json::from_slice(&std::fs::read(from.join("manifest.json"))?)?;
     let mut names = Vec::new();
     for (number, layer) in manifest[0]["Layers"].as_array().into_iter().flatten().enumerate() {
@@ -252,40 +257,40 @@ fn docker_archive(dock: &mut Dock) -> Checked {
     std::fs::rename(from.join(manifest[0]["Config"].as_str().unwrap_or_default()), to.join("config.json"))?;
     let manifest = json!([{ "Config": "config.json", "RepoTags": ["old/style:1"], "Layers": names }]);
     std::fs::write(to.join("manifest.json"), manifest.to_string())?;
-    pack(&to, &dock.path("docker.tar"))?;
-    dock.plim(&["rmi", "changed"])?;
-    let said = dock.said(&["load", "-i", &dock.text("docker.tar")])?;
-    dock.seen.expect_eq("exit status of loading it", &said.status, &0);
-    let found = dock.run(&["--network", "none"], "old/style:1", look::read("/etc/new"))?;
-    dock.seen.expect_text("the added file in a container of it", &found, &cargo);
+    pack(&to, &engine.path("docker.tar"))?;
+    engine.command(&["rmi", "changed"])?;
+    let said = engine.output(&["load", "-i", &engine.text("docker.tar")])?;
+    engine.seen.expect_eq("exit status of loading it", &said.status, &0);
+    let found = engine.run(&["--network", "none"], "old/style:1", look::read("/etc/new"))?;
+    engine.seen.expect_text("the added file in a container of it", &found, &cargo);
     Ok(())
 }
 
-/// A registry of its own on the stage's loopback device; gone when dropped.
+/// A registry of its own on the fake host's loopback device; gone when dropped.
 struct Harbour {
     child: Child,
     host: String,
 }
 
 impl Harbour {
-    fn open(dock: &Dock) -> Result<Self, Trouble> {
-        dock.directory("registry")?;
+    fn open(engine: &EngineFixture) -> Result<Self, Trouble> {
+        engine.directory("registry")?;
         let passwords = Command::new("htpasswd").args(["-Bbn", "sailor", "secret"]).output()?;
-        std::fs::write(dock.path("passwords"), passwords.stdout)?;
+        std::fs::write(engine.path("passwords"), passwords.stdout)?;
         let config = format!(
             "version: 0.1\nlog: {{accesslog: {{disabled: false}}, level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
              http: {{addr: 127.0.0.1:5000}}\nauth: {{htpasswd: {{realm: harbour, path: {}}}}}\n",
-            dock.text("registry"),
-            dock.text("passwords")
+            engine.text("registry"),
+            engine.text("passwords")
         );
-        std::fs::write(dock.path("registry.yml"), config)?;
+        std::fs::write(engine.path("registry.yml"), config)?;
         let program = runtime::process::in_path("docker-registry")
             .ok_or_else(|| Trouble::Skip("there is no docker-registry".into()))?;
-        let mut command = dock.on_stage(&program);
-        let log = std::fs::File::create(dock.path("registry.log"))?;
+        let mut command = engine.on_host(&program);
+        let log = std::fs::File::create(engine.path("registry.log"))?;
         let child = command
             .arg("serve")
-            .arg(dock.path("registry.yml"))
+            .arg(engine.path("registry.yml"))
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
@@ -293,7 +298,7 @@ impl Harbour {
         // It tells nobody when it listens, so it is asked until it answers.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 5000));
-        while dock.ask_stage(net::get(address))?.is_none() {
+        while engine.ask_host(net::get(address))?.is_none() {
             if std::time::Instant::now() > deadline {
                 return Err(Trouble::Harness("the registry does not answer".into()));
             }
@@ -310,100 +315,100 @@ impl Drop for Harbour {
     }
 }
 
-fn push_pull(dock: &mut Dock) -> Checked {
-    let cargo = cargo(dock);
-    two_layers(dock)?;
-    dock.plim(&["tag", BASE, "other"])?;
-    let harbour = Harbour::open(dock)?;
+fn push_pull(engine: &mut EngineFixture) -> Checked {
+    let cargo = cargo(engine);
+    two_layers(engine)?;
+    engine.command(&["tag", BASE, "other"])?;
+    let harbour = Harbour::open(engine)?;
     let name = format!("{}/fleet/changed:1", harbour.host);
     let again = format!("{}/fleet/changed:2", harbour.host);
-    dock.plim(&["tag", "changed", &name])?;
-    dock.plim(&["tag", "changed", &again])?;
-    let before = (dock.inspect("changed", "/Id")?, dock.inspect("changed", "/RootFS/Layers")?);
-    let login = |dock: &Dock, password: &str| -> Result<kit::engine::Said, Trouble> {
-        std::fs::write(dock.path("password"), password)?;
-        let input = std::fs::File::open(dock.path("password"))?;
-        dock.said_with(&["login", "-u", "sailor", "--password-stdin", &harbour.host], input.into())
+    engine.command(&["tag", "changed", &name])?;
+    engine.command(&["tag", "changed", &again])?;
+    let before = (engine.inspect("changed", "/Id")?, engine.inspect("changed", "/RootFS/Layers")?);
+    let login = |engine: &EngineFixture, password: &str| -> Result<kit::engine::Output, Trouble> {
+        std::fs::write(engine.path("password"), password)?;
+        let input = std::fs::File::open(engine.path("password"))?;
+        engine.output_with(&["login", "-u", "sailor", "--password-stdin", &harbour.host], input.into())
     };
-    let stranger = dock.said(&["push", &name])?;
-    dock.seen.expect(
+    let stranger = engine.output(&["push", &name])?;
+    engine.seen.expect(
         "pushing without a login",
         &stranger.err,
         "401",
         stranger.status != 0 && stranger.err.contains("401"),
     );
-    let wrong = login(dock, "wrong")?;
-    dock.seen.expect("a wrong password", &wrong.err, "401", wrong.status != 0 && wrong.err.contains("401"));
-    let right = login(dock, "secret")?;
-    dock.seen.expect("exit status of the right one", right.status, "0", right.status == 0);
+    let wrong = login(engine, "wrong")?;
+    engine.seen.expect("a wrong password", &wrong.err, "401", wrong.status != 0 && wrong.err.contains("401"));
+    let right = login(engine, "secret")?;
+    engine.seen.expect("exit status of the right one", right.status, "0", right.status == 0);
     use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(dock.path("auth.json"))
+    let mode = std::fs::metadata(engine.path("auth.json"))
         .map(|found| found.permissions().mode() & 0o777)
         .unwrap_or(0);
-    dock.seen.expect("mode of the file of passwords", format!("{mode:o}"), "600", mode == 0o600);
-    dock.plim(&["push", &name])?;
-    let uploads = uploads(dock)?;
-    dock.plim(&["push", &again])?;
-    let more = self::uploads(dock)? - uploads;
-    dock.seen.expect("uploads of the first push", uploads, "1 or more", uploads > 0);
-    dock.seen.expect_eq("uploads of the same under another tag", &more, &0);
+    engine.seen.expect("mode of the file of passwords", format!("{mode:o}"), "600", mode == 0o600);
+    engine.command(&["push", &name])?;
+    let uploads = uploads(engine)?;
+    engine.command(&["push", &again])?;
+    let more = self::uploads(engine)? - uploads;
+    engine.seen.expect("uploads of the first push", uploads, "1 or more", uploads > 0);
+    engine.seen.expect_eq("uploads of the same under another tag", &more, &0);
     for image in [&name, &again, "changed"] {
-        dock.plim(&["rmi", image])?;
+        engine.command(&["rmi", image])?;
     }
-    dock.plim(&["pull", &name])?;
-    let after = (dock.inspect(&name, "/Id")?, dock.inspect(&name, "/RootFS/Layers")?);
-    dock.seen.expect_json("the image's id after pulling", &after.0, &before.0);
-    dock.seen.expect_json("its diff ids", &after.1, &before.1);
-    let seen = dock.run(&["--network", "none"], &name, look::read("/etc/new"))?;
-    dock.seen.expect_text("a file of it", &seen, &cargo);
+    engine.command(&["pull", &name])?;
+    let after = (engine.inspect(&name, "/Id")?, engine.inspect(&name, "/RootFS/Layers")?);
+    engine.seen.expect_json("the image's id after pulling", &after.0, &before.0);
+    engine.seen.expect_json("its diff ids", &after.1, &before.1);
+    let seen = engine.run(&["--network", "none"], &name, look::read("/etc/new"))?;
+    engine.seen.expect_text("a file of it", &seen, &cargo);
     Ok(())
 }
 
 /// Blobs that the registry has been sent, as its log of requests has them.
-fn uploads(dock: &Dock) -> Result<usize, Trouble> {
-    let text = std::fs::read_to_string(dock.path("registry.log"))?;
+fn uploads(engine: &EngineFixture) -> Result<usize, Trouble> {
+    let text = std::fs::read_to_string(engine.path("registry.log"))?;
     Ok(text.lines().filter(|line| line.contains("\"PUT /v2/") && line.contains("/blobs/uploads/")).count())
 }
 
-fn rm_in_use(dock: &mut Dock) -> Checked {
-    let cargo = cargo(dock);
-    two_layers(dock)?;
-    let running = dock.up(&["--network", "none"], "changed")?;
-    let refused = dock.said(&["rmi", "changed"])?;
-    dock.seen.expect("removing it while a container runs", refused.status, "not 0", refused.status != 0);
+fn rm_in_use(engine: &mut EngineFixture) -> Checked {
+    let cargo = cargo(engine);
+    two_layers(engine)?;
+    let running = engine.up(&["--network", "none"], "changed")?;
+    let refused = engine.output(&["rmi", "changed"])?;
+    engine.seen.expect("removing it while a container runs", refused.status, "not 0", refused.status != 0);
     let named =
         refused.err.contains(&running) || refused.err.contains("in use") || refused.err.contains("used by");
-    dock.seen.expect("the error says why", &refused.err, "the container", named);
-    dock.said(&["stop", "-t", "0", &running])?;
-    let stopped = dock.said(&["rmi", "changed"])?;
-    dock.seen.expect(
+    engine.seen.expect("the error says why", &refused.err, "the container", named);
+    engine.output(&["stop", "-t", "0", &running])?;
+    let stopped = engine.output(&["rmi", "changed"])?;
+    engine.seen.expect(
         "removing it while a stopped container is left",
         stopped.status,
         "not 0",
         stopped.status != 0,
     );
-    let seen = dock.run(&["--network", "none"], "changed", look::read("/etc/new"))?;
-    dock.seen.expect_text("it still runs", &seen, &cargo);
+    let seen = engine.run(&["--network", "none"], "changed", look::read("/etc/new"))?;
+    engine.seen.expect_text("it still runs", &seen, &cargo);
     Ok(())
 }
 
-fn layers_shared(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let usage = |dock: &Dock| -> Result<u64, Trouble> { Ok(size_of(&dock.data())) };
-    let layer = size_of(&dock.path("image"));
-    let before = usage(dock)?;
+fn layers_shared(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let usage = |engine: &EngineFixture| -> Result<u64, Trouble> { Ok(size_of(&engine.data())) };
+    let layer = size_of(&engine.path("image"));
+    let before = usage(engine)?;
     for number in 0..3 {
-        let name = dock.up(&["--network", "none"], BASE)?;
-        dock.exec(&name, files::write("/etc/new", &number.to_string()))?;
-        dock.plim(&["commit", &name, &format!("image-{number}")])?;
-        dock.plim(&["rm", "-f", &name])?;
-        let seen = dock.run(&["--network", "none"], &format!("image-{number}"), look::read("/etc/new"))?;
-        dock.seen.expect_text(&format!("the change of image {number}"), &seen, &number.to_string());
+        let name = engine.up(&["--network", "none"], BASE)?;
+        engine.exec(&name, files::write("/etc/new", &number.to_string()))?;
+        engine.command(&["commit", &name, &format!("image-{number}")])?;
+        engine.command(&["rm", "-f", &name])?;
+        let seen = engine.run(&["--network", "none"], &format!("image-{number}"), look::read("/etc/new"))?;
+        engine.seen.expect_text(&format!("the change of image {number}"), &seen, &number.to_string());
     }
-    let grown = usage(dock)?.saturating_sub(before);
+    let grown = usage(engine)?.saturating_sub(before);
     // Three small layers, packed and unpacked, and their descriptions; a copy of the common one would be hundreds of times that.
     let most = layer / 4;
-    dock.seen.expect("bytes for three images upon one", grown, format!("{most} or less"), grown <= most);
+    engine.seen.expect("bytes for three images upon one", grown, format!("{most} or less"), grown <= most);
     Ok(())
 }
 
@@ -420,13 +425,13 @@ fn size_of(dir: &Path) -> u64 {
 /// Name, kind, and content or target of an entry.
 type Raw = (String, tar::EntryType, String);
 
-fn hostile_archive(dock: &mut Dock) -> Checked {
+fn hostile_archive(engine: &mut EngineFixture) -> Checked {
     use tar::EntryType::{Char, Link, Regular, Symlink};
-    let data = small_data_root(dock)?;
-    let outside = dock.path("outside");
+    let data = small_data_root(engine)?;
+    let outside = engine.path("outside");
     std::fs::write(&outside, "untouched")?;
-    write_raw(&dock.path("honest.tar"), &[("file".into(), Regular, "honest".into())])?;
-    accepted(dock, "an honest archive", "honest.tar")?;
+    write_raw(&engine.path("honest.tar"), &[("file".into(), Regular, "honest".into())])?;
+    accepted(engine, "an honest archive", "honest.tar")?;
     let up = "../".repeat(12);
     let climbing = format!("{up}{}", outside.strip_prefix("/").unwrap_or(&outside).display());
     let absolute = outside.display().to_string();
@@ -435,7 +440,7 @@ fn hostile_archive(dock: &mut Dock) -> Checked {
         ("an absolute name", vec![(absolute.clone(), Regular, "written".into())]),
         (
             "a way through a symbolic link",
-            vec![("way".into(), Symlink, dock.text("")), ("way/outside".into(), Regular, "written".into())],
+            vec![("way".into(), Symlink, engine.text("")), ("way/outside".into(), Regular, "written".into())],
         ),
         (
             "a hard link to outside",
@@ -444,30 +449,33 @@ fn hostile_archive(dock: &mut Dock) -> Checked {
         ("a device", vec![("device".into(), Char, String::new())]),
         (
             "a deletion outside",
-            vec![("way".into(), Symlink, dock.text("")), ("way/.wh.outside".into(), Regular, String::new())],
+            vec![
+                ("way".into(), Symlink, engine.text("")),
+                ("way/.wh.outside".into(), Regular, String::new()),
+            ],
         ),
         ("a deletion of the directory itself", vec![("dir/.wh...".into(), Regular, String::new())]),
     ];
     for (what, entries) in attacks {
-        write_raw(&dock.path("hostile.tar"), &entries)?;
-        refused(dock, what, &dock.text("hostile.tar"))?;
+        write_raw(&engine.path("hostile.tar"), &entries)?;
+        refused(engine, what, &engine.text("hostile.tar"))?;
     }
-    bomb(&dock.path("bomb.tar.gz"))?;
-    large(&dock.path("within.tar.gz"), SMALL / 4)?;
-    large(&dock.path("beyond.tar.gz"), SMALL * 2)?;
+    bomb(&engine.path("bomb.tar.gz"))?;
+    large(&engine.path("within.tar.gz"), SMALL / 4)?;
+    large(&engine.path("beyond.tar.gz"), SMALL * 2)?;
     for (what, archive) in
         [("a bomb", "bomb.tar.gz"), ("a file larger than the data root's space", "beyond.tar.gz")]
     {
-        let said = refused(dock, what, &dock.text(archive))?;
+        let said = refused(engine, what, &engine.text(archive))?;
         let told = said.to_lowercase();
         let named = ["bytes", "space", "large", "limit", "size"].iter().any(|word| told.contains(word));
-        dock.seen.expect(&format!("{what}: the reason"), &said, "its size, or the space for it", named);
+        engine.seen.expect(&format!("{what}: the reason"), &said, "its size, or the space for it", named);
     }
-    accepted(dock, "a file for which there is space", "within.tar.gz")?;
+    accepted(engine, "a file for which there is space", "within.tar.gz")?;
     let content = std::fs::read_to_string(&outside).unwrap_or_default();
-    dock.seen.expect_eq("the file outside", &content.as_str(), &"untouched");
+    engine.seen.expect_eq("the file outside", &content.as_str(), &"untouched");
     let left = std::fs::read_dir(data.join("tmp"))?.count();
-    dock.seen.expect_eq("what the refused archives left", &left, &0);
+    engine.seen.expect_eq("what the refused archives left", &left, &0);
     Ok(())
 }
 
@@ -475,32 +483,32 @@ fn hostile_archive(dock: &mut Dock) -> Checked {
 const SMALL: u64 = 64 << 20;
 
 /// Gives the engine a data root with little space; where this process finds it.
-fn small_data_root(dock: &Dock) -> Result<PathBuf, Trouble> {
-    let data = dock.directory("data")?;
+fn small_data_root(engine: &EngineFixture) -> Result<PathBuf, Trouble> {
+    let data = engine.directory("data")?;
     let mount =
         runtime::process::in_path("mount").ok_or_else(|| Trouble::Skip("there is no mount".into()))?;
     let size = format!("size={SMALL},mode=700");
-    let status = dock.on_stage(&mount).args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&data).status()?;
+    let status = engine.on_host(&mount).args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&data).status()?;
     if !status.success() {
         return Err(Trouble::Harness(format!("mount -o {size}: {status}")));
     }
-    Ok(dock.stage_root().join(data.strip_prefix("/").unwrap_or(&data)))
+    Ok(engine.host_root().join(data.strip_prefix("/").unwrap_or(&data)))
 }
 
-fn refused(dock: &mut Dock, what: &str, archive: &str) -> Result<String, Trouble> {
-    let said = dock.said(&["import", archive, "hostile"])?;
-    dock.seen.expect(what, format!("{} {}", said.status, said.err), "refused", said.status != 0);
+fn refused(engine: &mut EngineFixture, what: &str, archive: &str) -> Result<String, Trouble> {
+    let said = engine.output(&["import", archive, "hostile"])?;
+    engine.seen.expect(what, format!("{} {}", said.status, said.err), "refused", said.status != 0);
     Ok(said.err)
 }
 
 /// An archive that must not be refused: its image is there, and is removed.
-fn accepted(dock: &mut Dock, what: &str, archive: &str) -> Checked {
-    let said = dock.said(&["import", &dock.text(archive), "accepted"])?;
-    dock.seen.expect(what, format!("{} {}", said.status, said.err), "status 0", said.status == 0);
-    let there = dock.said(&["inspect", "accepted"])?;
-    dock.seen.expect_eq(&format!("{what}: looking for its image"), &there.status, &0);
+fn accepted(engine: &mut EngineFixture, what: &str, archive: &str) -> Checked {
+    let said = engine.output(&["import", &engine.text(archive), "accepted"])?;
+    engine.seen.expect(what, format!("{} {}", said.status, said.err), "status 0", said.status == 0);
+    let there = engine.output(&["inspect", "accepted"])?;
+    engine.seen.expect_eq(&format!("{what}: looking for its image"), &there.status, &0);
     if there.status == 0 {
-        dock.plim(&["rmi", "accepted"])?;
+        engine.command(&["rmi", "accepted"])?;
     }
     Ok(())
 }

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{BASE, Dock};
-use kit::fault::{answer, before, scene};
+use kit::engine::{BASE, EngineFixture};
+use kit::fault::{answer, before, in_fixture};
 use kit::need::Need;
 use kit::verbs::{files, look, tasks};
 
@@ -20,7 +20,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker reference, docker run, Exit status",
         start_errors,
     )
-    .faults(&[scene(ALWAYS_ONE)]),
+    .faults(&[in_fixture(ALWAYS_ONE)]),
     Check::of_engine(
         "life.stop-then-kill",
         "stop sends the stop signal, then SIGKILL after the grace time",
@@ -73,10 +73,10 @@ pub(crate) const CHECKS: &[Check] = &[
         inspect,
     )
     .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Controller("pids")])
-    .faults(&[before("stale pid", |dock, words| {
+    .faults(&[before("stale pid", |engine, words| {
         when(words, "inspect", || {
             // What was true before the container was started again.
-            dock.plim(&["restart", "-t", "0", words.last().map(String::as_str).unwrap_or_default()])?;
+            engine.command(&["restart", "-t", "0", words.last().map(String::as_str).unwrap_or_default()])?;
             Ok(None)
         })
     })]),
@@ -84,11 +84,11 @@ pub(crate) const CHECKS: &[Check] = &[
 
 const ALONE: &[&str] = &["--network", "none"];
 
-fn start_errors(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let run = |dock: &Dock, words: &[&str]| -> Result<i32, Trouble> {
-        let status = dock.said(&[&["run", "--rm"], ALONE, words].concat())?.status;
-        Ok(if dock.has(ALWAYS_ONE) && status != 0 { 1 } else { status })
+fn start_errors(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let run = |engine: &EngineFixture, words: &[&str]| -> Result<i32, Trouble> {
+        let status = engine.output(&[&["run", "--rm"], ALONE, words].concat())?.status;
+        Ok(if engine.has(ALWAYS_ONE) && status != 0 { 1 } else { status })
     };
     for (what, words, wanted) in [
         ("an unknown image", &["--pull", "never", "no-such-image"][..], 125),
@@ -100,44 +100,44 @@ fn start_errors(dock: &mut Dock) -> Checked {
         ("a name that is not in PATH", &[BASE, "no-such-program"], 127),
         ("a program that says 42", &[BASE, "/probe", "exit", "42"], 42),
     ] {
-        let status = run(dock, words)?;
-        dock.seen.expect_eq(what, &status, &wanted);
+        let status = run(engine, words)?;
+        engine.seen.expect_eq(what, &status, &wanted);
     }
-    let left = dock.plim(&["ps", "-aq"])?;
-    dock.seen.expect_eq("containers that are left", &left.as_str(), &"");
+    let left = engine.command(&["ps", "-aq"])?;
+    engine.seen.expect_eq("containers that are left", &left.as_str(), &"");
     Ok(())
 }
 
-fn stop_then_kill(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn stop_then_kill(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     // The first process of a PID namespace ignores what it has no handler for, so SIGTERM does not end it.
-    let stubborn = dock.up(ALONE, BASE)?;
+    let stubborn = engine.up(ALONE, BASE)?;
     let start = Instant::now();
-    dock.plim(&["stop", "-t", "1", &stubborn])?;
+    engine.command(&["stop", "-t", "1", &stubborn])?;
     let took = start.elapsed();
     let in_time = (Duration::from_secs(1)..Duration::from_secs(10)).contains(&took);
-    dock.seen.expect(
+    engine.seen.expect(
         "time until a stubborn one was killed, in ms",
         took.as_millis(),
         "1000 to 10000",
         in_time,
     );
-    let status = dock.inspect(&stubborn, "/State/ExitCode")?;
-    dock.seen.expect_json("its exit status", &status, &json!(137));
+    let status = engine.inspect(&stubborn, "/State/ExitCode")?;
+    engine.seen.expect_json("its exit status", &status, &json!(137));
     for (flags, wanted) in [(&[][..], libc::SIGTERM), (&["--stop-signal", "SIGUSR1"], libc::SIGUSR1)] {
-        let polite = dock.up_with(&[ALONE, flags].concat(), BASE, &["/probe", "await-signal"])?;
-        dock.await_line(&polite, "waiting")?;
-        dock.plim(&["stop", "-t", "2", &polite])?;
-        let status = dock.inspect(&polite, "/State/ExitCode")?;
-        dock.seen.expect_json("the signal that one with a handler got", &status, &json!(wanted));
+        let polite = engine.up_with(&[ALONE, flags].concat(), BASE, &["/probe", "await-signal"])?;
+        engine.await_line(&polite, "waiting")?;
+        engine.command(&["stop", "-t", "2", &polite])?;
+        let status = engine.inspect(&polite, "/State/ExitCode")?;
+        engine.seen.expect_json("the signal that one with a handler got", &status, &json!(wanted));
     }
     // Its own stop signal is one that nobody can ignore.
-    let willing = dock.up(&[ALONE, &["--stop-signal", "SIGKILL"]].concat(), BASE)?;
+    let willing = engine.up(&[ALONE, &["--stop-signal", "SIGKILL"]].concat(), BASE)?;
     let start = Instant::now();
-    dock.plim(&["stop", "-t", "8", &willing])?;
+    engine.command(&["stop", "-t", "8", &willing])?;
     let took = start.elapsed();
     let quick = took < Duration::from_secs(8);
-    dock.seen.expect(
+    engine.seen.expect(
         "time until one with another stop signal was gone, in ms",
         took.as_millis(),
         "below 8000",
@@ -146,72 +146,72 @@ fn stop_then_kill(dock: &mut Dock) -> Checked {
     Ok(())
 }
 
-fn detached_logs(dock: &mut Dock) -> Checked {
+fn detached_logs(engine: &mut EngineFixture) -> Checked {
     // More than any buffer, pipe or page on the way.
     const LINES: usize = 20_000;
-    dock.base()?;
-    let name = dock.up_with(ALONE, BASE, &["/probe", "chatter", &LINES.to_string()])?;
-    dock.plim(&["wait", &name])?;
-    let said = dock.said(&["logs", &name])?;
+    engine.base()?;
+    let name = engine.up_with(ALONE, BASE, &["/probe", "chatter", &LINES.to_string()])?;
+    engine.command(&["wait", &name])?;
+    let said = engine.output(&["logs", &name])?;
     let wanted = |stream: &str| (0..LINES).map(|line| format!("{stream} {line}")).collect::<Vec<_>>();
     for (stream, text) in [("out", &said.out), ("err", &said.err)] {
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let holds = lines == wanted(stream);
         let first = lines.iter().zip(wanted(stream)).position(|(found, wanted)| *found != wanted);
         let observed = format!("{} lines, the first wrong one: {first:?}", lines.len());
-        dock.seen.expect(&format!("standard {stream}"), observed, format!("{LINES} lines, None"), holds);
+        engine.seen.expect(&format!("standard {stream}"), observed, format!("{LINES} lines, None"), holds);
     }
-    let tail = dock.said(&["logs", "--tail", "2", &name])?;
+    let tail = engine.output(&["logs", "--tail", "2", &name])?;
     let lines = tail.out.lines().count() + tail.err.lines().count();
-    dock.seen.expect_eq("lines with --tail 2", &lines, &2);
+    engine.seen.expect_eq("lines with --tail 2", &lines, &2);
     Ok(())
 }
 
-fn inspect(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let host = dock.directory("bound")?;
+fn inspect(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let host = engine.directory("bound")?;
     let bound = format!("{}:/bound:ro", host.display());
-    let name = dock.up(&[ALONE, &["-v", &bound, "--pids-limit", "17"]].concat(), BASE)?;
-    let before = dock.exec(&name, look::namespaces())?;
-    let pid = dock.inspect(&name, "/State/Pid")?.as_i64().unwrap_or(0);
+    let name = engine.up(&[ALONE, &["-v", &bound, "--pids-limit", "17"]].concat(), BASE)?;
+    let before = engine.exec(&name, look::namespaces())?;
+    let pid = engine.inspect(&name, "/State/Pid")?.as_i64().unwrap_or(0);
     let namespace = |pid: i64| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let seen = namespace(pid).map(|link| link.display().to_string()).unwrap_or_default();
     let inside = before.get("pid").map(u64::to_string).unwrap_or_default();
     let same = !seen.is_empty() && digits(&seen) == digits(&inside);
-    dock.seen.expect("PID namespace of the process that inspect names", &seen, &inside, same);
+    engine.seen.expect("PID namespace of the process that inspect names", &seen, &inside, same);
     let program = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let program = String::from_utf8_lossy(&program).replace('\0', " ");
-    dock.seen.expect_eq("its command line", &program.trim_end(), &"/probe sleep");
-    let state = dock.inspect(&name, "/State/Status")?;
-    dock.seen.expect_json("state", &state, &json!("running"));
-    let mount = dock.inspect(&name, "/Mounts/0")?;
-    dock.seen.expect_json("the mount's source", &mount["Source"], &json!(host.display().to_string()));
+    engine.seen.expect_eq("its command line", &program.trim_end(), &"/probe sleep");
+    let state = engine.inspect(&name, "/State/Status")?;
+    engine.seen.expect_json("state", &state, &json!("running"));
+    let mount = engine.inspect(&name, "/Mounts/0")?;
+    engine.seen.expect_json("the mount's source", &mount["Source"], &json!(host.display().to_string()));
     let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
     let read_only = table.lines().any(|line| {
         let fields: Vec<&str> = line.split(' ').collect();
         fields.get(4) == Some(&"/bound")
             && fields.get(5).is_some_and(|options| options.split(',').any(|one| one == "ro"))
     });
-    dock.seen.expect_eq(
+    engine.seen.expect_eq(
         "it is there, and read-only",
         &read_only,
         &json!(mount["RW"] == json!(false)).as_bool().unwrap_or(false),
     );
-    let upper = dock.inspect(&name, "/GraphDriver/Data/UpperDir")?;
-    dock.exec(&name, files::write("/etc/marker", "here"))?;
+    let upper = engine.inspect(&name, "/GraphDriver/Data/UpperDir")?;
+    engine.exec(&name, files::write("/etc/marker", "here"))?;
     let marker = std::path::Path::new(upper.as_str().unwrap_or_default()).join("etc/marker").exists();
-    dock.seen.expect_eq("what it writes is in the upper directory that inspect names", &marker, &true);
-    let limit = dock.inspect(&name, "/HostConfig/PidsLimit")?;
-    dock.seen.expect_json("task limit", &limit, &json!(17));
+    engine.seen.expect_eq("what it writes is in the upper directory that inspect names", &marker, &true);
+    let limit = engine.inspect(&name, "/HostConfig/PidsLimit")?;
+    engine.seen.expect_json("task limit", &limit, &json!(17));
     let group = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let limited = dock.exec(&name, tasks::fork_until_refused(40))?;
+    let limited = engine.exec(&name, tasks::fork_until_refused(40))?;
     let made = limited.made;
-    dock.seen.expect("forks until refused", made, "1 to 16", (1..17).contains(&made));
-    dock.seen.note(format!("its groups: {}", group.trim().replace('\n', "; ")));
-    dock.plim(&["stop", "-t", "0", &name])?;
-    let stopped = (dock.inspect(&name, "/State/Status")?, dock.inspect(&name, "/State/Pid")?);
-    dock.seen.expect_json("state after stop", &stopped.0, &json!("exited"));
-    dock.seen.expect_json("PID after stop", &stopped.1, &json!(0));
+    engine.seen.expect("forks until refused", made, "1 to 16", (1..17).contains(&made));
+    engine.seen.note(format!("its groups: {}", group.trim().replace('\n', "; ")));
+    engine.command(&["stop", "-t", "0", &name])?;
+    let stopped = (engine.inspect(&name, "/State/Status")?, engine.inspect(&name, "/State/Pid")?);
+    engine.seen.expect_json("state after stop", &stopped.0, &json!("exited"));
+    engine.seen.expect_json("PID after stop", &stopped.1, &json!(0));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::commit::when;
 use kit::channel;
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{BASE, Dock};
+use kit::engine::{BASE, EngineFixture};
 use kit::fault::{Fault, before};
 use kit::measure::{Control, as_f64, millis, slice, tick};
 use kit::need::Need;
@@ -68,9 +68,9 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker documentation, tmpfs mounts",
         tmpfs,
     )
-    .faults(&[before("bind to disk", |dock, words| {
+    .faults(&[before("bind to disk", |engine, words| {
         when(words, "run", || {
-            let dir = dock.directory("disk")?;
+            let dir = engine.directory("disk")?;
             let bound = |word: &String| match word.strip_prefix("--tmpfs=") {
                 Some(at) => format!("--volume={}:{}", dir.display(), at.split(':').next().unwrap_or(at)),
                 None => word.clone(),
@@ -108,10 +108,10 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker reference, docker container commit: \"does not include any data contained in mounted volumes\"",
         excludes_volumes,
     )
-    .faults(&[before("content copied into the layer", |dock, words| {
+    .faults(&[before("content copied into the layer", |engine, words| {
         when(words, "commit", || {
             let container = words.iter().rev().nth(1).map(String::as_str).unwrap_or_default();
-            let upper = dock.inspect(container, "/GraphDriver/Data/UpperDir")?;
+            let upper = engine.inspect(container, "/GraphDriver/Data/UpperDir")?;
             let upper = Path::new(upper.as_str().unwrap_or_default());
             for volume in VOLUMES {
                 std::fs::create_dir_all(upper.join(volume))?;
@@ -124,11 +124,11 @@ pub(crate) const CHECKS: &[Check] = &[
 
 /// Drops options, given as one word each, from `run`. A fault can hold no options, so they are found by its name.
 const fn without(name: &'static str) -> Fault {
-    before(name, |dock, words| {
+    before(name, |engine, words| {
         when(words, "run", || {
             let options: &[&str] = OPTIONS
                 .iter()
-                .find_map(|(name, options)| dock.has(name).then_some(*options))
+                .find_map(|(name, options)| engine.has(name).then_some(*options))
                 .ok_or_else(|| Trouble::Harness("a fault without options".into()))?;
             let is_one = |word: &&String| options.iter().any(|option| word.split('=').next() == Some(option));
             Ok(Some(words.iter().filter(|word| !is_one(word)).cloned().collect()))
@@ -150,12 +150,12 @@ const WORK: f64 = 300.0;
 const QUOTA: f64 = 20.0;
 const PERIOD: f64 = 100.0;
 
-fn cpu_quota(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let took = |dock: &Dock, flags: &[&str]| -> Result<f64, Trouble> {
-        let name = dock.up(&[ALONE, flags].concat(), BASE)?;
-        let took = as_f64(dock.exec(&name, cpu::burn(300_000))?) / 1e3;
-        dock.plim(&["rm", "-f", &name])?;
+fn cpu_quota(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let took = |engine: &EngineFixture, flags: &[&str]| -> Result<f64, Trouble> {
+        let name = engine.up(&[ALONE, flags].concat(), BASE)?;
+        let took = as_f64(engine.exec(&name, cpu::burn(300_000))?) / 1e3;
+        engine.command(&["rm", "-f", &name])?;
         Ok(took)
     };
     let edge = 2.0 * millis(tick() + slice());
@@ -166,56 +166,56 @@ fn cpu_quota(dock: &mut Dock) -> Checked {
         ("--cpu-period and --cpu-quota", &["--cpu-period=100000", "--cpu-quota=20000"][..]),
         ("--cpus", &["--cpus=0.2"]),
     ] {
-        let free = took(dock, &[])?;
+        let free = took(engine, &[])?;
         let control = Control::begin()?;
-        let limited = took(dock, flags)?;
+        let limited = took(engine, flags)?;
         let late = millis(control.end()?);
-        dock.seen.note(format!("{what}: the same work without a limit took {free:.0} ms"));
+        engine.seen.note(format!("{what}: the same work without a limit took {free:.0} ms"));
         let what = format!("time for {WORK} ms of CPU time with {what}, in ms");
-        dock.seen.expect(&format!("{what}, at least"), limited.round(), least.round(), limited >= least);
+        engine.seen.expect(&format!("{what}, at least"), limited.round(), least.round(), limited >= least);
         // Whoever else is on the CPU takes as much of each period as of the free run, at most.
         let noise = WORK / QUOTA * late.max(free - WORK);
-        dock.seen.expect_in(&what, limited, 0.0..=most, "a cut period, tick and slice", noise);
+        engine.seen.expect_in(&what, limited, 0.0..=most, "a cut period, tick and slice", noise);
         if limited < least {
             return Ok(());
         }
-        dock.seen.expect("time for it without a limit, in ms", free.round(), "less", free < limited);
+        engine.seen.expect("time for it without a limit, in ms", free.round(), "less", free < limited);
     }
     Ok(())
 }
 
-fn memory_limit(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn memory_limit(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     for (what, flags, size, wanted) in [
         ("128 MiB without a limit", &[][..], "134217728", ("0", false)),
         ("32 MiB with -m 64m", &["--memory=64m", "--memory-swap=64m"], "33554432", ("0", false)),
         ("128 MiB with -m 64m", &["--memory=64m", "--memory-swap=64m"], "134217728", ("137", true)),
     ] {
-        let name = dock.up_with(&[ALONE, flags].concat(), BASE, &["/probe", "touch", size])?;
-        let status = dock.plim(&["wait", &name])?;
-        let killed = dock.inspect(&name, "/State/OOMKilled")?;
-        dock.seen.expect_eq(&format!("{what}: exit status"), &status.as_str(), &wanted.0);
-        dock.seen.expect_json(&format!("{what}: OOMKilled"), &killed, &wanted.1.into());
+        let name = engine.up_with(&[ALONE, flags].concat(), BASE, &["/probe", "touch", size])?;
+        let status = engine.command(&["wait", &name])?;
+        let killed = engine.inspect(&name, "/State/OOMKilled")?;
+        engine.seen.expect_eq(&format!("{what}: exit status"), &status.as_str(), &wanted.0);
+        engine.seen.expect_json(&format!("{what}: OOMKilled"), &killed, &wanted.1.into());
     }
     Ok(())
 }
 
-fn pids_limit(dock: &mut Dock) -> Checked {
+fn pids_limit(engine: &mut EngineFixture) -> Checked {
     const MOST: usize = 40;
-    dock.base()?;
+    engine.base()?;
     for (limit, wanted) in [(None, (MOST, 0)), (Some("--pids-limit=16"), (14, libc::EAGAIN))] {
         let flags: Vec<&str> = ALONE.iter().copied().chain(limit).collect();
         let what = limit.unwrap_or("no limit");
         // Two are there: the container's process, and the one that makes the others.
-        let name = dock.up(&flags, BASE)?;
-        let forks = dock.exec(&name, tasks::fork_until_refused(MOST))?;
-        dock.seen.expect_eq(
+        let name = engine.up(&flags, BASE)?;
+        let forks = engine.exec(&name, tasks::fork_until_refused(MOST))?;
+        engine.seen.expect_eq(
             &format!("processes with {what}, and the errno"),
             &(forks.made, forks.errno),
             &wanted,
         );
-        let threads = dock.exec(&name, tasks::threads_until_refused(MOST))?;
-        dock.seen.expect_eq(
+        let threads = engine.exec(&name, tasks::threads_until_refused(MOST))?;
+        engine.seen.expect_eq(
             &format!("threads with {what}, and the errno"),
             &(threads.made, threads.errno),
             &wanted,
@@ -224,11 +224,11 @@ fn pids_limit(dock: &mut Dock) -> Checked {
     Ok(())
 }
 
-fn read_only_root(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn read_only_root(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     for (flag, wanted) in [(None, Tried::ALLOWED), (Some("--read-only"), Tried(libc::EROFS))] {
         let flags: Vec<&str> = ALONE.iter().copied().chain(["--tmpfs=/scratch"]).chain(flag).collect();
-        let name = dock.up(&flags, BASE)?;
+        let name = engine.up(&flags, BASE)?;
         let with = if flag.is_some() { "with" } else { "without" };
         for (what, attempt, wanted) in [
             ("making a file in /", attempt::write_new("/new", "x"), wanted),
@@ -236,16 +236,16 @@ fn read_only_root(dock: &mut Dock) -> Checked {
             ("changing the mode of /etc", attempt::chmod("/etc", attempt::Octal(0o755)), wanted),
             ("making a file in the tmpfs", attempt::write_new("/scratch/new", "x"), Tried::ALLOWED),
         ] {
-            let answer = dock.exec(&name, attempt)?;
-            dock.seen.expect_eq(&format!("errno of {what} {with} --read-only"), &answer, &wanted);
+            let answer = engine.exec(&name, attempt)?;
+            engine.seen.expect_eq(&format!("errno of {what} {with} --read-only"), &answer, &wanted);
         }
     }
     Ok(())
 }
 
-fn read_only_volumes(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let dir = dock.directory("bound")?;
+fn read_only_volumes(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let dir = engine.directory("bound")?;
     let dir = dir.display();
     for (what, flag, read_only) in [
         ("-v of a directory", format!("--volume={dir}:/hold"), false),
@@ -267,42 +267,42 @@ fn read_only_volumes(dock: &mut Dock) -> Checked {
     ] {
         let flags = [ALONE, &[flag.as_str()]].concat();
         let wanted = if read_only { Tried(libc::EROFS) } else { Tried::ALLOWED };
-        let answer = dock.run(&flags, BASE, attempt::write_new("/hold/crate", "goods"))?;
-        dock.seen.expect_eq(&format!("errno of writing to it: {what}"), &answer, &wanted);
-        let content = dock.run(&flags, BASE, look::read("/hold/crate"))?;
-        dock.seen.expect_text(&format!("what is read from it: {what}"), &content, "goods");
+        let answer = engine.run(&flags, BASE, attempt::write_new("/hold/crate", "goods"))?;
+        engine.seen.expect_eq(&format!("errno of writing to it: {what}"), &answer, &wanted);
+        let content = engine.run(&flags, BASE, look::read("/hold/crate"))?;
+        engine.seen.expect_text(&format!("what is read from it: {what}"), &content, "goods");
     }
     Ok(())
 }
 
-fn tmpfs(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn tmpfs(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     let flags = [ALONE, &["--tmpfs=/plain", "--tmpfs=/small:size=64k,mode=1750"]].concat();
-    let name = dock.up(&flags, BASE)?;
+    let name = engine.up(&flags, BASE)?;
     for (path, mode) in [("/plain", 0o1777), ("/small", 0o1750)] {
-        let mount = dock.exec(&name, state::mount_options(path))?;
-        dock.seen.expect_text(&format!("file system at {path}"), &mount.kind, "tmpfs");
-        let found = dock.exec(&name, state::stat(path))?;
-        dock.seen.expect_eq(&format!("mode of {path}, {mode:o}"), &found.mode, &mode);
+        let mount = engine.exec(&name, state::mount_options(path))?;
+        engine.seen.expect_text(&format!("file system at {path}"), &mount.kind, "tmpfs");
+        let found = engine.exec(&name, state::stat(path))?;
+        engine.seen.expect_eq(&format!("mode of {path}, {mode:o}"), &found.mode, &mode);
     }
     let words = ["exec", "-u", "sailor", &name, "/probe", "try", "write-new", "/plain/mine", "x"];
-    let answer = channel::printed(attempt::write_new("/plain/mine", "x"), &dock.plim(&words)?)?;
-    dock.seen.expect_eq("errno of another user's writing there", &answer, &Tried::ALLOWED);
+    let answer = channel::printed(attempt::write_new("/plain/mine", "x"), &engine.command(&words)?)?;
+    engine.seen.expect_eq("errno of another user's writing there", &answer, &Tried::ALLOWED);
     // Each file takes a page at least.
     let most = (64 << 10) / page();
     let script: Vec<String> = (0..=most).map(|number| format!("try write-new /small/{number} x")).collect();
-    let said = dock.plim(&["exec", &name, "/bin/sh", "-c", &script.join("; ")])?;
+    let said = engine.command(&["exec", &name, "/bin/sh", "-c", &script.join("; ")])?;
     let answers: Vec<i32> = said.lines().filter_map(|line| line.parse().ok()).collect();
     let written = answers.iter().filter(|errno| **errno == 0).count();
-    dock.seen.expect_eq("files of a page where 64 KiB were asked for", &written, &most);
-    dock.seen.expect_eq(
+    engine.seen.expect_eq("files of a page where 64 KiB were asked for", &written, &most);
+    engine.seen.expect_eq(
         "errno of one more",
         &answers.last().map(|errno| Tried(*errno)),
         &Some(Tried(libc::ENOSPC)),
     );
-    let upper = dock.inspect(&name, "/GraphDriver/Data/UpperDir")?;
+    let upper = engine.inspect(&name, "/GraphDriver/Data/UpperDir")?;
     let on_disk = Path::new(upper.as_str().unwrap_or_default()).join("plain/mine").exists();
-    dock.seen.expect_eq("the file is in the container's layer on the disk", &on_disk, &false);
+    engine.seen.expect_eq("the file is in the container's layer on the disk", &on_disk, &false);
     Ok(())
 }
 
@@ -310,9 +310,9 @@ fn page() -> usize {
     rustix::param::page_size()
 }
 
-fn target(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let context = dock.directory("context")?;
+fn target(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let context = engine.directory("context")?;
     let text = "FROM base AS first\nENV STAGE=first\nRUN write /stage first\nLABEL first=yes\n\
                 FROM first AS second\nENV STAGE=second\nRUN write /stage second\nRUN write /second x\nLABEL second=yes\n\
                 FROM base AS last\nENV STAGE=last\nRUN write /stage last\n";
@@ -323,20 +323,20 @@ fn target(dock: &mut Dock) -> Checked {
         let image = format!("target-{stage}");
         let words: Vec<&str> =
             ["build", "--network", "none", "-t", &image].into_iter().chain(target).collect();
-        dock.plim(&[&words[..], &[&dock.text("context")]].concat())?;
-        let file = dock.run(ALONE, &image, look::read("/stage"))?;
-        dock.seen.expect_text(&format!("the stage's file, {stage}"), &file, stage);
-        let variable = dock.run(ALONE, &image, state::env("STAGE"))?;
-        dock.seen.expect_eq(&format!("its variable, {stage}"), &variable.as_deref(), &Some(stage));
-        let later = dock.run(ALONE, &image, look::exists("/second"))?;
-        dock.seen.expect_eq(
+        engine.command(&[&words[..], &[&engine.text("context")]].concat())?;
+        let file = engine.run(ALONE, &image, look::read("/stage"))?;
+        engine.seen.expect_text(&format!("the stage's file, {stage}"), &file, stage);
+        let variable = engine.run(ALONE, &image, state::env("STAGE"))?;
+        engine.seen.expect_eq(&format!("its variable, {stage}"), &variable.as_deref(), &Some(stage));
+        let later = engine.run(ALONE, &image, look::exists("/second"))?;
+        engine.seen.expect_eq(
             &format!("the second stage's file is there, {stage}"),
             &later,
             &(stage == "second"),
         );
-        let labels = dock.inspect(&image, "/Config/Labels")?;
+        let labels = engine.inspect(&image, "/Config/Labels")?;
         let has = |label: &str| labels.get(label).is_some();
-        dock.seen.expect_eq(
+        engine.seen.expect_eq(
             &format!("labels of the first and second stage, {stage}"),
             &(has("first"), has("second")),
             &(stage != "last", stage == "second"),
@@ -345,54 +345,58 @@ fn target(dock: &mut Dock) -> Checked {
     Ok(())
 }
 
-fn arguments_after_image(dock: &mut Dock) -> Checked {
+fn arguments_after_image(engine: &mut EngineFixture) -> Checked {
     const WORDS: &[&str] =
         &["-l", "-d", "-v", "--rm", "--help", "--privileged", "--name=x", "--", "-it", "--network", "none"];
-    dock.base()?;
+    engine.base()?;
     let program = ["/probe", "arguments"];
-    let said = dock.plim(&[&["run", "--rm"], ALONE, &[BASE], &program, WORDS].concat())?;
+    let said = engine.command(&[&["run", "--rm"], ALONE, &[BASE], &program, WORDS].concat())?;
     let seen = channel::printed(state::arguments(&[]), &said)?;
-    dock.seen.expect_list("what run gives the program", &seen, WORDS);
+    engine.seen.expect_list("what run gives the program", &seen, WORDS);
     let entry = [&["run", "--rm", "--entrypoint", "/probe"], ALONE, &[BASE, "arguments"], WORDS].concat();
-    let seen = channel::printed(state::arguments(&[]), &dock.plim(&entry)?)?;
-    dock.seen.expect_list("with an entry point of its own", &seen, WORDS);
-    let name = dock.up(ALONE, BASE)?;
-    let said = dock.plim(&[&["exec", &name], &program[..], WORDS].concat())?;
+    let seen = channel::printed(state::arguments(&[]), &engine.command(&entry)?)?;
+    engine.seen.expect_list("with an entry point of its own", &seen, WORDS);
+    let name = engine.up(ALONE, BASE)?;
+    let said = engine.command(&[&["exec", &name], &program[..], WORDS].concat())?;
     let seen = channel::printed(state::arguments(&[]), &said)?;
-    dock.seen.expect_list("what exec gives the program", &seen, WORDS);
+    engine.seen.expect_list("what exec gives the program", &seen, WORDS);
     Ok(())
 }
 
 /// Where the volumes of that container are, below its root.
 const VOLUMES: [&str; 3] = ["bound", "hold", "scratch"];
 
-fn excludes_volumes(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let bound = format!("--volume={}:/bound", dock.directory("bound")?.display());
+fn excludes_volumes(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let bound = format!("--volume={}:/bound", engine.directory("bound")?.display());
     let flags = [ALONE, &[&bound, "--volume=cargo:/hold", "--tmpfs=/scratch"]].concat();
-    let name = dock.up(&flags, BASE)?;
+    let name = engine.up(&flags, BASE)?;
     for volume in VOLUMES {
-        dock.exec(&name, files::write(&format!("/{volume}/crate"), "goods"))?;
-        let seen = dock.exec(&name, look::read(&format!("/{volume}/crate")))?;
-        dock.seen.expect_text(&format!("what is in /{volume} of the container"), &seen, "goods");
+        engine.exec(&name, files::write(&format!("/{volume}/crate"), "goods"))?;
+        let seen = engine.exec(&name, look::read(&format!("/{volume}/crate")))?;
+        engine.seen.expect_text(&format!("what is in /{volume} of the container"), &seen, "goods");
     }
-    dock.exec(&name, files::write("/beside", "kept"))?;
-    dock.plim(&["commit", &name, "without"])?;
-    let layers = dock.layers("without")?;
+    engine.exec(&name, files::write("/beside", "kept"))?;
+    engine.command(&["commit", &name, "without"])?;
+    let layers = engine.layers("without")?;
     let beside = layers.last().is_some_and(|layer| layer.has("beside"));
-    dock.seen.expect_eq("what lies beside them is in the layer", &beside, &true);
+    engine.seen.expect_eq("what lies beside them is in the layer", &beside, &true);
     for volume in VOLUMES {
         let inside = format!("{volume}/");
         let found: Vec<&String> =
             layers.iter().flat_map(|layer| &layer.paths).filter(|path| path.starts_with(&inside)).collect();
-        dock.seen.expect(
+        engine.seen.expect(
             &format!("paths below /{volume} in any layer"),
             format!("{found:?}"),
             "[]",
             found.is_empty(),
         );
-        let names = dock.run(ALONE, "without", state::list(&format!("/{volume}")))?;
-        dock.seen.expect_list(&format!("the mount point /{volume} in a container of the image"), &names, &[]);
+        let names = engine.run(ALONE, "without", state::list(&format!("/{volume}")))?;
+        engine.seen.expect_list(
+            &format!("the mount point /{volume} in a container of the image"),
+            &names,
+            &[],
+        );
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::commit::entry_dropped;
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{BASE, Dock};
+use kit::engine::{BASE, EngineFixture};
 use kit::property;
 use kit::verbs::tree;
 
@@ -74,42 +74,42 @@ impl Step {
     }
 }
 
-fn roundtrip_property(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn roundtrip_property(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     let strategy = (steps(), steps());
     let searched = property::search(
         "commit.roundtrip-property",
-        dock.seed(),
+        engine.seed(),
         CASES,
         MOST_SHRINKING,
         &strategy,
-        |(first, second)| case(dock, &first, &second),
+        |(first, second)| case(engine, &first, &second),
     );
-    searched.expect_none(&mut dock.seen);
+    searched.expect_none(&mut engine.seen);
     Ok(())
 }
 
 /// Two layers of changes, the second upon the first.
-fn case(dock: &Dock, first: &[Step], second: &[Step]) -> Result<Option<String>, Trouble> {
-    let lower = changed(dock, BASE, first)?;
-    let upper = changed(dock, &lower.1, second)?;
-    let seen = dock.run(&["--network", "none"], &upper.1, tree::describe("/t"))?;
+fn case(engine: &EngineFixture, first: &[Step], second: &[Step]) -> Result<Option<String>, Trouble> {
+    let lower = changed(engine, BASE, first)?;
+    let upper = changed(engine, &lower.1, second)?;
+    let seen = engine.run(&["--network", "none"], &upper.1, tree::describe("/t"))?;
     for image in [&upper.1, &lower.1] {
-        dock.plim(&["rmi", image])?;
+        engine.command(&["rmi", image])?;
     }
     let differs = upper.0.keys().chain(seen.keys()).find(|path| upper.0.get(*path) != seen.get(*path));
     Ok(differs.map(|path| format!("/t/{path} was {:?}, and is {:?}", upper.0.get(path), seen.get(path))))
 }
 
 /// What a container of an image saw after the steps, and the image that was made of it.
-fn changed(dock: &Dock, image: &str, steps: &[Step]) -> Result<(Tree, String), Trouble> {
-    let name = dock.up(&["--network", "none"], image)?;
+fn changed(engine: &EngineFixture, image: &str, steps: &[Step]) -> Result<(Tree, String), Trouble> {
+    let name = engine.up(&["--network", "none"], image)?;
     let script: Vec<String> =
         std::iter::once("mkdir /t".to_owned()).chain(steps.iter().map(Step::command)).collect();
-    dock.plim(&["exec", &name, "/bin/sh", "-c", &script.join("; ")])?;
-    let saw = dock.exec(&name, tree::describe("/t"))?;
+    engine.command(&["exec", &name, "/bin/sh", "-c", &script.join("; ")])?;
+    let saw = engine.exec(&name, tree::describe("/t"))?;
     let committed = format!("after-{name}");
-    dock.plim(&["commit", &name, &committed])?;
-    dock.plim(&["rm", "-f", &name])?;
+    engine.command(&["commit", &name, &committed])?;
+    engine.command(&["rm", "-f", &name])?;
     Ok((saw, committed))
 }

@@ -2,7 +2,7 @@
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{BASE, Dock};
+use kit::engine::{BASE, EngineFixture};
 use kit::fault::before;
 use kit::need::Need;
 use kit::verbs::attempt::{self, Tried};
@@ -23,7 +23,7 @@ pub(crate) const CHECKS: &[Check] = &[Check::of_engine(
             Ok(Some(words))
         })
     }),
-    before("four calls only", |dock, words| {
+    before("four calls only", |engine, words| {
         when(words, "run", || {
             let rule = |names: &[&str], errno: i32| {
                 serde_json::json!({ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno })
@@ -35,8 +35,8 @@ pub(crate) const CHECKS: &[Check] = &[Check::of_engine(
                     rule(&["clone3"], libc::ENOSYS),
                 ],
             });
-            std::fs::write(dock.path("profile.json"), profile.to_string())?;
-            let option = format!("seccomp={}", dock.text("profile.json"));
+            std::fs::write(engine.path("profile.json"), profile.to_string())?;
+            let option = format!("seccomp={}", engine.text("profile.json"));
             let mut words = words.to_vec();
             words.splice(1..1, ["--security-opt".to_owned(), option]);
             Ok(Some(words))
@@ -204,10 +204,10 @@ const BY_ARGUMENT: &[(&str, libc::c_long, i64, bool)] = &[
     ("socket AF_VSOCK", libc::SYS_socket, libc::AF_VSOCK as i64, false),
 ];
 
-fn seccomp_default(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn seccomp_default(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     let flags = [&["--network", "none"][..], &["--cap-drop", "ALL"]].concat();
-    let name = dock.up(&flags, BASE)?;
+    let name = engine.up(&flags, BASE)?;
     let mut asked: Vec<(String, String, i32)> = Vec::new();
     for (calls, wanted) in [(DENIED, libc::EPERM), (ALLOWED, 0)] {
         asked.extend(calls.iter().map(|(call, number)| ((*call).to_owned(), number.to_string(), wanted)));
@@ -216,7 +216,7 @@ fn seccomp_default(dock: &mut Dock) -> Checked {
         ((*call).to_owned(), format!("{number},{first}"), if *allowed { 0 } else { libc::EPERM })
     }));
     let calls: Vec<&str> = asked.iter().map(|(_, call, _)| call.as_str()).collect();
-    let answers = dock.exec(&name, look::filtered(&calls))?;
+    let answers = engine.exec(&name, look::filtered(&calls))?;
     let mut right = 0;
     for (what, call, wanted) in &asked {
         let answer = answers.get(call).copied();
@@ -225,15 +225,15 @@ fn seccomp_default(dock: &mut Dock) -> Checked {
         if answer == *wanted {
             right += 1;
         } else {
-            dock.seen.expect_eq(&format!("errno of {what}"), &Tried(answer), &Tried(*wanted));
+            engine.seen.expect_eq(&format!("errno of {what}"), &Tried(answer), &Tried(*wanted));
         }
     }
-    dock.seen.expect_eq("calls that the filter answers as documented", &right, &asked.len());
+    engine.seen.expect_eq("calls that the filter answers as documented", &right, &asked.len());
     // The filter's own ENOSYS, by which libraries know to use clone(2): only the call itself shows it.
     for (what, call, wanted) in [("clone3(2)", "clone3", libc::ENOSYS), ("keyctl(2)", "keyctl", libc::EPERM)]
     {
-        let answer = dock.exec(&name, attempt::call(call))?;
-        dock.seen.expect_eq(&format!("errno of {what}"), &answer, &Tried(wanted));
+        let answer = engine.exec(&name, attempt::call(call))?;
+        engine.seen.expect_eq(&format!("errno of {what}"), &answer, &Tried(wanted));
     }
     Ok(())
 }

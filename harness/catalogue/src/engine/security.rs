@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use super::commit::when;
 use super::hostile::{Answer, Cargo, Server};
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{BASE, Dock};
-use kit::fault::{Fault, after, before, scene};
+use kit::engine::{BASE, EngineFixture};
+use kit::fault::{Fault, after, before, in_fixture};
 use kit::need::Need;
 use kit::verbs::{files, look, state};
 
@@ -69,7 +69,7 @@ pub(crate) const CHECKS: &[Check] = &[
         data_root_closed,
     )
     .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("cat"), Need::Tool("ls")])
-    .faults(&[after("open to all", |dock, _| open_to_all(&dock.data()))]),
+    .faults(&[after("open to all", |engine, _| open_to_all(&engine.data()))]),
     Check::of_engine(
         "sec.registry.bounded",
         "a manifest that does not end is refused before it fills the memory",
@@ -77,7 +77,7 @@ pub(crate) const CHECKS: &[Check] = &[
         registry_bounded,
     )
     .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("curl")])
-    .faults(&[before("read whole", |dock, words| {
+    .faults(&[before("read whole", |engine, words| {
         when(words, "pull", || {
             // A client without a limit: all that the registry has to send.
             let name = words.last().map(String::as_str).unwrap_or_default();
@@ -87,7 +87,7 @@ pub(crate) const CHECKS: &[Check] = &[
             let host = name.split('/').next().unwrap_or_default();
             let curl = runtime::process::in_path("curl").ok_or_else(|| Trouble::Skip("there is no curl".into()))?;
             let url = format!("http://{host}/v2/ship/cargo/manifests/endless");
-            dock.on_stage(&curl).args(["-s", "-o", "/dev/null", &url]).status()?;
+            engine.on_host(&curl).args(["-s", "-o", "/dev/null", &url]).status()?;
             Ok(Some(Vec::new()))
         })
     })]),
@@ -97,53 +97,53 @@ pub(crate) const CHECKS: &[Check] = &[
         "CVE-2020-15157; RFC 9110, section 15.4",
         registry_credentials,
     )
-    .faults(&[scene(SENT_ALONG)]),
+    .faults(&[in_fixture(SENT_ALONG)]),
     Check::of_engine(
         "sec.terminal",
         "names of files and labels cannot send control sequences to the terminal through diff, history, ps and errors",
         "ECMA-48, section 5.4; CWE-150",
         terminal,
     )
-    .faults(&[scene(RAW)]),
+    .faults(&[in_fixture(RAW)]),
 ];
 
-fn primary_group(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let who = dock.run(&[ALONE, &["-u", "sailor"]].concat(), BASE, state::process(&[]))?;
-    dock.seen.expect_eq("user", &who.uid, &1000);
+fn primary_group(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let who = engine.run(&[ALONE, &["-u", "sailor"]].concat(), BASE, state::process(&[]))?;
+    engine.seen.expect_eq("user", &who.uid, &1000);
     let (has, all) = (|gid: u32| who.groups.contains(&gid), format!("{:?}", who.groups));
-    dock.seen.expect("groups hold the one of /etc/passwd", &all, "1000 in it", has(1000));
-    dock.seen.expect("groups hold the one of /etc/group", &all, "2000 in it", has(2000));
+    engine.seen.expect("groups hold the one of /etc/passwd", &all, "1000 in it", has(1000));
+    engine.seen.expect("groups hold the one of /etc/group", &all, "2000 in it", has(2000));
     Ok(())
 }
 
-fn ids_in_range(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let who = dock.run(&[ALONE, &["-u", "1000:2000"]].concat(), BASE, state::process(&[]))?;
-    dock.seen.expect_eq("user with -u 1000:2000", &(who.uid, who.gid), &(1000, 2000));
+fn ids_in_range(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let who = engine.run(&[ALONE, &["-u", "1000:2000"]].concat(), BASE, state::process(&[]))?;
+    engine.seen.expect_eq("user with -u 1000:2000", &(who.uid, who.gid), &(1000, 2000));
     for user in ["4294967295", "1000:4294967295", "4294967295:4294967295"] {
         let words = [&["run", "--rm"], ALONE, &["-u", user, BASE, "/probe", "process"]].concat();
-        let said = dock.said(&words)?;
-        refused(dock, &format!("run -u {user}"), said.status, &said.out);
+        let said = engine.output(&words)?;
+        refused(engine, &format!("run -u {user}"), said.status, &said.out);
     }
-    let name = dock.up(ALONE, BASE)?;
-    let said = dock.said(&["exec", "-u", "4294967295", &name, "/probe", "process"])?;
-    refused(dock, "exec -u 4294967295", said.status, &said.out);
-    dock.plim(&["commit", "--change", "USER 1000", &name, "honest"])?;
-    let who = dock.run(ALONE, "honest", state::process(&[]))?;
-    dock.seen.expect_eq("user of an image with USER 1000", &who.uid, &1000);
-    let commit = dock.said(&["commit", "--change", "USER 4294967295", &name, "largest"])?;
+    let name = engine.up(ALONE, BASE)?;
+    let said = engine.output(&["exec", "-u", "4294967295", &name, "/probe", "process"])?;
+    refused(engine, "exec -u 4294967295", said.status, &said.out);
+    engine.command(&["commit", "--change", "USER 1000", &name, "honest"])?;
+    let who = engine.run(ALONE, "honest", state::process(&[]))?;
+    engine.seen.expect_eq("user of an image with USER 1000", &who.uid, &1000);
+    let commit = engine.output(&["commit", "--change", "USER 4294967295", &name, "largest"])?;
     if commit.status == 0 {
-        let said = dock.said(&[&["run", "--rm"], ALONE, &["largest", "/probe", "process"]].concat())?;
-        refused(dock, "an image with USER 4294967295", said.status, &said.out);
+        let said = engine.output(&[&["run", "--rm"], ALONE, &["largest", "/probe", "process"]].concat())?;
+        refused(engine, "an image with USER 4294967295", said.status, &said.out);
     }
     Ok(())
 }
 
 /// Nothing ran: the command failed, and the probe said nothing.
-fn refused(dock: &mut Dock, what: &str, status: i32, out: &str) {
+fn refused(engine: &mut EngineFixture, what: &str, status: i32, out: &str) {
     let holds = status != 0 && !out.contains("\"uid\"");
-    dock.seen.expect(what, format!("status {status}, output '{out}'"), "refused", holds);
+    engine.seen.expect(what, format!("status {status}, output '{out}'"), "refused", holds);
 }
 
 /// Of the newest list that engines share, what hosts often have. /proc/kcore, which nobody can read to its end, is left to
@@ -172,51 +172,51 @@ fn tells(path: &str) -> bool {
     std::fs::File::open(path).is_ok_and(|mut file| file.read(&mut [0; 1]).is_ok_and(|length| length > 0))
 }
 
-fn default_masks(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn default_masks(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     let there: Vec<&str> = HIDDEN.into_iter().filter(|path| tells(path)).collect();
     let control = there.contains(&"/proc/interrupts");
-    dock.seen.expect(
+    engine.seen.expect(
         "paths of the list that say something on this host",
         format!("{there:?}"),
         "/proc/interrupts among them",
         control,
     );
-    let name = dock.up(ALONE, BASE)?;
-    let seen = dock.exec(&name, look::read("/proc/uptime"))?;
+    let name = engine.up(ALONE, BASE)?;
+    let seen = engine.exec(&name, look::read("/proc/uptime"))?;
     let reads = seen.contains('.');
-    dock.seen.expect("/proc/uptime in a container", &seen, "a number", reads);
+    engine.seen.expect("/proc/uptime in a container", &seen, "a number", reads);
     for path in there {
-        let nothing = masked(dock, &name, path)?;
-        dock.seen.expect(path, nothing.clone().unwrap_or_default(), "nothing", nothing.is_none());
+        let nothing = masked(engine, &name, path)?;
+        engine.seen.expect(path, nothing.clone().unwrap_or_default(), "nothing", nothing.is_none());
     }
     Ok(())
 }
 
 /// What a container sees at a path of the host that should be masked; `None` if nothing.
-fn masked(dock: &Dock, name: &str, path: &str) -> Result<Option<String>, Trouble> {
+fn masked(engine: &EngineFixture, name: &str, path: &str) -> Result<Option<String>, Trouble> {
     let seen = if Path::new(path).is_dir() {
-        dock.exec(name, state::list(path))?.join(" ")
+        engine.exec(name, state::list(path))?.join(" ")
     } else {
-        dock.exec(name, look::read(path))?
+        engine.exec(name, look::read(path))?
     };
     Ok((!seen.is_empty()).then(|| seen.chars().take(200).collect()))
 }
 
-fn null_is_device(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let honest = dock.up(ALONE, BASE)?;
-    let control = masked(dock, &honest, "/proc/interrupts")?;
-    dock.seen.expect(
+fn null_is_device(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let honest = engine.up(ALONE, BASE)?;
+    let control = masked(engine, &honest, "/proc/interrupts")?;
+    engine.seen.expect(
         "/proc/interrupts without the volume",
         control.clone().unwrap_or_default(),
         "nothing",
         control.is_none(),
     );
-    let dir = dock.directory("linked")?;
+    let dir = engine.directory("linked")?;
     std::fs::create_dir_all(dir.join("dev"))?;
     for name in ["probe", "bin", "etc", "proc", "sys", "tmp"] {
-        let from = dock.path("image").join(name);
+        let from = engine.path("image").join(name);
         if from.is_dir() {
             std::fs::create_dir_all(dir.join(name))?;
         } else {
@@ -227,20 +227,25 @@ fn null_is_device(dock: &mut Dock) -> Checked {
     std::fs::write(dir.join("etc/target"), "the image's")?;
     engine::layer::write_tree(
         &dir,
-        std::io::BufWriter::new(std::fs::File::create(dock.path("linked.tar"))?),
+        std::io::BufWriter::new(std::fs::File::create(engine.path("linked.tar"))?),
     )?;
-    dock.plim(&["import", "--change", "VOLUME /dev", &dock.text("linked.tar"), "linked"])?;
-    let name = dock.name();
+    engine.command(&["import", "--change", "VOLUME /dev", &engine.text("linked.tar"), "linked"])?;
+    let name = engine.name();
     let words = [&["run", "-d", "--name", &name], ALONE, &["linked", "/probe", "sleep"]].concat();
-    let said = dock.said(&words)?;
+    let said = engine.output(&words)?;
     if said.status != 0 {
-        dock.seen.expect("a start that is refused says why", &said.err, "a reason", !said.err.is_empty());
+        engine.seen.expect("a start that is refused says why", &said.err, "a reason", !said.err.is_empty());
         return Ok(());
     }
-    let seen = masked(dock, &name, "/proc/interrupts")?;
-    dock.seen.expect("/proc/interrupts with it", seen.clone().unwrap_or_default(), "nothing", seen.is_none());
-    let target = dock.exec(&name, look::read("/etc/target"))?;
-    dock.seen.expect_text("the link's target", &target, "the image's");
+    let seen = masked(engine, &name, "/proc/interrupts")?;
+    engine.seen.expect(
+        "/proc/interrupts with it",
+        seen.clone().unwrap_or_default(),
+        "nothing",
+        seen.is_none(),
+    );
+    let target = engine.exec(&name, look::read("/etc/target"))?;
+    engine.seen.expect_text("the link's target", &target, "the image's");
     Ok(())
 }
 
@@ -264,33 +269,33 @@ fn as_stranger(dir: &Path, program: &str, below: &str) -> Result<bool, Trouble> 
     Ok(command.status()?.success())
 }
 
-fn data_root_closed(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let open = dock.directory("open")?;
+fn data_root_closed(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let open = engine.directory("open")?;
     std::fs::write(open.join("file"), "for all")?;
     open_to_all(&open)?;
     for (program, below) in [("cat", "file"), ("ls", ".")] {
         let can = as_stranger(&open, program, below)?;
-        dock.seen.expect_eq(&format!("another user can {program} in an open directory"), &can, &true);
+        engine.seen.expect_eq(&format!("another user can {program} in an open directory"), &can, &true);
     }
-    let name = dock.up(&[ALONE, &["-e", "PASSWORD=secret"]].concat(), BASE)?;
-    dock.exec(&name, files::write("/mine", "secret"))?;
-    let data = dock.data();
-    let upper = dock.inspect(&name, "/GraphDriver/Data/UpperDir")?;
+    let name = engine.up(&[ALONE, &["-e", "PASSWORD=secret"]].concat(), BASE)?;
+    engine.exec(&name, files::write("/mine", "secret"))?;
+    let data = engine.data();
+    let upper = engine.inspect(&name, "/GraphDriver/Data/UpperDir")?;
     let upper = upper.as_str().unwrap_or_default();
     let mine = Path::new(upper).join("mine");
-    dock.seen.expect_eq("root finds the container's file", &mine.exists(), &true);
-    let id = dock.inspect(&name, "/Id")?;
+    engine.seen.expect_eq("root finds the container's file", &mine.exists(), &true);
+    let id = engine.inspect(&name, "/Id")?;
     let id = id.as_str().unwrap_or_default().to_owned();
     let below =
         |path: &Path| path.strip_prefix(&data).map(|path| path.display().to_string()).unwrap_or_default();
     let mut tries = vec![("ls", ".".to_owned()), ("cat", below(&mine))];
-    if dock.path(&format!("data/containers/{id}/record.json")).exists() {
+    if engine.path(&format!("data/containers/{id}/record.json")).exists() {
         tries.push(("cat", format!("containers/{id}/record.json")));
     }
     for (program, path) in tries {
         let can = as_stranger(&data, program, &path)?;
-        dock.seen.expect_eq(&format!("another user can {program} {path} of the data root"), &can, &false);
+        engine.seen.expect_eq(&format!("another user can {program} {path} of the data root"), &can, &false);
     }
     Ok(())
 }
@@ -319,46 +324,46 @@ const ENDLESS: u64 = 96 << 20;
 /// What a client may have taken before it hangs up: its own limit, and what sockets hold.
 const PATIENCE: u64 = 32 << 20;
 
-fn registry_bounded(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let cargo = Cargo::of(dock, BASE)?;
-    let honest = Server::start(dock.listen("127.0.0.1:0")?, {
+fn registry_bounded(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let cargo = Cargo::of(engine, BASE)?;
+    let honest = Server::start(engine.listen("127.0.0.1:0")?, {
         let cargo = cargo.clone();
         move |asked| cargo.answer(&asked.path)
     })?;
-    let said = dock.said(&["pull", &format!("{}/ship/cargo:honest", honest.host)])?;
-    dock.seen.expect_eq("exit status of pulling an honest image", &said.status, &0);
-    honest.end(dock);
-    let endless = Server::start(dock.listen("127.0.0.1:0")?, move |asked| {
+    let said = engine.output(&["pull", &format!("{}/ship/cargo:honest", honest.host)])?;
+    engine.seen.expect_eq("exit status of pulling an honest image", &said.status, &0);
+    honest.end(engine);
+    let endless = Server::start(engine.listen("127.0.0.1:0")?, move |asked| {
         if asked.path == "/v2/" { cargo.answer(&asked.path) } else { Answer::Endless(ENDLESS) }
     })?;
-    let said = dock.said(&["pull", &format!("{}/ship/cargo:endless", endless.host)])?;
+    let said = engine.output(&["pull", &format!("{}/ship/cargo:endless", endless.host)])?;
     let sent = endless.sent();
-    endless.end(dock);
-    dock.seen.expect(
+    endless.end(engine);
+    engine.seen.expect(
         "bytes of the manifest that were taken",
         sent,
         format!("1 to {PATIENCE}"),
         sent > 0 && sent <= PATIENCE,
     );
-    dock.seen.expect("pulling it", format!("{} {}", said.status, said.err), "refused", said.status != 0);
+    engine.seen.expect("pulling it", format!("{} {}", said.status, said.err), "refused", said.status != 0);
     Ok(())
 }
 
-fn registry_credentials(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let cargo = Cargo::of(dock, BASE)?;
+fn registry_credentials(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let cargo = Cargo::of(engine, BASE)?;
     let theirs = cargo.clone();
-    let other = Server::start(dock.listen("127.0.0.2:0")?, move |asked| {
+    let other = Server::start(engine.listen("127.0.0.2:0")?, move |asked| {
         if asked.path.starts_with("/token") {
             return Answer::Bytes { kind: "application/json".into(), body: br#"{"token":"t"}"#.to_vec() };
         }
         theirs.answer(&asked.path)
     })?;
-    let listener = dock.listen("127.0.0.1:0")?;
+    let listener = engine.listen("127.0.0.1:0")?;
     let own = listener.local_addr()?.to_string();
     // Under the fault the other host is this one, to which they do go.
-    let target = if dock.has(SENT_ALONG) { own.clone() } else { other.host.clone() };
+    let target = if engine.has(SENT_ALONG) { own.clone() } else { other.host.clone() };
     let registry = Server::start(listener, move |asked| {
         if asked.path.starts_with("/elsewhere") {
             return cargo.answer(&asked.path);
@@ -374,36 +379,36 @@ fn registry_credentials(dock: &mut Dock) -> Checked {
             None => cargo.answer(&asked.path),
         }
     })?;
-    std::fs::write(dock.path("password"), "secret")?;
-    let input = std::fs::File::open(dock.path("password"))?;
-    let login = dock.said_with(&["login", "-u", "sailor", "--password-stdin", &own], input.into())?;
-    dock.seen.expect_eq("exit status of login", &login.status, &0);
-    dock.plim(&["rmi", BASE])?;
-    let pulled = dock.said(&["pull", &format!("{own}/ship/cargo:1")])?;
+    std::fs::write(engine.path("password"), "secret")?;
+    let input = std::fs::File::open(engine.path("password"))?;
+    let login = engine.output_with(&["login", "-u", "sailor", "--password-stdin", &own], input.into())?;
+    engine.seen.expect_eq("exit status of login", &login.status, &0);
+    engine.command(&["rmi", BASE])?;
+    let pulled = engine.output(&["pull", &format!("{own}/ship/cargo:1")])?;
     let known = registry
         .asked()
         .iter()
         .any(|asked| asked.path.contains("/manifests/") && asked.authorization.is_some());
-    dock.seen.expect_eq("the registry itself was told who asks", &known, &true);
+    engine.seen.expect_eq("the registry itself was told who asks", &known, &true);
     let with = |server: &Server, path: &str| -> (usize, usize) {
         let all: Vec<_> = server.asked().into_iter().filter(|asked| asked.path.starts_with(path)).collect();
         (all.len(), all.iter().filter(|asked| asked.authorization.is_some()).count())
     };
     let (here, there) = (with(&registry, "/elsewhere"), with(&other, "/elsewhere"));
-    dock.seen.expect("requests behind the redirect", here.0 + there.0, "1 or more", here.0 + there.0 > 0);
-    dock.seen.expect_eq("of them with the password", &(here.1 + there.1), &0);
-    dock.seen.expect(
+    engine.seen.expect("requests behind the redirect", here.0 + there.0, "1 or more", here.0 + there.0 > 0);
+    engine.seen.expect_eq("of them with the password", &(here.1 + there.1), &0);
+    engine.seen.expect(
         "pulling through the redirect",
         format!("{} {}", pulled.status, pulled.err),
         "0",
         pulled.status == 0,
     );
-    let _ = dock.said(&["pull", &format!("{own}/tokens/cargo:1")])?;
+    let _ = engine.output(&["pull", &format!("{own}/tokens/cargo:1")])?;
     let (asked, told) = with(&other, "/token");
-    dock.seen.note(format!("the other host was asked for a token {asked} times"));
-    dock.seen.expect_eq("requests for a token at another host in plain HTTP, with the password", &told, &0);
-    registry.end(dock);
-    other.end(dock);
+    engine.seen.note(format!("the other host was asked for a token {asked} times"));
+    engine.seen.expect_eq("requests for a token at another host in plain HTTP, with the password", &told, &0);
+    registry.end(engine);
+    other.end(engine);
     Ok(())
 }
 
@@ -412,11 +417,11 @@ const RAW: &str = "raw text";
 /// A title for the window, a colour, and a carriage return: what a terminal does and no text needs.
 const SEQUENCE: &str = "\u{1b}]0;taken\u{7}\u{1b}[31m\r";
 
-fn terminal(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let name = dock.up(ALONE, BASE)?;
-    dock.exec(&name, files::write(&format!("/odd{SEQUENCE}end"), "x"))?;
-    dock.plim(&[
+fn terminal(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let name = engine.up(ALONE, BASE)?;
+    engine.exec(&name, files::write(&format!("/odd{SEQUENCE}end"), "x"))?;
+    engine.command(&[
         "commit",
         "-m",
         &format!("odd{SEQUENCE}end"),
@@ -425,10 +430,10 @@ fn terminal(dock: &mut Dock) -> Checked {
         &name,
         "odd",
     ])?;
-    let other = dock.name();
+    let other = engine.name();
     let argument = format!("odd{SEQUENCE}end");
     let sleeper = [&["run", "-d", "--name", &other], ALONE, &["odd", "/probe", "sleep", &argument]].concat();
-    let _ = dock.said(&sleeper)?;
+    let _ = engine.output(&sleeper)?;
     for (what, words) in [
         ("diff", &["diff", &name][..]),
         ("history", &["history", "--no-trunc", "odd"]),
@@ -436,8 +441,8 @@ fn terminal(dock: &mut Dock) -> Checked {
         ("inspect", &["inspect", "odd"]),
         ("an error", &["run", "--rm", "--network", "none", "odd", &format!("/odd{SEQUENCE}end")]),
     ] {
-        let mut said = dock.on_terminal(words)?;
-        if dock.has(RAW) {
+        let mut said = engine.on_terminal(words)?;
+        if engine.has(RAW) {
             said.extend_from_slice(SEQUENCE.as_bytes());
         }
         let text = String::from_utf8_lossy(&said).into_owned();
@@ -445,8 +450,8 @@ fn terminal(dock: &mut Dock) -> Checked {
         let escape =
             said.windows(2).any(|two| two == b"\x1b]") || said.contains(&7) || text.contains("\u{1b}[31m");
         let what = format!("{what} on a terminal");
-        dock.seen.expect(&format!("{what} shows the name"), text.escape_debug().to_string(), "odd", shown);
-        dock.seen.expect(&format!("{what} sends control sequences"), escape, false, !escape);
+        engine.seen.expect(&format!("{what} shows the name"), text.escape_debug().to_string(), "odd", shown);
+        engine.seen.expect(&format!("{what} sends control sequences"), escape, false, !escape);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::image::remove_all;
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{BASE, Dock};
+use kit::engine::{BASE, EngineFixture};
 use kit::fault::{after, before};
 use kit::need::Need;
 
@@ -19,8 +19,8 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker reference, docker system prune; moby#34225 and its kin",
         prune_spares,
     )
-    .faults(&[after("living containers removed", |dock, words| {
-        if words[0] == "system" { remove_all(dock) } else { Ok(()) }
+    .faults(&[after("living containers removed", |engine, words| {
+        if words[0] == "system" { remove_all(engine) } else { Ok(()) }
     })]),
     Check::of_engine(
         "life.log-disk-full",
@@ -40,23 +40,23 @@ pub(crate) const CHECKS: &[Check] = &[
     })]),
 ];
 
-fn prune_spares(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let done = dock.up_with(ALONE, BASE, &["/probe", "true"])?;
-    dock.plim(&["wait", &done])?;
-    let context = dock.directory("context")?;
+fn prune_spares(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let done = engine.up_with(ALONE, BASE, &["/probe", "true"])?;
+    engine.command(&["wait", &done])?;
+    let context = engine.directory("context")?;
     std::fs::write(
         context.join("Dockerfile"),
         "FROM base\nRUN write /one x\nRUN write /two x && burn 300000\nRUN write /three x\n",
     )?;
-    let context = dock.text("context");
+    let context = engine.text("context");
     let build = ["build", "--no-cache", "-t", "built", &context];
     let run = [&["run", "--rm"], ALONE, &[BASE, "/probe", "burn", "300000"]].concat();
     let (mut met, mut rounds) = (0_u32, 0_u32);
     for (what, words, times) in [("build", &build[..], 3), ("run --rm", &run[..], 6)] {
         let mut failed = 0;
         for _ in 0..times {
-            let mut child = dock.begin(words)?;
+            let mut child = engine.begin(words)?;
             let deadline = Instant::now() + Duration::from_secs(60);
             let status = loop {
                 if let Some(status) = child.try_wait()? {
@@ -65,57 +65,57 @@ fn prune_spares(dock: &mut Dock) -> Checked {
                 if Instant::now() > deadline {
                     child.kill()?;
                 }
-                let pruned = dock.said(&["system", "prune", "-f"])?;
-                let _ = dock.said(&["system", "check", "--repair"])?;
+                let pruned = engine.output(&["system", "prune", "-f"])?;
+                let _ = engine.output(&["system", "check", "--repair"])?;
                 rounds += 1;
                 met += u32::from(pruned.status == 0 && child.try_wait()?.is_none());
             };
             failed += u32::from(!status.success());
         }
-        dock.seen.expect_eq(&format!("of {times} times {what} beside them, failed"), &failed, &0);
+        engine.seen.expect_eq(&format!("of {times} times {what} beside them, failed"), &failed, &0);
     }
-    let left = dock.plim(&["ps", "-a", "-q", "--no-trunc", "--filter", &format!("name={done}")])?;
-    dock.seen.expect_eq("a container that was done is left", &left.as_str(), &"");
-    dock.seen.note(format!("{met} of {rounds} rounds of prune and repair ended while something ran"));
+    let left = engine.command(&["ps", "-a", "-q", "--no-trunc", "--filter", &format!("name={done}")])?;
+    engine.seen.expect_eq("a container that was done is left", &left.as_str(), &"");
+    engine.seen.note(format!("{met} of {rounds} rounds of prune and repair ended while something ran"));
     if met > 0 { Ok(()) } else { Err(Trouble::Noise("no prune ended while something ran".into())) }
 }
 
 /// Free bytes that the container finds when it starts, which its output passes several times.
 const FREE: u64 = 4 << 20;
 
-fn log_disk_full(dock: &mut Dock) -> Checked {
+fn log_disk_full(engine: &mut EngineFixture) -> Checked {
     const LINES: &str = "150000";
-    let data = dock.directory("data")?;
-    let mount = |dock: &Dock, options: &str| -> Checked {
+    let data = engine.directory("data")?;
+    let mount = |engine: &EngineFixture, options: &str| -> Checked {
         let program =
             runtime::process::in_path("mount").ok_or_else(|| Trouble::Skip("there is no mount".into()))?;
         let status =
-            dock.on_stage(&program).args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&data).status()?;
+            engine.on_host(&program).args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&data).status()?;
         if status.success() { Ok(()) } else { Err(Trouble::Harness(format!("mount -o {options}: {status}"))) }
     };
-    mount(dock, "size=1g,mode=700")?;
-    dock.base()?;
-    let there = dock.stage_root().join(data.strip_prefix("/").unwrap_or(&data));
+    mount(engine, "size=1g,mode=700")?;
+    engine.base()?;
+    let there = engine.host_root().join(data.strip_prefix("/").unwrap_or(&data));
     let space = rustix::fs::statvfs(&there)?;
     let used = (space.f_blocks - space.f_bfree) * space.f_frsize;
-    mount(dock, &format!("remount,size={}", used + FREE))?;
-    let name = dock.up_with(ALONE, BASE, &["/probe", "chatter", LINES])?;
+    mount(engine, &format!("remount,size={}", used + FREE))?;
+    let name = engine.up_with(ALONE, BASE, &["/probe", "chatter", LINES])?;
     let deadline = Instant::now() + Duration::from_secs(20);
-    let mut state = dock.inspect(&name, "/State/Status")?;
+    let mut state = engine.inspect(&name, "/State/Status")?;
     while state == json!("running") && Instant::now() < deadline {
         // There is nothing to wait for that a container which hangs would not hang, too.
         std::thread::sleep(Duration::from_millis(100));
-        state = dock.inspect(&name, "/State/Status")?;
+        state = engine.inspect(&name, "/State/Status")?;
     }
-    dock.seen.expect_json("state of the container", &state, &json!("exited"));
-    let status = dock.inspect(&name, "/State/ExitCode")?;
-    dock.seen.expect_json("its exit status", &status, &json!(0));
-    let logs = dock.said(&["logs", &name])?;
+    engine.seen.expect_json("state of the container", &state, &json!("exited"));
+    let status = engine.inspect(&name, "/State/ExitCode")?;
+    engine.seen.expect_json("its exit status", &status, &json!(0));
+    let logs = engine.output(&["logs", &name])?;
     let first = logs.out.lines().next().unwrap_or_default().to_owned();
-    dock.seen.expect_eq("the first line of its log", &first.as_str(), &"out 0");
+    engine.seen.expect_eq("the first line of its log", &first.as_str(), &"out 0");
     let lines = logs.out.lines().filter(|line| line.starts_with("out ")).count();
     let whole: usize = LINES.parse()?;
-    dock.seen.expect(
+    engine.seen.expect(
         "lines of its log",
         lines,
         format!("1 to {}: the disk was full", whole - 1),

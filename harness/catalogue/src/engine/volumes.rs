@@ -3,7 +3,7 @@
 use super::commit::when;
 use super::image::remove_all;
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{BASE, Dock};
+use kit::engine::{BASE, EngineFixture};
 use kit::fault::before;
 use kit::verbs::{attempt, files, look, state, tree};
 
@@ -42,9 +42,9 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker documentation, Volumes, Mounting a volume over existing data",
         no_copy_over,
     )
-    .faults(&[before("copied over", |dock, words| {
+    .faults(&[before("copied over", |engine, words| {
         when(words, "run", || {
-            let volume = dock.data().join("volumes/cargo/_data");
+            let volume = engine.data().join("volumes/cargo/_data");
             if volume.join("own").exists() {
                 std::fs::write(volume.join("crate"), "of the image")?;
             }
@@ -66,12 +66,12 @@ pub(crate) const CHECKS: &[Check] = &[
         },
     )]),
     Check::of_engine("volume.named.survives", "it survives the container's removal", DOCUMENT, survives)
-        .faults(&[before("removed too", |dock, words| {
+        .faults(&[before("removed too", |engine, words| {
             when(words, "run", || {
                 // The second container: by then the first is gone.
-                let gone = dock.plim(&["ps", "-aq"])?.is_empty();
-                if gone && dock.said(&["volume", "inspect", "cargo"])?.status == 0 {
-                    dock.plim(&["volume", "rm", "cargo"])?;
+                let gone = engine.command(&["ps", "-aq"])?.is_empty();
+                if gone && engine.output(&["volume", "inspect", "cargo"])?.status == 0 {
+                    engine.command(&["volume", "rm", "cargo"])?;
                 }
                 Ok(None)
             })
@@ -82,10 +82,10 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker reference, docker volume rm",
         rm_in_use,
     )
-    .faults(&[before("removed", |dock, words| {
+    .faults(&[before("removed", |engine, words| {
         when(words, "volume", || {
             if words[1] == "rm" {
-                remove_all(dock)?;
+                remove_all(engine)?;
             }
             Ok(None)
         })
@@ -103,125 +103,125 @@ pub(crate) const CHECKS: &[Check] = &[
 
 const ALONE: &[&str] = &["--network", "none"];
 
-fn lifecycle(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    dock.plim(&["volume", "create", "cargo"])?;
-    let listed = dock.plim(&["volume", "ls", "-q"])?;
-    dock.seen.expect_eq("volumes", &listed.as_str(), &"cargo");
-    let said = dock.said(&["volume", "inspect", "cargo"])?;
+fn lifecycle(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    engine.command(&["volume", "create", "cargo"])?;
+    let listed = engine.command(&["volume", "ls", "-q"])?;
+    engine.seen.expect_eq("volumes", &listed.as_str(), &"cargo");
+    let said = engine.output(&["volume", "inspect", "cargo"])?;
     let all: serde_json::Value = serde_json::from_str(&said.out).unwrap_or_default();
     let place = all[0]["Mountpoint"].as_str().unwrap_or_default().to_owned();
-    let wanted = dock.data().join("volumes/cargo/_data").display().to_string();
-    dock.seen.expect_eq("its place", &place, &wanted);
-    dock.run(&[ALONE, &["-v", "cargo:/hold"]].concat(), BASE, files::write("/hold/crate", "goods"))?;
+    let wanted = engine.data().join("volumes/cargo/_data").display().to_string();
+    engine.seen.expect_eq("its place", &place, &wanted);
+    engine.run(&[ALONE, &["-v", "cargo:/hold"]].concat(), BASE, files::write("/hold/crate", "goods"))?;
     let content = std::fs::read_to_string(format!("{place}/crate")).unwrap_or_default();
-    dock.seen.expect_eq("what a container wrote, there", &content.as_str(), &"goods");
-    dock.plim(&["volume", "rm", "cargo"])?;
-    let listed = dock.plim(&["volume", "ls", "-q"])?;
-    dock.seen.expect_eq("volumes after its removal", &listed.as_str(), &"");
-    dock.seen.expect_eq("its place is there", &std::path::Path::new(&place).exists(), &false);
-    let again = dock.said(&["volume", "rm", "cargo"])?;
-    dock.seen.expect("removing it again", again.err, "a failure that names it", again.status != 0);
+    engine.seen.expect_eq("what a container wrote, there", &content.as_str(), &"goods");
+    engine.command(&["volume", "rm", "cargo"])?;
+    let listed = engine.command(&["volume", "ls", "-q"])?;
+    engine.seen.expect_eq("volumes after its removal", &listed.as_str(), &"");
+    engine.seen.expect_eq("its place is there", &std::path::Path::new(&place).exists(), &false);
+    let again = engine.output(&["volume", "rm", "cargo"])?;
+    engine.seen.expect("removing it again", again.err, "a failure that names it", again.status != 0);
     Ok(())
 }
 
 /// An image with a directory that a volume will cover.
-fn with_hold(dock: &Dock) -> Result<(), Trouble> {
-    dock.base()?;
-    let name = dock.up(ALONE, BASE)?;
-    dock.exec(&name, files::mkdir("/hold"))?;
-    dock.exec(&name, files::write("/hold/crate", "of the image"))?;
-    dock.exec(&name, attempt::chmod("/hold/crate", attempt::Octal(0o4710)))?;
-    dock.exec(&name, attempt::chown("/hold/crate", 1000, 2000))?;
-    dock.exec(&name, attempt::chmod("/hold", attempt::Octal(0o1750)))?;
-    dock.plim(&["commit", &name, "with-hold"])?;
-    dock.plim(&["rm", "-f", &name])?;
+fn with_hold(engine: &EngineFixture) -> Result<(), Trouble> {
+    engine.base()?;
+    let name = engine.up(ALONE, BASE)?;
+    engine.exec(&name, files::mkdir("/hold"))?;
+    engine.exec(&name, files::write("/hold/crate", "of the image"))?;
+    engine.exec(&name, attempt::chmod("/hold/crate", attempt::Octal(0o4710)))?;
+    engine.exec(&name, attempt::chown("/hold/crate", 1000, 2000))?;
+    engine.exec(&name, attempt::chmod("/hold", attempt::Octal(0o1750)))?;
+    engine.command(&["commit", &name, "with-hold"])?;
+    engine.command(&["rm", "-f", &name])?;
     Ok(())
 }
 
-fn copy_up(dock: &mut Dock) -> Checked {
-    with_hold(dock)?;
+fn copy_up(engine: &mut EngineFixture) -> Checked {
+    with_hold(engine)?;
     let flags = [ALONE, &["-v", "cargo:/hold"]].concat();
-    let image = dock.run(ALONE, "with-hold", tree::describe("/hold"))?;
-    let volume = dock.run(&flags, "with-hold", tree::describe("/hold"))?;
+    let image = engine.run(ALONE, "with-hold", tree::describe("/hold"))?;
+    let volume = engine.run(&flags, "with-hold", tree::describe("/hold"))?;
     // chown clears the set-uid bit that chmod gave.
-    dock.seen.expect_eq("the volume's tree", &volume, &image);
-    dock.seen.expect_eq("its file", &volume.get("crate").map(|entry| entry.owner), &Some((1000, 2000)));
-    let root = dock.run(&flags, "with-hold", state::stat("/hold"))?;
-    dock.seen.expect_eq("mode of the volume itself", &root.mode, &0o1750);
-    let own = dock.data().join("volumes/cargo/_data/crate").exists();
-    dock.seen.expect_eq("the file is in the volume", &own, &true);
+    engine.seen.expect_eq("the volume's tree", &volume, &image);
+    engine.seen.expect_eq("its file", &volume.get("crate").map(|entry| entry.owner), &Some((1000, 2000)));
+    let root = engine.run(&flags, "with-hold", state::stat("/hold"))?;
+    engine.seen.expect_eq("mode of the volume itself", &root.mode, &0o1750);
+    let own = engine.data().join("volumes/cargo/_data/crate").exists();
+    engine.seen.expect_eq("the file is in the volume", &own, &true);
     Ok(())
 }
 
-fn no_copy_over(dock: &mut Dock) -> Checked {
-    with_hold(dock)?;
+fn no_copy_over(engine: &mut EngineFixture) -> Checked {
+    with_hold(engine)?;
     let flags = [ALONE, &["-v", "cargo:/hold"]].concat();
-    dock.run(&flags, BASE, files::write("/hold/own", "own"))?;
-    let seen = dock.run(&flags, "with-hold", state::list("/hold"))?;
-    dock.seen.expect_list("a volume that was not empty", &seen, &["own"]);
-    let host = dock.directory("bound")?;
+    engine.run(&flags, BASE, files::write("/hold/own", "own"))?;
+    let seen = engine.run(&flags, "with-hold", state::list("/hold"))?;
+    engine.seen.expect_list("a volume that was not empty", &seen, &["own"]);
+    let host = engine.directory("bound")?;
     let bound = format!("{}:/hold", host.display());
-    let seen = dock.run(&[ALONE, &["-v", &bound]].concat(), "with-hold", state::list("/hold"))?;
-    dock.seen.expect_list("an empty directory of the host", &seen, &[]);
+    let seen = engine.run(&[ALONE, &["-v", &bound]].concat(), "with-hold", state::list("/hold"))?;
+    engine.seen.expect_list("an empty directory of the host", &seen, &[]);
     Ok(())
 }
 
-fn shared(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn shared(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     let flags = [ALONE, &["-v", "cargo:/hold"]].concat();
-    let (one, two) = (dock.up(&flags, BASE)?, dock.up(&flags, BASE)?);
-    dock.exec(&one, files::write("/hold/from-one", "one"))?;
-    let seen = dock.exec(&two, look::exists("/hold/from-one"))?;
-    dock.seen.expect_eq("the other sees it", &seen, &true);
-    dock.exec(&two, files::write("/hold/from-two", "two"))?;
-    let seen = dock.exec(&one, state::list("/hold"))?;
-    dock.seen.expect_list("the first sees both", &seen, &["from-one", "from-two"]);
+    let (one, two) = (engine.up(&flags, BASE)?, engine.up(&flags, BASE)?);
+    engine.exec(&one, files::write("/hold/from-one", "one"))?;
+    let seen = engine.exec(&two, look::exists("/hold/from-one"))?;
+    engine.seen.expect_eq("the other sees it", &seen, &true);
+    engine.exec(&two, files::write("/hold/from-two", "two"))?;
+    let seen = engine.exec(&one, state::list("/hold"))?;
+    engine.seen.expect_list("the first sees both", &seen, &["from-one", "from-two"]);
     Ok(())
 }
 
-fn survives(dock: &mut Dock) -> Checked {
-    dock.base()?;
+fn survives(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
     let flags = [ALONE, &["-v", "cargo:/hold"]].concat();
-    let name = dock.up(&flags, BASE)?;
-    dock.exec(&name, files::write("/hold/crate", "goods"))?;
-    dock.plim(&["rm", "-f", "-v", &name])?;
-    let seen = dock.run(&flags, BASE, look::exists("/hold/crate"))?;
-    dock.seen.expect_eq("a later container sees what an earlier one wrote", &seen, &true);
+    let name = engine.up(&flags, BASE)?;
+    engine.exec(&name, files::write("/hold/crate", "goods"))?;
+    engine.command(&["rm", "-f", "-v", &name])?;
+    let seen = engine.run(&flags, BASE, look::exists("/hold/crate"))?;
+    engine.seen.expect_eq("a later container sees what an earlier one wrote", &seen, &true);
     Ok(())
 }
 
-fn rm_in_use(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let name = dock.up(&[ALONE, &["-v", "cargo:/hold"]].concat(), BASE)?;
-    let running = dock.said(&["volume", "rm", "cargo"])?;
-    dock.seen.expect("while a container runs", running.err, "refused", running.status != 0);
-    dock.said(&["stop", "-t", "0", &name])?;
-    let stopped = dock.said(&["volume", "rm", "cargo"])?;
-    dock.seen.expect("while a stopped one is left", stopped.err, "refused", stopped.status != 0);
-    dock.said(&["rm", "-f", &name])?;
-    let gone = dock.said(&["volume", "rm", "cargo"])?;
-    dock.seen.expect_eq("exit status when none is left", &gone.status, &0);
+fn rm_in_use(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let name = engine.up(&[ALONE, &["-v", "cargo:/hold"]].concat(), BASE)?;
+    let running = engine.output(&["volume", "rm", "cargo"])?;
+    engine.seen.expect("while a container runs", running.err, "refused", running.status != 0);
+    engine.output(&["stop", "-t", "0", &name])?;
+    let stopped = engine.output(&["volume", "rm", "cargo"])?;
+    engine.seen.expect("while a stopped one is left", stopped.err, "refused", stopped.status != 0);
+    engine.output(&["rm", "-f", &name])?;
+    let gone = engine.output(&["volume", "rm", "cargo"])?;
+    engine.seen.expect_eq("exit status when none is left", &gone.status, &0);
     Ok(())
 }
 
-fn anonymous(dock: &mut Dock) -> Checked {
-    dock.base()?;
-    let context = dock.directory("context")?;
+fn anonymous(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let context = engine.directory("context")?;
     std::fs::write(context.join("Dockerfile"), "FROM base\nVOLUME /hold\n")?;
-    dock.plim(&["build", "--network", "none", "-q", "-t", "with-volume", &dock.text("context")])?;
-    let name = dock.up(ALONE, "with-volume")?;
-    let listed = dock.plim(&["volume", "ls", "-q"])?;
-    dock.seen.expect("volumes while it runs", listed.lines().count(), "1", listed.lines().count() == 1);
-    dock.exec(&name, files::write("/hold/crate", "goods"))?;
-    let content = std::fs::read_to_string(dock.data().join("volumes").join(&listed).join("_data/crate"));
-    dock.seen.expect_eq("what it wrote is in the volume", &content.unwrap_or_default().as_str(), &"goods");
-    dock.plim(&["rm", "-f", &name])?;
-    let kept = dock.plim(&["volume", "ls", "-q"])?;
-    dock.seen.expect_eq("volumes after rm without -v", &kept, &listed);
-    dock.plim(&["volume", "rm", &listed])?;
-    dock.run(ALONE, "with-volume", files::write("/hold/crate", "goods"))?;
-    let left = dock.plim(&["volume", "ls", "-q"])?;
-    dock.seen.expect_eq("volumes after a run with --rm", &left.as_str(), &"");
+    engine.command(&["build", "--network", "none", "-q", "-t", "with-volume", &engine.text("context")])?;
+    let name = engine.up(ALONE, "with-volume")?;
+    let listed = engine.command(&["volume", "ls", "-q"])?;
+    engine.seen.expect("volumes while it runs", listed.lines().count(), "1", listed.lines().count() == 1);
+    engine.exec(&name, files::write("/hold/crate", "goods"))?;
+    let content = std::fs::read_to_string(engine.data().join("volumes").join(&listed).join("_data/crate"));
+    engine.seen.expect_eq("what it wrote is in the volume", &content.unwrap_or_default().as_str(), &"goods");
+    engine.command(&["rm", "-f", &name])?;
+    let kept = engine.command(&["volume", "ls", "-q"])?;
+    engine.seen.expect_eq("volumes after rm without -v", &kept, &listed);
+    engine.command(&["volume", "rm", &listed])?;
+    engine.run(ALONE, "with-volume", files::write("/hold/crate", "goods"))?;
+    let left = engine.command(&["volume", "ls", "-q"])?;
+    engine.seen.expect_eq("volumes after a run with --rm", &left.as_str(), &"");
     Ok(())
 }

@@ -13,10 +13,10 @@ use runtime::process::clone::{Side, clone3};
 use runtime::process::pidfd;
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{Fault, How, scene};
-use kit::kernel::Scene;
+use kit::fault::{Fault, FaultKind, in_fixture};
+use kit::kernel::KernelFixture;
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::tasks;
 
 const NEEDS: &[Need] = &[Need::Root, Need::Unified];
@@ -29,7 +29,7 @@ pub(crate) const CHECKS: &[Check] = &[
         kill_all,
     )
     .needs(&[Need::Root, Need::Unified, Need::UnifiedFile("cgroup.kill")])
-    .faults(&[scene(ONE_SIGNAL)]),
+    .faults(&[in_fixture(ONE_SIGNAL)]),
     Check::of_kernel(
         "cgroup.populated.notifies",
         "v2: the populated event arrives when the last process leaves",
@@ -37,7 +37,7 @@ pub(crate) const CHECKS: &[Check] = &[
         populated,
     )
     .needs(NEEDS)
-    .faults(&[scene(WRONG_GROUP)]),
+    .faults(&[in_fixture(WRONG_GROUP)]),
     Check::of_kernel(
         "cgroup.no-internal-processes",
         "v2: handing down domain controllers from a populated group gives EBUSY, and threaded ones make it a threaded domain",
@@ -45,14 +45,14 @@ pub(crate) const CHECKS: &[Check] = &[
         no_internal_processes,
     )
     .needs(&[Need::Root, Need::Unified, Need::DomainController])
-    .faults(&[scene(EMPTY)]),
+    .faults(&[in_fixture(EMPTY)]),
     Check::of_kernel(
         "cgroup.rmdir-busy",
         "removing a populated group gives EBUSY",
         "cgroups(7), Creating cgroups and moving processes",
         rmdir_busy,
     )
-    .faults(&[scene(EMPTY)]),
+    .faults(&[in_fixture(EMPTY)]),
     Check::of_kernel(
         "cgroup.delegation",
         "v2: a delegated subtree is writable by its owner, its limits are not",
@@ -60,7 +60,7 @@ pub(crate) const CHECKS: &[Check] = &[
         delegation,
     )
     .needs(NEEDS)
-    .faults(&[scene(LIMITS_TOO)]),
+    .faults(&[in_fixture(LIMITS_TOO)]),
     Check::of_kernel(
         "cgroup.max-descendants",
         "v2: limits of depth and of descendants hold",
@@ -68,7 +68,7 @@ pub(crate) const CHECKS: &[Check] = &[
         max_descendants,
     )
     .needs(NEEDS)
-    .faults(&[scene(NOT_WRITTEN)]),
+    .faults(&[in_fixture(NOT_WRITTEN)]),
     Check::of_kernel(
         "cgroup.clone-into",
         "v2: a child cloned into a group (since Linux 5.7) never runs outside it",
@@ -76,7 +76,7 @@ pub(crate) const CHECKS: &[Check] = &[
         clone_into,
     )
     .needs(NEEDS)
-    .faults(&[scene(ATTACHED_LATER)]),
+    .faults(&[in_fixture(ATTACHED_LATER)]),
     Check::of_runtime(
         "cgroup.attach-writes-procs",
         "the container's process stands in cgroup.procs of every controller asked for",
@@ -84,7 +84,7 @@ pub(crate) const CHECKS: &[Check] = &[
         attach_writes_procs,
     )
     .needs(&[Need::Root, Need::Controller("cpu"), Need::Controller("pids")])
-    .faults(&[Fault { name: "one controller skipped", how: How::SkipsController("pids") }]),
+    .faults(&[Fault { name: "one controller skipped", kind: FaultKind::SkipsController("pids") }]),
 ];
 
 const ONE_SIGNAL: &str = "one process signalled";
@@ -98,8 +98,8 @@ fn errno(done: std::io::Result<()>) -> i32 {
     done.err().and_then(|error| error.raw_os_error()).unwrap_or(0)
 }
 
-fn kill_all(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn kill_all(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     let child = cell.child("child")?;
     if let Ok(dir) = cell.dir("pids") {
         // A bound for the host's sake, should the kill fail.
@@ -109,14 +109,14 @@ fn kill_all(scene: &mut Scene) -> Checked {
     for probe in &mut probes {
         probe.ask(tasks::breed(4))?;
     }
-    if scene.has(ONE_SIGNAL) {
+    if kernel.has(ONE_SIGNAL) {
         probes[0].kill()?;
     } else {
         fs::write(cell.v2()?.join("cgroup.kill"), "1")?;
     }
     let events = cell.v2()?.join("cgroup.events");
     let empty = wait_unpopulated(&events, Duration::from_millis(500))?;
-    scene.seen.expect_eq("the subtree is empty", &empty, &true);
+    kernel.seen.expect_eq("the subtree is empty", &empty, &true);
     child.group().kill()?;
     drop(probes);
     Ok(())
@@ -142,25 +142,25 @@ fn wait_unpopulated(events: &Path, patience: Duration) -> Result<bool, Trouble> 
     }
 }
 
-fn populated(scene: &mut Scene) -> Checked {
-    let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
+fn populated(kernel: &mut KernelFixture) -> Checked {
+    let (cell, other) = (kernel.cell("group")?, kernel.cell("other")?);
     let mut probe = cell.probe()?;
-    let watched = if scene.has(WRONG_GROUP) { &other } else { &cell };
+    let watched = if kernel.has(WRONG_GROUP) { &other } else { &cell };
     let file = fs::File::open(watched.v2()?.join("cgroup.events"))?;
     // The first reading arms the notification.
     let text = std::io::read_to_string(&file)?;
     let before = text.lines().find(|line| line.starts_with("populated")).unwrap_or_default().to_owned();
-    scene.seen.expect_eq("the group has a process", &before, &"populated 1".to_owned());
+    kernel.seen.expect_eq("the group has a process", &before, &"populated 1".to_owned());
     probe.kill()?;
     let told = poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)], PollTimeout::from(1_000_u16))?;
-    scene.seen.expect_eq("notifications after its last process left", &told, &1);
+    kernel.seen.expect_eq("notifications after its last process left", &told, &1);
     let after = fs::read_to_string(watched.v2()?.join("cgroup.events"))?;
-    scene.seen.expect_eq("the group is empty", &after.contains("populated 0"), &true);
+    kernel.seen.expect_eq("the group is empty", &after.contains("populated 0"), &true);
     Ok(())
 }
 
-fn no_internal_processes(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn no_internal_processes(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     let dir = cell.v2()?;
     let has = fs::read_to_string(dir.join("cgroup.controllers"))?;
     let first_of =
@@ -169,32 +169,32 @@ fn no_internal_processes(scene: &mut Scene) -> Checked {
     let controller = controller
         .ok_or_else(|| Trouble::Skip(format!("the group has no domain controller: '{}'", has.trim())))?;
     let mut probe = cell.probe()?;
-    if scene.has(EMPTY) {
+    if kernel.has(EMPTY) {
         probe.kill()?;
         wait_unpopulated(&dir.join("cgroup.events"), Duration::from_secs(5))?;
     }
     let enabled = errno(fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}")));
-    scene.seen.expect_eq(&format!("error of handing down {controller}"), &enabled, &libc::EBUSY);
+    kernel.seen.expect_eq(&format!("error of handing down {controller}"), &enabled, &libc::EBUSY);
     // Threaded controllers are exempt. Source: cgroup-v2.rst, Threads.
     let Some(threaded) = first_of(&["cpu", "cpuset", "pids", "perf_event"]) else {
-        scene.seen.note(format!("no threaded controller is on this hierarchy: '{}'", has.trim()));
+        kernel.seen.note(format!("no threaded controller is on this hierarchy: '{}'", has.trim()));
         return Ok(());
     };
-    let threads = scene.cell("threads")?;
+    let threads = kernel.cell("threads")?;
     let dir = threads.v2()?;
     let probe = threads.probe()?;
     let enabled = errno(fs::write(dir.join("cgroup.subtree_control"), format!("+{threaded}")));
-    scene.seen.expect_eq(&format!("error of handing down {threaded}"), &enabled, &0);
+    kernel.seen.expect_eq(&format!("error of handing down {threaded}"), &enabled, &0);
     let kind = fs::read_to_string(dir.join("cgroup.type"))?;
-    scene.seen.expect_text("type of that group", kind.trim(), "domain threaded");
+    kernel.seen.expect_text("type of that group", kind.trim(), "domain threaded");
     drop(probe);
     Ok(())
 }
 
-fn rmdir_busy(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn rmdir_busy(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     let mut probe = cell.probe()?;
-    if scene.has(EMPTY) {
+    if kernel.has(EMPTY) {
         probe.kill()?;
         cell.group().kill()?;
     }
@@ -202,14 +202,14 @@ fn rmdir_busy(scene: &mut Scene) -> Checked {
         let version = if part.hierarchy.version == Version::V1 { "v1" } else { "v2" };
         let what =
             format!("error of removing the group ({version} {})", part.hierarchy.controllers.join(","));
-        scene.seen.expect_eq(&what, &errno(fs::remove_dir(&part.dir)), &libc::EBUSY);
+        kernel.seen.expect_eq(&what, &errno(fs::remove_dir(&part.dir)), &libc::EBUSY);
     }
     Ok(())
 }
 
-fn delegation(scene: &mut Scene) -> Checked {
+fn delegation(kernel: &mut KernelFixture) -> Checked {
     const USER: u32 = 1_000;
-    let cell = scene.cell("group")?;
+    let cell = kernel.cell("group")?;
     let dir = cell.v2()?.to_owned();
     // Which files a delegation gives away: the kernel has a list of them since 4.15.
     let list = fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_default();
@@ -220,7 +220,7 @@ fn delegation(scene: &mut Scene) -> Checked {
             ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"].map(|file| dir.join(file)).to_vec();
     }
     given.push(dir.clone());
-    if scene.has(LIMITS_TOO) {
+    if kernel.has(LIMITS_TOO) {
         given.push(limit.clone());
     }
     for path in given {
@@ -229,7 +229,7 @@ fn delegation(scene: &mut Scene) -> Checked {
     fs::create_dir(dir.join("inside"))?;
     chown(dir.join("inside"), Some(USER), Some(USER))?;
     chown(dir.join("inside/cgroup.procs"), Some(USER), Some(USER))?;
-    let answers = scene.in_child(|| {
+    let answers = kernel.in_child(|| {
         // It starts in the delegated group: only between groups of the subtree may it move.
         fs::write(dir.join("inside/cgroup.procs"), "0")?;
         let (uid, gid) = (Uid::from_raw(USER), Gid::from_raw(USER));
@@ -247,31 +247,31 @@ fn delegation(scene: &mut Scene) -> Checked {
         ("changing the subtree's own limit", words.get(2), libc::EACCES),
     ] {
         let seen = seen.map_or("none", |word| *word).to_owned();
-        scene.seen.expect_eq(&format!("error of {what}"), &seen, &expected.to_string());
+        kernel.seen.expect_eq(&format!("error of {what}"), &seen, &expected.to_string());
     }
     Ok(())
 }
 
-fn max_descendants(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn max_descendants(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     let dir = cell.v2()?;
-    if !scene.has(NOT_WRITTEN) {
+    if !kernel.has(NOT_WRITTEN) {
         fs::write(dir.join("cgroup.max.depth"), "1")?;
         fs::write(dir.join("cgroup.max.descendants"), "2")?;
     }
     let make = |name: &str| errno(fs::create_dir(dir.join(name)));
-    scene.seen.expect_eq("error of the first child", &make("a"), &0);
-    scene.seen.expect_eq("error of a grandchild where the depth is 1", &make("a/b"), &libc::EAGAIN);
-    scene.seen.expect_eq("error of the second child", &make("c"), &0);
-    scene.seen.expect_eq("error of a third where 2 are allowed", &make("d"), &libc::EAGAIN);
+    kernel.seen.expect_eq("error of the first child", &make("a"), &0);
+    kernel.seen.expect_eq("error of a grandchild where the depth is 1", &make("a/b"), &libc::EAGAIN);
+    kernel.seen.expect_eq("error of the second child", &make("c"), &0);
+    kernel.seen.expect_eq("error of a third where 2 are allowed", &make("d"), &libc::EAGAIN);
     Ok(())
 }
 
-fn clone_into(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn clone_into(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     let dir = fs::File::open(cell.v2()?)?;
     let (mut reader, mut writer) = std::io::pipe()?;
-    let later = scene.has(ATTACHED_LATER);
+    let later = kernel.has(ATTACHED_LATER);
     let into = (!later).then(|| dir.as_fd());
     // SAFETY: this program has one thread.
     let side = unsafe { clone3(nix::sched::CloneFlags::empty(), into) };
@@ -294,7 +294,7 @@ fn clone_into(scene: &mut Scene) -> Checked {
     pidfd::reap(&child.pidfd)?;
     let own = text.lines().find(|line| line.starts_with("0::")).unwrap_or_default().to_owned();
     let name = cell.v2()?.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    scene.seen.expect(
+    kernel.seen.expect(
         "group that the child found itself in",
         &own,
         format!("0::/{name}"),
@@ -303,10 +303,10 @@ fn clone_into(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn attach_writes_procs(trial: &mut Trial) -> Checked {
-    let container = trial.container().pids(64).cpu_quota(50_000, 100_000).start()?;
+fn attach_writes_procs(runtime: &mut RuntimeFixture) -> Checked {
+    let container = runtime.container().pids(64).cpu_quota(50_000, 100_000).start()?;
     let pid = container.pid.to_string();
-    for hierarchy in trial.layout().hierarchies.clone() {
+    for hierarchy in runtime.layout().hierarchies.clone() {
         for controller in ["cpu", "pids"].into_iter().filter(|controller| hierarchy.owns(controller)) {
             let files: &[&str] =
                 if hierarchy.version == Version::V1 { &["cgroup.procs", "tasks"] } else { &["cgroup.procs"] };
@@ -314,7 +314,11 @@ fn attach_writes_procs(trial: &mut Trial) -> Checked {
                 let path = hierarchy.mount_point.join(&container.id).join(file);
                 let text = fs::read_to_string(&path).unwrap_or_default();
                 let stands = text.lines().any(|line| line == pid);
-                trial.seen.expect_eq(&format!("{controller}: the process stands in {file}"), &stands, &true);
+                runtime.seen.expect_eq(
+                    &format!("{controller}: the process stands in {file}"),
+                    &stands,
+                    &true,
+                );
             }
         }
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::scene;
-use kit::kernel::{Cell, Scene};
+use kit::fault::in_fixture;
+use kit::kernel::{Cell, KernelFixture};
 use kit::measure::{Control, as_f64, millis, slice, tick};
 use kit::need::Need;
 use kit::probes::Probe;
@@ -25,7 +25,7 @@ pub(crate) const CHECKS: &[Check] = &[
         hierarchical,
     )
     .needs(NEEDS)
-    .faults(&[scene(PARENT_UNLIMITED)])
+    .faults(&[in_fixture(PARENT_UNLIMITED)])
     .timing(EDGE),
     Check::of_kernel(
         "cpu.quota.attach-mid-run",
@@ -34,7 +34,7 @@ pub(crate) const CHECKS: &[Check] = &[
         attach_mid_run,
     )
     .needs(NEEDS)
-    .faults(&[scene(ONE_THREAD)])
+    .faults(&[in_fixture(ONE_THREAD)])
     .timing(EDGE),
     Check::of_kernel(
         "cpu.quota.rejects-invalid",
@@ -43,7 +43,7 @@ pub(crate) const CHECKS: &[Check] = &[
         rejects_invalid,
     )
     .needs(NEEDS)
-    .faults(&[scene(VALID_VALUES)]),
+    .faults(&[in_fixture(VALID_VALUES)]),
     Check::of_kernel(
         "cpu.throttle.none-when-under",
         "many threads of low use under their quota are never throttled",
@@ -51,7 +51,7 @@ pub(crate) const CHECKS: &[Check] = &[
         none_when_under,
     )
     .needs(NEEDS)
-    .faults(&[scene(TOO_SMALL)])
+    .faults(&[in_fixture(TOO_SMALL)])
     .timing("none: no throttling is the claim; a delay longer than a period's spare quota is noise. What 4.18 to 5.3 lost, 1 ms for each CPU and period, passes the spare quota on about 30 CPUs and more"),
     Check::of_kernel(
         "cpu.burst.accumulates",
@@ -60,7 +60,7 @@ pub(crate) const CHECKS: &[Check] = &[
         burst,
     )
     .needs(&[Need::Root, Need::GroupFile("cpu", "cpu.cfs_burst_us", "cpu.max.burst")])
-    .faults(&[scene(NO_BURST), scene(MORE_BURST)])
+    .faults(&[in_fixture(NO_BURST), in_fixture(MORE_BURST)])
     .timing("a tick and a slice; without the burst a stall of most of a period"),
     Check::of_kernel(
         "cpu.idle.yields",
@@ -69,7 +69,7 @@ pub(crate) const CHECKS: &[Check] = &[
         idle_yields,
     )
     .needs(&[Need::Root, Need::GroupFile("cpu", "cpu.idle", "cpu.idle"), Need::CpuAccounting])
-    .faults(&[scene(NOT_IDLE)])
+    .faults(&[in_fixture(NOT_IDLE)])
     .timing("weights 3 and 1024 give 0.3 %; a minimum slice now and then makes it at most a tenth"),
     Check::of_kernel(
         "cpu.cpuset.empty-is-refused",
@@ -78,7 +78,7 @@ pub(crate) const CHECKS: &[Check] = &[
         empty_cpuset,
     )
     .needs(&[Need::Root, Need::V1("cpuset")])
-    .faults(&[scene(CPUS_WRITTEN)]),
+    .faults(&[in_fixture(CPUS_WRITTEN)]),
     Check::of_kernel(
         "cpu.stat.matches-rusage",
         "the group's usage equals the sum of its processes' rusage",
@@ -86,7 +86,7 @@ pub(crate) const CHECKS: &[Check] = &[
         matches_rusage,
     )
     .needs(NEEDS)
-    .faults(&[scene(OTHER_GROUP)])
+    .faults(&[in_fixture(OTHER_GROUP)])
     .timing("rusage counts from fork, the group from joining: the start of a process, at most a few ms"),
     Check::of_kernel(
         "cpu.pressure.rises",
@@ -95,7 +95,7 @@ pub(crate) const CHECKS: &[Check] = &[
         pressure,
     )
     .needs(&[Need::Root, Need::V2("cpu"), Need::GroupFile("cpu", "", "cpu.pressure")])
-    .faults(&[scene(QUOTA_NOT_WRITTEN)])
+    .faults(&[in_fixture(QUOTA_NOT_WRITTEN)])
     .timing("pressure is averaged every 2 s but counted at once; it waits 80 % of the time, and 70 % are asked for: a tick and a slice at each edge"),
 ];
 
@@ -129,16 +129,16 @@ fn edge(cpus: f64) -> f64 {
     cpus * millis(tick() + slice())
 }
 
-fn hierarchical(scene: &mut Scene) -> Checked {
-    let parent = scene.cell("parent")?;
-    let limited = !scene.has(PARENT_UNLIMITED);
+fn hierarchical(kernel: &mut KernelFixture) -> Checked {
+    let parent = kernel.cell("parent")?;
+    let limited = !kernel.has(PARENT_UNLIMITED);
     if limited {
         parent.limit_cpu(PERIOD / 5, PERIOD)?;
     }
     let (one, other) = (parent.child("one")?, parent.child("other")?);
     let larger = one.limit_cpu(PERIOD / 2, PERIOD);
     let accepted = larger.is_ok();
-    scene.seen.expect_eq("a child's larger quota is accepted", &accepted, &one.is_v2("cpu"));
+    kernel.seen.expect_eq("a child's larger quota is accepted", &accepted, &one.is_v2("cpu"));
     // The largest that both versions take.
     one.limit_cpu(PERIOD / 5, PERIOD)?;
     other.limit_cpu(PERIOD / 5, PERIOD)?;
@@ -149,7 +149,7 @@ fn hierarchical(scene: &mut Scene) -> Checked {
     std::thread::sleep(Duration::from_micros(3 * PERIOD));
     let (cpu, wall, late) = used(&parent, Duration::from_millis(600))?;
     let most = wall / 5.0 + edge(2.0);
-    scene.seen.expect_in(
+    kernel.seen.expect_in(
         "CPU time of both children together, in ms",
         cpu,
         (wall / 5.0 - edge(2.0))..=most,
@@ -160,20 +160,20 @@ fn hierarchical(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn attach_mid_run(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn attach_mid_run(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     cell.limit_cpu(PERIOD / 5, PERIOD)?;
     let mut probe = Probe::start_after(|| Ok(()))?;
     probe.ask(cpu::spin_anywhere(2))?;
     let free = (process_time(probe.pid)?, Instant::now());
     std::thread::sleep(Duration::from_millis(300));
     let rate = (process_time(probe.pid)? - free.0) / millis(free.1.elapsed());
-    scene.seen.note(format!("before it was moved it used {:.0} % of a CPU", rate * 100.0));
+    kernel.seen.note(format!("before it was moved it used {:.0} % of a CPU", rate * 100.0));
     // Twice what the quota will allow.
     if rate < 0.4 {
         return Err(Trouble::Noise(format!("two busy threads got only {:.0} % of a CPU", rate * 100.0)));
     }
-    join(scene, &cell, probe.pid)?;
+    join(kernel, &cell, probe.pid)?;
     std::thread::sleep(Duration::from_micros(3 * PERIOD));
     let control = Control::begin()?;
     let (before, start) = (process_time(probe.pid)?, Instant::now());
@@ -181,7 +181,7 @@ fn attach_mid_run(scene: &mut Scene) -> Checked {
     let (after, wall) = (process_time(probe.pid)?, millis(start.elapsed()));
     let late = millis(control.end()?);
     let most = wall / 5.0 + edge(2.0) + 20.0;
-    scene.seen.expect_in(
+    kernel.seen.expect_in(
         "CPU time of the process, in ms",
         after - before,
         (wall / 5.0 - edge(2.0) - 20.0).max(0.0)..=most,
@@ -192,8 +192,8 @@ fn attach_mid_run(scene: &mut Scene) -> Checked {
 }
 
 /// Moves a process into a limited group; a fault moves its first thread alone, which is the one that answers questions.
-fn join(scene: &Scene, cell: &Cell, pid: i32) -> Checked {
-    if !scene.has(ONE_THREAD) {
+fn join(kernel: &KernelFixture, cell: &Cell, pid: i32) -> Checked {
+    if !kernel.has(ONE_THREAD) {
         return Ok(cell.group().attach(pid)?);
     }
     if !cell.is_v2("cpu") {
@@ -223,8 +223,8 @@ fn process_time(pid: i32) -> Result<f64, Trouble> {
     Ok((ticks(11)? + ticks(12)?) * 10.0)
 }
 
-fn rejects_invalid(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn rejects_invalid(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     cell.limit_cpu(20_000, 100_000)?;
     let dir = cell.dir("cpu")?;
     let read = || {
@@ -232,7 +232,7 @@ fn rejects_invalid(scene: &mut Scene) -> Checked {
             .map(|file| fs::read_to_string(dir.join(file)).unwrap_or_default())
     };
     let before = read();
-    let valid = scene.has(VALID_VALUES);
+    let valid = kernel.has(VALID_VALUES);
     for (what, quota, period) in [
         ("a period of 0.5 ms", 1_000, 500),
         ("a period of 2 s", 20_000, 2_000_000),
@@ -247,16 +247,16 @@ fn rejects_invalid(scene: &mut Scene) -> Checked {
             fs::write(dir.join("cpu.cfs_quota_us"), quota.to_string())
         };
         let errno = written.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
-        scene.seen.expect_eq(&format!("error of {what}"), &errno, &(Errno::EINVAL as i32));
+        kernel.seen.expect_eq(&format!("error of {what}"), &errno, &(Errno::EINVAL as i32));
     }
-    scene.seen.expect_eq("the limit afterwards", &read(), &before);
+    kernel.seen.expect_eq("the limit afterwards", &read(), &before);
     Ok(())
 }
 
-fn none_when_under(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn none_when_under(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     // Eight threads of 0.25 ms in every 10 ms or more: at most 20 % of a CPU under a quota of 80 %.
-    let quota = if scene.has(TOO_SMALL) { 5_000 } else { 40_000 };
+    let quota = if kernel.has(TOO_SMALL) { 5_000 } else { 40_000 };
     let asked = 40_000;
     cell.limit_cpu(quota, PERIOD)?;
     let mut probe = cell.probe()?;
@@ -273,7 +273,7 @@ fn none_when_under(scene: &mut Scene) -> Checked {
     let periods = grown(after.nr_periods, before.nr_periods, "periods")?;
     let throttled = grown(after.nr_throttled, before.nr_throttled, "throttled periods")?;
     let cpu = as_f64(grown(after.cpu_usage_ns, before.cpu_usage_ns, "CPU time")?) / 1e6;
-    scene.seen.note(format!("{cpu:.0} ms used in {periods} periods"));
+    kernel.seen.note(format!("{cpu:.0} ms used in {periods} periods"));
     let wanted = as_f64(asked) / as_f64(PERIOD);
     if cpu / 600.0 > 0.7 * wanted {
         return Err(Trouble::Noise(format!(
@@ -283,16 +283,16 @@ fn none_when_under(scene: &mut Scene) -> Checked {
     // A period has 30 ms to spare. An emulator charges a task for the time that its own host withheld: so often may that,
     // or work that comes late and all at once, throttle a period.
     let noise = ((cpu - 120.0).max(0.0) + late) / 30.0;
-    scene.seen.expect_in("throttlings", as_f64(throttled), 0.0..=0.0, "none is allowed", noise);
-    scene.seen.expect("periods in which it ran", periods, "5 or more", periods >= 5);
+    kernel.seen.expect_in("throttlings", as_f64(throttled), 0.0..=0.0, "none is allowed", noise);
+    kernel.seen.expect("periods in which it ran", periods, "5 or more", periods >= 5);
     Ok(())
 }
 
-fn burst(scene: &mut Scene) -> Checked {
+fn burst(kernel: &mut KernelFixture) -> Checked {
     const QUOTA: u64 = 20_000;
-    let cell = scene.cell("group")?;
+    let cell = kernel.cell("group")?;
     cell.limit_cpu(QUOTA, 100_000)?;
-    if !scene.has(NO_BURST) {
+    if !kernel.has(NO_BURST) {
         let text = QUOTA.to_string();
         cell.set("cpu", ("cpu.cfs_burst_us", &text), ("cpu.max.burst", &text))?;
     }
@@ -320,8 +320,8 @@ fn burst(scene: &mut Scene) -> Checked {
             break;
         }
     }
-    scene.seen.series("throttled time in 39 ms of work", "ms", stopped.clone());
-    scene.seen.series("charged for it and for 1 ms before", "ms", charged.clone());
+    kernel.seen.series("throttled time in 39 ms of work", "ms", stopped.clone());
+    kernel.seen.series("charged for it and for 1 ms before", "ms", charged.clone());
     if stopped.len() < 3 {
         return Err(Trouble::Noise(format!(
             "in {ROUNDS} rounds only {} were charged for their work alone",
@@ -330,14 +330,14 @@ fn burst(scene: &mut Scene) -> Checked {
     }
     stopped.sort_by(f64::total_cmp);
     // Without the burst it goes on in the next period, 60 ms later, unless the end of one lies just in its middle.
-    scene.seen.expect_in(
+    kernel.seen.expect_in(
         "median throttled time in 39 ms of work on a quota of 20 ms, in ms",
         stopped[1],
         0.0..=edge(1.0),
         "tick and slice",
         0.0,
     );
-    if scene.has(MORE_BURST) {
+    if kernel.has(MORE_BURST) {
         cell.limit_cpu(100_000, 100_000)?;
     }
     std::thread::sleep(Duration::from_millis(250));
@@ -351,16 +351,16 @@ fn burst(scene: &mut Scene) -> Checked {
             "120 ms of work took {wall:.0} ms, of which {stop:.0} ms were the quota's"
         )));
     }
-    scene.seen.expect("throttled time in 120 ms of work, in ms", stop.round(), "100 or more", stop >= 100.0);
+    kernel.seen.expect("throttled time in 120 ms of work, in ms", stop.round(), "100 or more", stop >= 100.0);
     Ok(())
 }
 
 /// Most rounds until three are good.
 const ROUNDS: usize = 9;
 
-fn idle_yields(scene: &mut Scene) -> Checked {
-    let (idle, normal) = (scene.cell("idle")?, scene.cell("normal")?);
-    if !scene.has(NOT_IDLE) {
+fn idle_yields(kernel: &mut KernelFixture) -> Checked {
+    let (idle, normal) = (kernel.cell("idle")?, kernel.cell("normal")?);
+    if !kernel.has(NOT_IDLE) {
         idle.set("cpu", ("cpu.idle", "1"), ("cpu.idle", "1"))?;
     }
     let mut probes = [idle.probe()?, normal.probe()?];
@@ -372,7 +372,7 @@ fn idle_yields(scene: &mut Scene) -> Checked {
     std::thread::sleep(Duration::from_millis(500));
     let (idle_used, normal_used) = (as_f64(usage(&idle)? - before), as_f64(usage(&normal)? - other));
     let share = idle_used / (idle_used + normal_used).max(1.0) * 100.0;
-    scene.seen.expect_in(
+    kernel.seen.expect_in(
         "the idle group's part of the CPU, in %",
         share,
         0.0..=10.0,
@@ -383,11 +383,11 @@ fn idle_yields(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn empty_cpuset(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn empty_cpuset(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     let dir = cell.dir("cpuset")?.join("empty");
     fs::create_dir(&dir)?;
-    if scene.has(CPUS_WRITTEN) {
+    if kernel.has(CPUS_WRITTEN) {
         for file in ["cpuset.cpus", "cpuset.mems"] {
             fs::write(dir.join(file), fs::read_to_string(cell.dir("cpuset")?.join(file))?)?;
         }
@@ -397,18 +397,18 @@ fn empty_cpuset(scene: &mut Scene) -> Checked {
     let probe = Probe::start_after(|| Ok(()))?;
     let attached = fs::write(dir.join("cgroup.procs"), probe.pid.to_string());
     let errno = attached.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
-    scene.seen.expect_eq("error of attaching a process", &errno, &libc::ENOSPC);
+    kernel.seen.expect_eq("error of attaching a process", &errno, &libc::ENOSPC);
     drop(probe);
     Ok(())
 }
 
-fn matches_rusage(scene: &mut Scene) -> Checked {
-    let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
+fn matches_rusage(kernel: &mut KernelFixture) -> Checked {
+    let (cell, other) = (kernel.cell("group")?, kernel.cell("other")?);
     let mut probe = cell.probe()?;
     // What a question costs the one who answers, at the first time and at the next.
     let (first, second, own) = (rusage(&mut probe)?, rusage(&mut probe)?, rusage(&mut probe)?);
     let question = as_f64((second - first).max(own - second)) / 1e6;
-    let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
+    let watched = if kernel.has(OTHER_GROUP) { &other } else { &cell };
     let before = usage(watched)?;
     probe.ask(cpu::burn(150000))?;
     let after = usage(watched)?;
@@ -416,7 +416,7 @@ fn matches_rusage(scene: &mut Scene) -> Checked {
     let (group, process) = (as_f64(after - before) / 1e6, as_f64(later - own) / 1e6);
     // Between the readings the probe answers twice; a running task is brought up to date at a tick.
     let slack = millis(tick()) + 2.0 + 2.0 * question;
-    scene.seen.expect_in(
+    kernel.seen.expect_in(
         "CPU time of the group, in ms",
         group,
         (process - slack)..=(process + slack),
@@ -430,8 +430,8 @@ fn rusage(probe: &mut Probe) -> Result<u64, Trouble> {
     probe.ask(state::rusage())
 }
 
-fn pressure(scene: &mut Scene) -> Checked {
-    let (cell, idle) = (scene.cell("group")?, scene.cell("idle")?);
+fn pressure(kernel: &mut KernelFixture) -> Checked {
+    let (cell, idle) = (kernel.cell("group")?, kernel.cell("idle")?);
     let total = |cell: &Cell| -> Result<u64, Trouble> {
         let text = fs::read_to_string(cell.dir("cpu")?.join("cpu.pressure"))?;
         let some = text.lines().find_map(|line| line.strip_prefix("some "));
@@ -444,14 +444,14 @@ fn pressure(scene: &mut Scene) -> Checked {
     let (before, start) = (total(&cell)?, Instant::now());
     std::thread::sleep(Duration::from_millis(500));
     let free = as_f64(total(&cell)? - before) / 1e3 / millis(start.elapsed());
-    scene.seen.note(format!("without a quota it waited {:.0} % of the time", free * 100.0));
+    kernel.seen.note(format!("without a quota it waited {:.0} % of the time", free * 100.0));
     if free > 0.4 {
         return Err(Trouble::Noise(format!(
             "a busy group without a quota waited {:.0} % of the time",
             free * 100.0
         )));
     }
-    if !scene.has(QUOTA_NOT_WRITTEN) {
+    if !kernel.has(QUOTA_NOT_WRITTEN) {
         cell.limit_cpu(PERIOD / 5, PERIOD)?;
     }
     std::thread::sleep(Duration::from_micros(2 * PERIOD));
@@ -461,12 +461,12 @@ fn pressure(scene: &mut Scene) -> Checked {
     let wall = start.elapsed().as_micros() as u64;
     let grown = total(&cell)? - before;
     let wanted = wall * 7 / 10;
-    scene.seen.expect(
+    kernel.seen.expect(
         "growth of the throttled group's pressure, in µs",
         grown,
         format!("{wanted} or more"),
         grown >= wanted,
     );
-    scene.seen.expect_eq("growth of the idle group's", &(total(&idle)? - still), &0);
+    kernel.seen.expect_eq("growth of the idle group's", &(total(&idle)? - still), &0);
     Ok(())
 }

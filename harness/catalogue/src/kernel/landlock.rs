@@ -8,8 +8,8 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::scene;
-use kit::kernel::Scene;
+use kit::fault::in_fixture;
+use kit::kernel::KernelFixture;
 
 const NOT_RESTRICTED: &str = "not restricted";
 const LEFT: &str = "left by a child";
@@ -20,7 +20,7 @@ pub(crate) const CHECKS: &[Check] = &[Check::of_kernel(
     "Documentation/userspace-api/landlock.rst; landlock_restrict_self(2); Linux 5.13",
     confines,
 )
-.faults(&[scene(NOT_RESTRICTED), scene(LEFT)])];
+.faults(&[in_fixture(NOT_RESTRICTED), in_fixture(LEFT)])];
 
 /// Rights of linux/landlock.h: execute, write a file, read a file, list a directory.
 const EXECUTE: u64 = 1;
@@ -88,20 +88,20 @@ fn tries(dir: &Path) -> String {
     format!("{read} {write} {list}")
 }
 
-fn confines(scene: &mut Scene) -> Checked {
+fn confines(kernel: &mut KernelFixture) -> Checked {
     match version() {
-        Ok(version) => scene.seen.note(format!("version of the interface: {version}")),
+        Ok(version) => kernel.seen.note(format!("version of the interface: {version}")),
         Err(error) => {
             return Err(Trouble::Skip(format!("this kernel has no Landlock, or it is not in lsm=: {error}")));
         }
     }
-    let (inside, outside) = (scene.directory("inside")?, scene.directory("outside")?);
+    let (inside, outside) = (kernel.directory("inside")?, kernel.directory("outside")?);
     for dir in [&inside, &outside] {
         fs::write(dir.join("file"), "content")?;
     }
-    let root = scene.dir().to_owned();
-    let (restricted, kept) = (!scene.has(NOT_RESTRICTED), !scene.has(LEFT));
-    let seen = scene.in_child(|| {
+    let root = kernel.dir().to_owned();
+    let (restricted, kept) = (!kernel.has(NOT_RESTRICTED), !kernel.has(LEFT));
+    let seen = kernel.in_child(|| {
         let before = format!("{} | {}", tries(&inside), tries(&outside));
         let rules = ruleset(HANDLED, &inside)?;
         if restricted && kept {
@@ -129,7 +129,7 @@ fn confines(scene: &mut Scene) -> Checked {
     ] {
         let observed = parts.get(number).copied().unwrap_or("nothing");
         let what = format!("errors of reading, writing and listing inside | outside, {what}");
-        scene.seen.expect_eq(&what, &observed, &expected);
+        kernel.seen.expect_eq(&what, &observed, &expected);
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::scene;
-use kit::kernel::{Cell, Scene};
+use kit::fault::in_fixture;
+use kit::kernel::{Cell, KernelFixture};
 use kit::loopdev::LoopDevice;
 use kit::measure::as_f64;
 use kit::need::Need;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_kernel("memory.limit.hierarchical", "children together are held by the parent", V2, hierarchical)
         .needs(NEEDS)
-        .faults(&[scene(PARENT_UNLIMITED)]),
+        .faults(&[in_fixture(PARENT_UNLIMITED)]),
     Check::of_kernel(
         "memory.charge.follows-first-toucher",
         "memory is charged to whoever touches it first, in the amount touched, and returns",
@@ -30,25 +30,25 @@ pub(crate) const CHECKS: &[Check] = &[
         first_toucher,
     )
     .needs(NEEDS)
-    .faults(&[scene(OTHER_GROUP)]),
+    .faults(&[in_fixture(OTHER_GROUP)]),
     Check::of_kernel("memory.high.throttles", "v2: past high the group is reclaimed and not killed", V2, high)
         .needs(&[Need::Root, Need::V2("memory"), Need::Loop])
-        .faults(&[scene(NOT_WRITTEN)]),
+        .faults(&[in_fixture(NOT_WRITTEN)]),
     Check::of_kernel("memory.low.protects", "v2: a protected group keeps its cache under outside pressure", V2, low)
         .needs(&[Need::Root, Need::V2("memory"), Need::Loop])
-        .faults(&[scene(NOT_WRITTEN)]),
+        .faults(&[in_fixture(NOT_WRITTEN)]),
     Check::of_kernel("memory.oom-group.kills-all", "v2: with memory.oom.group one OOM kills the whole group", V2, oom_group)
         .needs(&[Need::Root, Need::GroupFile("memory", "", "memory.oom.group")])
-        .faults(&[scene(NOT_WRITTEN)]),
+        .faults(&[in_fixture(NOT_WRITTEN)]),
     Check::of_kernel("memory.events.count", "v2: max, oom and oom_kill count one kill", V2, events)
         .needs(&[Need::Root, Need::V2("memory")])
-        .faults(&[scene(OTHER_GROUP)]),
+        .faults(&[in_fixture(OTHER_GROUP)]),
     Check::of_kernel("memory.peak.records", "the high-water mark is what was touched", V2, peak)
         .needs(&[Need::Root, Need::GroupFile("memory", "memory.max_usage_in_bytes", "memory.peak")])
-        .faults(&[scene(READ_BEFORE)]),
+        .faults(&[in_fixture(READ_BEFORE)]),
     Check::of_kernel("memory.reclaim.works", "v2: memory.reclaim (since Linux 5.19) shrinks the usage", V2, reclaim)
         .needs(&[Need::Root, Need::GroupFile("memory", "", "memory.reclaim"), Need::Loop])
-        .faults(&[scene(NOT_WRITTEN)]),
+        .faults(&[in_fixture(NOT_WRITTEN)]),
     Check::of_kernel(
         "memory.oom-control.disabled",
         "v1: oom_kill_disable makes the task wait instead of killing it, and it goes on when the limit is raised",
@@ -56,7 +56,7 @@ pub(crate) const CHECKS: &[Check] = &[
         oom_control,
     )
     .needs(&[Need::Root, Need::V1("memory")])
-    .faults(&[scene(NOT_WRITTEN)]),
+    .faults(&[in_fixture(NOT_WRITTEN)]),
 ];
 
 const PARENT_UNLIMITED: &str = "parent unlimited";
@@ -72,15 +72,15 @@ fn mib(bytes: u64) -> f64 {
     as_f64(bytes) / as_f64(MIB)
 }
 
-fn hierarchical(scene: &mut Scene) -> Checked {
-    let parent = scene.cell("parent")?;
+fn hierarchical(kernel: &mut KernelFixture) -> Checked {
+    let parent = kernel.cell("parent")?;
     let (one, other) = (parent.child("one")?, parent.child("other")?);
-    if !scene.has(PARENT_UNLIMITED) {
+    if !kernel.has(PARENT_UNLIMITED) {
         parent.limit_memory(48 * MIB)?;
     }
     let (mut first, mut second) = (one.probe()?, other.probe()?);
     first.ask(tasks::hold(24 * MIB))?;
-    scene.seen.expect_eq(
+    kernel.seen.expect_eq(
         "signal that ended 16 MiB in the other child",
         &signal_of(&mut second, 16 * MIB)?,
         &0,
@@ -94,7 +94,7 @@ fn hierarchical(scene: &mut Scene) -> Checked {
         ("the child's parent", child.is_err() && ended(&mut second)? == Some(libc::SIGKILL)),
     ];
     let names: Vec<&str> = killed.iter().filter(|(_, killed)| *killed).map(|(name, _)| *name).collect();
-    scene.seen.expect(
+    kernel.seen.expect(
         "killed by SIGKILL when both together wanted more",
         format!("{names:?}"),
         "somebody",
@@ -104,16 +104,16 @@ fn hierarchical(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn first_toucher(scene: &mut Scene) -> Checked {
+fn first_toucher(kernel: &mut KernelFixture) -> Checked {
     const AMOUNT: u64 = 24 * MIB;
-    let (one, other) = (scene.cell("one")?, scene.cell("other")?);
-    let watched = if scene.has(OTHER_GROUP) { &other } else { &one };
+    let (one, other) = (kernel.cell("one")?, kernel.cell("other")?);
+    let watched = if kernel.has(OTHER_GROUP) { &other } else { &one };
     let (mut first, mut second) = (one.probe()?, other.probe()?);
     let before = watched.memory_usage();
-    let path = scene.dir().join("file").display().to_string();
+    let path = kernel.dir().join("file").display().to_string();
     first.ask(files::write_stream(&path, AMOUNT, 65_536, How::Create))?;
     let grown = watched.memory_usage().saturating_sub(before);
-    scene.seen.expect_in(
+    kernel.seen.expect_in(
         "growth of the writer's charge, in MiB",
         mib(grown),
         23.0..=27.0,
@@ -123,31 +123,37 @@ fn first_toucher(scene: &mut Scene) -> Checked {
     let theirs = other.memory_usage();
     second.ask(files::read_stream(&path, AMOUNT, How::Buffered))?;
     let grown = other.memory_usage().saturating_sub(theirs);
-    scene.seen.expect_in("growth of a later reader's charge, in MiB", mib(grown), 0.0..=2.0, "the same", 0.0);
+    kernel.seen.expect_in(
+        "growth of a later reader's charge, in MiB",
+        mib(grown),
+        0.0..=2.0,
+        "the same",
+        0.0,
+    );
     fs::remove_file(&path)?;
     let left = watched.memory_usage().saturating_sub(before);
-    scene.seen.expect_in("what is left of it afterwards, in MiB", mib(left), 0.0..=3.0, "the same", 0.0);
+    kernel.seen.expect_in("what is left of it afterwards, in MiB", mib(left), 0.0..=3.0, "the same", 0.0);
     drop((first, second));
     Ok(())
 }
 
-fn disk(scene: &Scene, size: u64) -> Result<(LoopDevice, String), Trouble> {
-    let device = LoopDevice::attach(&scene.dir().join("disk"), size)?;
+fn disk(kernel: &KernelFixture, size: u64) -> Result<(LoopDevice, String), Trouble> {
+    let device = LoopDevice::attach(&kernel.dir().join("disk"), size)?;
     let path = device.path.display().to_string();
     Ok((device, path))
 }
 
-fn high(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
-    let (_device, path) = disk(scene, 96 * MIB)?;
-    if !scene.has(NOT_WRITTEN) {
+fn high(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
+    let (_device, path) = disk(kernel, 96 * MIB)?;
+    if !kernel.has(NOT_WRITTEN) {
         fs::write(cell.dir("memory")?.join("memory.high"), (24 * MIB).to_string())?;
     }
     let mut probe = cell.probe()?;
     let read = probe.ask(files::read_stream(&path, 80 * MIB, How::Buffered));
-    scene.seen.expect_eq("the reader survived", &read.is_ok(), &true);
+    kernel.seen.expect_eq("the reader survived", &read.is_ok(), &true);
     let usage = cell.memory_usage();
-    scene.seen.expect_in(
+    kernel.seen.expect_in(
         "memory charged afterwards, in MiB",
         mib(usage),
         0.0..=32.0,
@@ -155,23 +161,23 @@ fn high(scene: &mut Scene) -> Checked {
         0.0,
     );
     let events = cell.keyed("memory", "memory.events", "high")?;
-    scene.seen.expect("times that high was passed", events, "1 or more", events >= 1);
-    let free = scene.cell("free")?;
+    kernel.seen.expect("times that high was passed", events, "1 or more", events >= 1);
+    let free = kernel.cell("free")?;
     let quick = touching(&mut free.probe()?, 36 * MIB)?;
     let before = cell.keyed("memory", "memory.events", "high")?;
     // Anonymous memory cannot be dropped: what passes high is made to wait, and goes on.
     let slow = touching(&mut probe, 36 * MIB)?;
     let passed = cell.keyed("memory", "memory.events", "high")? - before;
-    scene.seen.expect("times that anonymous memory passed high", passed, "1 or more", passed >= 1);
+    kernel.seen.expect("times that anonymous memory passed high", passed, "1 or more", passed >= 1);
     let slower = slow > 2 * quick;
-    scene.seen.expect(
+    kernel.seen.expect(
         "time for 36 MiB of anonymous memory, in ms",
         slow.as_millis(),
         format!("more than twice the {} ms without a mark", quick.as_millis()),
         slower,
     );
     let kills = cell.keyed("memory", "memory.events", "oom_kill")?;
-    scene.seen.expect_eq("kills", &kills, &0);
+    kernel.seen.expect_eq("kills", &kills, &0);
     drop(probe);
     Ok(())
 }
@@ -183,23 +189,23 @@ fn touching(probe: &mut Probe, bytes: u64) -> Result<Duration, Trouble> {
     Ok(start.elapsed())
 }
 
-fn low(scene: &mut Scene) -> Checked {
-    let parent = scene.cell("parent")?;
+fn low(kernel: &mut KernelFixture) -> Checked {
+    let parent = kernel.cell("parent")?;
     parent.limit_memory(56 * MIB)?;
     let (kept, greedy) = (parent.child("kept")?, parent.child("greedy")?);
-    if !scene.has(NOT_WRITTEN) {
+    if !kernel.has(NOT_WRITTEN) {
         fs::write(kept.dir("memory")?.join("memory.low"), (32 * MIB).to_string())?;
     }
-    let (_device, path) = disk(scene, 128 * MIB)?;
-    let other = LoopDevice::attach(&scene.dir().join("other"), 32 * MIB)?;
+    let (_device, path) = disk(kernel, 128 * MIB)?;
+    let other = LoopDevice::attach(&kernel.dir().join("other"), 32 * MIB)?;
     let (mut quiet, mut loud) = (kept.probe()?, greedy.probe()?);
     quiet.ask(files::read_stream(&other.path.display().to_string(), 24 * MIB, How::Buffered))?;
     let before = kept.memory_usage();
     loud.ask(files::read_stream(&path, 120 * MIB, How::Buffered))?;
     let after = kept.memory_usage();
-    scene.seen.note(format!("{:.1} MiB before, {:.1} MiB after", mib(before), mib(after)));
+    kernel.seen.note(format!("{:.1} MiB before, {:.1} MiB after", mib(before), mib(after)));
     let share = as_f64(after) / as_f64(before) * 100.0;
-    scene.seen.expect_in(
+    kernel.seen.expect_in(
         "what the protected group kept, in %",
         share,
         90.0..=105.0,
@@ -210,16 +216,16 @@ fn low(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn oom_group(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn oom_group(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     cell.limit_memory(32 * MIB)?;
-    if !scene.has(NOT_WRITTEN) {
+    if !kernel.has(NOT_WRITTEN) {
         fs::write(cell.dir("memory")?.join("memory.oom.group"), "1")?;
     }
     let (mut greedy, mut bystander) = (cell.probe()?, cell.probe()?);
     let _ = signal_of(&mut greedy, 64 * MIB);
     let ended = ended(&mut bystander)?;
-    scene.seen.expect_eq("signal that ended the bystander", &ended, &Some(libc::SIGKILL));
+    kernel.seen.expect_eq("signal that ended the bystander", &ended, &Some(libc::SIGKILL));
     Ok(())
 }
 
@@ -231,17 +237,17 @@ fn ended(probe: &mut Probe) -> Result<Option<i32>, Trouble> {
     probe.ended_by()
 }
 
-fn events(scene: &mut Scene) -> Checked {
-    let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
+fn events(kernel: &mut KernelFixture) -> Checked {
+    let (cell, other) = (kernel.cell("group")?, kernel.cell("other")?);
     cell.limit_memory(32 * MIB)?;
     let mut probe = cell.probe()?;
     let signal = signal_of(&mut probe, 64 * MIB)?;
-    scene.seen.expect_eq("signal that ended the child", &signal, &libc::SIGKILL);
-    let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
+    kernel.seen.expect_eq("signal that ended the child", &signal, &libc::SIGKILL);
+    let watched = if kernel.has(OTHER_GROUP) { &other } else { &cell };
     for (key, exact) in [("max", false), ("oom", false), ("oom_kill", true)] {
         let count = watched.keyed("memory", "memory.events", key)?;
         let holds = if exact { count == 1 } else { count >= 1 };
-        scene.seen.expect(
+        kernel.seen.expect(
             &format!("{key} in memory.events"),
             count,
             if exact { "1" } else { "1 or more" },
@@ -252,16 +258,16 @@ fn events(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn peak(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn peak(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     let mut probe = cell.probe()?;
     let read = || cell.group().stats().memory_peak.unwrap_or(0);
     let base = cell.memory_usage();
     let early = read();
     probe.ask(tasks::touch(24 * MIB))?;
-    let seen = if scene.has(READ_BEFORE) { early } else { read() };
+    let seen = if kernel.has(READ_BEFORE) { early } else { read() };
     let peak = mib(seen.saturating_sub(base));
-    scene.seen.expect_in(
+    kernel.seen.expect_in(
         "the mark beyond what was used before, in MiB",
         peak,
         23.0..=27.0,
@@ -269,23 +275,23 @@ fn peak(scene: &mut Scene) -> Checked {
         0.0,
     );
     let now = mib(cell.memory_usage().saturating_sub(base));
-    scene.seen.expect_in("what is used now, in MiB", now, 0.0..=3.0, "the same", 0.0);
+    kernel.seen.expect_in("what is used now, in MiB", now, 0.0..=3.0, "the same", 0.0);
     drop(probe);
     Ok(())
 }
 
-fn reclaim(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
-    let (_device, path) = disk(scene, 64 * MIB)?;
+fn reclaim(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
+    let (_device, path) = disk(kernel, 64 * MIB)?;
     let mut probe = cell.probe()?;
     probe.ask(files::read_stream(&path, 48 * MIB, How::Buffered))?;
     let before = cell.memory_usage();
-    if !scene.has(NOT_WRITTEN) {
+    if !kernel.has(NOT_WRITTEN) {
         // EAGAIN says that less was reclaimed than was asked for; how much is what is looked at.
         let _ = fs::write(cell.dir("memory")?.join("memory.reclaim"), (32 * MIB).to_string());
     }
     let shrunk = mib(before.saturating_sub(cell.memory_usage()));
-    scene.seen.expect_in(
+    kernel.seen.expect_in(
         "how far the usage shrank, in MiB",
         shrunk,
         28.0..=48.0,
@@ -296,11 +302,11 @@ fn reclaim(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn oom_control(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn oom_control(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     cell.limit_memory(32 * MIB)?;
     let control = cell.dir("memory")?.join("memory.oom_control");
-    if !scene.has(NOT_WRITTEN) {
+    if !kernel.has(NOT_WRITTEN) {
         fs::write(&control, "1")
             .map_err(|error| Trouble::Skip(format!("the killer cannot be disabled here: {error}")))?;
     }
@@ -308,10 +314,10 @@ fn oom_control(scene: &mut Scene) -> Checked {
     let question = tasks::touch_in_child(48 * MIB);
     probe.tell(&question)?;
     let waits = await_true(|| Ok(fs::read_to_string(&control)?.contains("under_oom 1")))?;
-    scene.seen.expect_eq("the task waits in the full group", &waits, &true);
+    kernel.seen.expect_eq("the task waits in the full group", &waits, &true);
     raise(&cell)?;
     let ended = probe.answer(&question)?;
-    scene.seen.expect_eq("signal that ended it after the limit was raised", &ended.signal, &0);
+    kernel.seen.expect_eq("signal that ended it after the limit was raised", &ended.signal, &0);
     Ok(())
 }
 

@@ -10,10 +10,10 @@ use record::Scope;
 use runtime::namespace::Kind;
 
 use kit::check::{Body, Check, Checked, Trouble};
-use kit::fault::{self, scene};
-use kit::kernel::Scene;
+use kit::fault::{self, in_fixture};
+use kit::kernel::KernelFixture;
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::{files, look};
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -45,7 +45,7 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "shared, slave, private and unbindable mounts spread in each direction as documented",
         source: "Documentation/filesystems/sharedsubtree.rst",
         needs: &[Need::Root, Need::Namespace(Kind::Mount)],
-        faults: &[scene(SLAVE_IS_PRIVATE)],
+        faults: &[in_fixture(SLAVE_IS_PRIVATE)],
         tolerance: "",
         timing: false,
         body: Body::Kernel(propagation_matrix),
@@ -56,14 +56,14 @@ pub(crate) const CHECKS: &[Check] = &[
         "mount_namespaces(7)",
         starts_as_copy,
     )
-    .faults(&[scene(MOUNTED_BEFORE)]),
+    .faults(&[in_fixture(MOUNTED_BEFORE)]),
     Check::of_kernel(
         "ns.mnt.peer-groups",
         "peer-group ids in mountinfo say to which mounts a new one spreads",
         "Documentation/filesystems/sharedsubtree.rst; proc_pid_mountinfo(5), optional fields",
         peer_groups,
     )
-    .faults(&[scene(PEER_IS_PRIVATE)]),
+    .faults(&[in_fixture(PEER_IS_PRIVATE)]),
 ];
 
 const MOUNTED_BEFORE: &str = "mount before the check";
@@ -86,11 +86,11 @@ fn table() -> Result<Vec<String>, Trouble> {
     Ok(lines)
 }
 
-fn starts_as_copy(scene: &mut Scene) -> Checked {
+fn starts_as_copy(kernel: &mut KernelFixture) -> Checked {
     let before = table()?;
-    let inner = scene.directory("inner")?;
-    let early = scene.has(MOUNTED_BEFORE);
-    let seen = scene.in_child(|| {
+    let inner = kernel.directory("inner")?;
+    let early = kernel.has(MOUNTED_BEFORE);
+    let seen = kernel.in_child(|| {
         unshare(CloneFlags::CLONE_NEWNS)?;
         if early {
             tmpfs(&inner)?;
@@ -102,27 +102,27 @@ fn starts_as_copy(scene: &mut Scene) -> Checked {
     let (copy, later): (Vec<String>, usize) = serde_json::from_str(&seen)?;
     let differ =
         copy.len().abs_diff(before.len()) + copy.iter().filter(|line| !before.contains(line)).count();
-    scene.seen.expect_eq("mounts in which the copy differs", &differ, &0);
-    scene.seen.expect_eq("mounts there after one was made", &later, &(copy.len() + 1));
-    scene.seen.expect_eq("mounts here afterwards", &table()?.len(), &before.len());
+    kernel.seen.expect_eq("mounts in which the copy differs", &differ, &0);
+    kernel.seen.expect_eq("mounts there after one was made", &later, &(copy.len() + 1));
+    kernel.seen.expect_eq("mounts here afterwards", &table()?.len(), &before.len());
     Ok(())
 }
 
 /// Four mounts of one file system: one shared, its peer, a slave, and a private one. A mount below the first must
 /// appear below those, and only those, whose ids say so.
-fn peer_groups(scene: &mut Scene) -> Checked {
+fn peer_groups(kernel: &mut KernelFixture) -> Checked {
     let kinds =
         [("peer", MsFlags::MS_SHARED), ("slave", MsFlags::MS_SLAVE), ("private", MsFlags::MS_PRIVATE)];
-    let first = scene.directory("first")?;
+    let first = kernel.directory("first")?;
     tmpfs(&first)?;
     set(&first, MsFlags::MS_SHARED)?;
     std::fs::create_dir(first.join("below"))?;
     for (name, kind) in kinds {
-        let point = scene.directory(name)?;
+        let point = kernel.directory(name)?;
         mount(Some(&first), &point, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
         if kind != MsFlags::MS_SHARED {
             set(&point, kind)?;
-        } else if scene.has(PEER_IS_PRIVATE) {
+        } else if kernel.has(PEER_IS_PRIVATE) {
             set(&point, MsFlags::MS_PRIVATE)?;
         }
     }
@@ -131,17 +131,17 @@ fn peer_groups(scene: &mut Scene) -> Checked {
     let own = own.ok_or_else(|| Trouble::Harness("a shared mount has no peer group".into()))?;
     tmpfs(&first.join("below"))?;
     for ((name, _), documented) in kinds.into_iter().zip([true, true, false]) {
-        let point = scene.dir().join(name);
+        let point = kernel.dir().join(name);
         let fields = optional(&point)?;
         let predicted =
             fields.iter().any(|field| *field == format!("shared:{own}") || *field == format!("master:{own}"));
         let spread = is_mounted(&point.join("below"))?;
-        scene.seen.expect_eq(
+        kernel.seen.expect_eq(
             &format!("{name}: its ids say that mounts spread to it"),
             &predicted,
             &documented,
         );
-        scene.seen.expect_eq(&format!("{name}: the mount spread to it"), &spread, &predicted);
+        kernel.seen.expect_eq(&format!("{name}: the mount spread to it"), &spread, &predicted);
     }
     Ok(())
 }
@@ -156,25 +156,28 @@ fn optional(point: &Path) -> Result<Vec<String>, Trouble> {
 
 const SLAVE_IS_PRIVATE: &str = "one type swapped: private instead of slave";
 
-fn no_leak_to_host(trial: &mut Trial) -> Checked {
-    trial.on_stage()?;
+fn no_leak_to_host(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.on_fake_host()?;
     // On a mount of its own, as volumes often are: the one that holds the root file system is cut off by every runtime.
-    let volume = trial.file_system()?;
-    let mut container = trial.container().volume(&volume, "/volume").start()?;
+    let volume = runtime.file_system()?;
+    let mut container = runtime.container().volume(&volume, "/volume").start()?;
     container.ask(files::mount("/tmp/of-root"))?;
     container.ask(files::mount("/volume/of-volume"))?;
     let inside = container.ask(look::read("/proc/self/mountinfo"))?;
-    let outside = trial.ask_stage(look::read("/proc/self/mountinfo"))?;
+    let outside = runtime.ask_host(look::read("/proc/self/mountinfo"))?;
     for (name, text, expected) in [("inside", &inside, 2), ("on the host", &outside, 0)] {
         let found: Vec<&str> = points(text).filter(|point| point.contains("/of-")).collect();
-        trial.seen.expect(&format!("the container's mounts seen {name}"), format!("{found:?}"), expected, {
-            found.len() == expected
-        });
+        runtime.seen.expect(
+            &format!("the container's mounts seen {name}"),
+            format!("{found:?}"),
+            expected,
+            found.len() == expected,
+        );
     }
     // What the runtime itself mounted for the container must not show either.
     let rootfs = container.rootfs.display().to_string();
     let own: Vec<&str> = points(&outside).filter(|point| point.starts_with(&rootfs)).collect();
-    trial.seen.expect(
+    runtime.seen.expect(
         "mounts below the root file system on the host",
         format!("{own:?}"),
         "[]",
@@ -184,20 +187,20 @@ fn no_leak_to_host(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn no_leak_from_host(trial: &mut Trial) -> Checked {
-    trial.on_stage()?;
+fn no_leak_from_host(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.on_fake_host()?;
     // A file system of its own: a runtime may cut off the one that the root lies on before it binds anything.
-    let volume = trial.file_system()?.join("volume");
-    trial.ask_stage(files::mkdir(&volume.display().to_string()))?;
-    let mut container = trial.container().volume(&volume, "/volume").start()?;
+    let volume = runtime.file_system()?.join("volume");
+    runtime.ask_host(files::mkdir(&volume.display().to_string()))?;
+    let mut container = runtime.container().volume(&volume, "/volume").start()?;
     let later = volume.join("later");
     let later = later.to_str().ok_or_else(|| Trouble::Harness("the run's directory is no UTF-8".into()))?;
-    trial.ask_stage(files::mount(later))?;
-    let outside = trial.ask_stage(look::read("/proc/self/mountinfo"))?;
+    runtime.ask_host(files::mount(later))?;
+    let outside = runtime.ask_host(look::read("/proc/self/mountinfo"))?;
     let inside = container.ask(look::read("/proc/self/mountinfo"))?;
     for (name, text, expected) in [("on the host", &outside, true), ("inside", &inside, false)] {
         let there = points(text).any(|point| point.ends_with("/later"));
-        trial.seen.expect_eq(&format!("the later mount is seen {name}"), &there, &expected);
+        runtime.seen.expect_eq(&format!("the later mount is seen {name}"), &there, &expected);
     }
     container.close()?;
     Ok(())
@@ -207,7 +210,7 @@ fn points(mountinfo: &str) -> impl Iterator<Item = &str> {
     mountinfo.lines().filter_map(|line| line.split(' ').nth(4))
 }
 
-fn propagation_matrix(scene: &mut Scene) -> Checked {
+fn propagation_matrix(kernel: &mut KernelFixture) -> Checked {
     // (type, reaches inside, reaches outside, can be bound)
     let documented = [
         ("shared", MsFlags::MS_SHARED, true, true, true),
@@ -216,27 +219,27 @@ fn propagation_matrix(scene: &mut Scene) -> Checked {
         ("unbindable", MsFlags::MS_UNBINDABLE, false, false, false),
     ];
     for (name, mut kind, inwards, outwards, bindable) in documented {
-        if kind == MsFlags::MS_SLAVE && scene.has(SLAVE_IS_PRIVATE) {
+        if kind == MsFlags::MS_SLAVE && kernel.has(SLAVE_IS_PRIVATE) {
             kind = MsFlags::MS_PRIVATE;
         }
-        let point = scene.directory(name)?;
+        let point = kernel.directory(name)?;
         tmpfs(&point)?;
         set(&point, MsFlags::MS_SHARED)?;
         for dir in ["from-outside", "from-inside", "copy"] {
             std::fs::create_dir(point.join(dir))?;
         }
-        let seen = try_type(scene, &point, kind)?;
-        scene.seen.expect_eq(
+        let seen = try_type(kernel, &point, kind)?;
+        kernel.seen.expect_eq(
             &format!("{name}: a mount made outside is seen inside"),
             &seen.inwards,
             &inwards,
         );
-        scene.seen.expect_eq(
+        kernel.seen.expect_eq(
             &format!("{name}: a mount made inside is seen outside"),
             &seen.outwards,
             &outwards,
         );
-        scene.seen.expect_eq(&format!("{name}: it can be bound"), &seen.bindable, &bindable);
+        kernel.seen.expect_eq(&format!("{name}: it can be bound"), &seen.bindable, &bindable);
     }
     Ok(())
 }
@@ -248,7 +251,7 @@ struct Seen {
 }
 
 /// Two mount namespaces share a mount; inside the second it is set to a type, then each mounts below it.
-fn try_type(scene: &Scene, point: &Path, kind: MsFlags) -> Result<Seen, Trouble> {
+fn try_type(kernel: &KernelFixture, point: &Path, kind: MsFlags) -> Result<Seen, Trouble> {
     let (mut ready, mut tell_ready) = std::io::pipe()?;
     let (mut go, mut tell_go) = std::io::pipe()?;
     let inside = || {
@@ -271,7 +274,7 @@ fn try_type(scene: &Scene, point: &Path, kind: MsFlags) -> Result<Seen, Trouble>
         tmpfs(&point.join("from-outside"))?;
         Ok(tell_go.write_all(b"1")?)
     };
-    let text = scene.in_child_beside(inside, outside)?;
+    let text = kernel.in_child_beside(inside, outside)?;
     let (inwards, bindable) = text.split_once(' ').unwrap_or_default();
     Ok(Seen {
         inwards: inwards == "true",

@@ -9,8 +9,8 @@ use engine::overlay::{OPAQUE, Stack, is_opaque, is_whiteout, unmount};
 use record::Scope;
 
 use kit::check::{Body, Check, Checked, Trouble};
-use kit::fault::scene;
-use kit::kernel::Scene;
+use kit::fault::in_fixture;
+use kit::kernel::KernelFixture;
 use kit::need::Need;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -20,7 +20,7 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "deleting a lower file makes a 0:0 character device in upper, and the name is gone from merged",
         source: "Documentation/filesystems/overlayfs.rst, whiteouts and opaque directories",
         needs: &[Need::Root, Need::Filesystem("overlay")],
-        faults: &[scene(DELETE_IN_LOWER)],
+        faults: &[in_fixture(DELETE_IN_LOWER)],
         tolerance: "",
         timing: false,
         body: Body::Kernel(whiteout_hides_lower),
@@ -31,7 +31,7 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "after any operations the lower layer is what it was",
         source: "Documentation/filesystems/overlayfs.rst, Upper and Lower",
         needs: &[Need::Root, Need::Filesystem("overlay")],
-        faults: &[scene(WRITE_TO_LOWER)],
+        faults: &[in_fixture(WRITE_TO_LOWER)],
         tolerance: "",
         timing: false,
         body: Body::Kernel(lower_never_changes),
@@ -42,7 +42,7 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "a directory made again is opaque and shows nothing of the one below",
         source: "Documentation/filesystems/overlayfs.rst, whiteouts and opaque directories",
         needs: &[Need::Root, Need::Filesystem("overlay")],
-        faults: &[scene(NO_OPAQUE_MARK)],
+        faults: &[in_fixture(NO_OPAQUE_MARK)],
         tolerance: "",
         timing: false,
         body: Body::Kernel(opaque_hides_lower),
@@ -62,18 +62,18 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    fn new(scene: &Scene) -> Result<Self, Trouble> {
-        Self::with(scene, &[], |_| Ok(()))
+    fn new(kernel: &KernelFixture) -> Result<Self, Trouble> {
+        Self::with(kernel, &[], |_| Ok(()))
     }
 
     /// The same with more options, and a lower layer that was prepared further.
     pub(super) fn with(
-        scene: &Scene,
+        kernel: &KernelFixture,
         options: &[&str],
         prepare: impl FnOnce(&Path) -> Checked,
     ) -> Result<Self, Trouble> {
-        let lower = scene.directory("lower")?;
-        let (upper, work) = (scene.directory("upper")?, scene.directory("work")?);
+        let lower = kernel.directory("lower")?;
+        let (upper, work) = (kernel.directory("upper")?, kernel.directory("work")?);
         fs::create_dir(lower.join("dir"))?;
         fs::write(lower.join("file"), "lower")?;
         fs::write(lower.join("dir/inner"), "lower")?;
@@ -83,7 +83,7 @@ impl Layers {
             upper: Some((upper.clone(), work)),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
         };
-        let merged = scene.directory("merged")?;
+        let merged = kernel.directory("merged")?;
         stack.mount(&merged)?;
         Ok(Self { lower, upper, merged, stack })
     }
@@ -100,23 +100,23 @@ impl Layers {
     }
 }
 
-fn whiteout_hides_lower(scene: &mut Scene) -> Checked {
-    let layers = Layers::new(scene)?;
-    let from = if scene.has(DELETE_IN_LOWER) { &layers.lower } else { &layers.merged };
+fn whiteout_hides_lower(kernel: &mut KernelFixture) -> Checked {
+    let layers = Layers::new(kernel)?;
+    let from = if kernel.has(DELETE_IN_LOWER) { &layers.lower } else { &layers.merged };
     fs::remove_file(from.join("file"))?;
     layers.remount()?;
     let whiteout = fs::symlink_metadata(layers.upper.join("file")).is_ok_and(|entry| is_whiteout(&entry));
-    scene.seen.expect_eq("upper has a 0:0 character device of that name", &whiteout, &true);
-    scene.seen.expect_eq("merged has the name", &layers.merged.join("file").exists(), &false);
+    kernel.seen.expect_eq("upper has a 0:0 character device of that name", &whiteout, &true);
+    kernel.seen.expect_eq("merged has the name", &layers.merged.join("file").exists(), &false);
     let listed = names(&layers.merged)?;
-    scene.seen.expect_eq("merged lists", &listed, &vec!["dir".to_owned()]);
+    kernel.seen.expect_eq("merged lists", &listed, &vec!["dir".to_owned()]);
     let below = fs::read_to_string(layers.lower.join("file")).ok();
-    scene.seen.expect_eq("lower still has the file", &below.as_deref(), &Some("lower"));
+    kernel.seen.expect_eq("lower still has the file", &below.as_deref(), &Some("lower"));
     Ok(())
 }
 
-fn lower_never_changes(scene: &mut Scene) -> Checked {
-    let layers = Layers::new(scene)?;
+fn lower_never_changes(kernel: &mut KernelFixture) -> Checked {
+    let layers = Layers::new(kernel)?;
     let before = tree(&layers.lower)?;
     let merged = &layers.merged;
     fs::write(merged.join("file"), "changed")?;
@@ -129,32 +129,36 @@ fn lower_never_changes(scene: &mut Scene) -> Checked {
     fs::remove_file(merged.join("dir/inner"))?;
     fs::remove_dir(merged.join("dir"))?;
     fs::create_dir(merged.join("dir"))?;
-    if scene.has(WRITE_TO_LOWER) {
+    if kernel.has(WRITE_TO_LOWER) {
         fs::write(layers.lower.join("file"), "struck")?;
     }
     layers.remount()?;
     // Proof that something happened at all.
     let changed = fs::read_to_string(merged.join("moved")).ok();
-    scene.seen.expect_eq("merged shows the changes", &changed.as_deref(), &Some("changed"));
+    kernel.seen.expect_eq("merged shows the changes", &changed.as_deref(), &Some("changed"));
     let after = tree(&layers.lower)?;
-    scene.seen.expect_eq("the tree of lower", &after, &before);
+    kernel.seen.expect_eq("the tree of lower", &after, &before);
     Ok(())
 }
 
-fn opaque_hides_lower(scene: &mut Scene) -> Checked {
-    let layers = Layers::new(scene)?;
+fn opaque_hides_lower(kernel: &mut KernelFixture) -> Checked {
+    let layers = Layers::new(kernel)?;
     fs::remove_dir_all(layers.merged.join("dir"))?;
     fs::create_dir(layers.merged.join("dir"))?;
     fs::write(layers.merged.join("dir/fresh"), "upper")?;
-    if scene.has(NO_OPAQUE_MARK) {
+    if kernel.has(NO_OPAQUE_MARK) {
         xattr::remove(layers.upper.join("dir"), OPAQUE)?;
     }
     layers.remount()?;
-    scene.seen.expect_eq("upper's directory is marked opaque", &is_opaque(&layers.upper.join("dir"))?, &true);
+    kernel.seen.expect_eq(
+        "upper's directory is marked opaque",
+        &is_opaque(&layers.upper.join("dir"))?,
+        &true,
+    );
     let listed = names(&layers.merged.join("dir"))?;
-    scene.seen.expect_eq("merged lists in it", &listed, &vec!["fresh".to_owned()]);
+    kernel.seen.expect_eq("merged lists in it", &listed, &vec!["fresh".to_owned()]);
     let below = names(&layers.lower.join("dir"))?;
-    scene.seen.expect_eq("lower still has in it", &below, &vec!["inner".to_owned()]);
+    kernel.seen.expect_eq("lower still has in it", &below, &vec!["inner".to_owned()]);
     Ok(())
 }
 

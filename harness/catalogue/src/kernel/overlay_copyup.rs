@@ -10,39 +10,39 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::overlay::{Layers, names};
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::scene;
-use kit::kernel::Scene;
+use kit::fault::in_fixture;
+use kit::kernel::KernelFixture;
 use kit::need::Need;
 
 const SOURCE: &str = "Documentation/filesystems/overlayfs.rst";
 const NEEDS: &[Need] = &[Need::Root, Need::Filesystem("overlay")];
 
-const fn check(id: &'static str, claim: &'static str, body: fn(&mut Scene) -> Checked) -> Check {
+const fn check(id: &'static str, claim: &'static str, body: fn(&mut KernelFixture) -> Checked) -> Check {
     Check::of_kernel(id, claim, SOURCE, body).needs(NEEDS)
 }
 
 pub(crate) const CHECKS: &[Check] = &[
     check("overlay.copyup.on-write-only", "reading copies nothing; the first write copies the file once", on_write_only)
-        .faults(&[scene(TOUCH_ON_READ), scene(COPIED_AGAIN)]),
+        .faults(&[in_fixture(TOUCH_ON_READ), in_fixture(COPIED_AGAIN)]),
     check("overlay.copyup.keeps-metadata", "mode, owner, times, attributes and file capabilities survive", keeps_metadata)
-        .faults(&[scene(STRIPPED)]),
+        .faults(&[in_fixture(STRIPPED)]),
     check("overlay.copyup.parents", "parents are copied with their metadata and without siblings", parents)
-        .faults(&[scene(SIBLINGS)]),
+        .faults(&[in_fixture(SIBLINGS)]),
     check("overlay.copyup.hardlinks", "a hard link breaks on copy-up without index and holds with it", hardlinks)
-        .faults(&[scene(OTHER_MODE)]),
+        .faults(&[in_fixture(OTHER_MODE)]),
     check(
         "overlay.copyup.open-fd",
         "a read-only shared mapping made before copy-up keeps the old content, as documented as non-standard, while a descriptor follows the copy",
         open_fd,
     )
-    .faults(&[scene(OPENED_AFTER)]),
+    .faults(&[in_fixture(OPENED_AFTER)]),
     check("overlay.inode.stable", "st_ino is constant over copy-up, all layers on one file system", inode_stable)
-        .faults(&[scene(OTHER_FILE)]),
-    check("overlay.metacopy", "with metacopy=on a change of mode copies no data", metacopy).faults(&[scene(OPTION_OFF)]),
+        .faults(&[in_fixture(OTHER_FILE)]),
+    check("overlay.metacopy", "with metacopy=on a change of mode copies no data", metacopy).faults(&[in_fixture(OPTION_OFF)]),
     check("overlay.volatile", "volatile (since Linux 5.10) refuses an upper that was not unmounted cleanly", volatile)
-        .faults(&[scene(OPTION_OFF)]),
+        .faults(&[in_fixture(OPTION_OFF)]),
     check("overlay.userxattr", "userxattr (since Linux 5.11) makes opaque directories work in a user namespace", userxattr)
-        .faults(&[scene(OPTION_OFF)]),
+        .faults(&[in_fixture(OPTION_OFF)]),
 ];
 
 const TOUCH_ON_READ: &str = "touch on read";
@@ -54,19 +54,19 @@ const OPENED_AFTER: &str = "opened after the write";
 const OTHER_FILE: &str = "compare other file";
 const OPTION_OFF: &str = "option off";
 
-fn on_write_only(scene: &mut Scene) -> Checked {
-    let layers = Layers::with(scene, &[], |_| Ok(()))?;
+fn on_write_only(kernel: &mut KernelFixture) -> Checked {
+    let layers = Layers::with(kernel, &[], |_| Ok(()))?;
     let file = layers.merged.join("file");
     fs::read_to_string(&file)?;
     fs::metadata(&file)?;
-    if scene.has(TOUCH_ON_READ) {
+    if kernel.has(TOUCH_ON_READ) {
         fs::File::options().write(true).open(&file)?.set_modified(std::time::SystemTime::now())?;
     }
-    scene.seen.expect_eq("upper after reading", &names(&layers.upper)?, &Vec::<String>::new());
+    kernel.seen.expect_eq("upper after reading", &names(&layers.upper)?, &Vec::<String>::new());
     let write = || -> std::io::Result<()> { fs::File::options().append(true).open(&file)?.write_all(b"+") };
     write()?;
     let first = fs::metadata(layers.upper.join("file"))?.ino();
-    if scene.has(COPIED_AGAIN) {
+    if kernel.has(COPIED_AGAIN) {
         fs::copy(layers.upper.join("file"), layers.upper.join("again"))?;
         fs::rename(layers.upper.join("again"), layers.upper.join("file"))?;
         layers.remount()?;
@@ -74,8 +74,8 @@ fn on_write_only(scene: &mut Scene) -> Checked {
     // By its name: a descriptor would lead to the first copy, whatever the name means by then.
     write()?;
     let again = fs::metadata(layers.upper.join("file"))?.ino();
-    scene.seen.expect_eq("the second write found the same copy", &again, &first);
-    scene.seen.expect_eq(
+    kernel.seen.expect_eq("the second write found the same copy", &again, &first);
+    kernel.seen.expect_eq(
         "content of the copy",
         &fs::read_to_string(layers.upper.join("file"))?,
         &"lower++".to_owned(),
@@ -86,8 +86,8 @@ fn on_write_only(scene: &mut Scene) -> Checked {
 /// `cap_net_raw=ep`, as capability.h's VFS_CAP_REVISION_2 has it.
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-fn keeps_metadata(scene: &mut Scene) -> Checked {
-    let layers = Layers::with(scene, &[], |lower| {
+fn keeps_metadata(kernel: &mut KernelFixture) -> Checked {
+    let layers = Layers::with(kernel, &[], |lower| {
         let file = lower.join("file");
         std::os::unix::fs::chown(&file, Some(12), Some(34))?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o4751))?;
@@ -112,12 +112,12 @@ fn keeps_metadata(scene: &mut Scene) -> Checked {
     let before = describe(&layers.lower.join("file"))?;
     // A new attribute copies the file up and changes nothing else.
     xattr::set(layers.merged.join("file"), "trusted.other", b"new")?;
-    if scene.has(STRIPPED) {
+    if kernel.has(STRIPPED) {
         xattr::remove(layers.upper.join("file"), "trusted.mark")?;
     }
     let after = describe(&layers.upper.join("file"))?;
-    scene.seen.expect_eq("metadata of the copy", &after, &before);
-    scene.seen.expect_eq(
+    kernel.seen.expect_eq("metadata of the copy", &after, &before);
+    kernel.seen.expect_eq(
         "content of the copy",
         &fs::read_to_string(layers.upper.join("file"))?,
         &"lower".to_owned(),
@@ -125,8 +125,8 @@ fn keeps_metadata(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn parents(scene: &mut Scene) -> Checked {
-    let layers = Layers::with(scene, &[], |lower| {
+fn parents(kernel: &mut KernelFixture) -> Checked {
+    let layers = Layers::with(kernel, &[], |lower| {
         fs::create_dir_all(lower.join("a/b"))?;
         fs::write(lower.join("a/b/deep"), "")?;
         fs::write(lower.join("a/sibling"), "")?;
@@ -134,13 +134,13 @@ fn parents(scene: &mut Scene) -> Checked {
         Ok(fs::set_permissions(lower.join("a"), fs::Permissions::from_mode(0o711))?)
     })?;
     fs::write(layers.merged.join("a/b/deep"), "changed")?;
-    if scene.has(SIBLINGS) {
+    if kernel.has(SIBLINGS) {
         fs::write(layers.merged.join("a/sibling"), "")?;
     }
-    scene.seen.expect_eq("upper", &names(&layers.upper)?, &vec!["a".to_owned()]);
-    scene.seen.expect_eq("upper's a", &names(&layers.upper.join("a"))?, &vec!["b".to_owned()]);
+    kernel.seen.expect_eq("upper", &names(&layers.upper)?, &vec!["a".to_owned()]);
+    kernel.seen.expect_eq("upper's a", &names(&layers.upper.join("a"))?, &vec!["b".to_owned()]);
     let of = fs::metadata(layers.upper.join("a"))?;
-    scene.seen.expect_eq(
+    kernel.seen.expect_eq(
         "mode and owner of the copied parent",
         &(of.mode() & 0o7777, of.uid(), of.gid()),
         &(0o711, 5, 6),
@@ -148,21 +148,21 @@ fn parents(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn hardlinks(scene: &mut Scene) -> Checked {
-    let swap = scene.has(OTHER_MODE);
+fn hardlinks(kernel: &mut KernelFixture) -> Checked {
+    let swap = kernel.has(OTHER_MODE);
     for (option, holds) in [("index=off", false), ("index=on", true)] {
         let used = match (swap, holds) {
             (false, _) => option,
             (true, true) => "index=off",
             (true, false) => "index=on",
         };
-        let layers = Layers::with(&scene.below(option)?, &[used], |lower| {
+        let layers = Layers::with(&kernel.below(option)?, &[used], |lower| {
             Ok(fs::hard_link(lower.join("file"), lower.join("other"))?)
         })?;
         fs::write(layers.merged.join("file"), "changed")?;
         let other = fs::read_to_string(layers.merged.join("other"))?;
         let expected = if holds { "changed" } else { "lower" };
-        scene.seen.expect_eq(
+        kernel.seen.expect_eq(
             &format!("the other name's content with {option}"),
             &other,
             &expected.to_owned(),
@@ -172,10 +172,10 @@ fn hardlinks(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn open_fd(scene: &mut Scene) -> Checked {
-    let layers = Layers::with(scene, &[], |_| Ok(()))?;
+fn open_fd(kernel: &mut KernelFixture) -> Checked {
+    let layers = Layers::with(kernel, &[], |_| Ok(()))?;
     let file = layers.merged.join("file");
-    if scene.has(OPENED_AFTER) {
+    if kernel.has(OPENED_AFTER) {
         fs::write(&file, "upper")?;
     }
     let mut early = fs::File::open(&file)?;
@@ -196,45 +196,46 @@ fn open_fd(scene: &mut Scene) -> Checked {
     let mapped = unsafe { std::slice::from_raw_parts(mapping.cast::<u8>().as_ptr(), length.get()) };
     let mut text = String::new();
     early.read_to_string(&mut text)?;
-    scene.seen.expect_eq(
+    kernel.seen.expect_eq(
         "content through the early mapping",
         &String::from_utf8_lossy(mapped).as_ref(),
         &"lower",
     );
-    scene.seen.expect_eq("content through the early descriptor", &text, &"upper".to_owned());
-    scene.seen.expect_eq("content by name", &fs::read_to_string(&file)?, &"upper".to_owned());
+    kernel.seen.expect_eq("content through the early descriptor", &text, &"upper".to_owned());
+    kernel.seen.expect_eq("content by name", &fs::read_to_string(&file)?, &"upper".to_owned());
     Ok(())
 }
 
-fn inode_stable(scene: &mut Scene) -> Checked {
-    let layers = Layers::with(scene, &[], |_| Ok(()))?;
+fn inode_stable(kernel: &mut KernelFixture) -> Checked {
+    let layers = Layers::with(kernel, &[], |_| Ok(()))?;
     let file = layers.merged.join("file");
     let of = |path: &Path| fs::metadata(path).map(|of| (of.dev(), of.ino()));
     let before = of(&file)?;
     fs::write(&file, "changed")?;
-    let after = of(&if scene.has(OTHER_FILE) { layers.merged.join("dir/inner") } else { file })?;
-    scene.seen.expect_eq("device and inode after copy-up", &after, &before);
+    let after = of(&if kernel.has(OTHER_FILE) { layers.merged.join("dir/inner") } else { file })?;
+    kernel.seen.expect_eq("device and inode after copy-up", &after, &before);
     Ok(())
 }
 
-fn metacopy(scene: &mut Scene) -> Checked {
+fn metacopy(kernel: &mut KernelFixture) -> Checked {
     const LARGE: u64 = 8 << 20;
-    let option = if scene.has(OPTION_OFF) { "metacopy=off" } else { "metacopy=on" };
-    let layers =
-        Layers::with(scene, &[option], |lower| Ok(fs::write(lower.join("large"), vec![1; LARGE as usize])?))?;
+    let option = if kernel.has(OPTION_OFF) { "metacopy=off" } else { "metacopy=on" };
+    let layers = Layers::with(kernel, &[option], |lower| {
+        Ok(fs::write(lower.join("large"), vec![1; LARGE as usize])?)
+    })?;
     fs::set_permissions(layers.merged.join("large"), fs::Permissions::from_mode(0o600))?;
     let copy = fs::metadata(layers.upper.join("large"))?;
-    scene.seen.expect_eq("size and mode of the copy", &(copy.len(), copy.mode() & 0o777), &(LARGE, 0o600));
-    scene.seen.expect("bytes that the copy takes", copy.blocks() * 512, "0", copy.blocks() == 0);
+    kernel.seen.expect_eq("size and mode of the copy", &(copy.len(), copy.mode() & 0o777), &(LARGE, 0o600));
+    kernel.seen.expect("bytes that the copy takes", copy.blocks() * 512, "0", copy.blocks() == 0);
     let text = fs::read(layers.merged.join("large"))?;
-    scene.seen.expect_eq("content is still read from below", &text.iter().all(|byte| *byte == 1), &true);
+    kernel.seen.expect_eq("content is still read from below", &text.iter().all(|byte| *byte == 1), &true);
     Ok(())
 }
 
-fn volatile(scene: &mut Scene) -> Checked {
-    let option: &[&str] = if scene.has(OPTION_OFF) { &[] } else { &["volatile"] };
-    let layers = match Layers::with(scene, option, |_| Ok(())) {
-        Err(trouble) if !scene.has(OPTION_OFF) => {
+fn volatile(kernel: &mut KernelFixture) -> Checked {
+    let option: &[&str] = if kernel.has(OPTION_OFF) { &[] } else { &["volatile"] };
+    let layers = match Layers::with(kernel, option, |_| Ok(())) {
+        Err(trouble) if !kernel.has(OPTION_OFF) => {
             return Err(Trouble::Skip(format!("this kernel has no volatile mounts: {trouble:?}")));
         }
         layers => layers?,
@@ -243,23 +244,23 @@ fn volatile(scene: &mut Scene) -> Checked {
     unmount(&layers.merged)?;
     // A mount that was volatile leaves its mark, as a crash would, and must not be trusted again.
     let again = layers.remount_same();
-    scene.seen.expect("a second mount of the same upper", format!("{again:?}"), "an error", again.is_err());
-    let mark = scene.dir().join("work/work/incompat/volatile");
-    scene.seen.expect_eq("the mark is in the work directory", &mark.exists(), &true);
+    kernel.seen.expect("a second mount of the same upper", format!("{again:?}"), "an error", again.is_err());
+    let mark = kernel.dir().join("work/work/incompat/volatile");
+    kernel.seen.expect_eq("the mark is in the work directory", &mark.exists(), &true);
     if mark.exists() {
-        fs::remove_dir_all(scene.dir().join("work/work/incompat"))?;
+        fs::remove_dir_all(kernel.dir().join("work/work/incompat"))?;
         let mended = layers.remount_same();
-        scene.seen.expect("a mount after the mark was removed", format!("{mended:?}"), "Ok", mended.is_ok());
+        kernel.seen.expect("a mount after the mark was removed", format!("{mended:?}"), "Ok", mended.is_ok());
     }
     Ok(())
 }
 
 /// Without rights over the host, overlay keeps its marks in attributes that a user may set.
-fn userxattr(scene: &mut Scene) -> Checked {
-    let option = !scene.has(OPTION_OFF);
-    let dir = scene.dir().to_owned();
+fn userxattr(kernel: &mut KernelFixture) -> Checked {
+    let option = !kernel.has(OPTION_OFF);
+    let dir = kernel.dir().to_owned();
     // The whole tree belongs to the user who mounts, on a file system of the namespace's own.
-    let text = scene.in_mapped_namespace("0 0 1", || {
+    let text = kernel.in_mapped_namespace("0 0 1", || {
         unshare(CloneFlags::CLONE_NEWNS)?;
         let inner = dir.join("inner");
         fs::create_dir_all(&inner)?;
@@ -299,7 +300,7 @@ fn userxattr(scene: &mut Scene) -> Checked {
     if text.starts_with("mount:") && option {
         return Err(Trouble::Skip(format!("this kernel mounts no overlay in a user namespace: {text}")));
     }
-    scene.seen.expect_eq(
+    kernel.seen.expect_eq(
         "the directory is marked in a user attribute, and lists",
         &text,
         &"true []".to_owned(),

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use super::overlay::tree;
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::scene;
-use kit::kernel::Scene;
+use kit::fault::in_fixture;
+use kit::kernel::KernelFixture;
 use kit::need::Need;
 
 pub(crate) const CHECKS: &[Check] = &[Check::of_kernel(
@@ -21,7 +21,7 @@ pub(crate) const CHECKS: &[Check] = &[Check::of_kernel(
     model,
 )
 .needs(&[Need::Root, Need::Filesystem("overlay")])
-.faults(&[scene(DROPPED)])];
+.faults(&[in_fixture(DROPPED)])];
 
 const DROPPED: &str = "one operation dropped";
 
@@ -81,22 +81,22 @@ impl Step {
     }
 }
 
-fn model(scene: &mut Scene) -> Checked {
-    let drop_one = scene.has(DROPPED);
+fn model(kernel: &mut KernelFixture) -> Checked {
+    let drop_one = kernel.has(DROPPED);
     let steps = (prop::collection::vec(step(), 0..12), prop::collection::vec(step(), 1..24));
-    scene.expect_property("overlay.model-property", 48, &steps, |scene, (first, second)| {
-        compare(scene, &first, &second, drop_one)
+    kernel.expect_property("overlay.model-property", 48, &steps, |kernel, (first, second)| {
+        compare(kernel, &first, &second, drop_one)
     })
 }
 
 /// `first` makes the lower layer, `second` runs on the merged tree and on a plain copy; says how they differ.
 fn compare(
-    scene: &Scene,
+    kernel: &KernelFixture,
     first: &[Step],
     second: &[Step],
     drop_one: bool,
 ) -> Result<Option<String>, Trouble> {
-    let dir = scene.directory("model")?;
+    let dir = kernel.directory("model")?;
     for name in ["lower", "plain"] {
         fs::create_dir(dir.join(name))?;
         for below in ["d", "e", "d/d"] {
@@ -106,8 +106,8 @@ fn compare(
             let _ = step.take(&dir.join(name));
         }
     }
-    let merged = scene.directory("model/merged")?;
-    let (upper, work) = (scene.directory("model/upper")?, scene.directory("model/work")?);
+    let merged = kernel.directory("model/merged")?;
+    let (upper, work) = (kernel.directory("model/upper")?, kernel.directory("model/work")?);
     let options = vec!["redirect_dir=on".to_owned(), "index=on".to_owned()];
     let stack = Stack { lower: vec![dir.join("lower")], upper: Some((upper, work)), options };
     let before = tree(&dir.join("lower"))?;

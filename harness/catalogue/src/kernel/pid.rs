@@ -9,8 +9,8 @@ use runtime::namespace::Kind;
 use runtime::process::pidfd;
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{Fault, scene};
-use kit::kernel::Scene;
+use kit::fault::{Fault, in_fixture};
+use kit::kernel::KernelFixture;
 use kit::need::Need;
 use kit::probes::Probe;
 use kit::verbs::tasks;
@@ -18,7 +18,7 @@ use kit::verbs::tasks;
 const SOURCE: &str = "pid_namespaces(7), The namespace init process";
 const NEEDS: &[Need] = &[Need::Root, Need::Namespace(Kind::Pid)];
 const NONE: &str = "no PID namespace";
-const FAULTS: &[Fault] = &[scene(NONE)];
+const FAULTS: &[Fault] = &[in_fixture(NONE)];
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -44,15 +44,15 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 /// The first process of a new PID namespace, unless a fault leaves it in this one.
-fn first_process(scene: &Scene) -> Result<Probe, Trouble> {
-    if !scene.has(NONE) {
+fn first_process(kernel: &KernelFixture) -> Result<Probe, Trouble> {
+    if !kernel.has(NONE) {
         unshare(CloneFlags::CLONE_NEWPID)?;
     }
     Probe::start_after(|| Ok(()))
 }
 
-fn init_death_kills_rest(scene: &mut Scene) -> Checked {
-    let mut first = first_process(scene)?;
+fn init_death_kills_rest(kernel: &mut KernelFixture) -> Checked {
+    let mut first = first_process(kernel)?;
     for _ in 0..3 {
         first.ask(tasks::leave_child())?;
     }
@@ -60,7 +60,7 @@ fn init_death_kills_rest(scene: &mut Scene) -> Checked {
     for pid in children_of(first.pid)? {
         rest.push((pid, pidfd::open(pid)?));
     }
-    scene.seen.expect_eq("other processes of the namespace", &rest.len(), &3);
+    kernel.seen.expect_eq("other processes of the namespace", &rest.len(), &3);
     first.kill()?;
     let mut alive = Vec::new();
     for (pid, process) in &rest {
@@ -69,7 +69,7 @@ fn init_death_kills_rest(scene: &mut Scene) -> Checked {
             let _ = pidfd::signal(process.as_fd(), nix::sys::signal::Signal::SIGKILL);
         }
     }
-    scene.seen.expect("processes that outlived PID 1", format!("{alive:?}"), "[]", alive.is_empty());
+    kernel.seen.expect("processes that outlived PID 1", format!("{alive:?}"), "[]", alive.is_empty());
     Ok(())
 }
 
@@ -83,8 +83,8 @@ fn children_of(pid: i32) -> Result<Vec<i32>, Trouble> {
     Ok(text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
-fn init_ignores_unhandled(scene: &mut Scene) -> Checked {
-    let mut first = first_process(scene)?;
+fn init_ignores_unhandled(kernel: &mut KernelFixture) -> Checked {
+    let mut first = first_process(kernel)?;
     for (signal, name) in [(libc::SIGTERM, "SIGTERM"), (libc::SIGKILL, "SIGKILL"), (libc::SIGSTOP, "SIGSTOP")]
     {
         // Whether kill(2) accepted it; nothing if the receiver is gone.
@@ -93,11 +93,11 @@ fn init_ignores_unhandled(scene: &mut Scene) -> Checked {
             Err(_) => {
                 let ended =
                     first.ended_by()?.map_or_else(|| "no answer".into(), |signal| format!("signal {signal}"));
-                scene.seen.note(format!("PID 1 after {name}: {ended}"));
+                kernel.seen.note(format!("PID 1 after {name}: {ended}"));
                 None
             }
         };
-        scene.seen.expect_eq(&format!("a child sent PID 1 {name}, and PID 1 answers"), &sent, &Some(true));
+        kernel.seen.expect_eq(&format!("a child sent PID 1 {name}, and PID 1 answers"), &sent, &Some(true));
         if sent.is_none() {
             return Ok(());
         }
@@ -105,18 +105,18 @@ fn init_ignores_unhandled(scene: &mut Scene) -> Checked {
     let process = pidfd::open(first.pid)?;
     pidfd::signal(process.as_fd(), nix::sys::signal::Signal::SIGKILL)?;
     let dead = pidfd::wait_exit(process.as_fd(), PATIENCE)?;
-    scene.seen.expect_eq("it ends by SIGKILL from the parent namespace", &dead, &true);
+    kernel.seen.expect_eq("it ends by SIGKILL from the parent namespace", &dead, &true);
     let signal = first.end()?.signal();
-    scene.seen.expect_eq("signal that ended it", &signal, &Some(libc::SIGKILL));
+    kernel.seen.expect_eq("signal that ended it", &signal, &Some(libc::SIGKILL));
     Ok(())
 }
 
-fn orphans_reparent(scene: &mut Scene) -> Checked {
-    let mut first = first_process(scene)?;
+fn orphans_reparent(kernel: &mut KernelFixture) -> Checked {
+    let mut first = first_process(kernel)?;
     let seen = first.ask(tasks::orphan())?;
-    scene.seen.expect_eq("parent of an orphan", &seen.parent, &seen.own);
-    if !scene.has(NONE) {
-        scene.seen.expect_eq("its PID in the namespace", &seen.own, &1);
+    kernel.seen.expect_eq("parent of an orphan", &seen.parent, &seen.own);
+    if !kernel.has(NONE) {
+        kernel.seen.expect_eq("its PID in the namespace", &seen.own, &1);
     }
     Ok(())
 }

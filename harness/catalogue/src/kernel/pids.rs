@@ -8,10 +8,10 @@ use nix::sys::signal::Signal;
 use runtime::process::pidfd;
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::scene;
-use kit::kernel::Scene;
+use kit::fault::in_fixture;
+use kit::kernel::KernelFixture;
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::tasks;
 
 use crate::runtime::tasks::{PIDS_FAULTS, TASKS, tasks_of};
@@ -30,10 +30,10 @@ pub(crate) const CHECKS: &[Check] = &[
         hierarchical,
     )
     .needs(NEEDS)
-    .faults(&[scene(PARENT_UNLIMITED)]),
+    .faults(&[in_fixture(PARENT_UNLIMITED)]),
     Check::of_kernel("pids.events.count", "a refused fork is counted", SOURCE, events)
         .needs(NEEDS)
-        .faults(&[scene(OTHER_GROUP)]),
+        .faults(&[in_fixture(OTHER_GROUP)]),
     Check::of_kernel(
         "freezer.kill-while-frozen",
         "v2: a frozen process can be killed; v1: it dies when it is thawed",
@@ -41,7 +41,7 @@ pub(crate) const CHECKS: &[Check] = &[
         kill_while_frozen,
     )
     .needs(&[Need::Root, Need::Freezer])
-    .faults(&[scene(NOT_FROZEN)]),
+    .faults(&[in_fixture(NOT_FROZEN)]),
     Check::of_kernel(
         "hugetlb.limit",
         "touching huge pages past the limit gets SIGBUS",
@@ -49,7 +49,7 @@ pub(crate) const CHECKS: &[Check] = &[
         huge_pages,
     )
     .needs(&[Need::Root, Need::Controller("hugetlb"), Need::HugePages])
-    .faults(&[scene(NOT_WRITTEN)]),
+    .faults(&[in_fixture(NOT_WRITTEN)]),
 ];
 
 const PARENT_UNLIMITED: &str = "parent unlimited";
@@ -57,74 +57,74 @@ const OTHER_GROUP: &str = "another group's file";
 const NOT_FROZEN: &str = "not frozen";
 const NOT_WRITTEN: &str = "limit not written";
 
-fn counts_threads(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().pids(TASKS.cast_signed()).start()?;
+fn counts_threads(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().pids(TASKS.cast_signed()).start()?;
     let before = tasks_of(&container)?;
-    trial.seen.expect_eq("tasks of the container at first", &before, &1);
+    runtime.seen.expect_eq("tasks of the container at first", &before, &1);
     let made = container.ask(tasks::threads_until_refused(64))?;
-    trial.seen.expect_eq("threads made", &u64::try_from(made.made)?, &TASKS.saturating_sub(before));
-    trial.seen.expect_eq("error of the thread that was refused", &made.errno, &libc::EAGAIN);
+    runtime.seen.expect_eq("threads made", &u64::try_from(made.made)?, &TASKS.saturating_sub(before));
+    runtime.seen.expect_eq("error of the thread that was refused", &made.errno, &libc::EAGAIN);
     container.close()?;
     Ok(())
 }
 
-fn hierarchical(scene: &mut Scene) -> Checked {
-    let parent = scene.cell("parent")?;
-    if !scene.has(PARENT_UNLIMITED) {
+fn hierarchical(kernel: &mut KernelFixture) -> Checked {
+    let parent = kernel.cell("parent")?;
+    if !kernel.has(PARENT_UNLIMITED) {
         fs::write(parent.dir("pids")?.join("pids.max"), "8")?;
     }
     let child = parent.child("child")?;
     let mut probe = child.probe()?;
     let forked = probe.ask(tasks::fork_until_refused(32))?;
-    scene.seen.expect_eq("children forked below a parent's limit of 8", &forked.made, &7);
-    scene.seen.expect_eq("error of the fork that was refused", &forked.errno, &libc::EAGAIN);
+    kernel.seen.expect_eq("children forked below a parent's limit of 8", &forked.made, &7);
+    kernel.seen.expect_eq("error of the fork that was refused", &forked.errno, &libc::EAGAIN);
     drop(probe);
     Ok(())
 }
 
-fn events(scene: &mut Scene) -> Checked {
-    let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
-    let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
+fn events(kernel: &mut KernelFixture) -> Checked {
+    let (cell, other) = (kernel.cell("group")?, kernel.cell("other")?);
+    let watched = if kernel.has(OTHER_GROUP) { &other } else { &cell };
     fs::write(cell.dir("pids")?.join("pids.max"), "4")?;
     let mut probe = cell.probe()?;
     let count = || watched.keyed("pids", "pids.events", "max");
     let before = count()?;
     probe.ask(tasks::fork_until_refused(16))?;
-    scene.seen.expect_eq("growth of max in pids.events by one refused fork", &(count()? - before), &1);
+    kernel.seen.expect_eq("growth of max in pids.events by one refused fork", &(count()? - before), &1);
     drop(probe);
     Ok(())
 }
 
-fn kill_while_frozen(scene: &mut Scene) -> Checked {
-    let cell = scene.cell("group")?;
+fn kill_while_frozen(kernel: &mut KernelFixture) -> Checked {
+    let cell = kernel.cell("group")?;
     let mut probe = cell.probe()?;
     let process = pidfd::open(probe.pid)?;
-    if !scene.has(NOT_FROZEN) {
+    if !kernel.has(NOT_FROZEN) {
         cell.group().set_frozen(true)?;
     }
-    scene.seen.expect_eq("the group is frozen", &cell.group().is_frozen(), &true);
+    kernel.seen.expect_eq("the group is frozen", &cell.group().is_frozen(), &true);
     pidfd::signal(process.as_fd(), Signal::SIGKILL)?;
     let dead = pidfd::wait_exit(process.as_fd(), Duration::from_millis(200))?;
     let v1 = cell.dir("freezer").is_ok() && !cell.is_v2("freezer");
-    scene.seen.expect_eq("it dies while frozen", &dead, &!v1);
+    kernel.seen.expect_eq("it dies while frozen", &dead, &!v1);
     if v1 {
         cell.group().set_frozen(false)?;
         let dead = pidfd::wait_exit(process.as_fd(), Duration::from_secs(5))?;
-        scene.seen.expect_eq("it dies when thawed", &dead, &true);
+        kernel.seen.expect_eq("it dies when thawed", &dead, &true);
     }
     let _ = probe.kill();
     Ok(())
 }
 
-fn huge_pages(scene: &mut Scene) -> Checked {
+fn huge_pages(kernel: &mut KernelFixture) -> Checked {
     let meminfo = fs::read_to_string("/proc/meminfo")?;
     let size = meminfo.lines().find_map(|line| {
         line.strip_prefix("Hugepagesize:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
     });
     let size = size.ok_or_else(|| Trouble::Skip("this kernel has no huge pages".into()))? * 1024;
     let name = if size >= 1 << 30 { format!("{}GB", size >> 30) } else { format!("{}MB", size >> 20) };
-    let cell = scene.cell("group")?;
-    if !scene.has(NOT_WRITTEN) {
+    let cell = kernel.cell("group")?;
+    if !kernel.has(NOT_WRITTEN) {
         let limit = (2 * size).to_string();
         let (v1, v2) = (format!("hugetlb.{name}.limit_in_bytes"), format!("hugetlb.{name}.max"));
         cell.set("hugetlb", (&v1, &limit), (&v2, &limit))?;
@@ -132,7 +132,7 @@ fn huge_pages(scene: &mut Scene) -> Checked {
     let mut probe = cell.probe()?;
     for (pages, signal) in [(2, 0), (3, libc::SIGBUS)] {
         let ended = probe.ask(tasks::touch_huge(pages, size))?;
-        scene.seen.expect_eq(&format!("signal that ended a touch of {pages} pages"), &ended.signal, &signal);
+        kernel.seen.expect_eq(&format!("signal that ended a touch of {pages} pages"), &ended.signal, &signal);
     }
     drop(probe);
     Ok(())

@@ -6,8 +6,8 @@ use record::Scope;
 use runtime::namespace::Kind;
 
 use kit::check::{Body, Check, Checked, Trouble};
-use kit::fault::scene;
-use kit::kernel::Scene;
+use kit::fault::in_fixture;
+use kit::kernel::KernelFixture;
 use kit::need::Need;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -18,7 +18,7 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "CLOCK_REALTIME is the host's in every namespace: the time of day is not namespaced",
         source: "time_namespaces(7): only CLOCK_MONOTONIC and CLOCK_BOOTTIME are virtualized",
         needs: &[Need::Root, Need::Namespace(Kind::Time)],
-        faults: &[scene(SHIFTED)],
+        faults: &[in_fixture(SHIFTED)],
         tolerance: "",
         timing: false,
         body: Body::Kernel(realtime_is_shared),
@@ -32,28 +32,28 @@ const MONOTONIC: Check = Check::of_kernel(
     monotonic_offset,
 )
 .needs(&[Need::Root, Need::Namespace(Kind::Time)])
-.faults(&[scene(NO_OFFSET)]);
+.faults(&[in_fixture(NO_OFFSET)]);
 
 const NO_OFFSET: &str = "no offset written";
 
-fn monotonic_offset(scene: &mut Scene) -> Checked {
+fn monotonic_offset(kernel: &mut KernelFixture) -> Checked {
     let clocks =
         [(ClockId::CLOCK_MONOTONIC, "monotonic", OFFSET), (ClockId::CLOCK_BOOTTIME, "boottime", 2 * OFFSET)];
     unshare(Kind::Time.flag())?;
-    if !scene.has(NO_OFFSET) {
+    if !kernel.has(NO_OFFSET) {
         let lines: Vec<String> =
             clocks.iter().map(|(_, name, offset)| format!("{name} {offset} 0\n")).collect();
         std::fs::write("/proc/self/timens_offsets", lines.concat())?;
     }
     for (clock, name, offset) in clocks {
         let before = nanoseconds(clock)?;
-        let text = scene.in_child(|| Ok(nanoseconds(clock)?.to_string()))?;
+        let text = kernel.in_child(|| Ok(nanoseconds(clock)?.to_string()))?;
         let after = nanoseconds(clock)?;
         let inside: i128 = text.parse().unwrap_or(0);
         let shift = i128::from(offset) * 1_000_000_000;
         let held = (before + shift..=after + shift).contains(&inside);
         let expected = format!("{} to {}", before + shift, after + shift);
-        scene.seen.expect(&format!("{name} clock inside, in ns"), inside, expected, held);
+        kernel.seen.expect(&format!("{name} clock inside, in ns"), inside, expected, held);
     }
     Ok(())
 }
@@ -63,14 +63,14 @@ const SHIFTED: &str = "shifted clock reading";
 /// A day: no scheduling delay can be taken for it.
 const OFFSET: i64 = 86_400;
 
-fn realtime_is_shared(scene: &mut Scene) -> Checked {
+fn realtime_is_shared(kernel: &mut KernelFixture) -> Checked {
     let monotonic_before = nanoseconds(ClockId::CLOCK_MONOTONIC)?;
     unshare(Kind::Time.flag())?;
     std::fs::write("/proc/self/timens_offsets", format!("monotonic {OFFSET} 0"))?;
     let before = nanoseconds(ClockId::CLOCK_REALTIME)?;
-    let shifted = scene.has(SHIFTED);
-    let in_all = &*scene;
-    let text = scene.in_child(|| {
+    let shifted = kernel.has(SHIFTED);
+    let in_all = &*kernel;
+    let text = kernel.in_child(|| {
         // A second one in the first, too; like a PID namespace it is for children.
         for kind in [
             Kind::User,
@@ -104,7 +104,7 @@ fn realtime_is_shared(scene: &mut Scene) -> Checked {
     // Proof that the child really stood in another time namespace.
     let ahead = (monotonic - monotonic_before) / 1_000_000_000;
     let is_ahead = ahead >= i128::from(OFFSET);
-    scene.seen.expect(
+    kernel.seen.expect(
         "CLOCK_MONOTONIC inside is ahead by, in s",
         ahead,
         format!("{OFFSET} or more"),
@@ -112,7 +112,7 @@ fn realtime_is_shared(scene: &mut Scene) -> Checked {
     );
     let held = (before..=after).contains(&realtime);
     let expected = format!("between the host's readings before and after, {before} and {after}");
-    scene.seen.expect("CLOCK_REALTIME inside, in ns", realtime, expected, held);
+    kernel.seen.expect("CLOCK_REALTIME inside, in ns", realtime, expected, held);
     Ok(())
 }
 

@@ -10,10 +10,10 @@ use proptest::prelude::*;
 use runtime::namespace::Kind;
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{self, scene};
-use kit::kernel::Scene;
+use kit::fault::{self, in_fixture};
+use kit::kernel::KernelFixture;
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, files, state};
 
@@ -35,7 +35,7 @@ pub(crate) const CHECKS: &[Check] = &[
         unmapped_is_overflow,
     )
     .needs(NEEDS)
-    .faults(&[scene(FULL_MAP)]),
+    .faults(&[in_fixture(FULL_MAP)]),
     Check::of_kernel(
         "ns.user.caps-confined",
         "full capabilities inside give none over the parent namespace's resources",
@@ -43,7 +43,7 @@ pub(crate) const CHECKS: &[Check] = &[
         caps_confined,
     )
     .needs(NEEDS)
-    .faults(&[scene(NO_NAMESPACE)]),
+    .faults(&[in_fixture(NO_NAMESPACE)]),
     Check::of_kernel(
         "ns.user.setgroups-denied",
         "setgroups is denied where the map was written unprivileged",
@@ -51,7 +51,7 @@ pub(crate) const CHECKS: &[Check] = &[
         setgroups_denied,
     )
     .needs(NEEDS)
-    .faults(&[scene(SETGROUPS_ALLOWED)]),
+    .faults(&[in_fixture(SETGROUPS_ALLOWED)]),
     Check::of_kernel(
         "ns.user.id-range-property",
         "property: any valid map translates ids both ways as it says",
@@ -59,7 +59,7 @@ pub(crate) const CHECKS: &[Check] = &[
         id_range_property,
     )
     .needs(NEEDS)
-    .faults(&[scene(OFF_BY_ONE)]),
+    .faults(&[in_fixture(OFF_BY_ONE)]),
 ];
 
 const FULL_MAP: &str = "full mapping";
@@ -69,65 +69,65 @@ const OFF_BY_ONE: &str = "one range off by one";
 
 const FIRST: u32 = 100_000;
 
-fn root_is_mapped(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().in_user_namespace(FIRST).start()?;
+fn root_is_mapped(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().in_user_namespace(FIRST).start()?;
     fs::set_permissions(container.rootfs.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     let inside = container.ask(state::process(&[]))?;
-    trial.seen.expect_eq("uid inside", &inside.uid, &0);
+    runtime.seen.expect_eq("uid inside", &inside.uid, &0);
     container.ask(files::write("/tmp/of-root", "x"))?;
-    trial.seen.expect_eq("gid inside", &inside.gid, &0);
+    runtime.seen.expect_eq("gid inside", &inside.gid, &0);
     let file = container.rootfs.join("tmp/of-root");
     let owner = |of: fs::Metadata| (of.uid(), of.gid());
-    trial.seen.expect_eq("owner of its file on the host", &owner(fs::metadata(&file)?), &(FIRST, FIRST));
+    runtime.seen.expect_eq("owner of its file on the host", &owner(fs::metadata(&file)?), &(FIRST, FIRST));
     let process = fs::metadata(format!("/proc/{}", container.pid))?;
-    trial.seen.expect_eq("owner of its process on the host", &owner(process), &(FIRST, FIRST));
+    runtime.seen.expect_eq("owner of its process on the host", &owner(process), &(FIRST, FIRST));
     // Of an id that is not root's too, and no other than the mapped ones can be given.
     let given = container.ask(attempt::chown("/tmp/of-root", 1_000, 1_001))?;
-    trial.seen.expect_eq("error of giving it to 1000:1001", &given, &Tried::ALLOWED);
+    runtime.seen.expect_eq("error of giving it to 1000:1001", &given, &Tried::ALLOWED);
     let mapped = (FIRST + 1_000, FIRST + 1_001);
-    trial.seen.expect_eq("its owner on the host then", &owner(fs::metadata(&file)?), &mapped);
+    runtime.seen.expect_eq("its owner on the host then", &owner(fs::metadata(&file)?), &mapped);
     let given = container.ask(attempt::chown("/tmp/of-root", 65_536, 65_536))?;
-    trial.seen.expect_eq("error of giving it to an id beyond the map", &given, &Tried(libc::EINVAL));
+    runtime.seen.expect_eq("error of giving it to an id beyond the map", &given, &Tried(libc::EINVAL));
     container.close()?;
     Ok(())
 }
 
 /// In a new user namespace with this map; without one, in this namespace.
 fn in_namespace(
-    scene: &Scene,
+    kernel: &KernelFixture,
     map: Option<&str>,
     act: impl FnOnce() -> Result<String, Trouble>,
 ) -> Result<String, Trouble> {
     match map {
-        Some(map) => scene.in_mapped_namespace(map, act),
-        None => scene.in_child(act),
+        Some(map) => kernel.in_mapped_namespace(map, act),
+        None => kernel.in_child(act),
     }
 }
 
-fn unmapped_is_overflow(scene: &mut Scene) -> Checked {
+fn unmapped_is_overflow(kernel: &mut KernelFixture) -> Checked {
     const STRANGER: u32 = 4_242;
-    let file = scene.dir().join("file");
+    let file = kernel.dir().join("file");
     fs::write(&file, "")?;
     chown(&file, Some(STRANGER), Some(STRANGER))?;
     let overflow: u32 = fs::read_to_string("/proc/sys/kernel/overflowuid")?.trim().parse().unwrap_or(65_534);
-    let map = if scene.has(FULL_MAP) { "0 0 100000" } else { "0 0 1" };
-    let seen = in_namespace(scene, Some(map), || Ok(fs::metadata(&file)?.uid().to_string()))?;
-    scene.seen.expect_eq("owner of a stranger's file inside", &seen, &overflow.to_string());
-    let own = scene.dir().join("own");
+    let map = if kernel.has(FULL_MAP) { "0 0 100000" } else { "0 0 1" };
+    let seen = in_namespace(kernel, Some(map), || Ok(fs::metadata(&file)?.uid().to_string()))?;
+    kernel.seen.expect_eq("owner of a stranger's file inside", &seen, &overflow.to_string());
+    let own = kernel.dir().join("own");
     fs::write(&own, "")?;
-    let seen = in_namespace(scene, Some(map), || Ok(fs::metadata(&own)?.uid().to_string()))?;
-    scene.seen.expect_eq("owner of a mapped file inside", &seen, &"0".to_owned());
+    let seen = in_namespace(kernel, Some(map), || Ok(fs::metadata(&own)?.uid().to_string()))?;
+    kernel.seen.expect_eq("owner of a mapped file inside", &seen, &"0".to_owned());
     Ok(())
 }
 
-fn caps_confined(scene: &mut Scene) -> Checked {
-    // What a fault would change is this scene's own, not the host's.
+fn caps_confined(kernel: &mut KernelFixture) -> Checked {
+    // What a fault would change is this process's own, not the host's.
     unshare(CloneFlags::CLONE_NEWUTS)?;
-    let (dir, file) = (scene.directory("point")?, scene.dir().join("file"));
+    let (dir, file) = (kernel.directory("point")?, kernel.dir().join("file"));
     fs::write(&file, "")?;
     chown(&file, Some(4_242), Some(4_242))?;
-    let map = (!scene.has(NO_NAMESPACE)).then_some("0 0 1");
-    let answers = in_namespace(scene, map, || {
+    let map = (!kernel.has(NO_NAMESPACE)).then_some("0 0 1");
+    let answers = in_namespace(kernel, map, || {
         let errno = |result: nix::Result<()>| result.err().map_or(0, |error| error as i32);
         let status = fs::read_to_string("/proc/self/status")?;
         let effective = status
@@ -159,13 +159,13 @@ fn caps_confined(scene: &mut Scene) -> Checked {
         .parse()
         .map_err(|error| Trouble::Harness(format!("cap_last_cap: {error}")))?;
     let all = format!("{:016x}", (1_u64 << (last + 1)) - 1);
-    scene.seen.expect_eq("effective capabilities inside", &effective.to_owned(), &all);
+    kernel.seen.expect_eq("effective capabilities inside", &effective.to_owned(), &all);
     let (refused, done) = (libc::EPERM.to_string(), "0".to_owned());
-    scene.seen.expect_eq("error of renaming the parent's host", &name.to_owned(), &refused);
-    scene.seen.expect_eq("error of taking an unmapped user's file", &owner.to_owned(), &refused);
-    scene.seen.expect_eq("error of mounting in the parent's mount namespace", &mounted.to_owned(), &refused);
-    scene.seen.expect_eq("error of a raw socket in the parent's network", &raw.to_owned(), &refused);
-    scene.seen.expect_eq("error of renaming a host of its own", &own.to_owned(), &done);
+    kernel.seen.expect_eq("error of renaming the parent's host", &name.to_owned(), &refused);
+    kernel.seen.expect_eq("error of taking an unmapped user's file", &owner.to_owned(), &refused);
+    kernel.seen.expect_eq("error of mounting in the parent's mount namespace", &mounted.to_owned(), &refused);
+    kernel.seen.expect_eq("error of a raw socket in the parent's network", &raw.to_owned(), &refused);
+    kernel.seen.expect_eq("error of renaming a host of its own", &own.to_owned(), &done);
     Ok(())
 }
 
@@ -174,16 +174,16 @@ fn raw_socket() -> nix::Result<()> {
     socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Icmp).map(drop)
 }
 
-fn setgroups_denied(scene: &mut Scene) -> Checked {
-    let allowed = scene.has(SETGROUPS_ALLOWED);
+fn setgroups_denied(kernel: &mut KernelFixture) -> Checked {
+    let allowed = kernel.has(SETGROUPS_ALLOWED);
     let act = || -> Result<String, Trouble> {
         let errno = setgroups(&[Gid::from_raw(0)]).err().map_or(0, |error| error as i32);
         Ok(errno.to_string())
     };
     let seen = if allowed {
-        in_namespace(scene, Some("0 1000 1"), act)?
+        in_namespace(kernel, Some("0 1000 1"), act)?
     } else {
-        scene.in_child(|| {
+        kernel.in_child(|| {
             let (uid, gid) = (Uid::from_raw(1_000), Gid::from_raw(1_000));
             setresgid(gid, gid, gid)?;
             setresuid(uid, uid, uid)?;
@@ -200,7 +200,7 @@ fn setgroups_denied(scene: &mut Scene) -> Checked {
             act()
         })?
     };
-    scene.seen.expect_eq("error of setgroups inside", &seen, &libc::EPERM.to_string());
+    kernel.seen.expect_eq("error of setgroups inside", &seen, &libc::EPERM.to_string());
     Ok(())
 }
 
@@ -220,13 +220,13 @@ fn maps() -> impl Strategy<Value = Vec<(u32, u32, u32)>> {
     })
 }
 
-fn id_range_property(scene: &mut Scene) -> Checked {
-    scene.expect_property("ns.user.id-range-property", 12, &maps(), |scene, map| translates(scene, &map))
+fn id_range_property(kernel: &mut KernelFixture) -> Checked {
+    kernel.expect_property("ns.user.id-range-property", 12, &maps(), |kernel, map| translates(kernel, &map))
 }
 
 /// The first id that is translated otherwise than the map says.
-fn translates(scene: &Scene, map: &[(u32, u32, u32)]) -> Result<Option<String>, Trouble> {
-    let dir = scene.directory("ids")?;
+fn translates(kernel: &KernelFixture, map: &[(u32, u32, u32)]) -> Result<Option<String>, Trouble> {
+    let dir = kernel.directory("ids")?;
     let mut expected = BTreeMap::new();
     // Both ends of each extent, and what lies just outside.
     for (inside, outside, length) in map {
@@ -239,11 +239,11 @@ fn translates(scene: &Scene, map: &[(u32, u32, u32)]) -> Result<Option<String>, 
         fs::write(&path, "")?;
         chown(&path, Some(*outside), Some(*outside))?;
     }
-    let off = u32::from(scene.has(OFF_BY_ONE));
+    let off = u32::from(kernel.has(OFF_BY_ONE));
     let text: Vec<String> =
         map.iter().map(|(inside, outside, length)| format!("{} {outside} {length}", inside + off)).collect();
     let names: Vec<u32> = expected.keys().copied().collect();
-    let answer = in_namespace(scene, Some(&(text.join("\n") + "\n")), || {
+    let answer = in_namespace(kernel, Some(&(text.join("\n") + "\n")), || {
         let ids: Vec<String> = names
             .iter()
             .map(|name| {

@@ -8,10 +8,10 @@ use runtime::oci::Resources;
 
 use kit::audit;
 use kit::check::{Body, Check, Checked, Trouble};
-use kit::fault::{Fault, How, scene};
-use kit::kernel::Scene;
+use kit::fault::{Fault, FaultKind, in_fixture};
+use kit::kernel::KernelFixture;
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::look;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -21,7 +21,7 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "v1, v2 and hybrid are told apart by what is mounted, controller by controller",
         source: "cgroups(7), /proc files; Documentation/admin-guide/cgroup-v2.rst, Mounting",
         needs: &[Need::Root],
-        faults: &[scene(DOCTORED)],
+        faults: &[in_fixture(DOCTORED)],
         tolerance: "",
         timing: false,
         body: Body::Kernel(hierarchy_detected),
@@ -32,7 +32,7 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "nothing of a deleted container's groups is left on any hierarchy",
         source: "OCI runtime-spec, runtime.md, delete",
         needs: &[Need::Root],
-        faults: &[Fault { name: "cleanup skipped", how: How::CleanupSkipped }],
+        faults: &[Fault { name: "cleanup skipped", kind: FaultKind::CleanupSkipped }],
         tolerance: "",
         timing: false,
         body: Body::Runtime(removed_after),
@@ -43,11 +43,11 @@ const DOCTORED: &str = "doctored mount table";
 
 /// What detection says is compared with what the kernel does: a process is put where detection says that a
 /// controller's groups live, and the kernel's own account of that process must name the group for that controller.
-fn hierarchy_detected(scene: &mut Scene) -> Checked {
-    let layout = if scene.has(DOCTORED) { detect_from_doctored_table()? } else { Layout::detect()? };
-    let path = format!("/{}-1", scene.tag());
+fn hierarchy_detected(kernel: &mut KernelFixture) -> Checked {
+    let layout = if kernel.has(DOCTORED) { detect_from_doctored_table()? } else { Layout::detect()? };
+    let path = format!("/{}-1", kernel.tag());
     let group = Group::plan(&layout, Path::new(&path))?;
-    let account = scene.in_child(|| {
+    let account = kernel.in_child(|| {
         let joined =
             group.make().and_then(|()| group.ticket(&Resources::default())).and_then(|ticket| ticket.join());
         // v2 is joined by a clone elsewhere; here the file does as well.
@@ -58,7 +58,7 @@ fn hierarchy_detected(scene: &mut Scene) -> Checked {
         Ok(joined.map_or_else(|error| format!("error: {error}"), |()| account))
     })?;
     group.remove()?;
-    scene.seen.note(format!(
+    kernel.seen.note(format!(
         "mode {}; the kernel's account: {}",
         layout.mode(),
         account.trim().replace('\n', "; ")
@@ -70,7 +70,7 @@ fn hierarchy_detected(scene: &mut Scene) -> Checked {
         // Hierarchy 0 is v2's. A v1 controller may also be held by a hierarchy that is mounted nowhere here.
         let on_v1 = owner.is_some_and(|owner| owner.version == Version::V1);
         if hierarchy == "0" || owner.is_some() {
-            scene.seen.expect_eq(&format!("{controller} is on a v1 hierarchy"), &on_v1, &(hierarchy != "0"));
+            kernel.seen.expect_eq(&format!("{controller} is on a v1 hierarchy"), &on_v1, &(hierarchy != "0"));
         }
         if on_v1 {
             let named = account.lines().any(|line| {
@@ -78,16 +78,16 @@ fn hierarchy_detected(scene: &mut Scene) -> Checked {
                 let labels = fields.next().unwrap_or_default();
                 labels.split(',').any(|label| label == controller) && fields.next() == Some(&path)
             });
-            scene.seen.expect_eq(&format!("{controller}: the kernel names the group"), &named, &true);
+            kernel.seen.expect_eq(&format!("{controller}: the kernel names the group"), &named, &true);
         }
     }
     let has_v2 = cgroup2_is_mounted()?;
-    scene.seen.expect_eq("v2 is mounted", &layout.v2().is_some(), &has_v2);
+    kernel.seen.expect_eq("v2 is mounted", &layout.v2().is_some(), &has_v2);
     if let Some(v2) = layout.v2() {
         let named = account.lines().any(|line| line == format!("0::{path}"));
-        scene.seen.expect_eq("v2: the kernel names the group", &named, &true);
+        kernel.seen.expect_eq("v2: the kernel names the group", &named, &true);
         let really = std::fs::read_to_string(v2.mount_point.join("cgroup.controllers")).is_ok();
-        scene.seen.expect_eq("the v2 mount has a cgroup.controllers", &really, &true);
+        kernel.seen.expect_eq("the v2 mount has a cgroup.controllers", &really, &true);
     }
     Ok(())
 }
@@ -116,15 +116,15 @@ fn detect_from_doctored_table() -> Result<Layout, runtime::Error> {
     Layout::from_mountinfo(&(doctored.join("\n") + "\n"), |_| String::new())
 }
 
-fn removed_after(trial: &mut Trial) -> Checked {
-    let id = trial.container().pids(64).probe(look::alive()).create()?;
-    let made = audit::cgroups(trial.layout(), &id);
-    trial.seen.expect("groups while it exists", made.len(), "1 or more", !made.is_empty());
-    let driver = trial.driver().clone();
+fn removed_after(runtime: &mut RuntimeFixture) -> Checked {
+    let id = runtime.container().pids(64).probe(look::alive()).create()?;
+    let made = audit::cgroups(runtime.layout(), &id);
+    runtime.seen.expect("groups while it exists", made.len(), "1 or more", !made.is_empty());
+    let driver = runtime.driver().clone();
     driver.call(&["start", &id])?;
     driver.wait_stopped(&id)?;
     driver.delete(&id)?;
-    let left = audit::cgroups(trial.layout(), &id);
-    trial.seen.expect("groups after it was deleted", format!("{left:?}"), "[]", left.is_empty());
+    let left = audit::cgroups(runtime.layout(), &id);
+    runtime.seen.expect("groups after it was deleted", format!("{left:?}"), "[]", left.is_empty());
     Ok(())
 }

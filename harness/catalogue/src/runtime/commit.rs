@@ -9,7 +9,7 @@ use runtime::oci::{Mount, Root};
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault;
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::files;
 
 pub(crate) const CHECKS: &[Check] = &[Check {
@@ -24,17 +24,17 @@ pub(crate) const CHECKS: &[Check] = &[Check {
     body: Body::Runtime(excludes_volumes),
 }];
 
-fn excludes_volumes(trial: &mut Trial) -> Checked {
-    trial.on_stage()?;
-    let lower = trial.image()?;
+fn excludes_volumes(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.on_fake_host()?;
+    let lower = runtime.image()?;
     std::fs::write(lower.join("etc/gone"), "of the image")?;
-    let layers = trial.file_system()?;
+    let layers = runtime.file_system()?;
     let (upper, work, merged) = (layers.join("upper"), layers.join("work"), layers.join("merged"));
-    let volume = trial.directory("volume")?;
+    let volume = runtime.directory("volume")?;
     for dir in [&upper, &work, &merged] {
-        trial.ask_stage(files::mkdir(text(dir)?))?;
+        runtime.ask_host(files::mkdir(text(dir)?))?;
     }
-    trial.ask_stage(files::overlay(text(&lower)?, text(&upper)?, text(&work)?, text(&merged)?))?;
+    runtime.ask_host(files::overlay(text(&lower)?, text(&upper)?, text(&work)?, text(&merged)?))?;
     let scratch = Mount {
         destination: "/scratch".into(),
         kind: Some("tmpfs".into()),
@@ -42,7 +42,7 @@ fn excludes_volumes(trial: &mut Trial) -> Checked {
         options: Vec::new(),
         ..Mount::default()
     };
-    let mut container = trial
+    let mut container = runtime
         .container()
         .volume(&volume, "/data")
         .mount(scratch)
@@ -56,14 +56,14 @@ fn excludes_volumes(trial: &mut Trial) -> Checked {
     container.ask(files::write("/etc/changed", "x"))?;
     container.ask(files::remove("/etc/gone"))?;
     container.close()?;
-    // The stage's mounts are its own; the layer is read through its root.
-    let seen_from_here = Path::new("/proc").join(trial.host_pid().to_string()).join("root");
+    // The fake host's mounts are its own; the layer is read through its root.
+    let seen_from_here = Path::new("/proc").join(runtime.host_pid().to_string()).join("root");
     let changes = diff(&seen_from_here.join(upper.strip_prefix("/").unwrap_or(&upper)))?;
     let has = |path: &str, what: What| {
         changes.iter().any(|change| change.path == Path::new(path) && change.what == what)
     };
     let listed: Vec<String> = changes.iter().map(|change| change.path.display().to_string()).collect();
-    trial.seen.note(format!("the layer: {}", listed.join(" ")));
+    runtime.seen.note(format!("the layer: {}", listed.join(" ")));
     for (what, observed, expected) in [
         ("a changed file is in the layer", has("etc/changed", What::Set), true),
         ("a deleted file is in the layer as a whiteout", has("etc/gone", What::Deleted), true),
@@ -77,7 +77,7 @@ fn excludes_volumes(trial: &mut Trial) -> Checked {
         ("the tmpfs's content is in the layer", has("scratch/in-tmpfs", What::Set), false),
         ("the volume's content is in the volume", volume.join("in-volume").exists(), true),
     ] {
-        trial.seen.expect_eq(what, &observed, &expected);
+        runtime.seen.expect_eq(what, &observed, &expected);
     }
     Ok(())
 }

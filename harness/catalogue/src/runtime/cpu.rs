@@ -16,7 +16,7 @@ use kit::measure::{Control, as_f64, busy_time, millis, slice, tick};
 use kit::need::Need;
 use kit::notebook::Notebook;
 use kit::runtime::Container;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::cpu;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -120,19 +120,19 @@ struct Measured {
     late: f64,
 }
 
-fn measured(trial: &mut Trial) -> Result<Measured, Trouble> {
-    let (container, group, cpu) = limited_and_busy(trial)?;
+fn measured(runtime: &mut RuntimeFixture) -> Result<Measured, Trouble> {
+    let (container, group, cpu) = limited_and_busy(runtime)?;
     let used = || Ok::<_, Trouble>(as_f64(counter(group.stats().cpu_usage_ns)?) / 1e6);
     let (own, busy, start) = (used()?, busy_time(cpu)?, Instant::now());
     let control = Control::begin()?;
-    let window = throttled_window(&group, &mut trial.seen)?;
+    let window = throttled_window(&group, &mut runtime.seen)?;
     let late = millis(control.end()?);
     let others = (busy_time(cpu)? - busy - (used()? - own)).max(0.0);
     container.close()?;
     let wall = millis(window.wall);
     let others = others * wall / millis(start.elapsed());
     let used = as_f64(window.grown(|stats| stats.cpu_usage_ns)?) / 1e6;
-    trial.seen.note(format!("others used {others:.0} ms of its CPU"));
+    runtime.seen.note(format!("others used {others:.0} ms of its CPU"));
     Ok(Measured { window, used, wall, others, late })
 }
 
@@ -141,11 +141,11 @@ fn starved(others: f64) -> f64 {
     (others / millis(PERIOD - QUOTA)).ceil()
 }
 
-fn twenty_percent(trial: &mut Trial) -> Checked {
-    let Measured { window, used, wall, others, late } = measured(trial)?;
+fn twenty_percent(runtime: &mut RuntimeFixture) -> Checked {
+    let Measured { window, used, wall, others, late } = measured(runtime)?;
     let throttled = as_f64(window.grown(|stats| stats.nr_throttled)?);
     let least = as_f64(COUNTED);
-    trial.seen.expect_in(
+    runtime.seen.expect_in(
         "periods in which it was throttled",
         throttled,
         least..=f64::INFINITY,
@@ -160,30 +160,30 @@ fn twenty_percent(trial: &mut Trial) -> Checked {
     let lacks = ((periods - throttled - 1.0).max(0.0) * millis(QUOTA)).min(others);
     let noise = (if percent < 20.0 { lacks } else { 0.0 } + late) / wall * 100.0;
     let band = 20.0 - tolerance..=20.0 + tolerance;
-    trial.seen.expect_in("CPU time of one CPU, in %", percent, band, &derived, noise);
+    runtime.seen.expect_in("CPU time of one CPU, in %", percent, band, &derived, noise);
     Ok(())
 }
 
 /// How exactly the begin of a stop is seen, at both ends together.
 const ENDS_MS: f64 = 15.0;
 
-fn accounting(trial: &mut Trial) -> Checked {
-    let Measured { window, used, wall, others, late } = measured(trial)?;
+fn accounting(runtime: &mut RuntimeFixture) -> Checked {
+    let Measured { window, used, wall, others, late } = measured(runtime)?;
     let periods = as_f64(window.grown(|stats| stats.nr_periods)?);
     let throttled = as_f64(window.grown(|stats| stats.nr_throttled)?);
     let stopped = as_f64(window.grown(|stats| stats.throttled_ns)?) / 1e6;
     let elapsed = wall / millis(PERIOD);
     let one = |expected: f64| (expected - 1.0)..=(expected + 1.0);
     let ends = "one period at the ends";
-    trial.seen.expect_in("growth of nr_periods", periods, one(elapsed), ends, late / millis(PERIOD));
+    runtime.seen.expect_in("growth of nr_periods", periods, one(elapsed), ends, late / millis(PERIOD));
     let noise = if throttled < elapsed { starved(others) } else { 0.0 };
-    trial.seen.expect_in("growth of nr_throttled", throttled, one(elapsed), ends, noise);
+    runtime.seen.expect_in("growth of nr_throttled", throttled, one(elapsed), ends, noise);
     // From stop to stop the group either runs or stands, unless others have the CPU.
     let stands = wall - used;
     let slack = 2.0 * millis(tick() + slice());
     let band = (stands - slack)..=(stands + slack);
     let noise = others + late;
-    trial.seen.expect_in(
+    runtime.seen.expect_in(
         "growth of the throttled time, in ms",
         stopped,
         band,
@@ -195,7 +195,7 @@ fn accounting(trial: &mut Trial) -> Checked {
     let slack = ENDS_MS + 0.25 * millis(QUOTA);
     let band = (left - slack)..=(left + slack);
     let noise = if stopped < left { others + late } else { late };
-    trial.seen.expect_in(
+    runtime.seen.expect_in(
         "the same beside what the quota leaves, in ms",
         stopped,
         band,
@@ -210,10 +210,10 @@ fn counter(value: Option<u64>) -> Result<u64, Trouble> {
     value.ok_or_else(|| Trouble::Harness("a counter of the group is missing".into()))
 }
 
-fn limited_and_busy(trial: &mut Trial) -> Result<(Container, Group, usize), Trouble> {
+fn limited_and_busy(runtime: &mut RuntimeFixture) -> Result<(Container, Group, usize), Trouble> {
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let quota = i64::try_from(micros(QUOTA)).unwrap_or(i64::MAX);
-    let mut container = trial.container().cpu_quota(quota, micros(PERIOD)).start()?;
+    let mut container = runtime.container().cpu_quota(quota, micros(PERIOD)).start()?;
     let group = container.group()?;
     let cpu = container.ask(cpu::spin(1))?;
     Ok((container, group, cpu))
@@ -274,8 +274,8 @@ struct Pair {
 
 const WINDOW: Duration = Duration::from_millis(1_200);
 
-fn proportional(trial: &mut Trial) -> Checked {
-    let v2 = trial.layout().owner("cpu").is_some_and(|owner| owner.version == Version::V2);
+fn proportional(runtime: &mut RuntimeFixture) -> Checked {
+    let v2 = runtime.layout().owner("cpu").is_some_and(|owner| owner.version == Version::V2);
     let pair = |what, heavy, weights, ratio| Pair { what, shares: [1024, heavy], weights, ratio };
     let pairs = if v2 {
         vec![
@@ -291,8 +291,8 @@ fn proportional(trial: &mut Trial) -> Checked {
         ]
     };
     for pair in pairs {
-        let used = share(trial, &pair)?;
-        trial.seen.series(&format!("{}: CPU time of both", pair.what), "ms", used.to_vec());
+        let used = share(runtime, &pair)?;
+        runtime.seen.series(&format!("{}: CPU time of both", pair.what), "ms", used.to_vec());
         let (least, most) = pair.ratio;
         if used[0] + used[1] < millis(WINDOW) / 4.0 {
             return Err(Trouble::Noise(format!(
@@ -304,7 +304,7 @@ fn proportional(trial: &mut Trial) -> Checked {
         let slack = |ratio: f64| 30.0 * (1.0 + ratio) / used[0].max(1.0);
         let band = (least - slack(least))..=(most + slack(most));
         let ratio = used[1] / used[0].max(0.001);
-        trial.seen.expect_in(
+        runtime.seen.expect_in(
             &format!("{}: heavy to light", pair.what),
             ratio,
             band,
@@ -316,13 +316,13 @@ fn proportional(trial: &mut Trial) -> Checked {
 }
 
 /// What a pair used of one CPU in the window, in ms.
-fn share(trial: &mut Trial, pair: &Pair) -> Result<[f64; 2], Trouble> {
+fn share(runtime: &mut RuntimeFixture, pair: &Pair) -> Result<[f64; 2], Trouble> {
     let weights = pair.weights;
-    let start = |trial: &mut Trial, which: usize| {
+    let start = |runtime: &mut RuntimeFixture, which: usize| {
         let weight = weights.map_or(0, |weights| weights[which]);
-        trial.container().cpu_share(pair.shares[which], weight, weights.is_some()).start()
+        runtime.container().cpu_share(pair.shares[which], weight, weights.is_some()).start()
     };
-    let (mut light, mut heavy) = (start(trial, 0)?, start(trial, 1)?);
+    let (mut light, mut heavy) = (start(runtime, 0)?, start(runtime, 1)?);
     let groups = [light.group()?, heavy.group()?];
     let cpus = (light.ask(cpu::spin(1))?, heavy.ask(cpu::spin(1))?);
     if cpus.0 != cpus.1 {

@@ -12,7 +12,7 @@ use kit::fault::{self, Fault, resources};
 use kit::measure::{Control, as_f64, busy_time, millis, periods, slice, stalls, tick};
 use kit::need::Need;
 use kit::runtime::Container;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::cpu;
 
 const SOURCE: &str = "Documentation/scheduler/sched-bwc.rst; cgroup-v2.rst, cpu.max";
@@ -158,7 +158,7 @@ fn edge(cpus: f64) -> f64 {
 }
 
 /// Expects `percent` of a CPU, but no more than there is.
-fn expect_share(trial: &mut Trial, what: &str, used: &Used, percent: f64, cpus: f64) {
+fn expect_share(runtime: &mut RuntimeFixture, what: &str, used: &Used, percent: f64, cpus: f64) {
     let expected = used.wall * percent / 100.0;
     // Hardly any kernel charges the quota's last ticks exactly; a whole window of it is what must hold.
     let slack = edge(cpus) + expected * 0.02;
@@ -166,7 +166,7 @@ fn expect_share(trial: &mut Trial, what: &str, used: &Used, percent: f64, cpus: 
     // Others can only take CPU time away, no more than they used, and only of periods in which the group was not throttled.
     let lacks = (used.wall / PERIOD_MS - as_f64(used.throttled) - 2.0).max(0.0) * PERIOD_MS * percent / 100.0;
     let noise = if used.cpu < expected { lacks.min(used.others) } else { 0.0 } + used.late * cpus;
-    trial.seen.expect_in(
+    runtime.seen.expect_in(
         &what,
         used.cpu,
         (expected - slack)..=(expected + slack),
@@ -175,8 +175,13 @@ fn expect_share(trial: &mut Trial, what: &str, used: &Used, percent: f64, cpus: 
     );
 }
 
-fn busy(trial: &mut Trial, quota: i64, period: u64, threads: u32) -> Result<(Container, Group), Trouble> {
-    let mut container = trial.container().cpu_quota(quota, period).start()?;
+fn busy(
+    runtime: &mut RuntimeFixture,
+    quota: i64,
+    period: u64,
+    threads: u32,
+) -> Result<(Container, Group), Trouble> {
+    let mut container = runtime.container().cpu_quota(quota, period).start()?;
     let group = container.group()?;
     container.ask(cpu::spin_anywhere(threads))?;
     // The first periods begin at an arbitrary moment with a full quota.
@@ -184,7 +189,7 @@ fn busy(trial: &mut Trial, quota: i64, period: u64, threads: u32) -> Result<(Con
     Ok((container, group))
 }
 
-fn sweep(trial: &mut Trial) -> Checked {
+fn sweep(runtime: &mut RuntimeFixture) -> Checked {
     const PERIOD: u64 = 50_000;
     let (mut asked, mut got) = (Vec::new(), Vec::new());
     // The smaller the quota, the longer the window: what is uncertain at its edges is then small beside it.
@@ -192,22 +197,22 @@ fn sweep(trial: &mut Trial) -> Checked {
         [(5_u32, 1, 2_000), (10, 1, 1_500), (50, 1, 600), (100, 2, 600), (150, 2, 600)]
     {
         let quota = i64::from(percent) * 500;
-        let (container, group) = busy(trial, quota, PERIOD, threads)?;
+        let (container, group) = busy(runtime, quota, PERIOD, threads)?;
         let used = watch(&group, Duration::from_millis(window))?;
         container.close()?;
         asked.push(f64::from(percent));
         got.push(used.cpu / used.wall * 100.0);
-        expect_share(trial, &format!("{percent} %"), &used, f64::from(percent), f64::from(threads));
+        expect_share(runtime, &format!("{percent} %"), &used, f64::from(percent), f64::from(threads));
     }
-    trial.seen.series("asked", "% of a CPU", asked);
-    trial.seen.series("got", "% of a CPU", got);
+    runtime.seen.series("asked", "% of a CPU", asked);
+    runtime.seen.series("got", "% of a CPU", got);
     Ok(())
 }
 
-fn period_sweep(trial: &mut Trial) -> Checked {
+fn period_sweep(runtime: &mut RuntimeFixture) -> Checked {
     for (period, watched) in [(10_u64, 1_000_u64), (100, 1_000), (1_000, 2_300)] {
         let quota = i64::try_from(period * 200).unwrap_or(i64::MAX);
-        let mut container = trial.container().cpu_quota(quota, period * 1_000).start()?;
+        let mut container = runtime.container().cpu_quota(quota, period * 1_000).start()?;
         let group = container.group()?;
         // It runs on the first CPU that it may use.
         let cpu = container.ask(cpu::affinity())?.allowed.first().copied();
@@ -221,9 +226,9 @@ fn period_sweep(trial: &mut Trial) -> Checked {
         let late = millis(control.end()?);
         container.close()?;
         let stalls = stalls(&answer);
-        expect_fifth(trial, period, grown, wall, late);
+        expect_fifth(runtime, period, grown, wall, late);
         let mut distances = periods(&stalls);
-        trial.seen.series(
+        runtime.seen.series(
             &format!("period {period} ms: from the end of a stall to that of the next"),
             "ms",
             distances.clone(),
@@ -232,7 +237,7 @@ fn period_sweep(trial: &mut Trial) -> Checked {
         let Some(median) = distances.get(distances.len() / 2).copied() else {
             // Where others have the CPU for the rest of a period, the quota is not used up in it.
             let starved = (others / (as_f64(period) * 0.8)).ceil();
-            trial.seen.expect_in(
+            runtime.seen.expect_in(
                 &format!("period {period} ms: stalls in {watched} ms"),
                 as_f64(stalls.len() as u64),
                 2.0..=f64::INFINITY,
@@ -244,7 +249,7 @@ fn period_sweep(trial: &mut Trial) -> Checked {
         let length = as_f64(period);
         let whole = (median / length).round().max(1.0);
         let slack = millis(tick()) + 1.0;
-        trial.seen.expect_in(
+        runtime.seen.expect_in(
             &format!("period {period} ms: median distance, in ms"),
             median,
             (whole * length - slack)..=(whole * length + slack),
@@ -254,7 +259,7 @@ fn period_sweep(trial: &mut Trial) -> Checked {
         );
         // Where a tick is a good part of the period, what was used too much takes whole periods to repay.
         let most = (millis(tick()) * 5.0 / length).ceil().max(1.0);
-        trial.seen.expect_in(
+        runtime.seen.expect_in(
             &format!("period {period} ms: periods from stall to stall"),
             whole,
             1.0..=most,
@@ -277,13 +282,13 @@ fn counters(group: &Group) -> Result<[f64; 3], Trouble> {
 
 /// Expects that the kernel counted as many periods as there were, and that the group used its quota in each period in which it was
 /// throttled, and no more than that in any: others that want the CPU change nothing of both.
-fn expect_fifth(trial: &mut Trial, period: u64, grown: [f64; 3], wall: f64, late: f64) {
+fn expect_fifth(runtime: &mut RuntimeFixture, period: u64, grown: [f64; 3], wall: f64, late: f64) {
     let [used, periods, throttled] = grown;
     let (length, slack) = (as_f64(period), millis(tick() + slice()));
     let what = |what: &str| format!("period {period} ms: {what}");
     let whole = wall / length;
     let count = (whole - 1.0 - whole * 0.01)..=(whole + 1.0);
-    trial.seen.expect_in(
+    runtime.seen.expect_in(
         &what("periods counted"),
         periods,
         count,
@@ -294,45 +299,45 @@ fn expect_fifth(trial: &mut Trial, period: u64, grown: [f64; 3], wall: f64, late
     let quota = length / 5.0;
     let band = ((throttled - 1.0) * quota - slack)..=((periods + 1.0) * quota + slack);
     let name = what(&format!("CPU time in {periods} periods, throttled in {throttled}, in ms"));
-    trial.seen.expect_in(&name, used, band, "a quota, a tick and a slice", late);
+    runtime.seen.expect_in(&name, used, band, "a quota, a tick and a slice", late);
 }
 
-fn shared_by_threads(trial: &mut Trial) -> Checked {
-    let (container, group) = busy(trial, 10_000, 50_000, 4)?;
+fn shared_by_threads(runtime: &mut RuntimeFixture) -> Checked {
+    let (container, group) = busy(runtime, 10_000, 50_000, 4)?;
     let used = watch(&group, Duration::from_millis(800))?;
     container.close()?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    expect_share(trial, "4 threads at 20 %", &used, 20.0, as_f64(cpus as u64));
+    expect_share(runtime, "4 threads at 20 %", &used, 20.0, as_f64(cpus as u64));
     Ok(())
 }
 
-fn live_update(trial: &mut Trial) -> Checked {
-    let (container, group) = busy(trial, 10_000, 50_000, 1)?;
-    let driver = trial.driver().clone();
+fn live_update(runtime: &mut RuntimeFixture) -> Checked {
+    let (container, group) = busy(runtime, 10_000, 50_000, 1)?;
+    let driver = runtime.driver().clone();
     driver.call(&["update", "--cpu-period", "50000", "--cpu-quota", "30000", &container.id])?;
     std::thread::sleep(Duration::from_millis(100));
     let used = watch(&group, Duration::from_millis(500))?;
-    expect_share(trial, "20 % raised to 60 %", &used, 60.0, 1.0);
+    expect_share(runtime, "20 % raised to 60 %", &used, 60.0, 1.0);
     driver.call(&["update", "--cpu-period", "50000", "--cpu-quota", "5000", &container.id])?;
     // Two periods, and what the old quota still lets it owe.
     std::thread::sleep(Duration::from_millis(100));
     let used = watch(&group, Duration::from_millis(500))?;
     container.close()?;
-    expect_share(trial, "60 % lowered to 10 %", &used, 10.0, 1.0);
+    expect_share(runtime, "60 % lowered to 10 %", &used, 10.0, 1.0);
     Ok(())
 }
 
-fn unlimited(trial: &mut Trial) -> Checked {
-    let (container, group) = busy(trial, 5_000, 50_000, 1)?;
-    trial.driver().clone().call(&["update", "--cpu-quota", "-1", &container.id])?;
+fn unlimited(runtime: &mut RuntimeFixture) -> Checked {
+    let (container, group) = busy(runtime, 5_000, 50_000, 1)?;
+    runtime.driver().clone().call(&["update", "--cpu-quota", "-1", &container.id])?;
     std::thread::sleep(Duration::from_millis(100));
     let used = watch(&group, Duration::from_millis(300))?;
     container.close()?;
-    trial.seen.expect_eq("throttlings after the limit was lifted", &used.throttled, &0);
+    runtime.seen.expect_eq("throttlings after the limit was lifted", &used.throttled, &0);
     let share = used.cpu / used.wall * 100.0;
     // Others may want the CPU too; ten times the old quota is what they cannot explain.
     let noise = if share > 20.0 { 60.0 } else { 0.0 };
-    trial.seen.expect_in(
+    runtime.seen.expect_in(
         "CPU time, in %",
         share,
         80.0..=101.0,
@@ -342,9 +347,9 @@ fn unlimited(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn work_conserving(trial: &mut Trial) -> Checked {
-    let v2 = trial.layout().owner("cpu").is_some_and(|owner| owner.version == runtime::cgroup::Version::V2);
-    let mut container = trial.container().cpu_share(2, 1, v2).start()?;
+fn work_conserving(runtime: &mut RuntimeFixture) -> Checked {
+    let v2 = runtime.layout().owner("cpu").is_some_and(|owner| owner.version == runtime::cgroup::Version::V2);
+    let mut container = runtime.container().cpu_share(2, 1, v2).start()?;
     let group = container.group()?;
     let cpu = container.ask(cpu::spin(1))?;
     let before = busy_time(cpu)?;
@@ -352,9 +357,9 @@ fn work_conserving(trial: &mut Trial) -> Checked {
     let others = (busy_time(cpu)? - before - used.cpu).max(0.0);
     container.close()?;
     let share = used.cpu / used.wall * 100.0;
-    trial.seen.note(format!("others used {others:.0} ms of the CPU"));
+    runtime.seen.note(format!("others used {others:.0} ms of the CPU"));
     let noise = (others + used.late) / used.wall * 100.0;
-    trial.seen.expect_in(
+    runtime.seen.expect_in(
         "CPU time, in %",
         share,
         95.0..=101.0,
@@ -364,8 +369,8 @@ fn work_conserving(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn cpuset_pins(trial: &mut Trial) -> Checked {
-    let mut container = trial
+fn cpuset_pins(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime
         .container()
         .with(|spec| resources(spec).cpu.get_or_insert_default().cpus = Some("0".into()))
         .start()?;
@@ -374,10 +379,10 @@ fn cpuset_pins(trial: &mut Trial) -> Checked {
     let used = watch(&group, Duration::from_millis(200))?;
     let seen = container.ask(cpu::affinity())?;
     container.close()?;
-    trial.seen.expect_eq("CPUs that sched_getaffinity shows", &seen.allowed, &[0].into());
-    trial.seen.expect_eq("CPUs on which threads were seen", &seen.seen, &[0].into());
+    runtime.seen.expect_eq("CPUs that sched_getaffinity shows", &seen.allowed, &[0].into());
+    runtime.seen.expect_eq("CPUs on which threads were seen", &seen.seen, &[0].into());
     let most = used.wall + edge(1.0);
-    trial.seen.expect_in(
+    runtime.seen.expect_in(
         "CPU time of 3 busy threads, in ms",
         used.cpu,
         0.0..=most,

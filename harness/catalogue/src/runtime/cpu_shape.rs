@@ -6,7 +6,7 @@ use kit::check::{Body, Check, Checked};
 use kit::fault;
 use kit::measure::{Control, as_f64, busy_time, millis, periods, stalls};
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::cpu;
 
 pub(crate) const CHECKS: &[Check] = &[Check {
@@ -26,8 +26,8 @@ const PERIOD_MS: f64 = 100.0;
 const WATCHED_MS: f64 = 1_200.0;
 const TICK_AND_SLICE_MS: f64 = 15.0;
 
-fn gap_shape(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().cpu_quota(20_000, 100_000).start()?;
+fn gap_shape(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().cpu_quota(20_000, 100_000).start()?;
     let group = container.group()?;
     let used = || as_f64(group.stats().cpu_usage_ns.unwrap_or(0)) / 1e6;
     let (own, busy) = (used(), busy_time(0)?);
@@ -41,20 +41,26 @@ fn gap_shape(trial: &mut Trial) -> Checked {
     let stalls = stalls(&answer);
     let lengths: Vec<f64> = stalls.iter().map(|(_, length)| *length).collect();
     let distances = periods(&stalls);
-    trial.seen.series("start of each stall", "ms", stalls.iter().map(|(start, _)| *start).collect());
-    trial.seen.series("stalls", "ms", lengths.clone());
-    trial.seen.series("from the end of a stall to that of the next", "ms", distances.clone());
-    trial.seen.series("quota and period", "ms", vec![QUOTA_MS, PERIOD_MS]);
+    runtime.seen.series("start of each stall", "ms", stalls.iter().map(|(start, _)| *start).collect());
+    runtime.seen.series("stalls", "ms", lengths.clone());
+    runtime.seen.series("from the end of a stall to that of the next", "ms", distances.clone());
+    runtime.seen.series("quota and period", "ms", vec![QUOTA_MS, PERIOD_MS]);
     // The first and the last period are not whole.
     let expected = WATCHED_MS / PERIOD_MS;
     let holds = (expected - 2.0..=expected + 1.0)
         .contains(&f64::from(u32::try_from(stalls.len()).unwrap_or(u32::MAX)));
     let wanted = format!("{} to {}", expected - 2.0, expected + 1.0);
-    trial.seen.expect("number of stalls in 1.2 s", stalls.len(), wanted, holds);
+    runtime.seen.expect("number of stalls in 1.2 s", stalls.len(), wanted, holds);
     let derived = "tick and slice";
     let band = |middle: f64| (middle - TICK_AND_SLICE_MS)..=(middle + TICK_AND_SLICE_MS);
-    trial.seen.expect_in("median stall, in ms", median(lengths), band(PERIOD_MS - QUOTA_MS), derived, noise);
-    trial.seen.expect_in("median distance, in ms", median(distances), band(PERIOD_MS), derived, noise);
+    runtime.seen.expect_in(
+        "median stall, in ms",
+        median(lengths),
+        band(PERIOD_MS - QUOTA_MS),
+        derived,
+        noise,
+    );
+    runtime.seen.expect_in("median distance, in ms", median(distances), band(PERIOD_MS), derived, noise);
     Ok(())
 }
 

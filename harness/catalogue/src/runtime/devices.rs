@@ -6,7 +6,7 @@ use runtime::oci::{DeviceRule, Spec};
 use kit::check::{Check, Checked};
 use kit::fault::{self, Fault, resources};
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::attempt;
 use kit::verbs::attempt::Tried;
 
@@ -66,37 +66,37 @@ fn allow(spec: &mut Spec, kind: &str, access: &str) {
     resources(spec).devices.push(DeviceRule { allow: true, kind, major: None, minor: None, access });
 }
 
-fn default_list(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().capabilities(&["MKNOD"]).start()?;
+fn default_list(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().capabilities(&["MKNOD"]).start()?;
     for (device, text, expected) in [("null", "x", 0), ("zero", "x", 0), ("full", "x", libc::ENOSPC)] {
         let path = format!("/dev/{device}");
         let opened = container.ask(attempt::open(&path))?;
-        trial.seen.expect_eq(&format!("error of opening {path}"), &opened, &Tried::ALLOWED);
+        runtime.seen.expect_eq(&format!("error of opening {path}"), &opened, &Tried::ALLOWED);
         let written = container.ask(attempt::write(&path, text))?;
-        trial.seen.expect_eq(&format!("error of writing to {path}"), &written, &Tried(expected));
+        runtime.seen.expect_eq(&format!("error of writing to {path}"), &written, &Tried(expected));
     }
     for device in ["random", "urandom"] {
         let read = container.ask(attempt::read(&format!("/dev/{device}")))?;
-        trial.seen.expect_eq(&format!("error of reading /dev/{device}"), &read, &Tried::ALLOWED);
+        runtime.seen.expect_eq(&format!("error of reading /dev/{device}"), &read, &Tried::ALLOWED);
     }
     // Without a terminal of its own a process is told that there is none, not that it may not.
     let terminal = container.ask(attempt::open("/dev/tty"))?;
-    trial.seen.expect_eq("error of opening /dev/tty without a terminal", &terminal, &Tried(libc::ENXIO));
+    runtime.seen.expect_eq("error of opening /dev/tty without a terminal", &terminal, &Tried(libc::ENXIO));
     // Made by the host, which may: what opens them inside is then refused by the list alone.
     for (name, kind, (major, minor), write) in FOREIGN {
         let path = container.rootfs.join(format!("of-host-{name}"));
         let mode = Mode::from_bits_truncate(0o666);
         nix::sys::stat::mknod(&path, kind, mode, makedev(major, minor))?;
         let attempt = |path: &str| if write { attempt::write(path, "") } else { attempt::open(path) };
-        let outside = trial.host_probe()?.ask(attempt(&path.display().to_string()))?;
+        let outside = runtime.host_probe()?.ask(attempt(&path.display().to_string()))?;
         let expected = if name == "null" { Tried::ALLOWED } else { Tried(libc::EPERM) };
         if !outside.is_allowed() {
-            trial.seen.note(format!("the host itself cannot open {name} ({major}:{minor}): {outside}"));
+            runtime.seen.note(format!("the host itself cannot open {name} ({major}:{minor}): {outside}"));
             continue;
         }
         let inside = container.ask(attempt(&format!("/of-host-{name}")))?;
         let how = if write { "write" } else { "read" };
-        trial.seen.expect_eq(&format!("error of opening {name} to {how}"), &inside, &expected);
+        runtime.seen.expect_eq(&format!("error of opening {name} to {how}"), &inside, &expected);
     }
     container.close()?;
     Ok(())
@@ -110,9 +110,9 @@ const FOREIGN: [(&str, SFlag, (u64, u64), bool); 4] = [
     ("loop", SFlag::S_IFBLK, (7, 0), false),
 ];
 
-fn allow_one(trial: &mut Trial) -> Checked {
+fn allow_one(runtime: &mut RuntimeFixture) -> Checked {
     // 1:11 is /dev/kmsg, which is on every host and can be opened for both.
-    let wanted = trial.container().capabilities(&["MKNOD", "SYSLOG"]).with(|spec| {
+    let wanted = runtime.container().capabilities(&["MKNOD", "SYSLOG"]).with(|spec| {
         let rule = |access: &str| DeviceRule {
             allow: true,
             kind: Some("c".into()),
@@ -124,20 +124,20 @@ fn allow_one(trial: &mut Trial) -> Checked {
     });
     let mut container = wanted.start()?;
     let made = container.ask(attempt::mknod("/tmp/kmsg", attempt::Device::Char, 1, 11))?;
-    trial.seen.expect_eq("error of making it", &made, &Tried::ALLOWED);
+    runtime.seen.expect_eq("error of making it", &made, &Tried::ALLOWED);
     let read = container.ask(attempt::open("/tmp/kmsg"))?;
-    trial.seen.expect_eq("error of opening it to read", &read, &Tried::ALLOWED);
+    runtime.seen.expect_eq("error of opening it to read", &read, &Tried::ALLOWED);
     let write = container.ask(attempt::write("/tmp/kmsg", ""))?;
-    trial.seen.expect_eq("error of opening it to write", &write, &Tried(libc::EPERM));
+    runtime.seen.expect_eq("error of opening it to write", &write, &Tried(libc::EPERM));
     container.close()?;
     Ok(())
 }
 
-fn mknod(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().start()?;
+fn mknod(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().start()?;
     // 7:0 is the first loop device: a disk that every host has, and that nothing is read from here.
     let made = container.ask(attempt::mknod("/tmp/disk", attempt::Device::Block, 7, 0))?;
-    trial.seen.expect_eq("error of making a disk device", &made, &Tried(libc::EPERM));
+    runtime.seen.expect_eq("error of making a disk device", &made, &Tried(libc::EPERM));
     let mode = Mode::from_bits_truncate(0o666);
     for (name, kind, device, expected) in [
         // On this file system a device can be opened at all.
@@ -148,7 +148,7 @@ fn mknod(trial: &mut Trial) -> Checked {
         nix::sys::stat::mknod(&path, kind, mode, device)?;
         let opened = container.ask(attempt::open(&format!("/of-host-{name}")))?;
         let what = format!("error of opening the {name} device that the host made");
-        trial.seen.expect_eq(&what, &opened, &Tried(expected));
+        runtime.seen.expect_eq(&what, &opened, &Tried(expected));
     }
     container.close()?;
     Ok(())

@@ -8,9 +8,9 @@ use std::path::Path;
 use runtime::oci::{Capabilities, Root};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{self, Fault, How, bind, scene};
+use kit::fault::{self, Fault, FaultKind, bind, in_fixture};
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::runtime::{Container, Started};
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, look, state};
@@ -24,14 +24,14 @@ pub(crate) const CHECKS: &[Check] = &[
         "CVE-2019-5736; open_tree(2)",
         executable,
     )
-    .faults(&[scene(PLAIN_EXEC)]),
+    .faults(&[in_fixture(PLAIN_EXEC)]),
     Check::of_runtime(
         "sec.fd-leak-cwd",
         "a working directory of /proc/self/fd/N does not reach the host",
         "CVE-2024-21626",
         leaked_directory,
     )
-    .faults(&[Fault { name: "leaked descriptor", how: How::LeaksDescriptor("/") }]),
+    .faults(&[Fault { name: "leaked descriptor", kind: FaultKind::LeaksDescriptor("/") }]),
     Check::of_runtime(
         "sec.release-agent",
         "v1: no release_agent can be opened to be written from inside",
@@ -52,13 +52,13 @@ pub(crate) const CHECKS: &[Check] = &[
     .faults(&[fault::config("read-write /proc/sys", |spec| spec.linux.get_or_insert_default().readonly_paths.clear())]),
 ];
 
-fn executable(trial: &mut Trial) -> Checked {
-    let image = trial.image()?;
+fn executable(runtime: &mut RuntimeFixture) -> Checked {
+    let image = runtime.image()?;
     // As a script's interpreter it is resolved by the kernel, past whatever a runtime may look at.
     fs::write(image.join("script"), "#!/proc/self/exe\n")?;
     fs::set_permissions(image.join("script"), fs::Permissions::from_mode(0o755))?;
     // With that capability an attacker may look at any process that it sees.
-    let wanted = trial
+    let wanted = runtime
         .container()
         .capabilities(&["SYS_PTRACE"])
         .with(|spec| spec.root = Some(Root { path: image, readonly: false }));
@@ -69,9 +69,9 @@ fn executable(trial: &mut Trial) -> Checked {
         files.push((of.dev(), of.ino()));
     }
     let mut container = wanted.start()?;
-    let driver = trial.driver().clone();
-    let plain = trial.has(PLAIN_EXEC);
-    let probe = fs::metadata(trial.image_probe()?)?;
+    let driver = runtime.driver().clone();
+    let plain = runtime.has(PLAIN_EXEC);
+    let probe = fs::metadata(runtime.image_probe()?)?;
     let own = (probe.dev(), probe.ino());
     let (mut last, mut sighted, mut reached) = (String::new(), 0, Vec::new());
     // A try sees nothing if the process was never looked at between its execve and its end.
@@ -83,23 +83,23 @@ fn executable(trial: &mut Trial) -> Checked {
                 container.exec_own_file()?;
             } else {
                 // What it says is the runtime's usage, since it is called with a script's name.
-                let said = driver.said(&["exec", &container.id, "/script"], std::process::Stdio::null())?;
+                let said = driver.output(&["exec", &container.id, "/script"], std::process::Stdio::null())?;
                 last = format!("{said:?}").chars().take(200).collect();
             }
         }
         let seen = container.answer(&question)?;
         let others: Vec<Executable> =
             seen.into_iter().filter(|file| (file.device, file.inode) != own).collect();
-        trial.seen.note(format!("executables that were opened (device, inode, protected): {others:?}"));
+        runtime.seen.note(format!("executables that were opened (device, inode, protected): {others:?}"));
         sighted += others.len();
         reached.extend(others.into_iter().filter(|file| is_exposed(file, &files)));
         if sighted > 0 {
             break;
         }
     }
-    trial.seen.note(format!("what the subject said at last: {last}"));
+    runtime.seen.note(format!("what the subject said at last: {last}"));
     let what = "openings of the runtime's file on a writable mount";
-    trial.seen.expect(what, format!("{reached:?}"), "[]", reached.is_empty());
+    runtime.seen.expect(what, format!("{reached:?}"), "[]", reached.is_empty());
     container.close()?;
     if sighted == 0 {
         return Err(Trouble::Noise("no process of the runtime was seen inside, so nothing was tried".into()));
@@ -115,18 +115,18 @@ fn is_exposed(file: &Executable, files: &[(u64, u64)]) -> bool {
     !file.read_only && files.contains(&(file.device, file.inode))
 }
 
-fn leaked_directory(trial: &mut Trial) -> Checked {
-    let marker = trial.directory("outside")?.join("marker");
+fn leaked_directory(runtime: &mut RuntimeFixture) -> Checked {
+    let marker = runtime.directory("outside")?.join("marker");
     fs::write(&marker, "")?;
     let marker = marker.display().to_string();
     // In an ordinary directory it starts, and has no way to the host either.
-    let container = trial.container().start()?;
-    expect_no_way(trial, container, "an ordinary directory", &marker)?;
+    let container = runtime.container().start()?;
+    expect_no_way(runtime, container, "an ordinary directory", &marker)?;
     // Descriptors of runtimes begin behind the standard streams; runc's leaked one was 7 or 8.
     for way in ["/proc/self/fd", "/proc/1/fd"] {
         for number in 3..12 {
             let cwd = format!("{way}/{number}");
-            let started = trial
+            let started = runtime
                 .container()
                 .with(|spec| {
                     if let Some(process) = spec.process.as_mut() {
@@ -135,9 +135,9 @@ fn leaked_directory(trial: &mut Trial) -> Checked {
                 })
                 .attempt()?;
             match started {
-                Started::Runs(container) => expect_no_way(trial, container, &cwd, &marker)?,
+                Started::Runs(container) => expect_no_way(runtime, container, &cwd, &marker)?,
                 refused @ Started::Refused(_) => {
-                    trial.expect_refused(&format!("working directory {cwd}"), refused)?;
+                    runtime.expect_refused(&format!("working directory {cwd}"), refused)?;
                 }
             }
         }
@@ -145,11 +145,11 @@ fn leaked_directory(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn expect_no_way(trial: &mut Trial, mut container: Container, cwd: &str, marker: &str) -> Checked {
+fn expect_no_way(runtime: &mut RuntimeFixture, mut container: Container, cwd: &str, marker: &str) -> Checked {
     let reached = container.ask(look::reach(marker))?;
     let found = reached.found;
     let what = format!("ways to the host from {cwd}");
-    trial.seen.expect(&what, format!("{found:?}"), "[]", found.is_empty());
+    runtime.seen.expect(&what, format!("{found:?}"), "[]", found.is_empty());
     container.close().map(drop)
 }
 
@@ -170,8 +170,8 @@ fn engine_defaults(spec: &mut runtime::oci::Spec) {
     }
 }
 
-fn release_agent(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().with(engine_defaults).start()?;
+fn release_agent(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().with(engine_defaults).start()?;
     let groups = container.ask(state::list("/sys/fs/cgroup"))?;
     let mut open = Vec::new();
     for name in groups {
@@ -181,32 +181,32 @@ fn release_agent(trial: &mut Trial) -> Checked {
             open.push(path);
         }
     }
-    trial.seen.expect(
+    runtime.seen.expect(
         "release agents that can be opened to be written",
         format!("{open:?}"),
         "[]",
         open.is_empty(),
     );
     let mounted = container.ask(attempt::mount_cgroup("/tmp", "cpu"))?;
-    trial.seen.expect_eq("error of mounting a hierarchy of its own", &mounted, &Tried(libc::EPERM));
+    runtime.seen.expect_eq("error of mounting a hierarchy of its own", &mounted, &Tried(libc::EPERM));
     container.close()?;
     Ok(())
 }
 
-fn core_pattern(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().with(engine_defaults).start()?;
+fn core_pattern(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().with(engine_defaults).start()?;
     for path in ["/proc/sys/kernel/core_pattern", "/sys/kernel/uevent_helper", "/proc/sys/kernel/modprobe"] {
         // The last two depend on how the kernel was built; the first is everywhere.
         if path != "/proc/sys/kernel/core_pattern" && !Path::new(path).exists() {
-            trial.seen.note(format!("this kernel has no {path}"));
+            runtime.seen.note(format!("this kernel has no {path}"));
             continue;
         }
         let read = container.ask(attempt::open(path))?;
-        trial.seen.expect_eq(&format!("error of opening {path} to read"), &read, &Tried::ALLOWED);
+        runtime.seen.expect_eq(&format!("error of opening {path} to read"), &read, &Tried::ALLOWED);
         let opened = container.ask(attempt::write(path, ""))?;
         let held = [Tried(libc::EROFS), Tried(libc::EACCES)].contains(&opened);
         let what = format!("error of opening {path} to write");
-        trial.seen.expect(&what, opened, "EROFS (30) or EACCES (13)", held);
+        runtime.seen.expect(&what, opened, "EROFS (30) or EACCES (13)", held);
     }
     container.close()?;
     Ok(())

@@ -8,10 +8,10 @@ use runtime::namespace::{Kind, id};
 use runtime::oci::{Pids, Seccomp, SeccompRule};
 
 use kit::check::{Body, Check, Checked, Trouble};
-use kit::fault::{self, Fault, How, scene};
-use kit::kernel::Scene;
+use kit::fault::{self, Fault, FaultKind, in_fixture};
+use kit::kernel::KernelFixture;
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, program, tasks};
 
@@ -24,7 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "an exec'd process is in all the container's namespaces",
         source: "setns(2); OCI runtime-spec, runtime.md",
         needs: &[Need::Root],
-        faults: &[Fault { name: "one setns skipped", how: How::ExecSkips(Kind::Ipc) }],
+        faults: &[Fault { name: "one setns skipped", kind: FaultKind::ExecSkips(Kind::Ipc) }],
         tolerance: "",
         timing: false,
         body: Body::Runtime(joins_all),
@@ -36,7 +36,7 @@ pub(crate) const CHECKS: &[Check] = &[
         source: "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID",
         needs: &[Need::Root, Need::Controller("pids")],
         faults: &[
-            Fault { name: "exec left in the caller's cgroup", how: How::ExecOutsideCgroups },
+            Fault { name: "exec left in the caller's cgroup", kind: FaultKind::ExecOutsideCgroups },
             fault::config("a limit of 4", |spec| fault::resources(spec).pids = Some(Pids { limit: 4 })),
         ],
         tolerance: "",
@@ -51,7 +51,7 @@ pub(crate) const CHECKS: &[Check] = &[
     )
     .needs(&[Need::Root, Need::Seccomp])
     .faults(&[
-        Fault { name: "exec keeps the caller's", how: How::ExecKeepsPrivilege },
+        Fault { name: "exec keeps the caller's", kind: FaultKind::ExecKeepsPrivilege },
         fault::config("no filter", |spec| spec.linux.get_or_insert_default().seccomp = None),
         fault::config("no_new_privs not set", |spec| {
             if let Some(process) = spec.process.as_mut() {
@@ -78,7 +78,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "runc(8), exec; the OCI specification has no exec",
         into_dead,
     )
-    .faults(&[Fault { name: "exec says that it worked", how: How::Pretends("exec") }]),
+    .faults(&[Fault { name: "exec says that it worked", kind: FaultKind::Pretends("exec") }]),
     Check::of_kernel(
         "ns.file.keeps-alive",
         "a bind-mounted namespace file keeps the namespace after its last process",
@@ -86,7 +86,7 @@ pub(crate) const CHECKS: &[Check] = &[
         keeps_alive,
     )
     .needs(&[Need::Root, Need::Namespace(Kind::Uts)])
-    .faults(&[scene(NOT_BOUND)]),
+    .faults(&[in_fixture(NOT_BOUND)]),
 ];
 
 const NOT_BOUND: &str = "no bind mount";
@@ -94,7 +94,7 @@ const NOT_BOUND: &str = "no bind mount";
 /// What /proc/PID/status says of rights, and what it must say of a process of the container that the check asks for.
 /// Source: proc_pid_status(5); the numbers of capabilities in include/uapi/linux/capability.h.
 fn wanted_rights() -> [(&'static str, String); 7] {
-    // CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID, SYS_CHROOT and SYS_ADMIN: see `Trial::container`.
+    // CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID, SYS_CHROOT and SYS_ADMIN: see `RuntimeFixture::container`.
     let mask: u64 = [0, 1, 5, 6, 7, 18, 21].iter().map(|number| 1_u64 << number).sum();
     let (given, none) = (format!("{mask:016x}"), format!("{:016x}", 0));
     [
@@ -117,8 +117,8 @@ fn right(pid: i32, name: &str) -> Result<String, Trouble> {
     Ok(field.trim().to_owned())
 }
 
-fn drops_privilege(trial: &mut Trial) -> Checked {
-    let wanted = trial.container().with(|spec| {
+fn drops_privilege(runtime: &mut RuntimeFixture) -> Checked {
+    let wanted = runtime.container().with(|spec| {
         if let Some(process) = spec.process.as_mut() {
             process.no_new_privileges = true;
         }
@@ -128,13 +128,13 @@ fn drops_privilege(trial: &mut Trial) -> Checked {
     let mut exec = container.exec()?;
     for (name, wanted) in wanted_rights() {
         for (whose, pid) in [("the first process", container.pid), ("the exec'd process", exec.pid)] {
-            trial.seen.expect_eq(&format!("{name} of {whose}"), &right(pid, name)?, &wanted);
+            runtime.seen.expect_eq(&format!("{name} of {whose}"), &right(pid, name)?, &wanted);
         }
     }
     // What the filter lets through works, so what it refuses is refused by it.
     for (call, expected) in [("getpid", 0), ("keyctl", libc::ENOSYS)] {
         let tried = exec.ask(attempt::call(call))?;
-        trial.seen.expect_eq(&format!("error of {call} in the exec'd process"), &tried, &Tried(expected));
+        runtime.seen.expect_eq(&format!("error of {call} in the exec'd process"), &tried, &Tried(expected));
     }
     drop(exec);
     container.close()?;
@@ -152,24 +152,29 @@ pub(super) fn refuse(call: &str) -> Seccomp {
     Seccomp { default_action: "SCMP_ACT_ALLOW".into(), syscalls: vec![rule], ..Seccomp::default() }
 }
 
-fn into_dead(trial: &mut Trial) -> Checked {
-    let id = trial.container().probe(program::sleep()).create()?;
-    let driver = trial.driver().clone();
+fn into_dead(runtime: &mut RuntimeFixture) -> Checked {
+    let id = runtime.container().probe(program::sleep()).create()?;
+    let driver = runtime.driver().clone();
     driver.call(&["start", &id])?;
     // While it runs the same works.
     driver.call(&["exec", &id, "/probe", "true"])?;
     driver.call(&["kill", &id, "KILL"])?;
     driver.wait_stopped(&id)?;
     let (refused, said) = driver.refuses(&["exec", &id, "/probe", "true"])?;
-    trial.seen.expect("exec into a stopped container", said, "refused with an error and its reason", refused);
+    runtime.seen.expect(
+        "exec into a stopped container",
+        said,
+        "refused with an error and its reason",
+        refused,
+    );
     driver.delete(&id)?;
     Ok(())
 }
 
-fn keeps_alive(scene: &mut Scene) -> Checked {
-    let kept = scene.dir().join("uts");
+fn keeps_alive(kernel: &mut KernelFixture) -> Checked {
+    let kept = kernel.dir().join("uts");
     std::fs::write(&kept, "")?;
-    let bind = !scene.has(NOT_BOUND);
+    let bind = !kernel.has(NOT_BOUND);
     let (mut ready, mut tell_ready) = std::io::pipe()?;
     let (mut go, mut tell_go) = std::io::pipe()?;
     let inside = move || {
@@ -180,7 +185,7 @@ fn keeps_alive(scene: &mut Scene) -> Checked {
         Ok(String::new())
     };
     let file = kept.clone();
-    scene.in_child_beside(inside, move || {
+    kernel.in_child_beside(inside, move || {
         let mut pid = [0; 4];
         ready.read_exact(&mut pid)?;
         if bind {
@@ -189,7 +194,7 @@ fn keeps_alive(scene: &mut Scene) -> Checked {
         }
         Ok(tell_go.write_all(b"1")?)
     })?;
-    let name = scene.in_child(|| {
+    let name = kernel.in_child(|| {
         let namespace = std::fs::File::open(&kept)?;
         let joined = nix::sched::setns(namespace, Kind::Uts.flag());
         Ok(match joined {
@@ -197,7 +202,7 @@ fn keeps_alive(scene: &mut Scene) -> Checked {
             Err(error) => format!("joining failed: {error}"),
         })
     })?;
-    scene.seen.expect_eq(
+    kernel.seen.expect_eq(
         "host name in the namespace after its last process",
         &name,
         &"kept-alive".to_owned(),
@@ -205,28 +210,28 @@ fn keeps_alive(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn joins_all(trial: &mut Trial) -> Checked {
-    let container = trial.container().start()?;
+fn joins_all(runtime: &mut RuntimeFixture) -> Checked {
+    let container = runtime.container().start()?;
     let exec = container.exec()?;
     for kind in Kind::ALL.into_iter().filter(|kind| kind.is_supported()) {
         let (joined, wanted) = (id(exec.pid, kind)?, id(container.pid, kind)?);
-        trial.seen.expect_eq(&format!("{} namespace of the exec'd process", kind.file()), &joined, &wanted);
+        runtime.seen.expect_eq(&format!("{} namespace of the exec'd process", kind.file()), &joined, &wanted);
     }
     drop(exec);
     container.close()?;
     Ok(())
 }
 
-fn is_limited_too(trial: &mut Trial) -> Checked {
-    let container = trial.container().pids(TASKS.cast_signed()).start()?;
+fn is_limited_too(runtime: &mut RuntimeFixture) -> Checked {
+    let container = runtime.container().pids(TASKS.cast_signed()).start()?;
     let mut exec = container.exec()?;
     let own = std::fs::read_to_string(format!("/proc/{}/cgroup", exec.pid))?;
     let wanted = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid))?;
-    trial.seen.expect_eq("cgroups of the exec'd process", &own, &wanted);
+    runtime.seen.expect_eq("cgroups of the exec'd process", &own, &wanted);
     let forked = exec.ask(tasks::fork_until_refused(64))?;
     // Beside it there is the container's first process.
-    trial.seen.expect_eq("children that it could fork", &u64::try_from(forked.made)?, &(TASKS - 2));
-    trial.seen.expect_eq("error of the fork that was refused", &forked.errno, &libc::EAGAIN);
+    runtime.seen.expect_eq("children that it could fork", &u64::try_from(forked.made)?, &(TASKS - 2));
+    runtime.seen.expect_eq("error of the fork that was refused", &forked.errno, &libc::EAGAIN);
     drop(exec);
     container.close()?;
     Ok(())

@@ -5,12 +5,12 @@ use std::fs;
 use runtime::oci::{BlockIo, Spec, ThrottleDevice};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{self, Fault, resources, scene};
-use kit::kernel::{Cell, Scene};
+use kit::fault::{self, Fault, in_fixture, resources};
+use kit::kernel::{Cell, KernelFixture};
 use kit::loopdev::LoopDevice;
 use kit::measure::{Control, as_f64, millis};
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::files;
 use kit::verbs::files::How;
 
@@ -73,7 +73,7 @@ pub(crate) const CHECKS: &[Check] = &[
     .timing(TOLERANCE),
     Check::of_kernel("io.stat.counts", "bytes and operations are what was done", SOURCE, counts)
         .needs(NEEDS)
-        .faults(&[scene(OTHER_GROUP)]),
+        .faults(&[in_fixture(OTHER_GROUP)]),
     Check::of_kernel(
         "io.buffered-is-attributed",
         "v2: buffered writeback is charged to the writer (on v1 it is not)",
@@ -81,7 +81,7 @@ pub(crate) const CHECKS: &[Check] = &[
         buffered,
     )
     .needs(&[Need::Root, Need::V2("io"), Need::V2("memory"), Need::Loop])
-    .faults(&[scene(OTHER_GROUP)]),
+    .faults(&[in_fixture(OTHER_GROUP)]),
 ];
 
 const MIB: u64 = 1 << 20;
@@ -98,16 +98,17 @@ struct Stream {
 }
 
 fn held(
-    trial: &mut Trial,
+    runtime: &mut RuntimeFixture,
     limit: impl FnOnce(&LoopDevice) -> BlockIo,
     streams: &[(Stream, Towards<'_>)],
 ) -> Checked {
-    let device = LoopDevice::attach(&trial.directory("backing")?.join("disk"), 16 * MIB)?;
+    let device = LoopDevice::attach(&runtime.directory("backing")?.join("disk"), 16 * MIB)?;
     let on_host = device.path.display().to_string();
     let limit = limit(&device);
-    let wanted = trial.container().device(&device, "rw").with(|spec| resources(spec).block_io = Some(limit));
+    let wanted =
+        runtime.container().device(&device, "rw").with(|spec| resources(spec).block_io = Some(limit));
     let mut container = wanted.start()?;
-    let mut host = trial.host_probe()?;
+    let mut host = runtime.host_probe()?;
     for (stream, direction) in streams {
         // The control: what device and machine need for it without a limit.
         let free = match direction(&on_host) {
@@ -120,12 +121,12 @@ fn held(
             Direction::Write(request) => as_f64(container.ask(request)?) / 1e3,
         };
         let late = millis(control.end()?);
-        trial.seen.note(format!("{}: {free:.0} ms without a limit", stream.what));
+        runtime.seen.note(format!("{}: {free:.0} ms without a limit", stream.what));
         let band = (stream.expected_ms - SLICES_MS)..=(stream.expected_ms + SLICES_MS + free);
         let what = format!("time that {} took, in ms", stream.what);
         // The machine may make it slower, but never faster than the limit allows.
         let noise = if took < *band.start() { 0.0 } else { late + free };
-        trial.seen.expect_in(
+        runtime.seen.expect_in(
             &what,
             took,
             band,
@@ -149,27 +150,27 @@ enum Direction {
     Write(files::WriteStream),
 }
 
-fn write_bps(trial: &mut Trial) -> Checked {
+fn write_bps(runtime: &mut RuntimeFixture) -> Checked {
     let limit = |device: &LoopDevice| BlockIo {
         throttle_write_bps_device: throttled(device, 4 * MIB),
         ..BlockIo::default()
     };
     let stream = Stream { what: "writing 6 MiB at 4 MiB/s", expected_ms: 1_500.0 };
     let write = |path: &str| Direction::Write(files::write_stream(path, 6 * MIB, 65_536, How::Direct));
-    held(trial, limit, &[(stream, &write)])
+    held(runtime, limit, &[(stream, &write)])
 }
 
-fn read_bps(trial: &mut Trial) -> Checked {
+fn read_bps(runtime: &mut RuntimeFixture) -> Checked {
     let limit = |device: &LoopDevice| BlockIo {
         throttle_read_bps_device: throttled(device, 4 * MIB),
         ..BlockIo::default()
     };
     let stream = Stream { what: "reading 6 MiB at 4 MiB/s", expected_ms: 1_500.0 };
     let read = |path: &str| Direction::Read(files::read_stream(path, 6 * MIB, How::Direct));
-    held(trial, limit, &[(stream, &read)])
+    held(runtime, limit, &[(stream, &read)])
 }
 
-fn iops(trial: &mut Trial) -> Checked {
+fn iops(runtime: &mut RuntimeFixture) -> Checked {
     let limit = |device: &LoopDevice| BlockIo {
         throttle_read_iops_device: throttled(device, 100),
         throttle_write_iops_device: throttled(device, 100),
@@ -179,7 +180,7 @@ fn iops(trial: &mut Trial) -> Checked {
     // It is read in pieces of 64 KiB.
     let read = |path: &str| Direction::Read(files::read_stream(path, 150 * 65_536, How::Direct));
     held(
-        trial,
+        runtime,
         limit,
         &[
             (Stream { what: "150 writes at 100/s", expected_ms: 1_500.0 }, &write),
@@ -209,10 +210,10 @@ fn written(cell: &Cell, device: &LoopDevice) -> Result<(u64, u64), Trouble> {
     Ok((read("blkio.throttle.io_service_bytes")?, read("blkio.throttle.io_serviced")?))
 }
 
-fn counts(scene: &mut Scene) -> Checked {
-    let device = LoopDevice::attach(&scene.dir().join("disk"), 8 * MIB)?;
-    let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
-    let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
+fn counts(kernel: &mut KernelFixture) -> Checked {
+    let device = LoopDevice::attach(&kernel.dir().join("disk"), 8 * MIB)?;
+    let (cell, other) = (kernel.cell("group")?, kernel.cell("other")?);
+    let watched = if kernel.has(OTHER_GROUP) { &other } else { &cell };
     if let Ok(dir) = cell.dir("blkio") {
         // Since 6.10 v1 counts only where a limit was set once on the device: one that nothing reaches.
         fs::write(
@@ -224,7 +225,7 @@ fn counts(scene: &mut Scene) -> Checked {
     let before = written(watched, &device)?;
     probe.ask(files::write_stream(&device.path.display().to_string(), MIB, 65536, How::Direct))?;
     let after = written(watched, &device)?;
-    scene.seen.expect_eq(
+    kernel.seen.expect_eq(
         "bytes and operations counted for 16 writes of 64 KiB",
         &(after.0 - before.0, after.1 - before.1),
         &(MIB, 16),
@@ -233,16 +234,16 @@ fn counts(scene: &mut Scene) -> Checked {
     Ok(())
 }
 
-fn buffered(scene: &mut Scene) -> Checked {
-    let device = LoopDevice::attach(&scene.dir().join("disk"), 16 * MIB)?;
-    let (cell, other) = (scene.cell("group")?, scene.cell("other")?);
-    let watched = if scene.has(OTHER_GROUP) { &other } else { &cell };
+fn buffered(kernel: &mut KernelFixture) -> Checked {
+    let device = LoopDevice::attach(&kernel.dir().join("disk"), 16 * MIB)?;
+    let (cell, other) = (kernel.cell("group")?, kernel.cell("other")?);
+    let watched = if kernel.has(OTHER_GROUP) { &other } else { &cell };
     let mut probe = cell.probe()?;
     probe.ask(files::write_stream(&device.path.display().to_string(), 8 * MIB, 65536, How::Behind))?;
     // This process, which stands in another group, has it written back.
     device.flush()?;
     let bytes = as_f64(written(watched, &device)?.0) / as_f64(MIB);
-    scene.seen.expect_in(
+    kernel.seen.expect_in(
         "bytes charged to the writer's group, in MiB",
         bytes,
         7.0..=8.5,
@@ -250,7 +251,7 @@ fn buffered(scene: &mut Scene) -> Checked {
         0.0,
     );
     if let Ok(dir) = cell.dir("io") {
-        scene.seen.file(&dir.join("io.stat"), "after it was written back");
+        kernel.seen.file(&dir.join("io.stat"), "after it was written back");
     }
     drop(probe);
     Ok(())

@@ -5,7 +5,7 @@ use runtime::namespace::Kind;
 use kit::check::{Check, Checked, Trouble};
 use kit::fault;
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, ipc, look, net};
 
@@ -69,24 +69,24 @@ pub(crate) const CHECKS: &[Check] = &[
     })]),
 ];
 
-fn domainname(trial: &mut Trial) -> Checked {
-    trial.on_stage()?;
-    let before = trial.ask_stage(look::set_domainname("outside"))?;
-    let mut container = trial.container().start()?;
+fn domainname(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.on_fake_host()?;
+    let before = runtime.ask_host(look::set_domainname("outside"))?;
+    let mut container = runtime.container().start()?;
     container.ask(look::set_domainname("changed"))?;
     let inside = container.ask(look::domainname())?;
-    let outside = trial.ask_stage(look::domainname())?;
-    trial.seen.expect_text("domain name inside", &inside, "changed");
-    trial.seen.expect_eq("domain name of the host afterwards", &outside, &before);
+    let outside = runtime.ask_host(look::domainname())?;
+    runtime.seen.expect_text("domain name inside", &inside, "changed");
+    runtime.seen.expect_eq("domain name of the host afterwards", &outside, &before);
     container.close()?;
     Ok(())
 }
 
-fn system_v(trial: &mut Trial) -> Checked {
+fn system_v(runtime: &mut RuntimeFixture) -> Checked {
     const KEY: i32 = 1_886_153_573;
-    trial.on_stage()?;
-    let made = trial.ask_stage(ipc::make_system_v(KEY))?;
-    let mut container = trial.container().start()?;
+    runtime.on_fake_host()?;
+    let made = runtime.ask_host(ipc::make_system_v(KEY))?;
+    let mut container = runtime.container().start()?;
     let seen = container.ask(ipc::system_v(KEY))?;
     for (kind, made, seen) in
         [("shm", made.shm, seen.shm), ("sem", made.sem, seen.sem), ("msg", made.msg, seen.msg)]
@@ -94,79 +94,79 @@ fn system_v(trial: &mut Trial) -> Checked {
         if !made {
             return Err(Trouble::Skip(format!("this kernel makes no System V object of the kind {kind}")));
         }
-        trial.seen.expect_eq(&format!("the host's {kind} is found inside"), &seen, &false);
+        runtime.seen.expect_eq(&format!("the host's {kind} is found inside"), &seen, &false);
     }
     container.close()?;
     Ok(())
 }
 
-fn message_queues(trial: &mut Trial) -> Checked {
+fn message_queues(runtime: &mut RuntimeFixture) -> Checked {
     const NAME: &str = "/plimsoll";
-    trial.on_stage()?;
-    let made = trial.ask_stage(attempt::make_mq(NAME))?;
+    runtime.on_fake_host()?;
+    let made = runtime.ask_host(attempt::make_mq(NAME))?;
     if !made.is_allowed() {
         return Err(Trouble::Harness(format!("making a queue on the host: error {made}")));
     }
-    let mut container = trial.container().start()?;
+    let mut container = runtime.container().start()?;
     let opened = container.ask(attempt::mq(NAME))?;
-    trial.seen.expect_eq("error of opening the host's queue inside", &opened, &Tried(libc::ENOENT));
+    runtime.seen.expect_eq("error of opening the host's queue inside", &opened, &Tried(libc::ENOENT));
     let own = container.ask(attempt::make_mq(NAME))?;
-    trial.seen.expect_eq("error of making one of that name inside", &own, &Tried::ALLOWED);
+    runtime.seen.expect_eq("error of making one of that name inside", &own, &Tried::ALLOWED);
     container.close()?;
     Ok(())
 }
 
-fn ports_independent(trial: &mut Trial) -> Checked {
-    trial.on_stage()?;
-    let port = trial.ask_stage(net::listen())?;
-    let mut container = trial.container().start()?;
+fn ports_independent(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.on_fake_host()?;
+    let port = runtime.ask_host(net::listen())?;
+    let mut container = runtime.container().start()?;
     let bound = container.ask(attempt::listen(port))?;
-    trial.seen.expect_eq("error of binding the host's port inside", &bound, &Tried::ALLOWED);
+    runtime.seen.expect_eq("error of binding the host's port inside", &bound, &Tried::ALLOWED);
     // Proof that the port really is taken outside.
-    let again = trial.ask_stage(attempt::listen(port))?;
-    trial.seen.expect_eq("error of binding it outside again", &again, &Tried(libc::EADDRINUSE));
+    let again = runtime.ask_host(attempt::listen(port))?;
+    runtime.seen.expect_eq("error of binding it outside again", &again, &Tried(libc::EADDRINUSE));
     container.close()?;
     Ok(())
 }
 
-fn abstract_sockets(trial: &mut Trial) -> Checked {
-    trial.on_stage()?;
-    let name = format!("plimsoll-{}", trial.run_id());
-    trial.ask_stage(attempt::listen_abstract(&name))?;
-    let outside = trial.ask_stage(attempt::connect_abstract(&name))?;
-    trial.seen.expect_eq("error of connecting on the host", &outside, &Tried::ALLOWED);
-    let mut container = trial.container().start()?;
+fn abstract_sockets(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.on_fake_host()?;
+    let name = format!("plimsoll-{}", runtime.run_id());
+    runtime.ask_host(attempt::listen_abstract(&name))?;
+    let outside = runtime.ask_host(attempt::connect_abstract(&name))?;
+    runtime.seen.expect_eq("error of connecting on the host", &outside, &Tried::ALLOWED);
+    let mut container = runtime.container().start()?;
     let inside = container.ask(attempt::connect_abstract(&name))?;
-    trial.seen.expect_eq("error of connecting inside", &inside, &Tried(libc::ECONNREFUSED));
+    runtime.seen.expect_eq("error of connecting inside", &inside, &Tried(libc::ECONNREFUSED));
     container.close()?;
     Ok(())
 }
 
-fn cgroup_root_is_own(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().pids(64).start()?;
+fn cgroup_root_is_own(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().pids(64).start()?;
     let inside = container.ask(look::read("/proc/self/cgroup"))?;
     let outside = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid))?;
     let paths = |text: &str| -> Vec<String> {
         text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(str::to_owned).collect()
     };
     let foreign: Vec<String> = paths(&inside).into_iter().filter(|path| path != "/").collect();
-    trial.seen.expect("paths inside that are not /", format!("{foreign:?}"), "[]", foreign.is_empty());
+    runtime.seen.expect("paths inside that are not /", format!("{foreign:?}"), "[]", foreign.is_empty());
     // Proof that there is something to hide.
     let own = paths(&outside).iter().any(|path| path.contains(&container.id));
-    trial.seen.expect_eq("the host sees the container's group", &own, &true);
+    runtime.seen.expect_eq("the host sees the container's group", &own, &true);
     container.close()?;
     Ok(())
 }
 
-fn kernel_is_shared(trial: &mut Trial) -> Checked {
-    let host = trial.host_probe()?.ask(look::kernel())?;
-    let mut container = trial.container().start()?;
+fn kernel_is_shared(runtime: &mut RuntimeFixture) -> Checked {
+    let host = runtime.host_probe()?.ask(look::kernel())?;
+    let mut container = runtime.container().start()?;
     let inside = container.ask(look::kernel())?;
     if host.release.is_empty() || host.boot.is_empty() {
         return Err(Trouble::Harness(format!("the host's own kernel tells nothing: {host:?}")));
     }
-    trial.seen.expect_eq("release inside", &inside.release, &host.release);
-    trial.seen.expect_eq("boot inside", &inside.boot, &host.boot);
+    runtime.seen.expect_eq("release inside", &inside.release, &host.release);
+    runtime.seen.expect_eq("boot inside", &inside.boot, &host.boot);
     container.close()?;
     Ok(())
 }

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use kit::audit;
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{self, Fault, How, scene};
+use kit::fault::{self, Fault, FaultKind, in_fixture};
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::{cpu, files, look, program, state, tasks};
 
 const SOURCE: &str = "OCI runtime-spec, runtime.md, Lifecycle and Operations";
@@ -42,7 +42,7 @@ pub(crate) const CHECKS: &[Check] = &[
         SOURCE,
         create_start_split,
     )
-    .faults(&[scene(STARTED_AT_CREATE)]),
+    .faults(&[in_fixture(STARTED_AT_CREATE)]),
     Check::of_runtime(
         "life.states",
         "created, running, paused and stopped are told, and a second start and a delete of what runs are refused",
@@ -51,9 +51,9 @@ pub(crate) const CHECKS: &[Check] = &[
     )
     .needs(&[Need::Root, Need::Freezer])
     .faults(&[
-        Fault { name: "start allowed", how: How::Pretends("start") },
-        Fault { name: "delete allowed", how: How::Pretends("delete") },
-        Fault { name: "not paused", how: How::PauseDropped },
+        Fault { name: "start allowed", kind: FaultKind::Pretends("start") },
+        Fault { name: "delete allowed", kind: FaultKind::Pretends("delete") },
+        Fault { name: "not paused", kind: FaultKind::PauseDropped },
     ]),
     Check::of_runtime(
         "life.pause-unpause",
@@ -62,16 +62,16 @@ pub(crate) const CHECKS: &[Check] = &[
         pause_unpause,
     )
     .needs(&[Need::Root, Need::Freezer])
-    .faults(&[Fault { name: "not frozen", how: How::PauseDropped }]),
+    .faults(&[Fault { name: "not frozen", kind: FaultKind::PauseDropped }]),
     Check::of_runtime(
         "life.tty",
         "a terminal of its own: right size, controlling, and Ctrl-C reaches the application",
         "OCI config.md, Process, terminal; pty(7)",
         terminal,
     )
-    .faults(&[scene(PIPE)]),
+    .faults(&[in_fixture(PIPE)]),
     Check::of_runtime("life.stdin", "stdin reaches the application, and its end ends it", SOURCE, stdin)
-        .faults(&[scene(CLOSED)]),
+        .faults(&[in_fixture(CLOSED)]),
     Check::of_runtime(
         "life.hooks",
         "hooks run at their points, in order, in their namespaces, with the state of that moment on stdin",
@@ -101,20 +101,20 @@ pub(crate) const CHECKS: &[Check] = &[
         }
     })]),
     Check::of_runtime("life.id-reuse", "a used id is refused, and a deleted one is free", SOURCE, id_reuse)
-        .faults(&[scene(OVERWRITTEN)]),
+        .faults(&[in_fixture(OVERWRITTEN)]),
     Check::of_runtime(
         "life.leaves-nothing",
         "after delete no mount, cgroup, process or file of the container is left",
         SOURCE,
         leaves_nothing,
     )
-    .faults(&[Fault { name: "cleanup skipped", how: How::CleanupSkipped }]),
+    .faults(&[Fault { name: "cleanup skipped", kind: FaultKind::CleanupSkipped }]),
 ];
 
-fn exit_status(trial: &mut Trial) -> Checked {
+fn exit_status(runtime: &mut RuntimeFixture) -> Checked {
     for status in [0, 1, 42, 255] {
-        let seen = trial.container().probe(program::exit(status)).run()?;
-        trial.seen.expect_eq(
+        let seen = runtime.container().probe(program::exit(status)).run()?;
+        runtime.seen.expect_eq(
             &format!("status of an application that exits with {status}"),
             &seen,
             &i32::from(status),
@@ -122,60 +122,60 @@ fn exit_status(trial: &mut Trial) -> Checked {
     }
     // PID 1 cannot be ended by a signal of its own making; the host can.
     for signal in [libc::SIGKILL, libc::SIGTERM] {
-        let wanted = trial.container().without_namespace(Kind::Pid).probe(tasks::die(signal));
+        let wanted = runtime.container().without_namespace(Kind::Pid).probe(tasks::die(signal));
         let seen = wanted.run()?;
-        trial.seen.expect_eq(&format!("status of one that signal {signal} ends"), &seen, &(128 + signal));
+        runtime.seen.expect_eq(&format!("status of one that signal {signal} ends"), &seen, &(128 + signal));
     }
     Ok(())
 }
 
-fn create_start_split(trial: &mut Trial) -> Checked {
-    let volume = trial.directory("volume")?;
+fn create_start_split(runtime: &mut RuntimeFixture) -> Checked {
+    let volume = runtime.directory("volume")?;
     let file = volume.join("ran");
-    let id = trial.container().volume(&volume, "/data").probe(files::write("/data/ran", "x")).create()?;
-    let driver = trial.driver().clone();
-    if trial.has(STARTED_AT_CREATE) {
+    let id = runtime.container().volume(&volume, "/data").probe(files::write("/data/ran", "x")).create()?;
+    let driver = runtime.driver().clone();
+    if runtime.has(STARTED_AT_CREATE) {
         driver.call(&["start", &id])?;
         driver.wait_stopped(&id)?;
     }
-    trial.seen.expect_eq("the application ran after create", &file.exists(), &false);
+    runtime.seen.expect_eq("the application ran after create", &file.exists(), &false);
     let state = driver.state(&id)?.unwrap_or_default();
-    trial.seen.expect_json("status after create", &state["status"], &json!("created"));
-    if !trial.has(STARTED_AT_CREATE) {
+    runtime.seen.expect_json("status after create", &state["status"], &json!("created"));
+    if !runtime.has(STARTED_AT_CREATE) {
         driver.call(&["start", &id])?;
         driver.wait_stopped(&id)?;
     }
-    trial.seen.expect_eq("the application ran after start", &file.exists(), &true);
+    runtime.seen.expect_eq("the application ran after start", &file.exists(), &true);
     driver.delete(&id)
 }
 
-fn states(trial: &mut Trial) -> Checked {
-    let id = trial.container().probe(program::sleep()).create()?;
-    let driver = trial.driver().clone();
+fn states(runtime: &mut RuntimeFixture) -> Checked {
+    let id = runtime.container().probe(program::sleep()).create()?;
+    let driver = runtime.driver().clone();
     let status =
         |id: &str| Ok::<_, Trouble>(driver.state(id)?.map_or(Value::Null, |state| state["status"].clone()));
     let refused = |words: &[&str]| Ok::<_, Trouble>(driver.refuses(words)?.0);
-    trial.seen.expect_json("after create", &status(&id)?, &json!("created"));
+    runtime.seen.expect_json("after create", &status(&id)?, &json!("created"));
     driver.call(&["start", &id])?;
-    trial.seen.expect_json("after start", &status(&id)?, &json!("running"));
-    trial.seen.expect_eq("a second start is refused", &refused(&["start", &id])?, &true);
-    trial.seen.expect_eq("delete without force is refused", &refused(&["delete", &id])?, &true);
+    runtime.seen.expect_json("after start", &status(&id)?, &json!("running"));
+    runtime.seen.expect_eq("a second start is refused", &refused(&["start", &id])?, &true);
+    runtime.seen.expect_eq("delete without force is refused", &refused(&["delete", &id])?, &true);
     driver.pause(&id)?;
-    trial.seen.expect_json("after pause", &status(&id)?, &json!("paused"));
+    runtime.seen.expect_json("after pause", &status(&id)?, &json!("paused"));
     driver.resume(&id)?;
-    trial.seen.expect_json("after resume", &status(&id)?, &json!("running"));
+    runtime.seen.expect_json("after resume", &status(&id)?, &json!("running"));
     driver.call(&["kill", &id, "KILL"])?;
     driver.wait_stopped(&id)?;
-    trial.seen.expect_json("after kill", &status(&id)?, &json!("stopped"));
-    trial.seen.expect_eq("start is refused then", &refused(&["start", &id])?, &true);
+    runtime.seen.expect_json("after kill", &status(&id)?, &json!("stopped"));
+    runtime.seen.expect_eq("start is refused then", &refused(&["start", &id])?, &true);
     driver.call(&["delete", &id])?;
-    trial.seen.expect_json("after delete", &status(&id)?, &Value::Null);
-    trial.seen.expect_eq("start of what does not exist is refused", &refused(&["start", &id])?, &true);
+    runtime.seen.expect_json("after delete", &status(&id)?, &Value::Null);
+    runtime.seen.expect_eq("start of what does not exist is refused", &refused(&["start", &id])?, &true);
     Ok(())
 }
 
-fn pause_unpause(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().start()?;
+fn pause_unpause(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().start()?;
     let group = container.group()?;
     container.ask(cpu::spin_anywhere(2))?;
     let usage = || group.stats().cpu_usage_ns.unwrap_or(0);
@@ -185,7 +185,7 @@ fn pause_unpause(trial: &mut Trial) -> Checked {
     std::thread::sleep(std::time::Duration::from_millis(50));
     // A task counts as frozen when it is about to stop, which is at most a tick before it does.
     let (used, most) = (usage() - before, u64::try_from(kit::measure::tick().as_nanos()).unwrap_or(u64::MAX));
-    trial.seen.expect(
+    runtime.seen.expect(
         "CPU time used in 50 ms while paused, in ns",
         used,
         format!("{most} or less"),
@@ -193,8 +193,8 @@ fn pause_unpause(trial: &mut Trial) -> Checked {
     );
     container.resume()?;
     let answered = container.ask(cpu::burn(10000)).is_ok();
-    trial.seen.expect_eq("it answers after resume", &answered, &true);
-    trial.seen.expect(
+    runtime.seen.expect_eq("it answers after resume", &answered, &true);
+    runtime.seen.expect(
         "CPU time used since, in ns",
         usage() - before,
         "10000000 or more",
@@ -204,10 +204,10 @@ fn pause_unpause(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn terminal(trial: &mut Trial) -> Checked {
+fn terminal(runtime: &mut RuntimeFixture) -> Checked {
     use kit::terminal::Console;
-    let pipe = trial.has(PIPE);
-    let (id, bundle) = trial
+    let pipe = runtime.has(PIPE);
+    let (id, bundle) = runtime
         .container()
         .with(|spec| {
             if let Some(process) = spec.process.as_mut() {
@@ -217,9 +217,9 @@ fn terminal(trial: &mut Trial) -> Checked {
             }
         })
         .bundle()?;
-    let driver = trial.driver().clone();
+    let driver = runtime.driver().clone();
     let said = if pipe {
-        driver.said(&["run", "--bundle", &bundle.display().to_string(), &id], Stdio::null())?.1
+        driver.output(&["run", "--bundle", &bundle.display().to_string(), &id], Stdio::null())?.1
     } else {
         let console = Console::listen(&bundle)?;
         let socket = console.path.display().to_string();
@@ -232,30 +232,30 @@ fn terminal(trial: &mut Trial) -> Checked {
         said
     };
     let seen = channel::printed(state::terminal(), said.trim())?;
-    trial.seen.expect_eq("terminal", &seen.terminal, &true);
-    trial.seen.expect_eq("rows and columns", &(seen.rows, seen.columns), &(Some(33), Some(77)));
-    trial.seen.expect_eq("controls", &seen.controls, &true);
-    trial.seen.expect_eq("session", &seen.session, &true);
+    runtime.seen.expect_eq("terminal", &seen.terminal, &true);
+    runtime.seen.expect_eq("rows and columns", &(seen.rows, seen.columns), &(Some(33), Some(77)));
+    runtime.seen.expect_eq("controls", &seen.controls, &true);
+    runtime.seen.expect_eq("session", &seen.session, &true);
     Ok(())
 }
 
-fn stdin(trial: &mut Trial) -> Checked {
-    let (id, bundle) = trial.container().probe(state::count_stdin()).bundle()?;
-    let driver = trial.driver().clone();
+fn stdin(runtime: &mut RuntimeFixture) -> Checked {
+    let (id, bundle) = runtime.container().probe(state::count_stdin()).bundle()?;
+    let driver = runtime.driver().clone();
     let (reader, mut writer) = std::io::pipe()?;
-    let closed = trial.has(CLOSED);
+    let closed = runtime.has(CLOSED);
     let feeder = std::thread::spawn(move || {
         if !closed {
             let _ = writer.write_all(&[1; 100_000]);
         }
     });
     let (status, said, complaint) =
-        driver.said(&["run", "--bundle", &bundle.display().to_string(), &id], Stdio::from(reader))?;
+        driver.output(&["run", "--bundle", &bundle.display().to_string(), &id], Stdio::from(reader))?;
     let _ = feeder.join();
     let seen = channel::printed(state::count_stdin(), said.trim())?;
-    trial.seen.expect_eq("bytes that arrived before the end", &seen.bytes, &100_000);
-    trial.seen.expect_eq("their sum", &seen.sum, &100_000);
-    trial.seen.expect("exit status", status, format!("0 ({})", complaint.trim()), status == 0);
+    runtime.seen.expect_eq("bytes that arrived before the end", &seen.bytes, &100_000);
+    runtime.seen.expect_eq("their sum", &seen.sum, &100_000);
+    runtime.seen.expect("exit status", status, format!("0 ({})", complaint.trim()), status == 0);
     Ok(())
 }
 
@@ -291,11 +291,11 @@ const POINTS: [(&str, &str, bool); 5] = [
     ("poststop", "stopped", false),
 ];
 
-fn hooks(trial: &mut Trial) -> Checked {
-    let log = trial.directory("hooks")?.join("log");
+fn hooks(runtime: &mut RuntimeFixture) -> Checked {
+    let log = runtime.directory("hooks")?.join("log");
     fs::write(&log, "")?;
     // The probe is static, so it runs on the host as it does inside.
-    let program = trial.image()?.join("probe");
+    let program = runtime.image()?.join("probe");
     let two = |point: &str| -> Vec<Hook> {
         let inside = point == "startContainer";
         let (path, log) =
@@ -316,18 +316,18 @@ fn hooks(trial: &mut Trial) -> Checked {
         poststop: two("poststop"),
         ..Hooks::default()
     };
-    let shared = trial.directory("hooks")?;
-    let wanted = trial.container().volume(&shared, "/hooks").with(|spec| spec.hooks = Some(hooks));
+    let shared = runtime.directory("hooks")?;
+    let wanted = runtime.container().volume(&shared, "/hooks").with(|spec| spec.hooks = Some(hooks));
     let id = wanted.probe(program::sleep()).create()?;
-    let driver = trial.driver().clone();
+    let driver = runtime.driver().clone();
     let points = |so_far: usize| -> Vec<String> {
         let points = POINTS.iter().take(so_far);
         points.flat_map(|(point, ..)| [format!("{point}-1"), format!("{point}-2")]).collect()
     };
     let names = || Ok::<_, Trouble>(told(&log)?.into_iter().map(|told| told.point).collect::<Vec<_>>());
-    trial.seen.expect_eq("hooks after create", &names()?, &points(2));
+    runtime.seen.expect_eq("hooks after create", &names()?, &points(2));
     driver.call(&["start", &id])?;
-    trial.seen.expect_eq("hooks after start", &names()?, &points(4));
+    runtime.seen.expect_eq("hooks after start", &names()?, &points(4));
     let state = driver.state(&id)?.unwrap_or_default();
     let pid = state["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
     let pid = pid.ok_or_else(|| Trouble::Subject(format!("state tells no pid: {state}")))?;
@@ -337,55 +337,60 @@ fn hooks(trial: &mut Trial) -> Checked {
     driver.delete(&id)?;
     let told = told(&log)?;
     let names: Vec<String> = told.iter().map(|told| told.point.clone()).collect();
-    trial.seen.expect_eq("hooks after delete", &names, &points(5));
+    runtime.seen.expect_eq("hooks after delete", &names, &points(5));
     for told in &told {
         let point = &told.point;
-        trial.seen.expect_eq(&format!("id that {point} got"), &told.id, &id);
+        runtime.seen.expect_eq(&format!("id that {point} got"), &told.id, &id);
         let known =
             POINTS.iter().find(|(name, ..)| point.strip_suffix(['1', '2']) == Some(&format!("{name}-")));
         let Some((_, status, inside)) = known else { continue };
-        trial.seen.expect_text(&format!("status that {point} got"), &told.status, status);
+        runtime.seen.expect_text(&format!("status that {point} got"), &told.status, status);
         let within = told.mount_namespace == own;
-        trial.seen.expect_eq(&format!("{point} runs in the container's mount namespace"), &within, inside);
+        runtime.seen.expect_eq(&format!("{point} runs in the container's mount namespace"), &within, inside);
     }
     Ok(())
 }
 
-fn id_reuse(trial: &mut Trial) -> Checked {
-    let id = trial.container().probe(program::sleep()).create()?;
-    let bundle = trial.driver().bundle_of(&id)?;
-    let driver = trial.driver().clone();
-    if trial.has(OVERWRITTEN) {
+fn id_reuse(runtime: &mut RuntimeFixture) -> Checked {
+    let id = runtime.container().probe(program::sleep()).create()?;
+    let bundle = runtime.driver().bundle_of(&id)?;
+    let driver = runtime.driver().clone();
+    if runtime.has(OVERWRITTEN) {
         driver.call(&["delete", "--force", &id])?;
     }
     let again = driver.create(&bundle, &id);
     let refused = matches!(again, Err(Trouble::Subject(_)));
-    trial.seen.expect_eq("a second container of the same id is refused", &refused, &true);
+    runtime.seen.expect_eq("a second container of the same id is refused", &refused, &true);
     let state = driver.state(&id)?.unwrap_or_default();
-    trial.seen.expect_json("the first one's status afterwards", &state["status"], &json!("created"));
+    runtime.seen.expect_json("the first one's status afterwards", &state["status"], &json!("created"));
     driver.call(&["delete", "--force", &id])?;
     driver.create(&bundle, &id)?;
-    trial.seen.expect_eq("after delete the id is free", &driver.state(&id)?.is_some(), &true);
+    runtime.seen.expect_eq("after delete the id is free", &driver.state(&id)?.is_some(), &true);
     driver.call(&["delete", "--force", &id])
 }
 
-fn leaves_nothing(trial: &mut Trial) -> Checked {
-    let volume = trial.directory("volume")?;
-    let id = trial
+fn leaves_nothing(runtime: &mut RuntimeFixture) -> Checked {
+    let volume = runtime.directory("volume")?;
+    let id = runtime
         .container()
         .volume(&volume, "/data")
         .tmpfs("/scratch", &[])
         .pids(64)
         .probe(look::alive())
         .create()?;
-    let driver = trial.driver().clone();
+    let driver = runtime.driver().clone();
     driver.call(&["start", &id])?;
     driver.wait_stopped(&id)?;
     driver.delete(&id)?;
-    let left = audit::remains(trial.layout(), &id);
-    trial.seen.expect("left on the host", format!("{left:?}"), "[]", left.is_empty());
+    let left = audit::remains(runtime.layout(), &id);
+    runtime.seen.expect("left on the host", format!("{left:?}"), "[]", left.is_empty());
     let state = driver.state_files()?;
-    trial.seen.expect("left in the subject's state directory", format!("{state:?}"), "[]", state.is_empty());
-    trial.seen.expect_eq("the subject still knows it", &driver.state(&id)?.is_some(), &false);
+    runtime.seen.expect(
+        "left in the subject's state directory",
+        format!("{state:?}"),
+        "[]",
+        state.is_empty(),
+    );
+    runtime.seen.expect_eq("the subject still knows it", &driver.state(&id)?.is_some(), &false);
     Ok(())
 }

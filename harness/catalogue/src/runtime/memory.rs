@@ -3,9 +3,9 @@
 use record::Scope;
 
 use kit::check::{Body, Check, Checked, Trouble};
-use kit::fault::{self, Fault, How};
+use kit::fault::{self, Fault, FaultKind};
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::{look, tasks};
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -26,7 +26,7 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "the neighbour's processes and the host's survive a container that runs out of memory",
         source: "Documentation/admin-guide/cgroup-v1/memory.rst; cgroup-v2.rst, Memory",
         needs: &[Need::Root, Need::Controller("memory")],
-        faults: &[Fault { name: "shared group", how: How::GroupShared }],
+        faults: &[Fault { name: "shared group", kind: FaultKind::GroupShared }],
         tolerance: "",
         timing: false,
         body: Body::Runtime(confined),
@@ -36,43 +36,43 @@ pub(crate) const CHECKS: &[Check] = &[
 const MIB: i64 = 1 << 20;
 const LIMIT: i64 = 32 * MIB;
 
-fn oom_kills(trial: &mut Trial) -> Checked {
+fn oom_kills(runtime: &mut RuntimeFixture) -> Checked {
     let twice = 2 * LIMIT.cast_unsigned();
-    let status = trial.container().memory(LIMIT).probe(tasks::touch(twice)).run()?;
-    trial.seen.expect_eq("exit status of an application that touches twice the limit", &status, &137);
+    let status = runtime.container().memory(LIMIT).probe(tasks::touch(twice)).run()?;
+    runtime.seen.expect_eq("exit status of an application that touches twice the limit", &status, &137);
     let half = LIMIT.cast_unsigned() / 2;
-    let status = trial.container().memory(LIMIT).probe(tasks::touch(half)).run()?;
-    trial.seen.expect_eq("exit status of one that touches half of it", &status, &0);
+    let status = runtime.container().memory(LIMIT).probe(tasks::touch(half)).run()?;
+    runtime.seen.expect_eq("exit status of one that touches half of it", &status, &0);
 
-    let mut container = trial.container().memory(LIMIT).start()?;
+    let mut container = runtime.container().memory(LIMIT).start()?;
     let group = container.group()?;
     let kills = || group.stats().oom_kills;
     let before = kills();
     let ended = container.ask(tasks::touch_in_child(twice))?;
-    trial.seen.expect_eq("signal that ended a child that did the same", &ended.signal, &libc::SIGKILL);
+    runtime.seen.expect_eq("signal that ended a child that did the same", &ended.signal, &libc::SIGKILL);
     let after = kills();
     // The counter is part of the claim; a v1 group has it since 4.13, older than every kernel of the matrix.
     let missing = || Trouble::Harness("the group counts no OOM kills (Linux 4.13)".into());
     let counted = after.ok_or_else(missing)? - before.ok_or_else(missing)?;
-    trial.seen.expect_eq("kills counted for it", &counted, &1);
+    runtime.seen.expect_eq("kills counted for it", &counted, &1);
     container.close()?;
     Ok(())
 }
 
-fn confined(trial: &mut Trial) -> Checked {
-    let mut host = trial.host_probe()?;
-    let mut victim = trial.container().memory(LIMIT).start()?;
-    let mut neighbour = trial.container().start()?;
+fn confined(runtime: &mut RuntimeFixture) -> Checked {
+    let mut host = runtime.host_probe()?;
+    let mut victim = runtime.container().memory(LIMIT).start()?;
+    let mut neighbour = runtime.container().start()?;
     // Both have more than the victim is allowed, so that a killer that looked further would choose them.
     let large = 48 * MIB.cast_unsigned();
     host.ask(tasks::hold(large))?;
     let holds = neighbour.ask(tasks::hold(large)).is_ok();
-    trial.seen.expect_eq("the neighbour may have more than the victim", &holds, &true);
+    runtime.seen.expect_eq("the neighbour may have more than the victim", &holds, &true);
     let ended = victim.ask(tasks::touch_in_child(2 * LIMIT.cast_unsigned()));
     let killed = ended.ok().map(|ended| ended.signal);
-    trial.seen.expect_eq("signal that ended the process that took too much", &killed, &Some(libc::SIGKILL));
+    runtime.seen.expect_eq("signal that ended the process that took too much", &killed, &Some(libc::SIGKILL));
     let survives = |answer: Result<(), Trouble>| answer.is_ok();
-    trial.seen.expect_eq("the neighbour answers", &survives(neighbour.ask(look::alive())), &true);
-    trial.seen.expect_eq("the host's process answers", &survives(host.ask(look::alive())), &true);
+    runtime.seen.expect_eq("the neighbour answers", &survives(neighbour.ask(look::alive())), &true);
+    runtime.seen.expect_eq("the host's process answers", &survives(host.ask(look::alive())), &true);
     Ok(())
 }

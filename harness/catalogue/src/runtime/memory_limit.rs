@@ -1,12 +1,12 @@
 //! Memory limits of containers beyond the first kill: cache, changes, tmpfs, swap.
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{self, Fault, resources, scene};
+use kit::fault::{self, Fault, in_fixture, resources};
 use kit::loopdev::LoopDevice;
 use kit::measure::as_f64;
 use kit::need::Need;
 use kit::runtime::Container;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::files::How;
 use kit::verbs::{files, tasks};
 
@@ -26,7 +26,7 @@ pub(crate) const CHECKS: &[Check] = &[
         cache_is_reclaimed,
     )
     .needs(&[Need::Root, Need::Controller("memory"), Need::Loop])
-    .faults(&[scene(ANONYMOUS)]),
+    .faults(&[in_fixture(ANONYMOUS)]),
     Check::of_runtime(
         "memory.limit.live-update",
         "a raised limit lets more in, and a lowered one less",
@@ -42,7 +42,7 @@ pub(crate) const CHECKS: &[Check] = &[
         tmpfs_is_charged,
     )
     .needs(NEEDS)
-    .faults(&[scene(FROM_OUTSIDE)]),
+    .faults(&[in_fixture(FROM_OUTSIDE)]),
     Check::of_runtime("memory.swap.limit", "swap is bounded apart from memory", V1_AND_V2, swap_limit)
         .needs(&[Need::Root, Need::Controller("memory"), Need::Swap])
         .faults(&[SWAP_NOT_WRITTEN]),
@@ -59,26 +59,26 @@ fn killed(container: &mut Container, bytes: i64) -> Result<bool, Trouble> {
     Ok(ended.signal == libc::SIGKILL)
 }
 
-fn cache_is_reclaimed(trial: &mut Trial) -> Checked {
-    let backing = trial.directory("backing")?.join("disk");
+fn cache_is_reclaimed(runtime: &mut RuntimeFixture) -> Checked {
+    let backing = runtime.directory("backing")?.join("disk");
     let device = LoopDevice::attach(&backing, 128 << 20)?;
-    let wanted = trial.container().memory(LIMIT).device(&device, "rw");
+    let wanted = runtime.container().memory(LIMIT).device(&device, "rw");
     let mut container = wanted.start()?;
     let group = container.group()?;
     let before = group.stats().oom_kills.unwrap_or(0);
     let amount = 3 * LIMIT.cast_unsigned();
-    let read = if trial.has(ANONYMOUS) {
+    let read = if runtime.has(ANONYMOUS) {
         container.ask(tasks::touch(amount))
     } else {
         container.ask(files::read_stream("/dev/plimsoll-disk", amount, How::Buffered)).map(drop)
     };
-    trial.seen.expect_eq("the reader survived", &read.is_ok(), &true);
+    runtime.seen.expect_eq("the reader survived", &read.is_ok(), &true);
     let kills = group.stats().oom_kills.unwrap_or(before) - before;
-    trial.seen.expect_eq("kills counted", &kills, &0);
+    runtime.seen.expect_eq("kills counted", &kills, &0);
     if read.is_ok() {
         let usage = group.stats().memory_usage.unwrap_or(0);
         let most = u64::try_from(LIMIT).unwrap_or(0);
-        trial.seen.expect(
+        runtime.seen.expect(
             "memory charged afterwards, in bytes",
             usage,
             format!("{most} or less"),
@@ -89,39 +89,39 @@ fn cache_is_reclaimed(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn live_update(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().memory(LIMIT).start()?;
-    let driver = trial.driver().clone();
-    trial.seen.expect_eq("twice the limit is killed", &killed(&mut container, 2 * LIMIT)?, &true);
+fn live_update(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().memory(LIMIT).start()?;
+    let driver = runtime.driver().clone();
+    runtime.seen.expect_eq("twice the limit is killed", &killed(&mut container, 2 * LIMIT)?, &true);
     let raised = (4 * LIMIT).to_string();
     driver.call(&["update", "--memory", &raised, "--memory-swap", &raised, &container.id])?;
-    trial.seen.expect_eq(
+    runtime.seen.expect_eq(
         "the same is killed under a raised limit",
         &killed(&mut container, 2 * LIMIT)?,
         &false,
     );
     let lowered = LIMIT.to_string();
     driver.call(&["update", "--memory", &lowered, "--memory-swap", &lowered, &container.id])?;
-    trial.seen.expect_eq("and under a lowered one", &killed(&mut container, 2 * LIMIT)?, &true);
+    runtime.seen.expect_eq("and under a lowered one", &killed(&mut container, 2 * LIMIT)?, &true);
     container.close()?;
     Ok(())
 }
 
-fn tmpfs_is_charged(trial: &mut Trial) -> Checked {
+fn tmpfs_is_charged(runtime: &mut RuntimeFixture) -> Checked {
     const WRITTEN: u64 = 16 << 20;
-    let mut container = trial.container().memory(LIMIT).start()?;
+    let mut container = runtime.container().memory(LIMIT).start()?;
     let group = container.group()?;
     let usage = || group.stats().memory_usage.unwrap_or(0);
     let before = usage();
-    if trial.has(FROM_OUTSIDE) {
+    if runtime.has(FROM_OUTSIDE) {
         let path = format!("/proc/{}/root/dev/shm/file", container.pid);
-        trial.host_probe()?.ask(files::write_stream(&path, WRITTEN, 65_536, How::Create))?;
+        runtime.host_probe()?.ask(files::write_stream(&path, WRITTEN, 65_536, How::Create))?;
     } else {
         container.ask(files::write_stream("/dev/shm/file", WRITTEN, 65_536, How::Create))?;
     }
     let grown = as_f64(usage().saturating_sub(before)) / as_f64(1 << 20);
     // Each CPU charges a batch of pages ahead, and the file's own bookkeeping is charged too.
-    trial.seen.expect_in(
+    runtime.seen.expect_in(
         "growth of the charge, in MiB",
         grown,
         15.0..=19.0,
@@ -130,7 +130,7 @@ fn tmpfs_is_charged(trial: &mut Trial) -> Checked {
     );
     container.ask(files::remove("/dev/shm/file"))?;
     let left = as_f64(usage().saturating_sub(before)) / as_f64(1 << 20);
-    trial.seen.expect_in(
+    runtime.seen.expect_in(
         "what is left of it after the file was removed, in MiB",
         left,
         0.0..=3.0,
@@ -141,15 +141,15 @@ fn tmpfs_is_charged(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn swap_limit(trial: &mut Trial) -> Checked {
-    let wanted = trial.container().memory(LIMIT).with(|spec| {
+fn swap_limit(runtime: &mut RuntimeFixture) -> Checked {
+    let wanted = runtime.container().memory(LIMIT).with(|spec| {
         if let Some(memory) = resources(spec).memory.as_mut() {
             memory.swap = Some(2 * LIMIT);
         }
     });
     let mut container = wanted.start()?;
-    trial.seen.expect_eq("half as much again is killed", &killed(&mut container, LIMIT * 3 / 2)?, &false);
-    trial.seen.expect_eq("three times as much is killed", &killed(&mut container, 3 * LIMIT)?, &true);
+    runtime.seen.expect_eq("half as much again is killed", &killed(&mut container, LIMIT * 3 / 2)?, &false);
+    runtime.seen.expect_eq("three times as much is killed", &killed(&mut container, 3 * LIMIT)?, &true);
     container.close()?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault;
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::look::Interfaces;
 use kit::verbs::{look, net, tasks};
 
@@ -84,34 +84,34 @@ pub(crate) const CHECKS: &[Check] = &[
     },
 ];
 
-fn app_is_1(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().start()?;
+fn app_is_1(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().start()?;
     let seen = container.ask(look::identity())?;
-    trial.seen.expect_eq("the application's own PID", &seen.pid, &1);
-    trial.seen.expect_text("its /proc/self/exe", &seen.exe.to_string_lossy(), "/probe");
+    runtime.seen.expect_eq("the application's own PID", &seen.pid, &1);
+    runtime.seen.expect_text("its /proc/self/exe", &seen.exe.to_string_lossy(), "/probe");
     // From outside: init did not stay and fork, it became the application.
     let running = std::fs::metadata(format!("/proc/{}/exe", container.pid))?;
     let wanted = std::fs::metadata(container.rootfs.join("probe"))?;
     let (running, wanted) = ((running.dev(), running.ino()), (wanted.dev(), wanted.ino()));
-    trial.seen.expect_eq("the file that the host sees executed (device, inode)", &running, &wanted);
+    runtime.seen.expect_eq("the file that the host sees executed (device, inode)", &running, &wanted);
     container.close()?;
     Ok(())
 }
 
-fn hides_host(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().start()?;
+fn hides_host(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().start()?;
     let children = container.ask(tasks::spawn(2))?;
     let listed = container.ask(look::processes())?;
     let mut expected = children;
     expected.push(1);
     expected.sort_unstable();
-    trial.seen.expect_eq("PIDs in the container's /proc", &listed, &expected);
+    runtime.seen.expect_eq("PIDs in the container's /proc", &listed, &expected);
     container.close()?;
     Ok(())
 }
 
-fn is_ordinary_on_host(trial: &mut Trial) -> Checked {
-    let container = trial.container().start()?;
+fn is_ordinary_on_host(runtime: &mut RuntimeFixture) -> Checked {
+    let container = runtime.container().start()?;
     let path = format!("/proc/{}/status", container.pid);
     let status = std::fs::read_to_string(&path)?;
     let pids: Vec<i32> = status
@@ -123,33 +123,33 @@ fn is_ordinary_on_host(trial: &mut Trial) -> Checked {
         .split_whitespace()
         .filter_map(|pid| pid.parse().ok())
         .collect();
-    trial.seen.expect_eq("NSpid of the application on the host", &pids, &vec![container.pid, 1]);
+    runtime.seen.expect_eq("NSpid of the application on the host", &pids, &vec![container.pid, 1]);
     container.close()?;
     Ok(())
 }
 
-fn hostname(trial: &mut Trial) -> Checked {
-    trial.on_stage()?;
-    let before = trial.ask_stage(look::set_hostname("outside"))?;
-    let mut container = trial.container().start()?;
+fn hostname(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.on_fake_host()?;
+    let before = runtime.ask_host(look::set_hostname("outside"))?;
+    let mut container = runtime.container().start()?;
     let asked = container.ask(look::hostname())?;
-    trial.seen.expect_text("host name inside at first", &asked, "inside");
+    runtime.seen.expect_text("host name inside at first", &asked, "inside");
     container.ask(look::set_hostname("changed"))?;
     let inside = container.ask(look::hostname())?;
-    let outside = trial.ask_stage(look::hostname())?;
-    trial.seen.expect_text("host name inside", &inside, "changed");
-    trial.seen.expect_eq("host name of the host afterwards", &outside, &before);
+    let outside = runtime.ask_host(look::hostname())?;
+    runtime.seen.expect_text("host name inside", &inside, "changed");
+    runtime.seen.expect_eq("host name of the host afterwards", &outside, &before);
     container.close()?;
     Ok(())
 }
 
-fn only_own_devices(trial: &mut Trial) -> Checked {
+fn only_own_devices(runtime: &mut RuntimeFixture) -> Checked {
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
-    trial.on_stage()?;
-    trial.ask_stage(net::add_address(ADDRESS))?;
-    let port = trial.ask_stage(net::listen())?;
-    let host = trial.ask_stage(look::interfaces())?;
-    let mut container = trial.container().start()?;
+    runtime.on_fake_host()?;
+    runtime.ask_host(net::add_address(ADDRESS))?;
+    let port = runtime.ask_host(net::listen())?;
+    let host = runtime.ask_host(look::interfaces())?;
+    let mut container = runtime.container().start()?;
     let inside = container.ask(look::interfaces())?;
     let marked = |seen: &Interfaces| seen.devices.values().flatten().any(|address| *address == ADDRESS);
     let listens = |seen: &Interfaces| seen.listening.contains(&port);
@@ -163,22 +163,22 @@ fn only_own_devices(trial: &mut Trial) -> Checked {
         ["lo", "sit0", "tunl0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6gre0"];
     let foreign: Vec<_> =
         inside.devices.keys().filter(|device| !fallback.contains(&device.as_str())).collect();
-    trial.seen.expect(
+    runtime.seen.expect(
         "devices inside that are not its own",
         format!("{foreign:?}"),
         "[]",
         foreign.is_empty(),
     );
-    trial.seen.expect("the host's address inside", marked(&inside), false, !marked(&inside));
-    trial.seen.expect("the host's listening socket inside", listens(&inside), false, !listens(&inside));
+    runtime.seen.expect("the host's address inside", marked(&inside), false, !marked(&inside));
+    runtime.seen.expect("the host's listening socket inside", listens(&inside), false, !listens(&inside));
     container.close()?;
     Ok(())
 }
 
-fn match_request(trial: &mut Trial) -> Checked {
-    let own = trial.host_pid();
+fn match_request(runtime: &mut RuntimeFixture) -> Checked {
+    let own = runtime.host_pid();
     for left_out in [None, Some(Kind::Network)] {
-        let mut wanted = trial.container();
+        let mut wanted = runtime.container();
         if let Some(kind) = left_out {
             wanted = wanted.without_namespace(kind);
         }
@@ -191,7 +191,7 @@ fn match_request(trial: &mut Trial) -> Checked {
         }
         for (name, (differs, requested)) in seen {
             let what = format!("{name} namespace differs from the host's (left out: {left_out:?})");
-            trial.seen.expect_eq(&what, &differs, &requested);
+            runtime.seen.expect_eq(&what, &differs, &requested);
         }
         container.close()?;
     }

@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::scene;
-use kit::kernel::Scene;
+use kit::fault::in_fixture;
+use kit::kernel::KernelFixture;
 use kit::measure::{Control, as_f64, millis};
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::net;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -18,7 +18,7 @@ pub(crate) const CHECKS: &[Check] = &[
         egress,
     )
     .needs(&[Need::Root, Need::Namespace(runtime::namespace::Kind::Network)])
-    .faults(&[scene(NO_QDISC)])
+    .faults(&[in_fixture(NO_QDISC)])
     .timing("the bucket's burst and the headers of packets: 66 of 1,514 bytes"),
     Check::of_kernel(
         "net.classid.tags",
@@ -27,42 +27,42 @@ pub(crate) const CHECKS: &[Check] = &[
         class_id,
     )
     .needs(&[Need::Root, Need::V1("net_cls")])
-    .faults(&[scene(NOT_WRITTEN)]),
+    .faults(&[in_fixture(NOT_WRITTEN)]),
 ];
 
 const NO_QDISC: &str = "no qdisc";
 const NOT_WRITTEN: &str = "not written";
 
-fn egress(trial: &mut Trial) -> Checked {
+fn egress(runtime: &mut RuntimeFixture) -> Checked {
     const RATE: u32 = 2_000_000;
     const BURST: u32 = 20_000;
     const SENT: u64 = 1_000_000;
-    trial.on_stage()?;
-    let mut container = trial.container().capabilities(&["NET_ADMIN"]).start()?;
-    let made = trial.ask_stage(net::make_pair("plim0", "eth0", container.pid));
+    runtime.on_fake_host()?;
+    let mut container = runtime.container().capabilities(&["NET_ADMIN"]).start()?;
+    let made = runtime.ask_host(net::make_pair("plim0", "eth0", container.pid));
     if let Err(Trouble::Harness(said)) = made {
         return Err(Trouble::Skip(said));
     }
-    trial.ask_stage(net::bring_up("plim0", Ipv4Addr::new(192, 0, 2, 1)))?;
+    runtime.ask_host(net::bring_up("plim0", Ipv4Addr::new(192, 0, 2, 1)))?;
     container.ask(net::bring_up("eth0", Ipv4Addr::new(192, 0, 2, 2)))?;
-    if !trial.has(NO_QDISC)
+    if !runtime.has(NO_QDISC)
         && let Err(Trouble::Subject(said)) = container.ask(net::limit_rate("eth0", RATE, BURST))
     {
         return Err(Trouble::Skip(said));
     }
-    let port = trial.ask_stage(net::sink())?;
+    let port = runtime.ask_host(net::sink())?;
     let control = Control::begin()?;
     container.ask(net::send(Ipv4Addr::new(192, 0, 2, 1), port, SENT))?;
-    let seen = trial.ask_stage(net::sunk())?;
+    let seen = runtime.ask_host(net::sunk())?;
     let late = millis(control.end()?);
     container.close()?;
     let (bytes, micros) = (seen.bytes, as_f64(seen.micros.max(1)));
-    trial.seen.expect_eq("bytes that arrived", &bytes, &SENT);
+    runtime.seen.expect_eq("bytes that arrived", &bytes, &SENT);
     let rate = as_f64(bytes) / micros;
     // Less a header of 66 bytes in each packet, plus what the bucket holds at the start.
     let (least, most) = (2.0 * 0.956 * 0.85, 2.0 * (1.0 + f64::from(2 * BURST) / as_f64(SENT)));
     let noise = 2.0 * late / (micros / 1e3);
-    trial.seen.expect_in(
+    runtime.seen.expect_in(
         "rate, in MB/s",
         rate,
         least..=most,
@@ -72,10 +72,10 @@ fn egress(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn class_id(scene: &mut Scene) -> Checked {
+fn class_id(kernel: &mut KernelFixture) -> Checked {
     const CLASS: u32 = 0x0010_0001;
-    let cell = scene.cell("group")?;
-    if !scene.has(NOT_WRITTEN) {
+    let cell = kernel.cell("group")?;
+    if !kernel.has(NOT_WRITTEN) {
         std::fs::write(cell.dir("net_cls")?.join("net_cls.classid"), CLASS.to_string())?;
     }
     let (mut inside, mut outside) = (cell.probe()?, kit::probes::Probe::start_after(|| Ok(()))?);
@@ -85,7 +85,7 @@ fn class_id(scene: &mut Scene) -> Checked {
         let port = probe.ask(net::listen())?;
         let seen =
             engine::network::class_id_of_listener(port).map_err(|error| Trouble::Skip(error.to_string()))?;
-        scene.seen.expect_eq(&format!("class id of a socket {name}"), &seen, &Some(expected));
+        kernel.seen.expect_eq(&format!("class id of a socket {name}"), &seen, &Some(expected));
     }
     drop((inside, outside));
     Ok(())

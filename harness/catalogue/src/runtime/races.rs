@@ -10,7 +10,7 @@ use runtime::oci::{Mount, Root};
 use kit::check::{Check, Checked, Trouble};
 use kit::fault;
 use kit::runtime::{Container, Started};
-use kit::runtime::{Trial, Wanted};
+use kit::runtime::{ContainerBuilder, RuntimeFixture};
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, look};
 
@@ -99,10 +99,10 @@ type Escape<'a> = &'a dyn Fn(Option<&mut Container>) -> Result<Option<String>, T
 
 /// Starts containers while two names are exchanged, until one escapes or there is no end to wait for.
 fn race(
-    trial: &mut Trial,
+    runtime: &mut RuntimeFixture,
     place: &Path,
     spare: &Path,
-    want: &dyn Fn(&mut Trial) -> Result<Started, Trouble>,
+    want: &dyn Fn(&mut RuntimeFixture) -> Result<Started, Trouble>,
     escape: Escape<'_>,
 ) -> Result<Tally, Trouble> {
     let mut tally = Tally::default();
@@ -113,7 +113,7 @@ fn race(
             let begun = Instant::now();
             while begun.elapsed() < LONG && tally.tried < MOST && tally.escapes.is_empty() {
                 let before = swapper.swaps.load(Ordering::Relaxed);
-                let started = want(trial)?;
+                let started = want(runtime)?;
                 tally.tried += 1;
                 tally.met += u32::from(swapper.swaps.load(Ordering::Relaxed) > before + 1);
                 match started {
@@ -140,12 +140,12 @@ fn race(
 }
 
 /// Writes down what came of it; without enough starts in the race there is no verdict.
-fn judge(trial: &mut Trial, tally: &Tally, what: &str) -> Checked {
-    trial.seen.note(format!(
+fn judge(runtime: &mut RuntimeFixture, tally: &Tally, what: &str) -> Checked {
+    runtime.seen.note(format!(
         "{} starts: {} ran, {} were refused, {} met the race; {} exchanges",
         tally.tried, tally.started, tally.refused, tally.met, tally.swaps
     ));
-    trial.seen.expect(what, format!("{:?}", tally.escapes), "[]", tally.escapes.is_empty());
+    runtime.seen.expect(what, format!("{:?}", tally.escapes), "[]", tally.escapes.is_empty());
     if tally.escapes.is_empty() && tally.met < ENOUGH {
         return Err(Trouble::Noise(format!(
             "{} of {} starts met the race; {ENOUGH} are needed",
@@ -155,24 +155,25 @@ fn judge(trial: &mut Trial, tally: &Tally, what: &str) -> Checked {
     Ok(())
 }
 
-fn with_root<'t, 'r>(wanted: Wanted<'t, 'r>, image: &Path) -> Wanted<'t, 'r> {
+fn with_root<'t, 'r>(wanted: ContainerBuilder<'t, 'r>, image: &Path) -> ContainerBuilder<'t, 'r> {
     let root = Root { path: image.to_owned(), readonly: false };
     wanted.with(|spec| spec.root = Some(root))
 }
 
-fn symlink_race(trial: &mut Trial) -> Checked {
-    let volume = trial.directory("volume")?;
+fn symlink_race(runtime: &mut RuntimeFixture) -> Checked {
+    let volume = runtime.directory("volume")?;
     fs::write(volume.join("of-volume"), "")?;
-    let outside = trial.directory("outside")?;
-    let image = trial.image()?;
+    let outside = runtime.directory("outside")?;
+    let image = runtime.image()?;
     fs::create_dir_all(image.join("swapped"))?;
     fs::create_dir_all(image.join("elsewhere"))?;
     // With nobody in the way it starts, and the volume is where it was asked for.
-    let want =
-        |trial: &mut Trial| with_root(trial.container().volume(&volume, "/swapped/data"), &image).attempt();
-    let mut container = want(trial)?.running()?;
+    let want = |runtime: &mut RuntimeFixture| {
+        with_root(runtime.container().volume(&volume, "/swapped/data"), &image).attempt()
+    };
+    let mut container = want(runtime)?.running()?;
     let seen = container.ask(look::exists("/swapped/data/of-volume"))?;
-    trial.seen.expect_eq("the volume is seen at its place without a race", &seen, &true);
+    runtime.seen.expect_eq("the volume is seen at its place without a race", &seen, &true);
     container.close()?;
     let (place, spare) = (image.join("swapped"), image.join("spare"));
     std::os::unix::fs::symlink(&outside, &spare)?;
@@ -191,19 +192,19 @@ fn symlink_race(trial: &mut Trial) -> Checked {
         });
         Ok((!inside).then(|| "the volume was mounted outside of the root".to_owned()))
     };
-    let tally = race(trial, &place, &spare, &want, &escape)?;
-    judge(trial, &tally, "what was led out of the root file system")
+    let tally = race(runtime, &place, &spare, &want, &escape)?;
+    judge(runtime, &tally, "what was led out of the root file system")
 }
 
-fn read_only_race(trial: &mut Trial) -> Checked {
-    let volume = trial.directory("volume")?;
-    let shared = trial.directory("shared")?;
+fn read_only_race(runtime: &mut RuntimeFixture) -> Checked {
+    let volume = runtime.directory("volume")?;
+    let shared = runtime.directory("shared")?;
     for name in ["place", "other"] {
         fs::create_dir(shared.join(name))?;
     }
-    let other = trial.directory("other-volume")?;
-    let want = |trial: &mut Trial| {
-        trial
+    let other = runtime.directory("other-volume")?;
+    let want = |runtime: &mut RuntimeFixture| {
+        runtime
             .container()
             .volume(&shared, "/shared")
             .volume(&other, "/shared/other")
@@ -230,15 +231,15 @@ fn read_only_race(trial: &mut Trial) -> Checked {
         }
         Ok((!seen).then(|| "the volume is not mounted".to_owned()))
     };
-    let mut container = want(trial)?.running()?;
+    let mut container = want(runtime)?.running()?;
     let refused = container.ask(attempt::create("/shared/place/new"))?;
-    trial.seen.expect_eq("error of writing to the volume without a race", &refused, &Tried(libc::EROFS));
+    runtime.seen.expect_eq("error of writing to the volume without a race", &refused, &Tried(libc::EROFS));
     let allowed = container.ask(attempt::create("/shared/other/new"))?;
-    trial.seen.expect_eq("error of writing beside it", &allowed, &Tried::ALLOWED);
+    runtime.seen.expect_eq("error of writing beside it", &allowed, &Tried::ALLOWED);
     container.close()?;
     let (place, spare) = (shared.join("place"), shared.join("spare"));
     std::os::unix::fs::symlink("other", &spare)?;
     let escape = |container: Option<&mut Container>| container.map_or(Ok(None), &wrong);
-    let tally = race(trial, &place, &spare, &want, &escape)?;
-    judge(trial, &tally, "mounts with the wrong flags")
+    let tally = race(runtime, &place, &spare, &want, &escape)?;
+    judge(runtime, &tally, "mounts with the wrong flags")
 }

@@ -10,10 +10,10 @@ use record::Scope;
 use runtime::rootfs::switch;
 
 use kit::check::{Body, Check, Checked, Trouble};
-use kit::fault::{self, scene};
-use kit::kernel::Scene;
+use kit::fault::{self, in_fixture};
+use kit::kernel::KernelFixture;
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, look, state};
 
@@ -45,7 +45,7 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "the classic double-chroot walk leaves a plain chroot, and fails after pivot_root",
         source: "chroot(2), \"does not change the current working directory\"; pivot_root(2)",
         needs: &[Need::Root],
-        faults: &[scene(PIVOT_IS_CHROOT)],
+        faults: &[in_fixture(PIVOT_IS_CHROOT)],
         tolerance: "",
         timing: false,
         body: Body::Kernel(chroot_alone_escapes),
@@ -54,22 +54,22 @@ pub(crate) const CHECKS: &[Check] = &[
 
 const PIVOT_IS_CHROOT: &str = "pivot replaced by chroot";
 
-fn old_root_unreachable(trial: &mut Trial) -> Checked {
-    let marker = trial.directory("outside")?.join("marker");
+fn old_root_unreachable(runtime: &mut RuntimeFixture) -> Checked {
+    let marker = runtime.directory("outside")?.join("marker");
     std::fs::write(&marker, "the host's")?;
-    let mut container = trial.container().start()?;
+    let mut container = runtime.container().start()?;
     let marker = marker.to_str().ok_or_else(|| Trouble::Harness("the run's directory is no UTF-8".into()))?;
     let reached = container.ask(look::reach(marker))?;
     let (tried, found) = (reached.tried, reached.found);
-    trial.seen.note(format!("{tried} ways were tried"));
-    trial.seen.expect(
+    runtime.seen.note(format!("{tried} ways were tried"));
+    runtime.seen.expect(
         "ways to a file of the host",
         format!("{found:?}"),
         "[]",
         found.is_empty() && tried > 0,
     );
     let inside = mounts(&container.ask(look::read("/proc/self/mountinfo"))?)?;
-    let outside = mounts(&trial.host_probe()?.ask(look::read("/proc/self/mountinfo"))?)?;
+    let outside = mounts(&runtime.host_probe()?.ask(look::read("/proc/self/mountinfo"))?)?;
     let of_host: BTreeSet<&str> = outside.iter().map(|mount| mount.device.as_str()).collect();
     let mut shared = Vec::new();
     for mount in &inside {
@@ -80,14 +80,14 @@ fn old_root_unreachable(trial: &mut Trial) -> Checked {
         }
     }
     // The root is a directory of the host's: its one file system that the configuration asks for.
-    trial.seen.expect_eq("mounts inside that are of a file system of the host", &shared, &vec!["/"]);
+    runtime.seen.expect_eq("mounts inside that are of a file system of the host", &shared, &vec!["/"]);
     // With a handle a file can be opened that no path leads to. Source: open_by_handle_at(2).
-    let by_host = trial.host_probe()?.ask(attempt::handle("/"))?;
+    let by_host = runtime.host_probe()?.ask(attempt::handle("/"))?;
     if by_host.is_allowed() {
         let by_handle = container.ask(attempt::handle("/"))?;
-        trial.seen.expect_eq("error of opening a file by its handle", &by_handle, &Tried(libc::EPERM));
+        runtime.seen.expect_eq("error of opening a file by its handle", &by_handle, &Tried(libc::EPERM));
     } else {
-        trial.seen.note(format!("the root's file system has no handles: {by_host}"));
+        runtime.seen.note(format!("the root's file system has no handles: {by_host}"));
     }
     container.close()?;
     Ok(())
@@ -117,17 +117,17 @@ fn mounts(text: &str) -> Result<Vec<Mounted>, Trouble> {
     lines.map(|line| read(line).ok_or_else(|| Trouble::Harness(format!("mountinfo: '{line}'")))).collect()
 }
 
-fn chroot_alone_escapes(scene: &mut Scene) -> Checked {
-    let jail = scene.directory("jail")?;
-    let marker = scene.dir().join("marker");
+fn chroot_alone_escapes(kernel: &mut KernelFixture) -> Checked {
+    let jail = kernel.directory("jail")?;
+    let marker = kernel.dir().join("marker");
     std::fs::write(&marker, "outside")?;
-    let by_chroot = scene.in_child(|| {
+    let by_chroot = kernel.in_child(|| {
         chroot(&jail)?;
         chdir("/")?;
         Ok(walks_out(&marker)?.to_string())
     })?;
-    let swapped = scene.has(PIVOT_IS_CHROOT);
-    let by_pivot = scene.in_child(|| {
+    let swapped = kernel.has(PIVOT_IS_CHROOT);
+    let by_pivot = kernel.in_child(|| {
         if swapped {
             chroot(&jail)?;
             chdir("/")?;
@@ -138,8 +138,8 @@ fn chroot_alone_escapes(scene: &mut Scene) -> Checked {
         }
         Ok(walks_out(&marker)?.to_string())
     })?;
-    scene.seen.expect_eq("the walk leaves a plain chroot", &by_chroot.as_str(), &"true");
-    scene.seen.expect_eq("the walk leaves a pivoted root", &by_pivot.as_str(), &"false");
+    kernel.seen.expect_eq("the walk leaves a plain chroot", &by_chroot.as_str(), &"true");
+    kernel.seen.expect_eq("the walk leaves a pivoted root", &by_pivot.as_str(), &"false");
     Ok(())
 }
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use runtime::oci::{Mount, Rlimit, Root, User};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{self, Fault, How, scene};
+use kit::fault::{self, Fault, FaultKind, in_fixture};
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::Ask;
 use kit::verbs::attempt::Tried;
 use kit::verbs::tree::Entry;
@@ -41,7 +41,7 @@ pub(crate) const CHECKS: &[Check] = &[
         writes_stay_inside,
     )
     .needs(&[Need::Root, Need::Filesystem("overlay")])
-    .faults(&[scene(RW_LOWER)]),
+    .faults(&[in_fixture(RW_LOWER)]),
     Check::of_runtime(
         "rootfs.readonly",
         "a read-only root refuses writes with EROFS, and mounts in it stay writable",
@@ -85,12 +85,12 @@ pub(crate) const CHECKS: &[Check] = &[
         }
     })]),
     Check::of_runtime("rootfs.no-leaked-fds", "only descriptors 0, 1 and 2 are open in the application", "execve(2); CVE-2024-21626", no_leaked_fds)
-        .faults(&[Fault { name: "a descriptor without close-on-exec", how: How::LeaksDescriptor("/dev/null") }]),
+        .faults(&[Fault { name: "a descriptor without close-on-exec", kind: FaultKind::LeaksDescriptor("/dev/null") }]),
 ];
 
 /// An image with something in it: files, a link, a directory below another, each with a mode of its own.
-fn furnished(trial: &Trial) -> Result<PathBuf, Trouble> {
-    let image = trial.image()?;
+fn furnished(runtime: &RuntimeFixture) -> Result<PathBuf, Trouble> {
+    let image = runtime.image()?;
     fs::create_dir_all(image.join("usr/lib/of-image"))?;
     fs::write(image.join("usr/lib/of-image/deep"), "of the image")?;
     fs::write(image.join("etc/kept"), "of the image")?;
@@ -112,28 +112,28 @@ fn differences(one: &Tree, other: &Tree) -> Vec<String> {
     paths.into_iter().filter(|path| one.get(*path) != other.get(*path)).take(8).cloned().collect()
 }
 
-fn is_image(trial: &mut Trial) -> Checked {
-    let image = furnished(trial)?;
-    let mut host = trial.host_probe()?;
+fn is_image(runtime: &mut RuntimeFixture) -> Checked {
+    let image = furnished(runtime)?;
+    let mut host = runtime.host_probe()?;
     let root = Root { path: image.clone(), readonly: false };
-    let mut container = trial.container().with(|spec| spec.root = Some(root)).start()?;
+    let mut container = runtime.container().with(|spec| spec.root = Some(root)).start()?;
     let seen = container.ask(state::list("/"))?;
-    trial.seen.expect_list("names in /", &seen, &["dev", "etc", "probe", "proc", "sys", "tmp", "usr"]);
+    runtime.seen.expect_list("names in /", &seen, &["dev", "etc", "probe", "proc", "sys", "tmp", "usr"]);
     for name in FURNISHED {
         let wanted = host.ask(tree::describe(&image.join(name).display().to_string()))?;
         let inside = container.ask(tree::describe(&format!("/{name}")))?;
         let differ = differences(&inside, &wanted);
         let what = format!("paths below /{name} that are not as in the image");
-        trial.seen.expect(&what, format!("{differ:?}"), "[]", differ.is_empty());
+        runtime.seen.expect(&what, format!("{differ:?}"), "[]", differ.is_empty());
     }
     container.close()?;
     Ok(())
 }
 
-fn writes_stay_inside(trial: &mut Trial) -> Checked {
-    trial.on_stage()?;
-    let lower = furnished(trial)?;
-    let mut host = trial.host_probe()?;
+fn writes_stay_inside(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.on_fake_host()?;
+    let lower = furnished(runtime)?;
+    let mut host = runtime.host_probe()?;
     let mut describe = || -> Result<Tree, Trouble> {
         let mut all = Tree::new();
         for name in FURNISHED {
@@ -143,15 +143,15 @@ fn writes_stay_inside(trial: &mut Trial) -> Checked {
         Ok(all)
     };
     let before = describe()?;
-    let layers = trial.file_system()?;
+    let layers = runtime.file_system()?;
     let paths = ["upper", "work", "merged"].map(|name| layers.join(name).display().to_string());
     for path in &paths {
-        trial.ask_stage(files::mkdir(path))?;
+        runtime.ask_host(files::mkdir(path))?;
     }
-    trial.ask_stage(files::overlay(&lower.display().to_string(), &paths[0], &paths[1], &paths[2]))?;
-    let path = if trial.has(RW_LOWER) { lower.clone() } else { paths[2].clone().into() };
+    runtime.ask_host(files::overlay(&lower.display().to_string(), &paths[0], &paths[1], &paths[2]))?;
+    let path = if runtime.has(RW_LOWER) { lower.clone() } else { paths[2].clone().into() };
     let mut container =
-        trial.container().with(|spec| spec.root = Some(Root { path, readonly: false })).start()?;
+        runtime.container().with(|spec| spec.root = Some(Root { path, readonly: false })).start()?;
     container.ask(files::write("/etc/new", "x"))?;
     container.ask(files::write("/etc/kept", "changed"))?;
     container.ask(files::remove("/etc/gone"))?;
@@ -165,18 +165,18 @@ fn writes_stay_inside(trial: &mut Trial) -> Checked {
         attempt::mkdir("/tmp/made"),
     ] {
         let tried = container.ask(attempt.clone())?;
-        trial.seen.expect_eq(&format!("error of {}", attempt.words().join(" ")), &tried, &Tried::ALLOWED);
+        runtime.seen.expect_eq(&format!("error of {}", attempt.words().join(" ")), &tried, &Tried::ALLOWED);
     }
     let inside = container.ask(state::list("/etc"))?;
     container.close()?;
-    trial.seen.expect_list("names in /etc inside", &inside, &["kept", "link", "new", "second"]);
+    runtime.seen.expect_list("names in /etc inside", &inside, &["kept", "link", "new", "second"]);
     let differ = differences(&describe()?, &before);
-    trial.seen.expect("paths of the image that changed", format!("{differ:?}"), "[]", differ.is_empty());
+    runtime.seen.expect("paths of the image that changed", format!("{differ:?}"), "[]", differ.is_empty());
     Ok(())
 }
 
-fn readonly(trial: &mut Trial) -> Checked {
-    let wanted = trial.container().tmpfs("/tmp", &[]).with(|spec| {
+fn readonly(runtime: &mut RuntimeFixture) -> Checked {
+    let wanted = runtime.container().tmpfs("/tmp", &[]).with(|spec| {
         if let Some(root) = spec.root.as_mut() {
             root.readonly = true;
         }
@@ -184,19 +184,19 @@ fn readonly(trial: &mut Trial) -> Checked {
     let mut container = wanted.start()?;
     for (what, path, expected) in [("the root", "/etc/new", libc::EROFS), ("a mount in it", "/tmp/new", 0)] {
         let error = container.ask(attempt::create(path))?;
-        trial.seen.expect_eq(&format!("error of writing to {what}"), &error, &Tried(expected));
+        runtime.seen.expect_eq(&format!("error of writing to {what}"), &error, &Tried(expected));
     }
     container.close()?;
     Ok(())
 }
 
-fn dev_nodes(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().start()?;
+fn dev_nodes(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().start()?;
     for (name, major, minor) in
         [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
     {
         let seen = container.ask(state::stat(&format!("/dev/{name}")))?;
-        trial.seen.expect_eq(
+        runtime.seen.expect_eq(
             &format!("kind, number and mode of /dev/{name}"),
             &(seen.kind, seen.device, seen.mode),
             &(state::Kind::Char, (major, minor), 0o666),
@@ -210,7 +210,7 @@ fn dev_nodes(trial: &mut Trial) -> Checked {
         ("ptmx", "pts/ptmx"),
     ] {
         let seen = container.ask(state::stat(&format!("/dev/{name}")))?;
-        trial.seen.expect_eq(
+        runtime.seen.expect_eq(
             &format!("target of /dev/{name}"),
             &seen.target.as_deref(),
             &Some(Path::new(target)),
@@ -220,8 +220,8 @@ fn dev_nodes(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn proc_sys_mounts(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().start()?;
+fn proc_sys_mounts(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().start()?;
     for (path, kind, options) in [
         ("/proc", "proc", vec![]),
         ("/sys", "sysfs", vec!["ro", "nosuid", "nodev", "noexec"]),
@@ -230,10 +230,10 @@ fn proc_sys_mounts(trial: &mut Trial) -> Checked {
         ("/dev/mqueue", "mqueue", vec!["nosuid", "nodev", "noexec"]),
     ] {
         let seen = container.ask(state::mount_options(path))?;
-        trial.seen.expect_text(&format!("what is mounted at {path}"), &seen.kind, kind);
+        runtime.seen.expect_text(&format!("what is mounted at {path}"), &seen.kind, kind);
         let has: Vec<&str> = seen.options.split(',').collect();
         let lacks: Vec<_> = options.into_iter().filter(|option| !has.contains(option)).collect();
-        trial.seen.expect(
+        runtime.seen.expect(
             &format!("options that {path} lacks"),
             format!("{lacks:?}"),
             "[]",
@@ -241,56 +241,56 @@ fn proc_sys_mounts(trial: &mut Trial) -> Checked {
         );
     }
     let written = container.ask(attempt::create("/sys/new"))?;
-    trial.seen.expect_eq("error of writing to /sys", &written, &Tried(libc::EROFS));
+    runtime.seen.expect_eq("error of writing to /sys", &written, &Tried(libc::EROFS));
     let group = container.ask(attempt::mkdir("/sys/fs/cgroup/new"))?;
-    trial.seen.expect_eq("error of making a directory in /sys/fs/cgroup", &group, &Tried(libc::EROFS));
+    runtime.seen.expect_eq("error of making a directory in /sys/fs/cgroup", &group, &Tried(libc::EROFS));
     // A devpts of its own is another file system than the host's.
     let inside = container.ask(state::stat("/dev/pts"))?;
-    let outside = trial.host_probe()?.ask(state::stat("/dev/pts"))?;
+    let outside = runtime.host_probe()?.ask(state::stat("/dev/pts"))?;
     let differs = inside.on != outside.on;
-    trial.seen.expect_eq("/dev/pts is not the host's", &differs, &true);
+    runtime.seen.expect_eq("/dev/pts is not the host's", &differs, &true);
     container.close()?;
     Ok(())
 }
 
-fn masked_paths(trial: &mut Trial) -> Checked {
-    let lower = trial.image()?;
+fn masked_paths(runtime: &mut RuntimeFixture) -> Checked {
+    let lower = runtime.image()?;
     fs::write(lower.join("etc/secret"), "secret")?;
     fs::create_dir(lower.join("etc/hidden"))?;
     fs::write(lower.join("etc/hidden/file"), "")?;
-    let wanted = trial.container().with(|spec| {
+    let wanted = runtime.container().with(|spec| {
         spec.root = Some(Root { path: lower, readonly: false });
         spec.linux.get_or_insert_default().masked_paths.extend(["/etc/secret".into(), "/etc/hidden".into()]);
     });
     let mut container = wanted.start()?;
     let file = container.ask(look::read("/etc/secret"))?;
-    trial.seen.expect_text("content of a masked file", &file, "");
+    runtime.seen.expect_text("content of a masked file", &file, "");
     let listed = container.ask(state::list("/etc/hidden"))?;
-    trial.seen.expect_list("names in a masked directory", &listed, &[]);
+    runtime.seen.expect_list("names in a masked directory", &listed, &[]);
     if Path::new("/proc/timer_list").exists() {
         let timers = container.ask(look::read("/proc/timer_list"))?;
-        trial.seen.expect_text("content of /proc/timer_list", &timers, "");
+        runtime.seen.expect_text("content of /proc/timer_list", &timers, "");
     }
     container.close()?;
     Ok(())
 }
 
-fn readonly_paths(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().start()?;
+fn readonly_paths(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().start()?;
     // The host name of its own UTS namespace, which its capabilities would let it write.
     let error = container.ask(attempt::write("/proc/sys/kernel/hostname", "changed"))?;
-    trial.seen.expect_eq("error of writing /proc/sys/kernel/hostname", &error, &Tried(libc::EROFS));
+    runtime.seen.expect_eq("error of writing /proc/sys/kernel/hostname", &error, &Tried(libc::EROFS));
     // Not every kernel has it.
     if Path::new("/proc/sysrq-trigger").exists() {
         let error = container.ask(attempt::write("/proc/sysrq-trigger", ""))?;
-        trial.seen.expect_eq("error of opening /proc/sysrq-trigger to write", &error, &Tried(libc::EROFS));
+        runtime.seen.expect_eq("error of opening /proc/sysrq-trigger to write", &error, &Tried(libc::EROFS));
     }
     container.close()?;
     Ok(())
 }
 
-fn process_spec(trial: &mut Trial) -> Checked {
-    let wanted = trial.container().with(|spec| {
+fn process_spec(runtime: &mut RuntimeFixture) -> Checked {
+    let wanted = runtime.container().with(|spec| {
         let Some(process) = spec.process.as_mut() else { return };
         process.cwd = "/tmp".into();
         process.env.push("PLIMSOLL_WORD=asked for".into());
@@ -301,16 +301,16 @@ fn process_spec(trial: &mut Trial) -> Checked {
     });
     let mut container = wanted.start()?;
     let seen = container.ask(state::process(&[]))?;
-    trial.seen.expect_text("cwd", &seen.cwd.to_string_lossy(), "/tmp");
-    trial.seen.expect_list("args", &seen.args, &["/probe", "serve"]);
-    trial.seen.expect_eq("uid, euid and gid", &(seen.uid, seen.euid, seen.gid), &(1_000, 1_000, 1_001));
-    trial.seen.expect_eq("umask", &seen.umask, &0o027);
-    trial.seen.expect_eq("nofile", &seen.nofile, &(512, 1_024));
-    trial.seen.expect_eq("oom_score_adj", &seen.oom_score_adj, &321);
+    runtime.seen.expect_text("cwd", &seen.cwd.to_string_lossy(), "/tmp");
+    runtime.seen.expect_list("args", &seen.args, &["/probe", "serve"]);
+    runtime.seen.expect_eq("uid, euid and gid", &(seen.uid, seen.euid, seen.gid), &(1_000, 1_000, 1_001));
+    runtime.seen.expect_eq("umask", &seen.umask, &0o027);
+    runtime.seen.expect_eq("nofile", &seen.nofile, &(512, 1_024));
+    runtime.seen.expect_eq("oom_score_adj", &seen.oom_score_adj, &321);
     let groups = seen.groups;
     let has = [1_002, 1_003].iter().all(|gid| groups.contains(gid));
-    trial.seen.expect("further groups", format!("{groups:?}"), "1002 and 1003 among them", has);
-    trial.seen.expect_eq(
+    runtime.seen.expect("further groups", format!("{groups:?}"), "1002 and 1003 among them", has);
+    runtime.seen.expect_eq(
         "a variable",
         &seen.env.get("PLIMSOLL_WORD").map(String::as_str),
         &Some("asked for"),
@@ -319,10 +319,10 @@ fn process_spec(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn no_leaked_fds(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().start()?;
+fn no_leaked_fds(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().start()?;
     let seen = container.ask(state::descriptors())?;
-    trial.seen.expect_eq("open descriptors", &seen, &vec![0, 1, 2]);
+    runtime.seen.expect_eq("open descriptors", &seen, &vec![0, 1, 2]);
     container.close()?;
     Ok(())
 }

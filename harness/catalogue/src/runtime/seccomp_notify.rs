@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::seccomp_rules::{rule, with_profile};
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{self, scene};
+use kit::fault::{self, in_fixture};
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 
 const DESCRIPTOR_KEPT: &str = "the agent's descriptor outlives the agent";
 
@@ -28,16 +28,16 @@ pub(crate) const CHECKS: &[Check] = &[Check::of_runtime(
 .needs(&[Need::Root, Need::Seccomp])
 .faults(&[
     fault::config("no listener", |spec| spec.linux.get_or_insert_default().seccomp = None),
-    scene(DESCRIPTOR_KEPT),
+    in_fixture(DESCRIPTOR_KEPT),
 ])];
 
 /// How long an answer may take in which nobody waits for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-fn notify(trial: &mut Trial) -> Checked {
-    let socket = trial.directory("agent")?.join("socket");
+fn notify(runtime: &mut RuntimeFixture) -> Checked {
+    let socket = runtime.directory("agent")?.join("socket");
     let listener = UnixListener::bind(&socket)?;
-    let keep = trial.has(DESCRIPTOR_KEPT);
+    let keep = runtime.has(DESCRIPTOR_KEPT);
     let profile = Seccomp {
         default_action: "SCMP_ACT_ALLOW".into(),
         listener_path: Some(socket.clone()),
@@ -50,7 +50,7 @@ fn notify(trial: &mut Trial) -> Checked {
         let taken = listener.accept().map_err(Trouble::from).and_then(|(stream, _)| take_listener(&stream));
         let _ = sender.send(taken);
     });
-    let mut container = trial.container().with(with_profile(profile)).start()?;
+    let mut container = runtime.container().with(with_profile(profile)).start()?;
     // Nothing else wakes the thread if the subject never connects.
     let connected = match receiver.recv_timeout(PATIENCE) {
         Ok(taken) => Some(taken?),
@@ -59,23 +59,23 @@ fn notify(trial: &mut Trial) -> Checked {
             None
         }
     };
-    trial.seen.expect_eq("the agent got a descriptor", &connected.is_some(), &true);
+    runtime.seen.expect_eq("the agent got a descriptor", &connected.is_some(), &true);
     let Some((agent, state)) = connected else { return container.close().map(drop) };
-    trial.seen.expect_json(
+    runtime.seen.expect_json(
         "id of the container that it was told",
         &state["state"]["id"],
         &json!(container.id),
     );
-    trial.seen.expect_json("metadata that it was told", &state["metadata"], &json!("plimsoll"));
-    trial.seen.expect_json("process that it was told", &state["pid"], &json!(container.pid));
+    runtime.seen.expect_json("metadata that it was told", &state["metadata"], &json!("plimsoll"));
+    runtime.seen.expect_json("process that it was told", &state["pid"], &json!(container.pid));
     // The answer is the agent's own.
     let arguments = ["4294967196", "@/tmp/new", "448"];
     let question = bare::system_call(Way::Native, libc::SYS_mkdirat, &arguments);
     container.tell(&question)?;
     let number = answer_one(&agent, libc::EDOM)?;
-    trial.seen.expect_eq("the call that the agent was asked about", &i64::from(number), &libc::SYS_mkdirat);
+    runtime.seen.expect_eq("the call that the agent was asked about", &i64::from(number), &libc::SYS_mkdirat);
     let seen = container.answer(&question)?;
-    trial.seen.expect_eq("what the caller got", &seen, &Called::Error(libc::EDOM));
+    runtime.seen.expect_eq("what the caller got", &seen, &Called::Error(libc::EDOM));
     // And without an agent the call ends too.
     let kept = keep.then(|| agent.try_clone()).transpose()?;
     container.tell(&question)?;
@@ -83,9 +83,9 @@ fn notify(trial: &mut Trial) -> Checked {
     drop(agent);
     let what = "what the caller got after the agent's end";
     match container.answer_within(&question, PATIENCE)? {
-        Some(seen) => trial.seen.expect_eq(what, &seen, &Called::Error(libc::ENOSYS)),
+        Some(seen) => runtime.seen.expect_eq(what, &seen, &Called::Error(libc::ENOSYS)),
         None => {
-            trial.seen.expect(what, "nothing", Called::Error(libc::ENOSYS), false);
+            runtime.seen.expect(what, "nothing", Called::Error(libc::ENOSYS), false);
             drop(kept);
             container.answer(&question)?;
         }

@@ -10,7 +10,7 @@ use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault};
 use kit::need::Need;
 use kit::runtime::Container;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::state;
 
 /// In place of the subject's filter, the probe puts itself behind one with a known mistake.
@@ -124,16 +124,16 @@ fn call(container: &mut Container, way: Way, number: i64, words: &[&str]) -> Res
     container.ask(bare::system_call(way, number, words))
 }
 
-fn foreign_arch(trial: &mut Trial) -> Checked {
+fn foreign_arch(runtime: &mut RuntimeFixture) -> Checked {
     if !cfg!(target_arch = "x86_64") {
         return Err(Trouble::Skip("this architecture has no other table of calls for one process".into()));
     }
-    let host = trial.do_here(bare::system_call(Way::Int80, I386_GETPPID, &[]))?;
+    let host = runtime.do_here(bare::system_call(Way::Int80, I386_GETPPID, &[]))?;
     if host != Called::Error(0) {
         return Err(Trouble::Skip(format!("int 0x80 answers {host} on this kernel (CONFIG_IA32_EMULATION)")));
     }
-    let x32 = trial.do_here(bare::system_call(Way::X32, X32_GETPPID, &[]))?;
-    trial.seen.note(format!("getppid by x32 on this kernel: {x32}"));
+    let x32 = runtime.do_here(bare::system_call(Way::X32, X32_GETPPID, &[]))?;
+    runtime.seen.note(format!("getppid by x32 on this kernel: {x32}"));
     for (what, architectures) in
         [("listed", listed()), ("not listed", vec!["SCMP_ARCH_X86_64".to_owned()]), ("none", Vec::new())]
     {
@@ -144,27 +144,27 @@ fn foreign_arch(trial: &mut Trial) -> Checked {
             syscalls: vec![rule(&["mkdir", "mkdirat"], "SCMP_ACT_ERRNO", Some(libc::EXDEV), &[])],
             ..Seccomp::default()
         };
-        let mut container = trial.container().with(with_profile(profile)).start()?;
+        let mut container = runtime.container().with(with_profile(profile)).start()?;
         let made = call(&mut container, Way::Native, libc::SYS_mkdirat, &[AT_FDCWD, "@/tmp/native", "448"])?;
         let refused = Called::Error(libc::EXDEV);
-        trial.seen.expect_eq(&format!("architectures {what}: mkdirat"), &made, &refused);
+        runtime.seen.expect_eq(&format!("architectures {what}: mkdirat"), &made, &refused);
         if is_listed {
             let allowed = call(&mut container, Way::Int80, I386_GETPPID, &[])?;
             let what = "architectures listed: getppid, which is allowed, by int 0x80";
-            trial.seen.expect_eq(what, &allowed, &Called::Error(0));
+            runtime.seen.expect_eq(what, &allowed, &Called::Error(0));
         }
         let made = call(&mut container, Way::Int80, I386_MKDIRAT, &[AT_FDCWD, "@/tmp/i386", "448"])?;
         let killed = Called::Signal(libc::SIGSYS);
         let expected = if is_listed { &refused } else { &killed };
-        trial.seen.expect_eq(&format!("architectures {what}: mkdirat by int 0x80"), &made, expected);
+        runtime.seen.expect_eq(&format!("architectures {what}: mkdirat by int 0x80"), &made, expected);
         let made = call(&mut container, Way::X32, X32_MKDIRAT, &[AT_FDCWD, "@/tmp/x32", "448"])?;
         // A kernel without that table knows no such number; then the filter may or may not be asked.
         let absent = x32 == Called::Error(libc::ENOSYS);
         let holds = made == killed || made == refused || (absent && made == Called::Error(libc::ENOSYS));
         let expected = "refused by the rule, killed, or ENOSYS where the kernel lacks the table";
-        trial.seen.expect(&format!("architectures {what}: mkdirat by x32"), made, expected, holds);
+        runtime.seen.expect(&format!("architectures {what}: mkdirat by x32"), made, expected, holds);
         let files = container.ask(state::list("/tmp"))?;
-        trial.seen.expect_list(&format!("architectures {what}: directories made"), &files, &[]);
+        runtime.seen.expect_list(&format!("architectures {what}: directories made"), &files, &[]);
         container.close()?;
     }
     Ok(())
@@ -214,23 +214,23 @@ fn i386_program(status: u8) -> Vec<u8> {
     file
 }
 
-fn i386_runs(trial: &mut Trial) -> Checked {
+fn i386_runs(runtime: &mut RuntimeFixture) -> Checked {
     const STATUS: u8 = 42;
     if !cfg!(target_arch = "x86_64") {
         return Err(Trouble::Skip("no i386 program runs on this architecture".into()));
     }
-    let program = trial.directory("program")?.join("i386");
+    let program = runtime.directory("program")?.join("i386");
     fs::write(&program, i386_program(STATUS))?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     let host = std::process::Command::new(&program).status();
     if !host.as_ref().is_ok_and(|status| status.code() == Some(i32::from(STATUS))) {
         return Err(Trouble::Skip(format!("i386 programs do not run on this kernel: {host:?}")));
     }
-    let image = trial.image()?;
+    let image = runtime.image()?;
     fs::copy(&program, image.join("i386"))?;
     for filtered in [false, true] {
         let root = Root { path: image.clone(), readonly: false };
-        let wanted = trial.container().with(|spec| {
+        let wanted = runtime.container().with(|spec| {
             spec.root = Some(root);
             if filtered {
                 with_profile(allow_list())(spec);
@@ -245,15 +245,15 @@ fn i386_runs(trial: &mut Trial) -> Checked {
             "exit status of an i386 program {}",
             if filtered { "behind the profile" } else { "without a profile" }
         );
-        trial.seen.expect_eq(&what, &status, &i32::from(STATUS));
+        runtime.seen.expect_eq(&what, &status, &i32::from(STATUS));
     }
     Ok(())
 }
 
-fn unknown_call(trial: &mut Trial) -> Checked {
+fn unknown_call(runtime: &mut RuntimeFixture) -> Checked {
     // No kernel has it, and 512 to 547 are x32's.
     const NEWER: i64 = 1000;
-    let mut container = trial
+    let mut container = runtime
         .container()
         .with(|spec| {
             with_profile(allow_list())(spec);
@@ -268,7 +268,7 @@ fn unknown_call(trial: &mut Trial) -> Checked {
         ("a call newer than the profile", NEWER, &[], libc::ENOSYS),
     ] {
         let seen = call(&mut container, Way::Native, number, words)?;
-        trial.seen.expect_eq(&format!("error of {what}"), &seen, &Called::Error(expected));
+        runtime.seen.expect_eq(&format!("error of {what}"), &seen, &Called::Error(expected));
     }
     container.close()?;
     Ok(())
@@ -280,14 +280,14 @@ fn socket(container: &mut Container, domain: u64, kind: i32) -> Result<Called, T
     call(container, Way::Native, libc::SYS_socket, &[&domain, &kind, "0"])
 }
 
-fn high_bits(trial: &mut Trial) -> Checked {
+fn high_bits(runtime: &mut RuntimeFixture) -> Checked {
     let profile = Seccomp {
         default_action: "SCMP_ACT_ALLOW".into(),
         architectures: listed(),
         syscalls: vec![rule(&["socket"], "SCMP_ACT_ERRNO", Some(libc::EXDEV), &[equals(0, libc::AF_VSOCK)])],
         ..Seccomp::default()
     };
-    let mut container = trial.container().with(with_profile(profile)).start()?;
+    let mut container = runtime.container().with(with_profile(profile)).start()?;
     let (vsock, unix) = (libc::AF_VSOCK as u64, libc::AF_UNIX as u64);
     for (what, domain, expected) in [
         ("AF_UNIX", unix, 0),
@@ -297,13 +297,13 @@ fn high_bits(trial: &mut Trial) -> Checked {
         ("AF_VSOCK with the highest bit", vsock | 1 << 63, libc::EXDEV),
     ] {
         let seen = socket(&mut container, domain, libc::SOCK_STREAM)?;
-        trial.seen.expect_eq(&format!("error of socket({what})"), &seen, &Called::Error(expected));
+        runtime.seen.expect_eq(&format!("error of socket({what})"), &seen, &Called::Error(expected));
     }
     container.close()?;
     Ok(())
 }
 
-fn arguments(trial: &mut Trial) -> Checked {
+fn arguments(runtime: &mut RuntimeFixture) -> Checked {
     let profile = Seccomp {
         default_action: "SCMP_ACT_ALLOW".into(),
         architectures: listed(),
@@ -323,7 +323,7 @@ fn arguments(trial: &mut Trial) -> Checked {
         ],
         ..Seccomp::default()
     };
-    let mut container = trial.container().capabilities(&["NET_RAW"]).with(with_profile(profile)).start()?;
+    let mut container = runtime.container().capabilities(&["NET_RAW"]).with(with_profile(profile)).start()?;
     for (what, domain, kind, expected) in [
         ("the first alternative", libc::AF_NETLINK, libc::SOCK_RAW, libc::EXDEV),
         ("the second alternative", libc::AF_PACKET, libc::SOCK_RAW, libc::EXDEV),
@@ -333,7 +333,7 @@ fn arguments(trial: &mut Trial) -> Checked {
         ("the second of two conditions alone", libc::AF_UNIX, libc::SOCK_DGRAM, 0),
     ] {
         let seen = socket(&mut container, domain as u64, kind)?;
-        trial.seen.expect_eq(
+        runtime.seen.expect_eq(
             &format!("error of a socket that meets {what}"),
             &seen,
             &Called::Error(expected),

@@ -10,9 +10,9 @@ use runtime::oci::{Capabilities, Root, Seccomp, SeccompArg, SeccompRule, User};
 
 use super::seccomp_rules::{equals, rule, with_profile};
 use kit::check::{Check, Checked};
-use kit::fault::{self, Fault, How};
+use kit::fault::{self, Fault, FaultKind};
 use kit::need::Need;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::attempt::Tried;
 use kit::verbs::bare::Way;
 use kit::verbs::{attempt, bare, files, look, state};
@@ -91,7 +91,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "session-keyring(7); keyctl(2)",
         keyring,
     )
-    .faults(&[Fault { name: "shared session keyring", how: How::RunFlag("--no-new-keyring") }]),
+    .faults(&[Fault { name: "shared session keyring", kind: FaultKind::RunFlag("--no-new-keyring") }]),
     Check::of_runtime(
         "sec.masked-after-exec",
         "exec'd processes see the same masks and read-only paths",
@@ -115,8 +115,8 @@ pub(super) fn status_field(status: &str, name: &str) -> String {
     found.unwrap_or("none").trim().to_owned()
 }
 
-fn capability_sets(trial: &mut Trial) -> Checked {
-    let wanted = trial.container().with(|spec| {
+fn capability_sets(runtime: &mut RuntimeFixture) -> Checked {
+    let wanted = runtime.container().with(|spec| {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         if let Some(process) = spec.process.as_mut() {
             process.capabilities = Some(Capabilities {
@@ -137,11 +137,11 @@ fn capability_sets(trial: &mut Trial) -> Checked {
     for (field, expected) in
         [("CapBnd", &all), ("CapPrm", &all), ("CapEff", &all), ("CapInh", &none), ("CapAmb", &none)]
     {
-        trial.seen.expect_eq(field, &status_field(&status, field), expected);
+        runtime.seen.expect_eq(field, &status_field(&status, field), expected);
     }
     container.close()?;
     // Of another user only the ambient set survives.
-    let wanted = trial.container().with(|spec| {
+    let wanted = runtime.container().with(|spec| {
         let names = vec!["CAP_KILL".to_owned(), "CAP_NET_RAW".to_owned()];
         if let Some(process) = spec.process.as_mut() {
             let ambient = vec!["CAP_KILL".to_owned()];
@@ -161,14 +161,14 @@ fn capability_sets(trial: &mut Trial) -> Checked {
     for (field, expected) in
         [("CapAmb", &kill), ("CapPrm", &kill), ("CapEff", &kill), ("CapInh", &both), ("CapBnd", &both)]
     {
-        trial.seen.expect_eq(&format!("{field} of user 1000"), &status_field(&status, field), expected);
+        runtime.seen.expect_eq(&format!("{field} of user 1000"), &status_field(&status, field), expected);
     }
     container.close()?;
     Ok(())
 }
 
-fn drop_add(trial: &mut Trial) -> Checked {
-    let wanted = trial.container().with(|spec| {
+fn drop_add(runtime: &mut RuntimeFixture) -> Checked {
+    let wanted = runtime.container().with(|spec| {
         if let Some(process) = spec.process.as_mut() {
             let names = vec!["CAP_DAC_OVERRIDE".to_owned(), "CAP_NET_RAW".to_owned()];
             process.capabilities = Some(Capabilities {
@@ -182,11 +182,11 @@ fn drop_add(trial: &mut Trial) -> Checked {
     let mut container = wanted.start()?;
     container.ask(files::write("/tmp/file", ""))?;
     let refused = container.ask(attempt::chown("/tmp/file", 1, 1))?;
-    trial.seen.expect_eq("error of giving away a file without CAP_CHOWN", &refused, &Tried(libc::EPERM));
+    runtime.seen.expect_eq("error of giving away a file without CAP_CHOWN", &refused, &Tried(libc::EPERM));
     let allowed = container.ask(attempt::raw_socket())?;
-    trial.seen.expect_eq("error of a raw socket with CAP_NET_RAW", &allowed, &Tried::ALLOWED);
+    runtime.seen.expect_eq("error of a raw socket with CAP_NET_RAW", &allowed, &Tried::ALLOWED);
     let mounted = container.ask(attempt::mount("/tmp"))?;
-    trial.seen.expect_eq("error of mounting without CAP_SYS_ADMIN", &mounted, &Tried(libc::EPERM));
+    runtime.seen.expect_eq("error of mounting without CAP_SYS_ADMIN", &mounted, &Tried(libc::EPERM));
     container.close()?;
     Ok(())
 }
@@ -216,8 +216,9 @@ const COMPARISONS: [(&str, u64, u64, u64, u64); 7] = [
     ("SCMP_CMP_MASKED_EQ", 0xf0, 0xc0, 0xc5, 0xd5),
 ];
 
-fn seccomp(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().capabilities(&["NET_RAW"]).with(with_profile(profile())).start()?;
+fn seccomp(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container =
+        runtime.container().capabilities(&["NET_RAW"]).with(with_profile(profile())).start()?;
     let (netlink, raw) = (libc::AF_NETLINK.to_string(), libc::SOCK_RAW.to_string());
     for (what, tried, expected) in [
         ("a call with the action errno", attempt::mkdir("/tmp/new"), libc::EXDEV),
@@ -226,7 +227,7 @@ fn seccomp(trial: &mut Trial) -> Checked {
         ("the same call with other arguments", attempt::listen(0), 0),
     ] {
         let seen = container.ask(tried)?;
-        trial.seen.expect_eq(&format!("error of {what}"), &seen, &Tried(expected));
+        runtime.seen.expect_eq(&format!("error of {what}"), &seen, &Tried(expected));
     }
     for (what, number, arguments, expected) in [
         (
@@ -238,17 +239,17 @@ fn seccomp(trial: &mut Trial) -> Checked {
         ("a call with the action errno and no number", libc::SYS_getpgid, &["0"], libc::EPERM),
     ] {
         let seen = container.ask(bare::system_call(Way::Native, number, arguments))?;
-        trial.seen.expect_eq(&format!("error of {what}"), &seen, &Called::Error(expected));
+        runtime.seen.expect_eq(&format!("error of {what}"), &seen, &Called::Error(expected));
     }
     container.close()?;
-    let wanted = trial.container().with(with_profile(profile()));
+    let wanted = runtime.container().with(with_profile(profile()));
     let status = wanted.probe(attempt::sethostname("x")).run()?;
-    trial.seen.expect_eq("exit status after a call with the action kill", &status, &(128 + libc::SIGSYS));
-    comparisons(trial)
+    runtime.seen.expect_eq("exit status after a call with the action kill", &status, &(128 + libc::SIGSYS));
+    comparisons(runtime)
 }
 
 /// A call that changes nothing, with an argument that the kernel refuses by itself, so that both outcomes are told apart.
-fn comparisons(trial: &mut Trial) -> Checked {
+fn comparisons(runtime: &mut RuntimeFixture) -> Checked {
     let number = libc::SYS_sched_get_priority_max;
     for (op, value, value_two, meets, misses) in COMPARISONS {
         let args = [SeccompArg { index: 0, value, value_two, op: op.into() }];
@@ -257,25 +258,25 @@ fn comparisons(trial: &mut Trial) -> Checked {
             syscalls: vec![rule(&["sched_get_priority_max"], "SCMP_ACT_ERRNO", Some(libc::EXDEV), &args)],
             ..Seccomp::default()
         };
-        let mut container = trial.container().with(with_profile(profile)).start()?;
+        let mut container = runtime.container().with(with_profile(profile)).start()?;
         for (what, argument, expected) in
             [("meets", meets, libc::EXDEV), ("does not meet", misses, libc::EINVAL)]
         {
             let seen = container.ask(bare::system_call(Way::Native, number, &[&argument.to_string()]))?;
             let what = format!("error of a call whose argument {argument} {what} {op} {value}");
-            trial.seen.expect_eq(&what, &seen, &Called::Error(expected));
+            runtime.seen.expect_eq(&what, &seen, &Called::Error(expected));
         }
         container.close()?;
     }
     Ok(())
 }
 
-fn no_new_privileges(trial: &mut Trial) -> Checked {
-    let image = trial.image()?;
+fn no_new_privileges(runtime: &mut RuntimeFixture) -> Checked {
+    let image = runtime.image()?;
     fs::create_dir(image.join("suid"))?;
     fs::copy(image.join("probe"), image.join("suid/probe"))?;
     fs::set_permissions(image.join("suid/probe"), fs::Permissions::from_mode(0o4755))?;
-    let wanted = trial.container().with(|spec| {
+    let wanted = runtime.container().with(|spec| {
         spec.root = Some(Root { path: image, readonly: false });
         if let Some(process) = spec.process.as_mut() {
             process.user = User { uid: 1_000, gid: 1_000, ..User::default() };
@@ -285,15 +286,15 @@ fn no_new_privileges(trial: &mut Trial) -> Checked {
     let mut container = wanted.start()?;
     let seen = container.ask(state::run("/suid/probe", &["process"]))?;
     let answer = channel::printed(state::process(&[]), &seen.out)?;
-    trial.seen.expect_eq("effective user of root's set-user-id program", &answer.euid, &1_000);
+    runtime.seen.expect_eq("effective user of root's set-user-id program", &answer.euid, &1_000);
     container.close()?;
     Ok(())
 }
 
-fn host_processes(trial: &mut Trial) -> Checked {
-    let host = trial.host_probe()?;
+fn host_processes(runtime: &mut RuntimeFixture) -> Checked {
+    let host = runtime.host_probe()?;
     let target = host.pid;
-    let mut container = trial.container().capabilities(&["SYS_PTRACE"]).start()?;
+    let mut container = runtime.container().capabilities(&["SYS_PTRACE"]).start()?;
     for (what, tried) in [
         ("a signal", attempt::kill_process(target, 0)),
         ("process_vm_readv", attempt::vm_read(target)),
@@ -301,33 +302,33 @@ fn host_processes(trial: &mut Trial) -> Checked {
         ("ptrace", attempt::ptrace(target)),
     ] {
         let seen = container.ask(tried)?;
-        trial.seen.expect_eq(&format!("error of {what}"), &seen, &Tried(libc::ESRCH));
+        runtime.seen.expect_eq(&format!("error of {what}"), &seen, &Tried(libc::ESRCH));
     }
     container.close()?;
     Ok(())
 }
 
-fn keyring(trial: &mut Trial) -> Checked {
-    let name = format!("plimsoll-{}", trial.run_id());
+fn keyring(runtime: &mut RuntimeFixture) -> Checked {
+    let name = format!("plimsoll-{}", runtime.run_id());
     // Credentials belong to a thread, and a program that it starts inherits them.
-    trial.do_here(ipc::add_key(&name))?;
-    let outside = trial.do_here(attempt::keyctl_search(&name))?;
-    trial.seen.expect_eq("error of finding the key on the host", &outside, &Tried::ALLOWED);
-    let mut container = trial.container().start()?;
+    runtime.do_here(ipc::add_key(&name))?;
+    let outside = runtime.do_here(attempt::keyctl_search(&name))?;
+    runtime.seen.expect_eq("error of finding the key on the host", &outside, &Tried::ALLOWED);
+    let mut container = runtime.container().start()?;
     let inside = container.ask(attempt::keyctl_search(&name))?;
-    trial.seen.expect_eq("error of finding it inside", &inside, &Tried(libc::ENOKEY));
+    runtime.seen.expect_eq("error of finding it inside", &inside, &Tried(libc::ENOKEY));
     container.close()?;
     Ok(())
 }
 
-fn masked_after_exec(trial: &mut Trial) -> Checked {
-    let container = trial.container().start()?;
+fn masked_after_exec(runtime: &mut RuntimeFixture) -> Checked {
+    let container = runtime.container().start()?;
     let mut exec = container.exec()?;
     let written = exec.ask(attempt::write("/proc/sys/kernel/hostname", "x"))?;
-    trial.seen.expect_eq("error of writing /proc/sys/kernel/hostname", &written, &Tried(libc::EROFS));
+    runtime.seen.expect_eq("error of writing /proc/sys/kernel/hostname", &written, &Tried(libc::EROFS));
     if std::path::Path::new("/proc/timer_list").exists() {
         let timers = exec.ask(look::read("/proc/timer_list"))?;
-        trial.seen.expect_text("content of /proc/timer_list", &timers, "");
+        runtime.seen.expect_text("content of /proc/timer_list", &timers, "");
     }
     drop(exec);
     container.close()?;

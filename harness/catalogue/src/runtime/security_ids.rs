@@ -8,8 +8,8 @@ use std::path::Path;
 use runtime::oci::{Capabilities, Process, Spec, User};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{self, Fault, How};
-use kit::runtime::Trial;
+use kit::fault::{self, Fault, FaultKind};
+use kit::runtime::RuntimeFixture;
 use kit::runtime::{Container, Exec};
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, look, state};
@@ -30,7 +30,7 @@ const STAYS_ROOT: Fault = fault::config("setresuid(-1)", |spec| {
 /// The same at `exec`.
 const EXEC_STAYS_ROOT: Fault = Fault {
     name: "setresuid(-1) at exec",
-    how: How::ExecOptions(|_, options| {
+    kind: FaultKind::ExecOptions(|_, options| {
         let wide = MINUS_ONE.to_string();
         for option in options.iter_mut() {
             *option = option.replace(&wide, "0");
@@ -42,7 +42,7 @@ const EXEC_STAYS_ROOT: Fault = Fault {
 /// `--user` and `--process` are not looked at.
 const USER_DROPPED: Fault = Fault {
     name: "user dropped",
-    how: How::ExecOptions(|_, options| {
+    kind: FaultKind::ExecOptions(|_, options| {
         options.clear();
         Ok(())
     }),
@@ -51,7 +51,7 @@ const USER_DROPPED: Fault = Fault {
 /// What is given by `--cap` is added to the inheritable set too, as runc did before 1.1.2 and crun before 1.4.4.
 const MADE_INHERITABLE: Fault = Fault {
     name: "added to the inheritable set",
-    how: How::ExecOptions(|dir, options| {
+    kind: FaultKind::ExecOptions(|dir, options| {
         let user = User { uid: 1_000, gid: 1_000, ..User::default() };
         let mut process = exec_process(user);
         let sets = process.capabilities.get_or_insert_default();
@@ -91,12 +91,12 @@ fn set_user(spec: &mut Spec, user: User) {
     }
 }
 
-fn in_range(trial: &mut Trial) -> Checked {
+fn in_range(runtime: &mut RuntimeFixture) -> Checked {
     // Ordinary ids in the same places have to work first.
     let user = User { uid: 65_534, gid: 65_534, additional_gids: vec![65_533], ..User::default() };
-    let mut container = trial.container().with(|spec| set_user(spec, user)).start()?;
+    let mut container = runtime.container().with(|spec| set_user(spec, user)).start()?;
     let seen = container.ask(state::process(&[]))?;
-    trial.seen.expect_eq("ids that are asked for and can be had", &(seen.uid, seen.gid), &(65_534, 65_534));
+    runtime.seen.expect_eq("ids that are asked for and can be had", &(seen.uid, seen.gid), &(65_534, 65_534));
     container.close()?;
     let user = |uid, gid, more: &[u32]| User { uid, gid, additional_gids: more.to_vec(), ..User::default() };
     for (what, user) in [
@@ -104,33 +104,33 @@ fn in_range(trial: &mut Trial) -> Checked {
         ("process.user.gid", user(1, MINUS_ONE, &[])),
         ("process.user.additionalGids", user(1, 1, &[MINUS_ONE])),
     ] {
-        let started = trial.container().with(|spec| set_user(spec, user)).attempt()?;
-        trial.expect_refused(&format!("a container with {what} 4294967295"), started)?;
+        let started = runtime.container().with(|spec| set_user(spec, user)).attempt()?;
+        runtime.expect_refused(&format!("a container with {what} 4294967295"), started)?;
     }
-    let container = trial.container().start()?;
+    let container = runtime.container().start()?;
     drop(container.exec_with(&["--user", "65534:65534"])?);
     for user in ["4294967295", "4294967295:1", "1:4294967295"] {
-        expect_exec_refused(trial, &container, user)?;
+        expect_exec_refused(runtime, &container, user)?;
     }
     container.close()?;
     Ok(())
 }
 
-fn expect_exec_refused(trial: &mut Trial, container: &Container, user: &str) -> Checked {
+fn expect_exec_refused(runtime: &mut RuntimeFixture, container: &Container, user: &str) -> Checked {
     let observed = match container.exec_with(&["--user", user]) {
         Ok(mut exec) => {
             let seen = exec.ask(state::process(&[]))?;
             Some(format!("started, with uid {} and gid {}", seen.uid, seen.gid))
         }
         Err(Trouble::Subject(said)) => {
-            trial.seen.note(format!("exec --user {user}: {said}"));
+            runtime.seen.note(format!("exec --user {user}: {said}"));
             None
         }
         Err(other) => return Err(other),
     };
     let refused = observed.is_none();
     let observed = observed.unwrap_or_else(|| "refused".into());
-    trial.seen.expect(&format!("exec --user {user}"), observed, "refused", refused);
+    runtime.seen.expect(&format!("exec --user {user}"), observed, "refused", refused);
     Ok(())
 }
 
@@ -157,47 +157,52 @@ fn write_process(dir: &Path, process: &Process) -> std::io::Result<String> {
     Ok(path.display().to_string())
 }
 
-fn exec_user(trial: &mut Trial) -> Checked {
-    let container = trial.container().start()?;
+fn exec_user(runtime: &mut RuntimeFixture) -> Checked {
+    let container = runtime.container().start()?;
     let file = container.rootfs.join("of-root");
     fs::write(&file, "")?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
     // The file can be given away at all, by whom it should be.
     let mut root = container.exec()?;
     let given = root.ask(attempt::chown("/of-root", 0, 0))?;
-    trial.seen.expect_eq("error of chown by root", &given, &Tried::ALLOWED);
+    runtime.seen.expect_eq("error of chown by root", &given, &Tried::ALLOWED);
     drop(root);
     for (asked, uid, gid) in
         [("0:0", 0, 0), ("1", 1, 0), ("1000", 1_000, 0), ("1000:1001", 1_000, 1_001), ("0:7", 0, 7)]
     {
         let mut exec = container.exec_with(&["--user", asked])?;
-        expect_identity(trial, &mut exec, &format!("--user {asked}"), (uid, gid, &[]))?;
+        expect_identity(runtime, &mut exec, &format!("--user {asked}"), (uid, gid, &[]))?;
         if uid != 0 {
             let given = exec.ask(attempt::chown("/of-root", 1, 1))?;
             let what = format!("error of chown by exec --user {asked}");
-            trial.seen.expect_eq(&what, &given, &Tried(libc::EPERM));
+            runtime.seen.expect_eq(&what, &given, &Tried(libc::EPERM));
         }
     }
     let user = User { uid: 1_000, gid: 1_001, additional_gids: vec![5, 6], ..User::default() };
-    let path = write_process(&trial.directory("process")?, &exec_process(user))?;
+    let path = write_process(&runtime.directory("process")?, &exec_process(user))?;
     let mut exec = container.exec_with(&["--process", &path])?;
-    expect_identity(trial, &mut exec, "--process", (1_000, 1_001, &[5, 6]))?;
+    expect_identity(runtime, &mut exec, "--process", (1_000, 1_001, &[5, 6]))?;
     drop(exec);
     container.close()?;
     Ok(())
 }
 
 /// Ids, groups and, of a user other than root, capabilities.
-fn expect_identity(trial: &mut Trial, exec: &mut Exec, how: &str, expected: (u32, u32, &[u32])) -> Checked {
+fn expect_identity(
+    runtime: &mut RuntimeFixture,
+    exec: &mut Exec,
+    how: &str,
+    expected: (u32, u32, &[u32]),
+) -> Checked {
     let seen = exec.ask(state::process(&[]))?;
     // Whether the primary group is repeated among the others is a custom.
     let groups: Vec<u32> = seen.groups.into_iter().filter(|group| *group != seen.gid).collect();
     let observed = (seen.euid, seen.gid, groups.as_slice());
-    trial.seen.expect_eq(&format!("uid, gid and groups of exec {how}"), &observed, &expected);
+    runtime.seen.expect_eq(&format!("uid, gid and groups of exec {how}"), &observed, &expected);
     if expected.0 != 0 {
         let effective = super::security::status_field(&exec.ask(look::read("/proc/self/status"))?, "CapEff");
         let none = "0000000000000000".to_owned();
-        trial.seen.expect_eq(&format!("effective capabilities of exec {how}"), &effective, &none);
+        runtime.seen.expect_eq(&format!("effective capabilities of exec {how}"), &effective, &none);
     }
     Ok(())
 }
@@ -208,8 +213,8 @@ fn file_capability(permitted: u32, inheritable: u32) -> Vec<u8> {
     [REVISION_2_EFFECTIVE, permitted, inheritable, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-fn inheritable_empty(trial: &mut Trial) -> Checked {
-    let container = trial.container().capabilities(&["NET_RAW"]).start()?;
+fn inheritable_empty(runtime: &mut RuntimeFixture) -> Checked {
+    let container = runtime.container().capabilities(&["NET_RAW"]).start()?;
     let net_raw = 1 << 13;
     for (name, capability) in
         [("permitted", file_capability(net_raw, 0)), ("inheritable", file_capability(0, net_raw))]
@@ -226,10 +231,14 @@ fn inheritable_empty(trial: &mut Trial) -> Checked {
         let answer = exec.ask(state::run(&format!("/{name}/probe"), &["try", "raw-socket"]))?;
         let tried = channel::printed(attempt::raw_socket(), &answer.out)?;
         let what = format!("error of a raw socket by a program with CAP_NET_RAW as {name}");
-        trial.seen.expect_eq(&what, &tried, &Tried(expected));
+        runtime.seen.expect_eq(&what, &tried, &Tried(expected));
     }
     let inherited = super::security::status_field(&exec.ask(look::read("/proc/self/status"))?, "CapInh");
-    trial.seen.expect_eq("inheritable set of the exec'd process", &inherited, &"0000000000000000".to_owned());
+    runtime.seen.expect_eq(
+        "inheritable set of the exec'd process",
+        &inherited,
+        &"0000000000000000".to_owned(),
+    );
     drop(exec);
     container.close()?;
     Ok(())

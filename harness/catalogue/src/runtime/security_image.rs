@@ -11,7 +11,7 @@ use runtime::oci::{Hook, Hooks, Mount, Root, Spec, User};
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, bind};
 use kit::runtime::Started;
-use kit::runtime::{Trial, Wanted};
+use kit::runtime::{ContainerBuilder, RuntimeFixture};
 use kit::terminal::Console;
 use kit::verbs::{look, state};
 
@@ -117,13 +117,13 @@ fn devices(dir: &Path) -> Result<(), Trouble> {
     Ok(symlink("pts/ptmx", dir.join("ptmx"))?)
 }
 
-fn null_is_device(trial: &mut Trial) -> Checked {
+fn null_is_device(runtime: &mut RuntimeFixture) -> Checked {
     const TEXT: &str = "must not be read";
-    let image = trial.image()?;
+    let image = runtime.image()?;
     fs::write(image.join("secret"), TEXT)?;
     fs::write(image.join("etc/other"), "of the image")?;
     for kind in ["device", "missing", "link", "dangling link", "file", "another device"] {
-        let dir = trial.directory(&format!("dev-{}", kind.replace(' ', "-")))?;
+        let dir = runtime.directory(&format!("dev-{}", kind.replace(' ', "-")))?;
         devices(&dir)?;
         fs::write(dir.join("other"), "of the image")?;
         let null = dir.join("null");
@@ -142,7 +142,7 @@ fn null_is_device(trial: &mut Trial) -> Checked {
             )?,
             _ => {}
         }
-        let started = trial
+        let started = runtime
             .container()
             .with(with_root(image.clone()))
             .with(|spec| {
@@ -154,7 +154,7 @@ fn null_is_device(trial: &mut Trial) -> Checked {
         let mut container = match started {
             Started::Runs(container) => container,
             refused @ Started::Refused(_) if kind != "device" => {
-                trial.expect_refused(&what, refused)?;
+                runtime.expect_refused(&what, refused)?;
                 continue;
             }
             Started::Refused(refusal) => return Err(refusal.into_trouble()),
@@ -167,7 +167,7 @@ fn null_is_device(trial: &mut Trial) -> Checked {
         } else {
             format!("{:?} {:?}", mask.kind, mask.device)
         };
-        trial.seen.expect(
+        runtime.seen.expect(
             &what,
             &observed,
             "\"\", of the character device 1:3, or a refusal",
@@ -178,23 +178,23 @@ fn null_is_device(trial: &mut Trial) -> Checked {
     Ok(())
 }
 
-fn console_link(trial: &mut Trial) -> Checked {
+fn console_link(runtime: &mut RuntimeFixture) -> Checked {
     const VICTIM: &str = "of the image";
     for target in ["", "/etc/victim", "../etc/victim", "/proc/self/attr/exec"] {
-        let image = trial.directory(&format!("image-{}", target.replace('/', "-")))?;
+        let image = runtime.directory(&format!("image-{}", target.replace('/', "-")))?;
         for name in ["dev", "proc", "sys", "tmp", "etc"] {
             fs::create_dir_all(image.join(name))?;
         }
-        fs::hard_link(trial.image_probe()?, image.join("probe"))?;
+        fs::hard_link(runtime.image_probe()?, image.join("probe"))?;
         fs::write(image.join("etc/victim"), VICTIM)?;
-        let dev = trial.directory(&format!("dev-{}", target.replace('/', "-")))?;
+        let dev = runtime.directory(&format!("dev-{}", target.replace('/', "-")))?;
         devices(&dev)?;
         if target.is_empty() {
             fs::write(dev.join("console"), "")?;
         } else {
             symlink(target, dev.join("console"))?;
         }
-        let (id, bundle) = trial
+        let (id, bundle) = runtime
             .container()
             .with(with_root(image.clone()))
             .with(|spec| {
@@ -214,27 +214,27 @@ fn console_link(trial: &mut Trial) -> Checked {
             })
             .bundle()?;
         let what = if target.is_empty() { "no link".to_owned() } else { format!("a link to {target}") };
-        expect_console(trial, &id, &bundle, &what)?;
+        expect_console(runtime, &id, &bundle, &what)?;
     }
     Ok(())
 }
 
 /// Creates it with a terminal, and looks at what the container's mounts then are.
-fn expect_console(trial: &mut Trial, id: &str, bundle: &Path, what: &str) -> Checked {
-    let driver = trial.driver().clone();
+fn expect_console(runtime: &mut RuntimeFixture, id: &str, bundle: &Path, what: &str) -> Checked {
+    let driver = runtime.driver().clone();
     let console = Console::listen(bundle)?;
     let created = driver.create_on(bundle, id, &console.path.display().to_string());
     match created {
         Ok(()) => {}
         Err(Trouble::Subject(said)) if what != "no link" => {
-            trial.seen.expect(
+            runtime.seen.expect(
                 what,
                 format!("refused: {said}"),
                 "refused, or nothing mounted elsewhere",
                 !said.is_empty(),
             );
             // runc leaves a state directory of a container whose creation failed after a signal.
-            let _ = driver.said(&["delete", "--force", id], Stdio::null());
+            let _ = driver.output(&["delete", "--force", id], Stdio::null());
             return Ok(());
         }
         Err(other) => return Err(other),
@@ -247,7 +247,7 @@ fn expect_console(trial: &mut Trial, id: &str, bundle: &Path, what: &str) -> Che
     let points: Vec<&str> = mounts.lines().filter_map(|line| line.split(' ').nth(4)).collect();
     let stray: Vec<&&str> =
         points.iter().filter(|point| point.contains("victim") || point.contains("attr")).collect();
-    trial.seen.expect(
+    runtime.seen.expect(
         &format!("{what}: mounts where it leads to"),
         format!("{stray:?}"),
         "[]",
@@ -256,55 +256,55 @@ fn expect_console(trial: &mut Trial, id: &str, bundle: &Path, what: &str) -> Che
     if what == "no link" {
         // Else it would be no wonder that nothing is mounted.
         let mounted = points.contains(&"/dev/console");
-        trial.seen.expect_eq("the terminal is mounted at /dev/console without a link", &mounted, &true);
+        runtime.seen.expect_eq("the terminal is mounted at /dev/console without a link", &mounted, &true);
     }
-    driver.said(&["delete", "--force", id], Stdio::null())?;
+    driver.output(&["delete", "--force", id], Stdio::null())?;
     drop(master);
     Ok(())
 }
 
-fn dev_link(trial: &mut Trial) -> Checked {
+fn dev_link(runtime: &mut RuntimeFixture) -> Checked {
     for name in ["dev", "proc", "sys"] {
         for with_mounts in [true, false] {
             let what = format!(
                 "/{name} is a link, {} mounts below it",
                 if with_mounts { "with" } else { "without" }
             );
-            let outside = trial.directory(&format!("outside-{name}-{with_mounts}"))?;
-            let image = trial.directory(&format!("image-{name}-{with_mounts}"))?;
+            let outside = runtime.directory(&format!("outside-{name}-{with_mounts}"))?;
+            let image = runtime.directory(&format!("image-{name}-{with_mounts}"))?;
             for dir in ["dev", "proc", "sys", "tmp", "etc"] {
                 fs::create_dir_all(image.join(dir))?;
             }
-            fs::hard_link(trial.image_probe()?, image.join("probe"))?;
+            fs::hard_link(runtime.image_probe()?, image.join("probe"))?;
             let prefix = Path::new("/").join(name);
-            let start = |trial: &mut Trial| {
-                let wanted = trial.container().with(with_root(image.clone()));
+            let start = |runtime: &mut RuntimeFixture| {
+                let wanted = runtime.container().with(with_root(image.clone()));
                 if with_mounts { wanted.attempt() } else { bare(wanted, &prefix).attempt() }
             };
             // With a directory in its place the same starts.
-            match start(trial)? {
+            match start(runtime)? {
                 Started::Runs(container) => container.close().map(drop)?,
                 // Not every runtime can do without procfs; then there is nothing to compare with.
                 Started::Refused(refusal) if name == "proc" && !with_mounts => {
-                    trial.seen.note(format!("without procfs nothing starts: {refusal}"));
+                    runtime.seen.note(format!("without procfs nothing starts: {refusal}"));
                 }
                 Started::Refused(refusal) => return Err(refusal.into_trouble()),
             }
             fs::remove_dir_all(image.join(name))?;
             symlink(&outside, image.join(name))?;
-            match start(trial)? {
+            match start(runtime)? {
                 Started::Runs(container) => {
-                    trial.seen.note(format!("{what}: started"));
+                    runtime.seen.note(format!("{what}: started"));
                     container.close()?;
                 }
-                refused @ Started::Refused(_) => trial.expect_refused(&what, refused)?,
+                refused @ Started::Refused(_) => runtime.expect_refused(&what, refused)?,
             }
             let mut made: Vec<String> = fs::read_dir(&outside)?
                 .flatten()
                 .map(|entry| entry.file_name().to_string_lossy().into_owned())
                 .collect();
             made.sort_unstable();
-            trial.seen.expect(
+            runtime.seen.expect(
                 &format!("{what}: made on the host"),
                 format!("{made:?}"),
                 "[]",
@@ -316,7 +316,7 @@ fn dev_link(trial: &mut Trial) -> Checked {
 }
 
 /// Nothing is mounted, masked or made read-only at or below a directory.
-fn bare<'t, 'r>(wanted: Wanted<'t, 'r>, prefix: &Path) -> Wanted<'t, 'r> {
+fn bare<'t, 'r>(wanted: ContainerBuilder<'t, 'r>, prefix: &Path) -> ContainerBuilder<'t, 'r> {
     let prefix = prefix.to_owned();
     wanted.with(move |spec| {
         spec.mounts.retain(|mount| !mount.destination.starts_with(&prefix));
@@ -331,17 +331,17 @@ const LONG: Duration = Duration::from_secs(10);
 /// How much memory it may take: the largest of those tried takes 60 MiB.
 const MUCH: u64 = 512 << 20;
 
-fn passwd_bounded(trial: &mut Trial) -> Checked {
+fn passwd_bounded(runtime: &mut RuntimeFixture) -> Checked {
     use nix::sys::stat::{Mode, SFlag, makedev, mknod};
     let mode = Mode::from_bits_truncate(0o644);
     // An end is no news of a program that starts nothing.
-    trial.container().start()?.close()?;
+    runtime.container().start()?.close()?;
     for kind in ["file", "link to /dev/zero", "device", "FIFO", "sparse file"] {
-        let image = trial.directory(&format!("image-{}", kind.replace(['/', ' '], "-")))?;
+        let image = runtime.directory(&format!("image-{}", kind.replace(['/', ' '], "-")))?;
         for dir in ["dev", "proc", "sys", "tmp", "etc"] {
             fs::create_dir_all(image.join(dir))?;
         }
-        fs::hard_link(trial.image_probe()?, image.join("probe"))?;
+        fs::hard_link(runtime.image_probe()?, image.join("probe"))?;
         for name in ["passwd", "group"] {
             let path = image.join("etc").join(name);
             match kind {
@@ -352,7 +352,7 @@ fn passwd_bounded(trial: &mut Trial) -> Checked {
                 _ => fs::write(&path, "root:x:0:0:root:/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n")?,
             }
         }
-        let (id, bundle) = trial
+        let (id, bundle) = runtime
             .container()
             .with(with_root(image))
             .with(|spec| {
@@ -364,20 +364,20 @@ fn passwd_bounded(trial: &mut Trial) -> Checked {
                 }
             })
             .bundle()?;
-        let (outcome, most) = watched_run(trial, &id, &bundle)?;
-        trial.seen.note(format!("{kind}: {outcome}"));
+        let (outcome, most) = watched_run(runtime, &id, &bundle)?;
+        runtime.seen.note(format!("{kind}: {outcome}"));
         let what = format!("/etc/passwd is a {kind}");
         let ended = !outcome.starts_with("no end");
-        trial.seen.expect(&format!("{what}: the start ends"), &outcome, format!("within {LONG:?}"), ended);
+        runtime.seen.expect(&format!("{what}: the start ends"), &outcome, format!("within {LONG:?}"), ended);
         let observed = format!("{} MiB", most >> 20);
-        trial.seen.expect(
+        runtime.seen.expect(
             &format!("{what}: memory"),
             observed,
             format!("less than {} MiB", MUCH >> 20),
             most < MUCH,
         );
         if kind == "file" {
-            trial.seen.expect(
+            runtime.seen.expect(
                 "an ordinary one: exit status",
                 &outcome,
                 "exit status: 0",
@@ -389,10 +389,10 @@ fn passwd_bounded(trial: &mut Trial) -> Checked {
 }
 
 /// Runs a bundle to its end, or to the end of what it may take; the largest resident set of any of its processes, in bytes.
-fn watched_run(trial: &Trial, id: &str, bundle: &Path) -> Result<(String, u64), Trouble> {
+fn watched_run(runtime: &RuntimeFixture, id: &str, bundle: &Path) -> Result<(String, u64), Trouble> {
     use runtime::process::pidfd;
     use std::os::fd::AsFd;
-    let driver = trial.driver().clone();
+    let driver = runtime.driver().clone();
     let mut child = driver.spawn(&["run", "--bundle", &bundle.display().to_string(), id])?;
     let pid = child.id().cast_signed();
     let process = pidfd::open(pid)?;
@@ -409,7 +409,7 @@ fn watched_run(trial: &Trial, id: &str, bundle: &Path) -> Result<(String, u64), 
             break format!("no end after {:?}", begun.elapsed());
         }
     };
-    driver.said(&["delete", "--force", id], Stdio::null())?;
+    driver.output(&["delete", "--force", id], Stdio::null())?;
     Ok((outcome, most))
 }
 

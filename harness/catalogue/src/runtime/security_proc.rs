@@ -9,8 +9,8 @@ use runtime::oci::{Hook, Hooks, Namespace, Root, Spec};
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, bind};
 use kit::need::Need;
+use kit::runtime::RuntimeFixture;
 use kit::runtime::Started;
-use kit::runtime::Trial;
 use kit::verbs::{bare, files, look};
 
 /// A label that no host has.
@@ -115,31 +115,32 @@ fn without_mounts(dir: &'static str) -> impl FnOnce(&mut Spec) {
     move |spec| spec.mounts.retain(|mount| !mount.destination.starts_with(dir))
 }
 
-fn not_covered(trial: &mut Trial) -> Checked {
-    let dir = trial.directory("cover")?;
+fn not_covered(runtime: &mut RuntimeFixture) -> Checked {
+    let dir = runtime.directory("cover")?;
     let file = dir.join("file");
     fs::write(&file, "of the host")?;
     // What engines do put there has to work: a file over one that is only read.
-    let mut container = trial.container().bind(&file, "/proc/uptime", &["bind", "ro"]).start()?;
+    let mut container = runtime.container().bind(&file, "/proc/uptime", &["bind", "ro"]).start()?;
     let seen = container.ask(look::read("/proc/uptime"))?;
-    trial.seen.expect_text("content of a file bound over /proc/uptime", &seen, "of the host");
+    runtime.seen.expect_text("content of a file bound over /proc/uptime", &seen, "of the host");
     container.close()?;
     for destination in ["/proc", "/proc/sys", "/proc/self", "/proc/1", "/proc/sys/kernel/core_pattern"] {
         let source = if destination.ends_with("core_pattern") { &file } else { &dir };
-        let started = trial.container().bind(source, destination, &["rbind"]).attempt()?;
-        trial.expect_refused(&format!("a bind at {destination}"), started)?;
+        let started = runtime.container().bind(source, destination, &["rbind"]).attempt()?;
+        runtime.expect_refused(&format!("a bind at {destination}"), started)?;
     }
     for destination in ["/proc/sys", "/proc/../proc/self/attr"] {
-        let started = trial.container().tmpfs(destination, &[]).attempt()?;
-        trial.expect_refused(&format!("a tmpfs at {destination}"), started)?;
+        let started = runtime.container().tmpfs(destination, &[]).attempt()?;
+        runtime.expect_refused(&format!("a tmpfs at {destination}"), started)?;
     }
     // By a link of the image, as the bypass of the first fix did it.
-    let image = trial.image()?;
+    let image = runtime.image()?;
     std::os::unix::fs::symlink("/proc", image.join("way"))?;
     for destination in ["/way", "/way/sys"] {
         let root = with_root(image.clone());
-        let started = trial.container().bind(&dir, destination, &["rbind"]).with(root).attempt()?;
-        trial.expect_refused(&format!("a bind at {destination}, where /way is a link to /proc"), started)?;
+        let started = runtime.container().bind(&dir, destination, &["rbind"]).with(root).attempt()?;
+        runtime
+            .expect_refused(&format!("a bind at {destination}, where /way is a link to /proc"), started)?;
     }
     Ok(())
 }
@@ -157,17 +158,17 @@ fn fake_proc(dir: &Path) -> Result<Vec<PathBuf>, Trouble> {
     Ok(files)
 }
 
-fn labels(trial: &mut Trial) -> Checked {
-    let dir = trial.directory("fake")?;
+fn labels(runtime: &mut RuntimeFixture) -> Checked {
+    let dir = runtime.directory("fake")?;
     let mut files = fake_proc(&dir)?;
-    let image = trial.image()?;
+    let image = runtime.image()?;
     files.extend(fake_proc(&image.join("proc"))?);
     // The same image and directory have to start where neither a label is asked for nor procfs is missing.
-    let plain = trial.container().with(with_root(image.clone())).with(unmasked);
+    let plain = runtime.container().with(with_root(image.clone())).with(unmasked);
     plain.bind(&dir, "/fake", &["rbind"]).start()?.close()?;
     for (what, over) in [("a directory bound over /proc", true), ("an image's /proc without procfs", false)] {
         for (kind, apparmor) in [("AppArmor profile", true), ("SELinux label", false)] {
-            let mut wanted = trial.container().with(with_root(image.clone())).with(unmasked);
+            let mut wanted = runtime.container().with(with_root(image.clone())).with(unmasked);
             wanted = if over {
                 wanted.bind(&dir, "/proc", &["rbind"])
             } else {
@@ -183,10 +184,10 @@ fn labels(trial: &mut Trial) -> Checked {
                 .attempt()?;
             let what = format!("{kind}, {what}");
             if apparmor || matches!(started, Started::Refused(_)) {
-                trial.expect_refused(&what, started)?;
+                runtime.expect_refused(&what, started)?;
             } else {
                 // libselinux ignores a label where SELinux is off, and so does a runtime that uses it.
-                trial.seen.note(format!("{what}: started"));
+                runtime.seen.note(format!("{what}: started"));
                 started.running()?.close()?;
             }
             let mut written = Vec::new();
@@ -197,7 +198,7 @@ fn labels(trial: &mut Trial) -> Checked {
                 }
             }
             let observed = format!("{written:?}");
-            trial.seen.expect(&format!("{what}: files that got it"), observed, "[]", written.is_empty());
+            runtime.seen.expect(&format!("{what}: files that got it"), observed, "[]", written.is_empty());
         }
     }
     Ok(())
@@ -217,17 +218,17 @@ fn with_sysctl(name: &str, value: &str) -> impl FnOnce(&mut Spec) {
     }
 }
 
-fn sysctl_redirect(trial: &mut Trial) -> Checked {
-    let outside = trial.directory("outside")?;
+fn sysctl_redirect(runtime: &mut RuntimeFixture) -> Checked {
+    let outside = runtime.directory("outside")?;
     let sink = outside.join("sink");
     fs::write(&sink, "untouched")?;
     // Without links in the way it has its effect: an ordinary user may listen below 1024, and nowhere else.
-    let mut container = trial.container().with(with_sysctl(SYSCTL, "1")).start()?;
+    let mut container = runtime.container().with(with_sysctl(SYSCTL, "1")).start()?;
     let value = container.ask(look::read(SYSCTL_FILE))?;
-    trial.seen.expect_text("value of the parameter without a link", &value, "1\n");
+    runtime.seen.expect_text("value of the parameter without a link", &value, "1\n");
     container.close()?;
-    let image = trial.image()?;
-    let links = trial.directory("links")?;
+    let image = runtime.image()?;
+    let links = runtime.directory("links")?;
     for dir in [image.join("proc/sys/net/ipv4"), links.clone()] {
         fs::create_dir_all(&dir)?;
         std::os::unix::fs::symlink("/outside/sink", dir.join("ip_unprivileged_port_start"))?;
@@ -237,7 +238,8 @@ fn sysctl_redirect(trial: &mut Trial) -> Checked {
     fs::create_dir_all(links.join("ipv4"))?;
     std::os::unix::fs::symlink("/outside/sink", links.join("ipv4/ip_unprivileged_port_start"))?;
     for (whose, destination) in legs {
-        let wanted = trial.container().with(with_sysctl(SYSCTL, "1")).bind(&outside, "/outside", &["rbind"]);
+        let wanted =
+            runtime.container().with(with_sysctl(SYSCTL, "1")).bind(&outside, "/outside", &["rbind"]);
         let wanted = if destination.is_empty() {
             wanted.with(with_root(image.clone())).with(without_mounts("/proc")).with(unmasked)
         } else {
@@ -248,22 +250,22 @@ fn sysctl_redirect(trial: &mut Trial) -> Checked {
             Started::Runs(container) => container.close().map(|_| "started".to_owned())?,
             Started::Refused(refusal) => refusal.to_string(),
         };
-        trial.seen.note(format!("{whose} link below /proc/sys: {started}"));
-        expect_untouched(trial, whose, &sink)?;
+        runtime.seen.note(format!("{whose} link below /proc/sys: {started}"));
+        expect_untouched(runtime, whose, &sink)?;
     }
     // A name is a name, and no path.
-    let started = trial
+    let started = runtime
         .container()
         .bind(&outside, "/outside", &["rbind"])
         .with(with_sysctl("net/../../../outside/sink", "1"));
     let started = started.attempt()?;
-    trial.expect_refused("a parameter's name with ..", started)?;
-    expect_untouched(trial, "a name with ..", &sink)
+    runtime.expect_refused("a parameter's name with ..", started)?;
+    expect_untouched(runtime, "a name with ..", &sink)
 }
 
-fn expect_untouched(trial: &mut Trial, whose: &str, sink: &Path) -> Checked {
+fn expect_untouched(runtime: &mut RuntimeFixture, whose: &str, sink: &Path) -> Checked {
     let text = fs::read_to_string(sink)?;
-    trial.seen.expect_eq(&format!("{whose}: the file that the link names"), &text.as_str(), &"untouched");
+    runtime.seen.expect_eq(&format!("{whose}: the file that the link names"), &text.as_str(), &"untouched");
     Ok(fs::write(sink, "untouched")?)
 }
 
@@ -274,22 +276,22 @@ const OF_NAMESPACES: [(Kind, &str, &str); 3] = [
     (Kind::Uts, "kernel.domainname", "plimsoll.example"),
 ];
 
-fn sysctl_of_host(trial: &mut Trial) -> Checked {
-    // The stage's namespaces are its own: what a broken subject changes is not the real host's.
-    trial.on_stage()?;
-    let host = trial.host_pid();
+fn sysctl_of_host(runtime: &mut RuntimeFixture) -> Checked {
+    // The fake host's namespaces are its own: what a broken subject changes is not the real host's.
+    runtime.on_fake_host()?;
+    let host = runtime.host_pid();
     for (kind, name, value) in OF_NAMESPACES {
         let file = format!("/proc/sys/{}", name.replace('.', "/"));
-        let before = trial.ask_stage(look::read(&file))?;
-        let mut container = trial.container().with(with_sysctl(name, value)).start()?;
+        let before = runtime.ask_host(look::read(&file))?;
+        let mut container = runtime.container().with(with_sysctl(name, value)).start()?;
         let inside = container.ask(look::read(&file))?;
         let what = format!("{name} in a namespace of its own");
-        trial.seen.expect_text(&what, &inside, &format!("{value}\n"));
+        runtime.seen.expect_text(&what, &inside, &format!("{value}\n"));
         container.close()?;
         for by_path in [false, true] {
             let what = format!("{name} with the host's namespace{}", if by_path { " by path" } else { "" });
             let path = format!("/proc/{host}/ns/{}", kind.file());
-            let wanted = trial.container().without_namespace(kind).with(with_sysctl(name, value));
+            let wanted = runtime.container().without_namespace(kind).with(with_sysctl(name, value));
             let started = wanted
                 .with(|spec| {
                     if kind == Kind::Uts {
@@ -304,41 +306,42 @@ fn sysctl_of_host(trial: &mut Trial) -> Checked {
                     }
                 })
                 .attempt()?;
-            trial.expect_refused(&what, started)?;
-            let after = trial.ask_stage(look::read(&file))?;
-            trial.seen.expect_eq(&format!("{what}: its value there afterwards"), &after, &before);
+            runtime.expect_refused(&what, started)?;
+            let after = runtime.ask_host(look::read(&file))?;
+            runtime.seen.expect_eq(&format!("{what}: its value there afterwards"), &after, &before);
             if after != before {
-                trial.ask_stage(files::write(&file, before.trim()))?;
+                runtime.ask_host(files::write(&file, before.trim()))?;
             }
         }
     }
     Ok(())
 }
 
-fn no_pivot(trial: &mut Trial) -> Checked {
+fn no_pivot(runtime: &mut RuntimeFixture) -> Checked {
     const MASKED: &str = "sys/kernel/ostype";
-    let ask = |trial: &mut Trial, what: &str, flags: &[&'static str], masks: bool, expected: i32| {
-        let mut container = trial
-            .container()
-            .flags(flags)
-            .with(|spec| {
-                let linux = spec.linux.get_or_insert_default();
-                if masks {
-                    linux.masked_paths.push(Path::new("/proc").join(MASKED));
-                } else {
-                    linux.masked_paths.clear();
-                    linux.readonly_paths.clear();
-                }
-            })
-            .start()?;
-        let seen = container.ask(bare::nested_proc("/tmp", MASKED))?;
-        trial.seen.expect_eq(&format!("error of mounting proc {what}"), &seen.errno, &expected);
-        let readable = expected == 0;
-        trial.seen.expect_eq(&format!("{MASKED} can be read there {what}"), &seen.reads, &readable);
-        container.close().map(drop)
-    };
+    let ask =
+        |runtime: &mut RuntimeFixture, what: &str, flags: &[&'static str], masks: bool, expected: i32| {
+            let mut container = runtime
+                .container()
+                .flags(flags)
+                .with(|spec| {
+                    let linux = spec.linux.get_or_insert_default();
+                    if masks {
+                        linux.masked_paths.push(Path::new("/proc").join(MASKED));
+                    } else {
+                        linux.masked_paths.clear();
+                        linux.readonly_paths.clear();
+                    }
+                })
+                .start()?;
+            let seen = container.ask(bare::nested_proc("/tmp", MASKED))?;
+            runtime.seen.expect_eq(&format!("error of mounting proc {what}"), &seen.errno, &expected);
+            let readable = expected == 0;
+            runtime.seen.expect_eq(&format!("{MASKED} can be read there {what}"), &seen.reads, &readable);
+            container.close().map(drop)
+        };
     // Where nothing is masked a nested proc shows nothing new, and the kernel allows it.
-    ask(trial, "with pivot_root, nothing masked", &[], false, 0)?;
-    ask(trial, "with pivot_root", &[], true, libc::EPERM)?;
-    ask(trial, "without pivot_root", &["--no-pivot"], true, libc::EPERM)
+    ask(runtime, "with pivot_root, nothing masked", &[], false, 0)?;
+    ask(runtime, "with pivot_root", &[], true, libc::EPERM)?;
+    ask(runtime, "without pivot_root", &["--no-pivot"], true, libc::EPERM)
 }

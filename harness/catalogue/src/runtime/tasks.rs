@@ -9,10 +9,10 @@ use record::Scope;
 use runtime::oci::{Pids, Spec};
 
 use kit::check::{Body, Check, Checked, Trouble};
-use kit::fault::{self, Fault, How};
+use kit::fault::{self, Fault, FaultKind};
 use kit::need::Need;
 use kit::runtime::Container;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::{files, tasks};
 use probe::NAME as PROBE;
 
@@ -34,7 +34,7 @@ pub(crate) const CHECKS: &[Check] = &[
         claim: "a paused container makes no progress, and a resumed one does",
         source: "Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst; cgroup-v2.rst, cgroup.freeze",
         needs: &[Need::Root, Need::Freezer],
-        faults: &[Fault { name: "freeze dropped", how: How::PauseDropped }],
+        faults: &[Fault { name: "freeze dropped", kind: FaultKind::PauseDropped }],
         tolerance: "",
         timing: false,
         body: Body::Runtime(stops_and_thaws),
@@ -60,15 +60,15 @@ pub(crate) fn tasks_of(container: &Container) -> Result<u64, Trouble> {
     current.ok_or_else(|| Trouble::Harness("the container's group has no pids.current".into()))
 }
 
-fn fork_fails(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().pids(TASKS.cast_signed()).start()?;
+fn fork_fails(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().pids(TASKS.cast_signed()).start()?;
     let before = tasks_of(&container)?;
-    trial.seen.expect_eq("tasks of the container at first", &before, &1);
+    runtime.seen.expect_eq("tasks of the container at first", &before, &1);
     let forked = container.ask(tasks::fork_until_refused(64))?;
-    trial.seen.expect_eq("children forked", &u64::try_from(forked.made)?, &TASKS.saturating_sub(before));
-    trial.seen.expect_eq("error of the fork that was refused", &forked.errno, &libc::EAGAIN);
+    runtime.seen.expect_eq("children forked", &u64::try_from(forked.made)?, &TASKS.saturating_sub(before));
+    runtime.seen.expect_eq("error of the fork that was refused", &forked.errno, &libc::EAGAIN);
     let on_host = Command::new(std::env::current_exe()?).arg0(PROBE).arg("true").output()?;
-    trial.seen.expect_eq("the host still forks", &on_host.status.success(), &true);
+    runtime.seen.expect_eq("the host still forks", &on_host.status.success(), &true);
     container.close()?;
     Ok(())
 }
@@ -78,8 +78,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long nothing may move.
 const WATCHED: Duration = Duration::from_millis(100);
 
-fn stops_and_thaws(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().start()?;
+fn stops_and_thaws(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().start()?;
     container.ask(files::tick("/tmp/count"))?;
     let moves = waits_for_progress(&container)?;
     if !moves {
@@ -90,10 +90,10 @@ fn stops_and_thaws(trial: &mut Trial) -> Checked {
     // A stretch in which nothing must happen has no event that could be awaited.
     std::thread::sleep(WATCHED);
     let after = count(&container)?;
-    trial.seen.expect_eq("steps made in 100 ms while paused", &(after - before), &0);
+    runtime.seen.expect_eq("steps made in 100 ms while paused", &(after - before), &0);
     container.resume()?;
     let thawed = waits_for_progress(&container)?;
-    trial.seen.expect_eq("it goes on after resume", &thawed, &true);
+    runtime.seen.expect_eq("it goes on after resume", &thawed, &true);
     container.close()?;
     Ok(())
 }

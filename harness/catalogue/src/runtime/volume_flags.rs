@@ -10,7 +10,7 @@ use runtime::oci::{Spec, User};
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault};
 use kit::runtime::Container;
-use kit::runtime::Trial;
+use kit::runtime::RuntimeFixture;
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, files, look, state};
 
@@ -74,49 +74,49 @@ pub(crate) const CHECKS: &[Check] = &[
     ]),
 ];
 
-fn unknown_option(trial: &mut Trial) -> Checked {
-    let volume = trial.directory("volume")?;
-    fs::copy(trial.image_probe()?, volume.join("probe"))?;
+fn unknown_option(runtime: &mut RuntimeFixture) -> Checked {
+    let volume = runtime.directory("volume")?;
+    fs::copy(runtime.image_probe()?, volume.join("probe"))?;
     fs::set_permissions(volume.join("probe"), fs::Permissions::from_mode(0o755))?;
     // Well spelt it is known, and does what it says.
     for (options, expected) in [(["rbind", "rprivate"].as_slice(), 0), (&["rbind", "noexec"], libc::EACCES)] {
-        let mut container = trial.container().bind(&volume, "/data", options).start()?;
+        let mut container = runtime.container().bind(&volume, "/data", options).start()?;
         let seen = container.ask(attempt::execute("/data/probe"))?;
-        trial.seen.expect_eq(&format!("error of executing with {options:?}"), &seen, &Tried(expected));
+        runtime.seen.expect_eq(&format!("error of executing with {options:?}"), &seen, &Tried(expected));
         container.close()?;
     }
     for option in ["noexce", "rnoexce", "ro=recursiv"] {
-        let started = trial.container().bind(&volume, "/data", &["rbind", option]).attempt()?;
-        trial.expect_refused(&format!("a bind with the option {option}"), started)?;
+        let started = runtime.container().bind(&volume, "/data", &["rbind", option]).attempt()?;
+        runtime.expect_refused(&format!("a bind with the option {option}"), started)?;
         if !option.contains('=') {
             // Options with a value are the file system's own matter.
-            let started = trial.container().tmpfs("/data", &[option]).attempt()?;
-            trial.expect_refused(&format!("a tmpfs with the option {option}"), started)?;
+            let started = runtime.container().tmpfs("/data", &[option]).attempt()?;
+            runtime.expect_refused(&format!("a tmpfs with the option {option}"), started)?;
         }
     }
     Ok(())
 }
 
-/// A volume on the stage with a mount below it, both with what the options are about.
-fn volume(trial: &mut Trial) -> Result<PathBuf, Trouble> {
-    trial.on_stage()?;
-    let volume = trial.file_system()?;
+/// A volume on the fake host with a mount below it, both with what the options are about.
+fn volume(runtime: &mut RuntimeFixture) -> Result<PathBuf, Trouble> {
+    runtime.on_fake_host()?;
+    let volume = runtime.file_system()?;
     let below = volume.join("below");
-    trial.ask_stage(files::mount(&below.display().to_string()))?;
-    let probe = trial.image_probe()?.display().to_string();
+    runtime.ask_host(files::mount(&below.display().to_string()))?;
+    let probe = runtime.image_probe()?.display().to_string();
     for dir in [&volume, &below] {
         let path = |name: &str| dir.join(name).display().to_string();
-        trial.ask_stage(files::copy(&probe, &path("probe"), attempt::Octal(0o4755)))?;
-        trial.ask_stage(files::write(&path("file"), "content"))?;
+        runtime.ask_host(files::copy(&probe, &path("probe"), attempt::Octal(0o4755)))?;
+        runtime.ask_host(files::write(&path("file"), "content"))?;
         let zero = path("zero");
         for tried in [
             attempt::mknod(&zero, attempt::Device::Char, 1, 5),
             attempt::chmod(&zero, attempt::Octal(0o666)),
             attempt::symlink("file", &path("link")),
         ] {
-            let done = trial.ask_stage(&tried)?;
+            let done = runtime.ask_host(&tried)?;
             if !done.is_allowed() {
-                return Err(Trouble::Harness(format!("{tried:?} on the stage: error {done}")));
+                return Err(Trouble::Harness(format!("{tried:?} on the fake host: error {done}")));
             }
         }
     }
@@ -170,50 +170,51 @@ fn effects() -> [(&'static str, Seen, Seen); 5] {
 }
 
 /// Writes the files anew, so that the next read is the first one.
-fn write_anew(trial: &mut Trial, volume: &Path) -> Checked {
+fn write_anew(runtime: &mut RuntimeFixture, volume: &Path) -> Checked {
     for dir in [volume.to_owned(), volume.join("below")] {
-        trial.ask_stage(files::write(&dir.join("file").display().to_string(), "again"))?;
+        runtime.ask_host(files::write(&dir.join("file").display().to_string(), "again"))?;
     }
     Ok(())
 }
 
-fn recursive_flags(trial: &mut Trial) -> Checked {
-    let volume = volume(trial)?;
+fn recursive_flags(runtime: &mut RuntimeFixture) -> Checked {
+    let volume = volume(runtime)?;
     let as_user = |spec: &mut Spec| {
         if let Some(process) = spec.process.as_mut() {
             process.user = User { uid: 1_000, gid: 1_000, ..User::default() };
         }
     };
-    let mut plain = trial.container().bind(&volume, "/data", &["rbind", "rprivate"]).with(as_user).start()?;
+    let mut plain =
+        runtime.container().bind(&volume, "/data", &["rbind", "rprivate"]).with(as_user).start()?;
     for (option, without, _) in &effects() {
-        write_anew(trial, &volume)?;
+        write_anew(runtime, &volume)?;
         let seen = observe(&mut plain, option, "/data/below")?;
-        trial.seen.expect_eq(&format!("without {option}, below"), &seen, without);
+        runtime.seen.expect_eq(&format!("without {option}, below"), &seen, without);
     }
     plain.close()?;
     for (option, _, under) in &effects() {
-        write_anew(trial, &volume)?;
-        let wanted = trial.container().bind(&volume, "/data", &["rbind", "rprivate", option]).with(as_user);
+        write_anew(runtime, &volume)?;
+        let wanted = runtime.container().bind(&volume, "/data", &["rbind", "rprivate", option]).with(as_user);
         let mut container = wanted.start()?;
         for dir in ["/data", "/data/below"] {
             let seen = observe(&mut container, option, dir)?;
-            trial.seen.expect_eq(&format!("with {option}, in {dir}"), &seen, under);
+            runtime.seen.expect_eq(&format!("with {option}, in {dir}"), &seen, under);
         }
         container.close()?;
     }
     Ok(())
 }
 
-fn recursive_read_only(trial: &mut Trial) -> Checked {
-    let volume = volume(trial)?;
+fn recursive_read_only(runtime: &mut RuntimeFixture) -> Checked {
+    let volume = volume(runtime)?;
     for (option, below) in [("rw", 0), ("ro", 0), ("rro", libc::EROFS)] {
         let top = if option == "rw" { 0 } else { libc::EROFS };
         let mut container =
-            trial.container().bind(&volume, "/data", &["rbind", "rprivate", option]).start()?;
+            runtime.container().bind(&volume, "/data", &["rbind", "rprivate", option]).start()?;
         for (dir, expected) in [("/data", top), ("/data/below", below)] {
             let file = Path::new(dir).join(format!("new-{option}")).display().to_string();
             let seen = container.ask(attempt::create(&file))?;
-            trial.seen.expect_eq(
+            runtime.seen.expect_eq(
                 &format!("with {option}: error of writing in {dir}"),
                 &seen,
                 &Tried(expected),

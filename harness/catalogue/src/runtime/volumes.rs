@@ -7,10 +7,10 @@ use std::path::Path;
 use runtime::oci::{Hook, Mount, Spec};
 
 use kit::check::{Check, Checked, Trouble};
-use kit::fault::{self, Fault, bind, scene};
+use kit::fault::{self, Fault, bind, in_fixture};
 use kit::need::Need;
+use kit::runtime::RuntimeFixture;
 use kit::runtime::Started;
-use kit::runtime::Trial;
 use kit::verbs::attempt::Tried;
 use kit::verbs::files::How;
 use kit::verbs::{attempt, files, look, state};
@@ -63,7 +63,7 @@ pub(crate) const CHECKS: &[Check] = &[
         SOURCE,
         invisible_to_host,
     )
-    .faults(&[scene(MOUNTED_OUTSIDE)]),
+    .faults(&[in_fixture(MOUNTED_OUTSIDE)]),
     Check::of_runtime(
         "volume.bind.missing-source",
         "a source that is not there is a clear error",
@@ -152,52 +152,52 @@ fn mount_point(container: &mut kit::runtime::Container) {
     let _ = container.ask(files::mkdir("/data"));
 }
 
-fn read_write(trial: &mut Trial) -> Checked {
-    let volume = trial.directory("volume")?;
-    let mut container = trial.container().volume(&volume, "/data").start()?;
+fn read_write(runtime: &mut RuntimeFixture) -> Checked {
+    let volume = runtime.directory("volume")?;
+    let mut container = runtime.container().volume(&volume, "/data").start()?;
     mount_point(&mut container);
     container.ask(files::write("/data/inside", "from inside"))?;
     let seen = fs::read_to_string(volume.join("inside")).unwrap_or_default();
-    trial.seen.expect_eq("what was written inside, seen outside", &seen.as_str(), &"from inside");
+    runtime.seen.expect_eq("what was written inside, seen outside", &seen.as_str(), &"from inside");
     fs::write(volume.join("outside"), "from outside")?;
     let seen = container.ask(look::read("/data/outside")).unwrap_or_default();
-    trial.seen.expect_eq("what was written outside, seen inside", &seen.as_str(), &"from outside");
+    runtime.seen.expect_eq("what was written outside, seen inside", &seen.as_str(), &"from outside");
     container.close()?;
     Ok(())
 }
 
-fn read_only(trial: &mut Trial) -> Checked {
-    let volume = trial.directory("volume")?;
-    let mut container = trial.container().bind(&volume, "/data", &["rbind", "rprivate", "ro"]).start()?;
+fn read_only(runtime: &mut RuntimeFixture) -> Checked {
+    let volume = runtime.directory("volume")?;
+    let mut container = runtime.container().bind(&volume, "/data", &["rbind", "rprivate", "ro"]).start()?;
     let refused = container.ask(attempt::create("/data/inside"))?;
-    trial.seen.expect_eq("error of writing inside", &refused, &Tried(libc::EROFS));
+    runtime.seen.expect_eq("error of writing inside", &refused, &Tried(libc::EROFS));
     fs::write(volume.join("outside"), "x")?;
     let seen = container.ask(look::exists("/data/outside"))?;
-    trial.seen.expect_eq("what was written outside is seen inside", &seen, &true);
+    runtime.seen.expect_eq("what was written outside is seen inside", &seen, &true);
     container.close()?;
     Ok(())
 }
 
-fn single_file(trial: &mut Trial) -> Checked {
-    let file = trial.directory("volume")?.join("file");
+fn single_file(runtime: &mut RuntimeFixture) -> Checked {
+    let file = runtime.directory("volume")?.join("file");
     fs::write(&file, "of the host")?;
-    let mut container = trial.container().bind(&file, "/data-file", &["bind", "rprivate"]).start()?;
+    let mut container = runtime.container().bind(&file, "/data-file", &["bind", "rprivate"]).start()?;
     let inside = container.ask(look::read("/data-file")).unwrap_or_default();
-    trial.seen.expect_eq("content inside", &inside.as_str(), &"of the host");
+    runtime.seen.expect_eq("content inside", &inside.as_str(), &"of the host");
     let kind = container.ask(state::stat("/data-file")).ok().map(|status| status.kind);
-    trial.seen.expect_eq("what it is inside", &kind, &Some(state::Kind::File));
+    runtime.seen.expect_eq("what it is inside", &kind, &Some(state::Kind::File));
     container.close()?;
     Ok(())
 }
 
-fn replaces_inode(trial: &mut Trial) -> Checked {
-    let file = trial.directory("volume")?.join("file");
+fn replaces_inode(runtime: &mut RuntimeFixture) -> Checked {
+    let file = runtime.directory("volume")?.join("file");
     fs::write(&file, "source")?;
-    let lower = trial.image()?;
+    let lower = runtime.image()?;
     fs::write(lower.join("data-file"), "own")?;
     let before = fs::metadata(lower.join("data-file"))?;
     let root = runtime::oci::Root { path: lower.clone(), readonly: false };
-    let mut container = trial
+    let mut container = runtime
         .container()
         .bind(&file, "/data-file", &["bind", "rprivate"])
         .with(|spec| spec.root = Some(root))
@@ -205,91 +205,91 @@ fn replaces_inode(trial: &mut Trial) -> Checked {
     container.ask(files::write("/data-file", "written inside"))?;
     let inside = container.ask(state::stat("/data-file"))?;
     container.close()?;
-    trial.seen.expect_eq("inode that is seen inside", &inside.inode, &fs::metadata(&file)?.ino());
-    trial.seen.expect_eq("content of the source", &fs::read_to_string(&file)?.as_str(), &"written inside");
+    runtime.seen.expect_eq("inode that is seen inside", &inside.inode, &fs::metadata(&file)?.ino());
+    runtime.seen.expect_eq("content of the source", &fs::read_to_string(&file)?.as_str(), &"written inside");
     let after = fs::metadata(lower.join("data-file"))?;
-    trial.seen.expect_eq("the mount point's own inode", &after.ino(), &before.ino());
-    trial.seen.expect_eq("its content", &fs::read_to_string(lower.join("data-file"))?.as_str(), &"own");
+    runtime.seen.expect_eq("the mount point's own inode", &after.ino(), &before.ino());
+    runtime.seen.expect_eq("its content", &fs::read_to_string(lower.join("data-file"))?.as_str(), &"own");
     Ok(())
 }
 
-fn invisible_to_host(trial: &mut Trial) -> Checked {
-    trial.on_stage()?;
-    let volume = trial.directory("volume")?;
+fn invisible_to_host(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.on_fake_host()?;
+    let volume = runtime.directory("volume")?;
     fs::write(volume.join("file"), "")?;
-    let outside_too = trial.has(MOUNTED_OUTSIDE);
-    let mut container = trial.container().volume(&volume, "/data").start()?;
+    let outside_too = runtime.has(MOUNTED_OUTSIDE);
+    let mut container = runtime.container().volume(&volume, "/data").start()?;
     let point = container.rootfs.join("data").display().to_string();
     if outside_too {
-        trial.ask_stage(files::bind(&volume.display().to_string(), &point))?;
+        runtime.ask_host(files::bind(&volume.display().to_string(), &point))?;
     }
     let inside = container.ask(state::list("/data"))?;
-    let outside = trial.ask_stage(state::list(&point))?;
-    trial.seen.expect_list("the mount point inside", &inside, &["file"]);
-    trial.seen.expect_list("the mount point on the host", &outside, &[]);
+    let outside = runtime.ask_host(state::list(&point))?;
+    runtime.seen.expect_list("the mount point inside", &inside, &["file"]);
+    runtime.seen.expect_list("the mount point on the host", &outside, &[]);
     container.close()?;
     Ok(())
 }
 
-fn missing_source(trial: &mut Trial) -> Checked {
-    let missing = trial.directory("volume")?.join("not-there");
-    let said = trial.container().bind(&missing, "/data", &["rbind"]).refused()?;
-    trial.seen.expect("starting a container", format!("{said:?}"), "an error", said.is_some());
+fn missing_source(runtime: &mut RuntimeFixture) -> Checked {
+    let missing = runtime.directory("volume")?.join("not-there");
+    let said = runtime.container().bind(&missing, "/data", &["rbind"]).refused()?;
+    runtime.seen.expect("starting a container", format!("{said:?}"), "an error", said.is_some());
     let named = said.is_some_and(|said| said.contains("not-there"));
-    trial.seen.expect_eq("the error names the source", &named, &true);
+    runtime.seen.expect_eq("the error names the source", &named, &true);
     Ok(())
 }
 
-fn symlink_target(trial: &mut Trial) -> Checked {
-    trial.on_stage()?;
-    let outside = trial.directory("outside")?;
-    let volume = trial.directory("volume")?;
+fn symlink_target(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.on_fake_host()?;
+    let outside = runtime.directory("outside")?;
+    let volume = runtime.directory("volume")?;
     fs::write(volume.join("of-volume"), "")?;
-    let lower = trial.image()?;
-    let start = |trial: &mut Trial| {
+    let lower = runtime.image()?;
+    let start = |runtime: &mut RuntimeFixture| {
         let root = runtime::oci::Root { path: lower.clone(), readonly: false };
-        let wanted = trial.container().bind(&volume, "/data", &["rbind", "rprivate"]);
+        let wanted = runtime.container().bind(&volume, "/data", &["rbind", "rprivate"]);
         wanted.with(|spec| spec.root = Some(root)).attempt()
     };
     // With a directory in the link's place it starts, and the volume is there.
     fs::create_dir(lower.join("data"))?;
-    let mut container = start(trial)?.running()?;
+    let mut container = start(runtime)?.running()?;
     let seen = container.ask(look::exists("/data/of-volume"))?;
-    trial.seen.expect_eq("the volume is seen at a directory", &seen, &true);
+    runtime.seen.expect_eq("the volume is seen at a directory", &seen, &true);
     container.close()?;
     fs::remove_dir(lower.join("data"))?;
     // Absolute, as an image may have it: inside the root it names a directory of the image.
     std::os::unix::fs::symlink(&outside, lower.join("data"))?;
     let place = outside.join("of-volume").display().to_string();
-    match start(trial)? {
+    match start(runtime)? {
         Started::Runs(mut container) => {
             let seen = container.ask(look::exists("/data/of-volume"))?;
-            trial.seen.expect_eq("the volume is seen inside", &seen, &true);
-            let escaped = trial.ask_stage(look::exists(&place))?;
-            trial.seen.expect_eq(OUTSIDE, &escaped, &false);
+            runtime.seen.expect_eq("the volume is seen inside", &seen, &true);
+            let escaped = runtime.ask_host(look::exists(&place))?;
+            runtime.seen.expect_eq(OUTSIDE, &escaped, &false);
             container.close()?;
         }
         // To refuse is as good as to stay inside.
         refused @ Started::Refused(_) => {
-            trial.expect_refused("a link at the mount point", refused)?;
-            let escaped = trial.ask_stage(look::exists(&place))?;
-            trial.seen.expect_eq(OUTSIDE, &escaped, &false);
+            runtime.expect_refused("a link at the mount point", refused)?;
+            let escaped = runtime.ask_host(look::exists(&place))?;
+            runtime.seen.expect_eq(OUTSIDE, &escaped, &false);
         }
     }
     let made = fs::read_dir(&outside)?.count();
-    trial.seen.expect_eq("files made where the link points to on the host", &made, &0);
+    runtime.seen.expect_eq("files made where the link points to on the host", &made, &0);
     Ok(())
 }
 
 const OUTSIDE: &str = "the mount is seen where the link points to on the host";
 
-fn propagation(trial: &mut Trial) -> Checked {
-    trial.on_stage()?;
-    let shared = trial.file_system()?;
+fn propagation(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.on_fake_host()?;
+    let shared = runtime.file_system()?;
     for dir in ["private", "slave", "shared"] {
-        trial.ask_stage(files::mkdir(&shared.join(dir).display().to_string()))?;
+        runtime.ask_host(files::mkdir(&shared.join(dir).display().to_string()))?;
     }
-    let mut container = trial
+    let mut container = runtime
         .container()
         .bind(&shared.join("private"), "/data-private", &["rbind", "rprivate"])
         .bind(&shared.join("slave"), "/data-slave", &["rbind", "rslave"])
@@ -301,24 +301,24 @@ fn propagation(trial: &mut Trial) -> Checked {
         [("private", false, false), ("slave", true, false), ("shared", true, true)]
     {
         let (outer, inner) = (shared.join(name).join("outer"), format!("/data-{name}/inner"));
-        trial.ask_stage(files::mount(&outer.display().to_string()))?;
+        runtime.ask_host(files::mount(&outer.display().to_string()))?;
         container.ask(files::mount(&inner))?;
         let seen_inside = container.ask(look::read("/proc/self/mountinfo"))?;
-        let seen_outside = trial.ask_stage(look::read("/proc/self/mountinfo"))?;
+        let seen_outside = runtime.ask_host(look::read("/proc/self/mountinfo"))?;
         let inside = seen_inside.lines().any(|line| line.contains(&format!("/data-{name}/outer ")));
         let outside = seen_outside.lines().any(|line| line.contains(&format!("/{name}/inner ")));
-        trial.seen.expect_eq(&format!("r{name}: a mount made outside is seen inside"), &inside, &inwards);
-        trial.seen.expect_eq(&format!("r{name}: a mount made inside is seen outside"), &outside, &outwards);
+        runtime.seen.expect_eq(&format!("r{name}: a mount made outside is seen inside"), &inside, &inwards);
+        runtime.seen.expect_eq(&format!("r{name}: a mount made inside is seen outside"), &outside, &outwards);
     }
     container.close()?;
     Ok(())
 }
 
-fn tmpfs(trial: &mut Trial) -> Checked {
-    let mut container = trial.container().tmpfs("/data", &["size=1m", "mode=1750", "nosuid"]).start()?;
+fn tmpfs(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime.container().tmpfs("/data", &["size=1m", "mode=1750", "nosuid"]).start()?;
     let rootfs = container.rootfs.clone();
     let mode = container.ask(state::stat("/data"))?;
-    trial.seen.expect_eq("its mode", &mode.mode, &0o1750);
+    runtime.seen.expect_eq("its mode", &mode.mode, &0o1750);
     container.ask(files::write("/data/file", "x"))?;
     let full = container.ask(files::write_stream("/data/large", 4 << 20, 65_536, How::Create));
     let said = match &full {
@@ -326,38 +326,38 @@ fn tmpfs(trial: &mut Trial) -> Checked {
         other => format!("{other:?}"),
     };
     let held = said.contains("No space left");
-    trial.seen.expect("writing 4 MiB to 1 MiB", said, "No space left on device", held);
+    runtime.seen.expect("writing 4 MiB to 1 MiB", said, "No space left on device", held);
     container.close()?;
     let left = fs::read_dir(rootfs.join("data"))?.count();
-    trial.seen.expect_eq("files left on the host's disk", &left, &0);
+    runtime.seen.expect_eq("files left on the host's disk", &left, &0);
     Ok(())
 }
 
-fn nested_order(trial: &mut Trial) -> Checked {
-    let (outer, inner) = (trial.directory("outer")?, trial.directory("inner")?);
+fn nested_order(runtime: &mut RuntimeFixture) -> Checked {
+    let (outer, inner) = (runtime.directory("outer")?, runtime.directory("inner")?);
     fs::create_dir(outer.join("below"))?;
     fs::write(inner.join("file"), "")?;
-    let mut container = trial.container().volume(&outer, "/data").volume(&inner, "/data/below").start()?;
+    let mut container = runtime.container().volume(&outer, "/data").volume(&inner, "/data/below").start()?;
     let seen = container.ask(state::list("/data/below")).unwrap_or_default();
-    trial.seen.expect_list("what is seen in the inner volume", &seen, &["file"]);
+    runtime.seen.expect_list("what is seen in the inner volume", &seen, &["file"]);
     container.close()?;
     Ok(())
 }
 
-fn before_pivot(trial: &mut Trial) -> Checked {
+fn before_pivot(runtime: &mut RuntimeFixture) -> Checked {
     // The same path is there in the image too, with something else in it.
-    let volume = trial.directory("volume")?;
+    let volume = runtime.directory("volume")?;
     fs::write(volume.join("of-host"), "")?;
-    let lower = trial.image()?;
+    let lower = runtime.image()?;
     let inside = lower.join(volume.strip_prefix("/").unwrap_or(&volume));
     fs::create_dir_all(&inside)?;
     fs::write(inside.join("of-image"), "")?;
     fs::set_permissions(&inside, fs::Permissions::from_mode(0o755))?;
     let root = runtime::oci::Root { path: lower, readonly: false };
     let mut container =
-        trial.container().volume(&volume, "/data").with(|spec| spec.root = Some(root)).start()?;
+        runtime.container().volume(&volume, "/data").with(|spec| spec.root = Some(root)).start()?;
     let seen = container.ask(state::list("/data"))?;
-    trial.seen.expect_list("what is seen at the mount point", &seen, &["of-host"]);
+    runtime.seen.expect_list("what is seen at the mount point", &seen, &["of-host"]);
     container.close()?;
     Ok(())
 }

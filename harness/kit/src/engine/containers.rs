@@ -6,7 +6,7 @@ use std::process::Stdio;
 use probe::{Ask, channel};
 use serde_json::Value;
 
-use super::fixture::Dock;
+use super::fixture::EngineFixture;
 use super::layer::Layer;
 use crate::patience::wait_within;
 use crate::trouble::Trouble;
@@ -14,7 +14,7 @@ use crate::trouble::Trouble;
 /// Name of the built-in image in an engine.
 pub const BASE: &str = "base";
 
-impl Dock<'_> {
+impl EngineFixture<'_> {
     /// Brings the built-in image in, as `base`.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Dock<'_> {
         std::fs::write(dir.join("etc/of-image"), "of the image")?;
         let archive = self.path("image.tar");
         engine::layer::write_tree(&dir, std::io::BufWriter::new(std::fs::File::create(&archive)?))?;
-        self.plim(&["import", "--change", "CMD [\"/probe\", \"true\"]", &self.text("image.tar"), BASE])?;
+        self.command(&["import", "--change", "CMD [\"/probe\", \"true\"]", &self.text("image.tar"), BASE])?;
         std::fs::remove_file(&archive)?;
         Ok(())
     }
@@ -45,7 +45,7 @@ impl Dock<'_> {
         let verb = request.words();
         let verb: Vec<&str> = verb.iter().map(String::as_str).collect();
         let words = [&["run", "--rm"], flags, &[image, "/probe"], &verb].concat();
-        Ok(channel::printed(request, &self.plim(&words)?)?)
+        Ok(channel::printed(request, &self.command(&words)?)?)
     }
 
     /// Starts a container that stays, and returns its name.
@@ -63,7 +63,7 @@ impl Dock<'_> {
     pub fn up_with(&self, flags: &[&str], image: &str, command: &[&str]) -> Result<String, Trouble> {
         let name = self.name();
         let words = [&["run", "-d", "--name", &name][..], flags, &[image], command].concat();
-        self.plim(&words)?;
+        self.command(&words)?;
         Ok(name)
     }
 
@@ -74,7 +74,7 @@ impl Dock<'_> {
     pub fn exec<A: Ask>(&self, container: &str, request: A) -> Result<A::Answer, Trouble> {
         let verb = request.words();
         let verb: Vec<&str> = verb.iter().map(String::as_str).collect();
-        let printed = self.plim(&[&["exec", container, "/probe"], &verb[..]].concat())?;
+        let printed = self.command(&[&["exec", container, "/probe"], &verb[..]].concat())?;
         Ok(channel::printed(request, &printed)?)
     }
 
@@ -83,7 +83,7 @@ impl Dock<'_> {
     /// # Errors
     /// There is no such thing.
     pub fn inspect(&self, name: &str, place: &str) -> Result<Value, Trouble> {
-        let all: Value = serde_json::from_str(&self.plim(&["inspect", name])?)?;
+        let all: Value = serde_json::from_str(&self.command(&["inspect", name])?)?;
         Ok(all[0].pointer(place).cloned().unwrap_or(Value::Null))
     }
 
@@ -93,7 +93,7 @@ impl Dock<'_> {
     /// It ended before.
     pub fn await_line(&self, container: &str, wanted: &str) -> Result<(), Trouble> {
         let words: Vec<String> = ["logs", "--follow", container].map(str::to_owned).to_vec();
-        let mut child = self.command(&words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut child = self.prepare(&words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let pid = child.id().cast_signed();
         let watchdog = std::thread::spawn(move || wait_within(pid, "the log"));
         let mut lines = child.stdout.take().map(|out| BufReader::new(out).lines());
@@ -115,7 +115,7 @@ impl Dock<'_> {
         if file.exists() {
             std::fs::remove_file(&file)?;
         }
-        self.plim(&["save", "-o", &self.text("saved.tar"), image])?;
+        self.command(&["save", "-o", &self.text("saved.tar"), image])?;
         let dir = self.directory("saved")?;
         tar::Archive::new(std::fs::File::open(&file)?).unpack(&dir)?;
         let manifest: Value = serde_json::from_slice(&std::fs::read(dir.join("manifest.json"))?)?;

@@ -1,4 +1,4 @@
-//! What a check of an engine works with: the engine's commands on a stage of their own, with a data root of their own, and the
+//! What a check of an engine works with: the engine's commands on a fake host of their own, with a data root of their own, and the
 //! built-in image.
 
 use std::cell::{Cell, RefCell};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use probe::verbs::net;
 
-use super::output::Said;
-use crate::fake_host::Stage;
+use super::output::Output;
+use crate::fake_host::FakeHost;
 use crate::notebook::Notebook;
 use crate::patience::wait_within;
 use crate::run::RUN_VARIABLE;
@@ -19,13 +19,13 @@ use crate::trouble::Trouble;
 use subject::{Engine, Place};
 
 /// Does something before a command, and may return another one, or an empty one for none.
-pub type Before = fn(&Dock<'_>, &[String]) -> Result<Option<Vec<String>>, Trouble>;
+pub type Before = fn(&EngineFixture<'_>, &[String]) -> Result<Option<Vec<String>>, Trouble>;
 
 /// Does something after a command.
-pub type After = fn(&Dock<'_>, &[String]) -> Result<(), Trouble>;
+pub type After = fn(&EngineFixture<'_>, &[String]) -> Result<(), Trouble>;
 
 /// Changes what a command said.
-pub type Retell = fn(&Dock<'_>, &[String], &mut Said) -> Result<(), Trouble>;
+pub type Retell = fn(&EngineFixture<'_>, &[String], &mut Output) -> Result<(), Trouble>;
 
 /// What a fault does to commands.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ pub enum Hook {
 
 /// One try of a check against an engine.
 #[derive(Debug)]
-pub struct Dock<'a> {
+pub struct EngineFixture<'a> {
     /// What was expected and seen.
     pub seen: Notebook,
     pub(super) run: &'a Run,
@@ -48,18 +48,18 @@ pub struct Dock<'a> {
     dir: PathBuf,
     engine: Arc<dyn Engine>,
     place: Place,
-    pub(super) stage: RefCell<Stage>,
+    pub(super) host: RefCell<FakeHost>,
     fault: Option<&'static str>,
     hook: Option<Hook>,
     count: Cell<u32>,
     tampering: Cell<bool>,
 }
 
-impl<'a> Dock<'a> {
+impl<'a> EngineFixture<'a> {
     /// Prepares a try. Everything that it makes on the host has `tag` in its name, or lies in its directory.
     ///
     /// # Errors
-    /// The run's directory cannot be written, or the stage cannot be set up.
+    /// The run's directory cannot be written, or the fake host cannot be set up.
     pub fn new(
         run: &'a Run,
         engine: &Arc<dyn Engine>,
@@ -69,9 +69,9 @@ impl<'a> Dock<'a> {
     ) -> Result<Self, Trouble> {
         let dir = run.dir().join(tag);
         std::fs::create_dir_all(&dir)?;
-        let mut stage = Stage::new(run.id())?;
+        let mut host = FakeHost::new(run.id())?;
         // As on every host that has been started.
-        stage.ask(net::loopback_up())?;
+        host.ask(net::loopback_up())?;
         Ok(Self {
             seen: Notebook::default(),
             run,
@@ -79,7 +79,7 @@ impl<'a> Dock<'a> {
             place: Place::new(&dir, run.dir().join(format!("{}-run", tag.rsplit('-').next().unwrap_or(tag)))),
             dir,
             engine: Arc::clone(engine),
-            stage: RefCell::new(stage),
+            host: RefCell::new(host),
             fault,
             hook,
             count: Cell::new(0),
@@ -122,8 +122,8 @@ impl<'a> Dock<'a> {
         self.place.data()
     }
 
-    pub(super) fn command(&self, words: &[String]) -> Command {
-        let mut command = self.engine.program().command(Some(&self.stage.borrow().through()));
+    pub(super) fn prepare(&self, words: &[String]) -> Command {
+        let mut command = self.engine.program().command(Some(&self.host.borrow().through()));
         command.env(RUN_VARIABLE, self.run.id()).envs(self.engine.variables(&self.place));
         command.args(self.engine.options(&self.place)).args(words);
         command
@@ -133,15 +133,15 @@ impl<'a> Dock<'a> {
     ///
     /// # Errors
     /// It did not end.
-    pub fn said(&self, words: &[&str]) -> Result<Said, Trouble> {
-        self.said_with(words, Stdio::null())
+    pub fn output(&self, words: &[&str]) -> Result<Output, Trouble> {
+        self.output_with(words, Stdio::null())
     }
 
     /// The same, with a standard input.
     ///
     /// # Errors
     /// It did not end.
-    pub fn said_with(&self, words: &[&str], input: Stdio) -> Result<Said, Trouble> {
+    pub fn output_with(&self, words: &[&str], input: Stdio) -> Result<Output, Trouble> {
         let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         // What a fault does by the engine's own commands is not broken again.
         let hook = self.hook.filter(|_| !self.tampering.get());
@@ -154,14 +154,14 @@ impl<'a> Dock<'a> {
             }
         }
         if words.is_empty() {
-            return Ok(Said { status: 0, out: String::new(), err: String::new() });
+            return Ok(Output { status: 0, out: String::new(), err: String::new() });
         }
         // By its name it is found and removed, whatever else the engine has.
         let is_named = |word: &String| word == "--name" || word.starts_with("--name=");
         if matches!(words[0].as_str(), "run" | "create") && !words.iter().any(is_named) {
             words.splice(1..1, ["--name".to_owned(), self.name()]);
         }
-        let mut command = self.command(&words);
+        let mut command = self.prepare(&words);
         let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let pid = child.id().cast_signed();
         let watchdog = std::thread::spawn(move || wait_within(pid, "the command"));
@@ -183,7 +183,7 @@ impl<'a> Dock<'a> {
             .code()
             .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
-        let mut said = Said { status: code, out: text(&out), err: text(&err) };
+        let mut said = Output { status: code, out: text(&out), err: text(&err) };
         if let Some(Hook::Answer(retell)) = hook {
             self.tampering.set(true);
             let retold = retell(self, &words, &mut said);
@@ -197,8 +197,8 @@ impl<'a> Dock<'a> {
     ///
     /// # Errors
     /// It failed.
-    pub fn plim(&self, words: &[&str]) -> Result<String, Trouble> {
-        let said = self.said(words)?;
+    pub fn command(&self, words: &[&str]) -> Result<String, Trouble> {
+        let said = self.output(words)?;
         if said.status == 0 {
             return Ok(said.out);
         }
@@ -213,20 +213,20 @@ impl<'a> Dock<'a> {
     }
 }
 
-impl Drop for Dock<'_> {
+impl Drop for EngineFixture<'_> {
     fn drop(&mut self) {
         self.tampering.set(true);
         // An engine that does not keep to the root it was given lists containers of others, too.
-        if let Ok(all) = self.said(&["ps", "-a", "--format", "{{.Names}}"]) {
+        if let Ok(all) = self.output(&["ps", "-a", "--format", "{{.Names}}"]) {
             let own = format!("{}-", self.tag);
             let names: Vec<&str> = all.out.lines().filter(|name| name.starts_with(&own)).collect();
             if !names.is_empty() {
-                let _ = self.said(&[&["rm", "-f", "-v"], &names[..]].concat());
+                let _ = self.output(&[&["rm", "-f", "-v"], &names[..]].concat());
             }
         }
         let repair = self.engine.repair();
         if !repair.is_empty() {
-            let _ = self.said(repair);
+            let _ = self.output(repair);
         }
     }
 }

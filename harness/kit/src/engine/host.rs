@@ -8,18 +8,18 @@ use std::process::{Command, Stdio};
 use probe::Ask;
 use subject::Program;
 
-use super::fixture::Dock;
+use super::fixture::EngineFixture;
 use crate::patience::wait_within;
 use crate::run::RUN_VARIABLE;
 use crate::trouble::Trouble;
 
-impl Dock<'_> {
-    /// Asks the probe that stands on the stage: the host, as far as containers can tell.
+impl EngineFixture<'_> {
+    /// Asks the probe that stands on the fake host: the host, as far as containers can tell.
     ///
     /// # Errors
     /// The verb failed.
-    pub fn ask_stage<A: Ask>(&self, request: A) -> Result<A::Answer, Trouble> {
-        self.stage.borrow_mut().ask(request)
+    pub fn ask_host<A: Ask>(&self, request: A) -> Result<A::Answer, Trouble> {
+        self.host.borrow_mut().ask(request)
     }
 
     /// Starts a command of the engine that says nothing; the caller waits for it.
@@ -28,21 +28,21 @@ impl Dock<'_> {
     /// It cannot be started.
     pub fn begin(&self, words: &[&str]) -> Result<std::process::Child, Trouble> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        Ok(self.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+        Ok(self.prepare(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
     }
 
-    /// The stage's root directory, as this process sees it: with what is mounted there.
-    pub fn stage_root(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root", self.stage.borrow().pid()))
+    /// The fake host's root directory, as this process sees it: with what is mounted there.
+    pub fn host_root(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.host.borrow().pid()))
     }
 
     /// Runs a command of the engine whose standard output goes to a file; returns its exit status.
     ///
     /// # Errors
     /// It did not end.
-    pub fn said_to(&self, words: &[&str], out: std::fs::File) -> Result<i32, Trouble> {
+    pub fn output_to(&self, words: &[&str], out: std::fs::File) -> Result<i32, Trouble> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let mut child = self.command(&words).stdout(out).stderr(Stdio::null()).spawn()?;
+        let mut child = self.prepare(&words).stdout(out).stderr(Stdio::null()).spawn()?;
         let pid = child.id().cast_signed();
         let watchdog = std::thread::spawn(move || wait_within(pid, "the command"));
         let status = child.wait()?;
@@ -50,12 +50,12 @@ impl Dock<'_> {
         Ok(status.code().unwrap_or(-1))
     }
 
-    /// A socket on the stage's network, by which this very process can serve something to the engine.
+    /// A socket on the fake host's network, by which this very process can serve something to the engine.
     ///
     /// # Errors
-    /// The address is taken, or the stage is gone.
+    /// The address is taken, or the fake host is gone.
     pub fn listen(&self, address: &str) -> Result<TcpListener, Trouble> {
-        let network = std::fs::File::open(format!("/proc/{}/ns/net", self.stage.borrow().pid()))?;
+        let network = std::fs::File::open(format!("/proc/{}/ns/net", self.host.borrow().pid()))?;
         // A thread alone goes there: it ends, and the socket stays in that network.
         let listening = std::thread::scope(|scope| {
             let there = scope.spawn(|| -> std::io::Result<TcpListener> {
@@ -64,7 +64,7 @@ impl Dock<'_> {
             });
             there.join()
         });
-        let listening = listening.map_err(|_| Trouble::Harness("listening on the stage".into()))?;
+        let listening = listening.map_err(|_| Trouble::Harness("listening on the fake host".into()))?;
         Ok(listening?)
     }
 
@@ -75,7 +75,7 @@ impl Dock<'_> {
     pub fn on_terminal(&self, words: &[&str]) -> Result<Vec<u8>, Trouble> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let pair = nix::pty::openpty(None, None)?;
-        let mut command = self.command(&words);
+        let mut command = self.prepare(&words);
         command.stdout(pair.slave.try_clone()?).stderr(pair.slave);
         let mut child = command.spawn()?;
         // What holds the other end, or the end would never be seen.
@@ -90,9 +90,9 @@ impl Dock<'_> {
         Ok(said)
     }
 
-    /// A program of this machine, on the stage.
-    pub fn on_stage(&self, program: &Path) -> Command {
-        let mut command = Program::at(program).command(Some(&self.stage.borrow().through()));
+    /// A program of this machine, on the fake host.
+    pub fn on_host(&self, program: &Path) -> Command {
+        let mut command = Program::at(program).command(Some(&self.host.borrow().through()));
         command.env(RUN_VARIABLE, self.run.id());
         command
     }

@@ -7,6 +7,6 @@ mod layer;
 mod output;
 
 pub use containers::BASE;
-pub use fixture::{After, Before, Dock, Hook, Retell};
+pub use fixture::{After, Before, EngineFixture, Hook, Retell};
 pub use layer::Layer;
-pub use output::Said;
+pub use output::Output;

@@ -2,7 +2,7 @@
 
 /// What a command said.
 #[derive(Debug)]
-pub struct Said {
+pub struct Output {
     /// Its exit status, 128 + n for signal n.
     pub status: i32,
     /// Its standard output, without the last end of line.

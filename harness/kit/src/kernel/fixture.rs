@@ -11,9 +11,9 @@ use crate::notebook::Notebook;
 use crate::trouble::Trouble;
 
 /// What the body of a kernel check works with. The process has a mount namespace of its own, private, in which
-/// [`Scene::dir`] is an empty tmpfs.
+/// [`KernelFixture::dir`] is an empty tmpfs.
 #[derive(Debug)]
-pub struct Scene {
+pub struct KernelFixture {
     /// What was expected and seen.
     pub seen: Notebook,
     dir: PathBuf,
@@ -22,8 +22,8 @@ pub struct Scene {
     seed: u64,
 }
 
-impl Scene {
-    /// A scene in this very process, whose directory is there; with the fault and the seed that it was given.
+impl KernelFixture {
+    /// One in this very process, whose directory is there; with the fault and the seed that it was given.
     pub(crate) fn new(dir: PathBuf, tag: &str, fault: Option<&str>, seed: u64) -> Self {
         Self { seen: Notebook::default(), dir, tag: tag.to_owned(), fault: fault.map(str::to_owned), seed }
     }
@@ -33,7 +33,7 @@ impl Scene {
         &self.dir
     }
 
-    /// Makes a directory of the scene.
+    /// Makes a directory below it.
     ///
     /// # Errors
     /// It cannot be made.
@@ -43,13 +43,13 @@ impl Scene {
         Ok(dir)
     }
 
-    /// The same scene in a directory of its own below this one: for a check that sets up the same thing twice.
+    /// The same fixture in a directory of its own below this one: for a check that sets up the same thing twice.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn below(&self, name: &str) -> Result<Scene, Trouble> {
+    pub fn below(&self, name: &str) -> Result<KernelFixture, Trouble> {
         let dir = self.directory(name)?;
-        Ok(Scene {
+        Ok(KernelFixture {
             seen: Notebook::default(),
             dir,
             tag: self.tag.clone(),
@@ -61,7 +61,7 @@ impl Scene {
     /// Does something in a child in a new user namespace, whose maps for users and groups this process writes.
     ///
     /// # Errors
-    /// As of [`Scene::in_child`].
+    /// As of [`KernelFixture::in_child`].
     pub fn in_mapped_namespace(
         &self,
         map: &str,
@@ -86,12 +86,12 @@ impl Scene {
         self.in_child_beside(inside, outside)
     }
 
-    /// A name for what is made outside of [`Scene::dir`].
+    /// A name for what is made outside of [`KernelFixture::dir`].
     pub fn tag(&self) -> &str {
         &self.tag
     }
 
-    /// Whether the scene is to be broken in this way.
+    /// Whether what the check sets up is to be broken in this way.
     pub fn has(&self, fault: &str) -> bool {
         self.fault.as_deref() == Some(fault)
     }
@@ -112,7 +112,7 @@ impl Scene {
     /// The same, while this process does something else at the same time. The child ends with this process.
     ///
     /// # Errors
-    /// As of [`Scene::in_child`], and those of `beside`.
+    /// As of [`KernelFixture::in_child`], and those of `beside`.
     pub fn in_child_beside(
         &self,
         act: impl FnOnce() -> Result<String, Trouble>,

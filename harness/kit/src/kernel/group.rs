@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use runtime::cgroup::{Group, Layout, Version};
 
-use super::fixture::Scene;
+use super::fixture::KernelFixture;
 use crate::probes::Probe;
 use crate::trouble::Trouble;
 
@@ -18,7 +18,7 @@ pub struct Cell {
     layout: Layout,
 }
 
-impl Scene {
+impl KernelFixture {
     /// Makes a group for the check.
     ///
     /// # Errors

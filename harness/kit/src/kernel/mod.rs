@@ -4,5 +4,5 @@ mod fixture;
 mod group;
 mod property;
 
-pub use fixture::Scene;
+pub use fixture::KernelFixture;
 pub use group::Cell;

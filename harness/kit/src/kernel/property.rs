@@ -2,11 +2,11 @@
 
 use proptest::strategy::Strategy;
 
-use super::fixture::Scene;
+use super::fixture::KernelFixture;
 use crate::property;
 use crate::trouble::{Checked, Trouble};
 
-impl Scene {
+impl KernelFixture {
     /// Expects that no case is a counterexample. `test` says what is wrong with a case, or nothing.
     ///
     /// # Errors
@@ -16,7 +16,7 @@ impl Scene {
         id: &str,
         cases: u32,
         strategy: &S,
-        test: impl Fn(&Scene, S::Value) -> Result<Option<String>, Trouble>,
+        test: impl Fn(&KernelFixture, S::Value) -> Result<Option<String>, Trouble>,
     ) -> Checked {
         let searched = property::search(id, self.seed(), cases, 256, strategy, |case| test(self, case));
         searched.expect_none(&mut self.seen);

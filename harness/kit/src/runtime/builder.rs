@@ -8,9 +8,9 @@ use runtime::oci::{Capabilities, Root, example};
 use runtime::oci::{Cpu, Device, DeviceRule, IdMapping, Memory, Mount, Namespace, Pids, Resources, Spec};
 
 use super::container::Container;
-use super::fixture::Trial;
+use super::fixture::RuntimeFixture;
 use super::start::{Started, run_to_end};
-use crate::fault::How;
+use crate::fault::FaultKind;
 use crate::loopdev::LoopDevice;
 use crate::run::RUN_VARIABLE;
 use crate::trouble::Trouble;
@@ -18,8 +18,8 @@ use probe::Ask;
 
 /// A container being described.
 #[derive(Debug)]
-pub struct Wanted<'t, 'r> {
-    trial: &'t mut Trial<'r>,
+pub struct ContainerBuilder<'t, 'r> {
+    runtime: &'t mut RuntimeFixture<'r>,
     spec: Spec,
     flags: Vec<&'static str>,
 }
@@ -32,7 +32,7 @@ fn leave_group(container: &Container, controller: &str) -> Result<(), Trouble> {
     Ok(std::fs::write(owner.mount_point.join("cgroup.procs"), container.pid.to_string())?)
 }
 
-impl Wanted<'_, '_> {
+impl ContainerBuilder<'_, '_> {
     /// Changes anything of the configuration.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Spec)) -> Self {
@@ -212,15 +212,15 @@ impl Wanted<'_, '_> {
     /// The harness's own.
     pub fn attempt(mut self) -> Result<Started, Trouble> {
         let (id, bundle) = self.write()?;
-        let trial = self.trial;
-        let driver = trial.driver.clone();
+        let runtime = self.runtime;
+        let driver = runtime.driver.clone();
         let started = Container::attempt(driver, &bundle, bundle.join("rootfs"), &id, &self.flags)?;
         let Started::Runs(container) = started else { return Ok(started) };
-        if let Some(How::SkipsController(controller)) = trial.driver.fault {
+        if let Some(FaultKind::SkipsController(controller)) = runtime.driver.fault {
             leave_group(&container, controller)?;
         }
-        if matches!(trial.driver.fault, Some(How::GroupShared)) {
-            trial.share_group(&container)?;
+        if matches!(runtime.driver.fault, Some(FaultKind::GroupShared)) {
+            runtime.share_group(&container)?;
         }
         Ok(Started::Runs(container))
     }
@@ -231,8 +231,8 @@ impl Wanted<'_, '_> {
     /// The subject cannot, or it does not end.
     pub fn run(mut self) -> Result<i32, Trouble> {
         let (id, bundle) = self.write()?;
-        let trial = self.trial;
-        run_to_end(&trial.driver, &bundle, &id)
+        let runtime = self.runtime;
+        run_to_end(&runtime.driver, &bundle, &id)
     }
 
     /// Starts it, and says how the subject refused if it did.
@@ -258,7 +258,7 @@ impl Wanted<'_, '_> {
     /// The file that the subject executes.
     #[must_use]
     pub fn subject_file(&self) -> PathBuf {
-        self.trial.driver.runtime.program().path().to_owned()
+        self.runtime.driver.runtime.program().path().to_owned()
     }
 
     /// Creates it, without starting the application, and returns its id.
@@ -267,8 +267,8 @@ impl Wanted<'_, '_> {
     /// The subject cannot.
     pub fn create(mut self) -> Result<String, Trouble> {
         let (id, bundle) = self.write()?;
-        let trial = self.trial;
-        trial.driver.create(&bundle, &id)?;
+        let runtime = self.runtime;
+        runtime.driver.create(&bundle, &id)?;
         Ok(id)
     }
 
@@ -278,10 +278,10 @@ impl Wanted<'_, '_> {
 
     /// Writes the bundle; the id comes first, because it names the bundle and the cgroup.
     fn write(&mut self) -> Result<(String, PathBuf), Trouble> {
-        let id = self.trial.next_id();
-        let bundle = self.trial.bundle(&id)?;
+        let id = self.runtime.next_id();
+        let bundle = self.runtime.bundle(&id)?;
         self.spec.linux.get_or_insert_default().cgroups_path = Some(Path::new("/").join(&id));
-        if let Some(How::Config(break_it)) = self.trial.driver.fault {
+        if let Some(FaultKind::Config(break_it)) = self.runtime.driver.fault {
             break_it(&mut self.spec);
         }
         write_bundle(&bundle, &self.spec)?;
@@ -289,9 +289,9 @@ impl Wanted<'_, '_> {
     }
 }
 
-impl<'a> Trial<'a> {
+impl<'a> RuntimeFixture<'a> {
     /// Describes a container: every namespace but the user's, a probe as its application, and root's rights inside.
-    pub fn container(&mut self) -> Wanted<'_, 'a> {
+    pub fn container(&mut self) -> ContainerBuilder<'_, 'a> {
         let mut spec = example();
         "1.0.2".clone_into(&mut spec.oci_version);
         spec.hostname = Some("inside".into());
@@ -311,7 +311,7 @@ impl<'a> Trial<'a> {
                 ..Capabilities::default()
             });
         }
-        Wanted { trial: self, spec, flags: Vec::new() }
+        ContainerBuilder { runtime: self, spec, flags: Vec::new() }
     }
 }
 

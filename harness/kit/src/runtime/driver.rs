@@ -8,7 +8,7 @@ use runtime::cgroup::Layout;
 use runtime::process::pidfd;
 use serde_json::Value;
 
-use crate::fault::How;
+use crate::fault::FaultKind;
 use crate::patience::wait_within;
 use crate::role::SANDBOX;
 use crate::run::RUN_VARIABLE;
@@ -24,7 +24,7 @@ pub struct Driver {
     /// The subject's `--root`.
     pub(crate) state: PathBuf,
     pub(crate) run: String,
-    pub(crate) fault: Option<How>,
+    pub(crate) fault: Option<FaultKind>,
 }
 
 impl Driver {
@@ -37,7 +37,9 @@ impl Driver {
     /// A command of the subject that inherits one more descriptor, of `path`.
     pub(super) fn leaking(&self, path: &str) -> Result<Command, Trouble> {
         if self.through.is_some() {
-            return Err(Trouble::Harness("a subject on a stage cannot be given one more descriptor".into()));
+            return Err(Trouble::Harness(
+                "a subject on a fake host cannot be given one more descriptor".into(),
+            ));
         }
         let arguments = vec!["leak".into(), path.into()];
         let through = Through { program: std::env::current_exe()?, called: SANDBOX, arguments };
@@ -55,14 +57,14 @@ impl Driver {
     ) -> Result<(Child, PathBuf, PathBuf), Trouble> {
         let (pid_file, errors) = (bundle.join("pid"), bundle.join("errors"));
         let mut command = match self.fault {
-            Some(How::LeaksDescriptor(path)) => self.leaking(path)?,
+            Some(FaultKind::LeaksDescriptor(path)) => self.leaking(path)?,
             _ => self.command(),
         };
         command.args(["run", "--bundle"]).arg(bundle).args(flags);
-        if matches!(self.fault, Some(How::LeaksDescriptor(_))) {
+        if matches!(self.fault, Some(FaultKind::LeaksDescriptor(_))) {
             command.args(["--preserve-fds", "1"]);
         }
-        if let Some(How::RunFlag(flag)) = self.fault {
+        if let Some(FaultKind::RunFlag(flag)) = self.fault {
             command.arg(flag);
         }
         let child = command
@@ -81,7 +83,7 @@ impl Driver {
     /// # Errors
     /// It ended with a failure, or did not end.
     pub fn call(&self, words: &[&str]) -> Result<(), Trouble> {
-        if matches!(self.fault, Some(How::Pretends(command)) if words.first() == Some(&command)) {
+        if matches!(self.fault, Some(FaultKind::Pretends(command)) if words.first() == Some(&command)) {
             return Ok(());
         }
         let child = self.command().args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
@@ -99,7 +101,7 @@ impl Driver {
     ///
     /// # Errors
     /// It did not end.
-    pub fn said(&self, words: &[&str], stdin: Stdio) -> Result<(i32, String, String), Trouble> {
+    pub fn output(&self, words: &[&str], stdin: Stdio) -> Result<(i32, String, String), Trouble> {
         let mut command = self.command();
         command.args(words).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn()?;
@@ -123,10 +125,10 @@ impl Driver {
     /// # Errors
     /// It cannot be started.
     pub fn refuses(&self, words: &[&str]) -> Result<(bool, String), Trouble> {
-        if matches!(self.fault, Some(How::Pretends(command)) if words.first() == Some(&command)) {
+        if matches!(self.fault, Some(FaultKind::Pretends(command)) if words.first() == Some(&command)) {
             return Ok((false, String::new()));
         }
-        let (status, _, said) = self.said(words, Stdio::null())?;
+        let (status, _, said) = self.output(words, Stdio::null())?;
         // 101 is a panic of Rust's, and from 129 on it is a signal's end; 255 is what runc's exec says of its own failure.
         let own = status != 0 && status != 101 && !(129..=192).contains(&status);
         Ok((own && !said.trim().is_empty(), format!("exit status {status}: {}", said.trim())))
@@ -163,7 +165,7 @@ impl Driver {
     }
 
     fn unless_dropped(&self, words: &[&str]) -> Result<(), Trouble> {
-        if matches!(self.fault, Some(How::PauseDropped)) { Ok(()) } else { self.call(words) }
+        if matches!(self.fault, Some(FaultKind::PauseDropped)) { Ok(()) } else { self.call(words) }
     }
 
     /// The state of a container, as `state` prints it; `None` if there is none.
@@ -171,7 +173,7 @@ impl Driver {
     /// # Errors
     /// What it prints is no JSON.
     pub fn state(&self, id: &str) -> Result<Option<Value>, Trouble> {
-        let (status, out, _) = self.said(&["state", id], Stdio::null())?;
+        let (status, out, _) = self.output(&["state", id], Stdio::null())?;
         if status != 0 {
             return Ok(None);
         }
@@ -246,7 +248,7 @@ impl Driver {
             .filter(|dir| dir.exists())
             .collect();
         self.call(&["delete", id])?;
-        if matches!(self.fault, Some(How::CleanupSkipped)) {
+        if matches!(self.fault, Some(FaultKind::CleanupSkipped)) {
             for dir in dirs {
                 std::fs::create_dir(dir)?;
             }

@@ -11,7 +11,7 @@ use subject::complaint;
 
 use super::container::Container;
 use super::start::read_pid;
-use crate::fault::How;
+use crate::fault::FaultKind;
 use crate::patience::wait_within;
 use crate::role::SANDBOX;
 use crate::run::RUN_VARIABLE;
@@ -63,12 +63,12 @@ impl Container {
         let pid_file = self.errors.with_file_name("exec.pid");
         let _ = std::fs::remove_file(&pid_file);
         let mut command = match self.driver.fault {
-            Some(How::ExecSkips(kind)) => self.broken_exec(kind.file(), true, &pid_file)?,
-            Some(How::ExecKeepsPrivilege) => self.broken_exec("none", true, &pid_file)?,
-            Some(How::ExecOutsideCgroups) => self.broken_exec("none", false, &pid_file)?,
+            Some(FaultKind::ExecSkips(kind)) => self.broken_exec(kind.file(), true, &pid_file)?,
+            Some(FaultKind::ExecKeepsPrivilege) => self.broken_exec("none", true, &pid_file)?,
+            Some(FaultKind::ExecOutsideCgroups) => self.broken_exec("none", false, &pid_file)?,
             _ => {
                 let mut options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-                if let Some(How::ExecOptions(change)) = self.driver.fault {
+                if let Some(FaultKind::ExecOptions(change)) = self.driver.fault {
                     change(&pid_file.with_file_name(""), &mut options)?;
                 }
                 let mut command = self.driver.command();

@@ -8,7 +8,7 @@ use runtime::cgroup::Layout;
 use super::container::Container;
 use super::driver::Driver;
 use super::start::Started;
-use crate::fake_host::Stage;
+use crate::fake_host::FakeHost;
 use crate::fault::Fault;
 use crate::notebook::Notebook;
 use crate::probes::Probe;
@@ -20,20 +20,20 @@ use subject::Runtime;
 
 /// What a check's body works with.
 #[derive(Debug)]
-pub struct Trial<'a> {
+pub struct RuntimeFixture<'a> {
     /// What was expected and seen.
     pub seen: Notebook,
     pub(super) run: &'a Run,
     tag: String,
     dir: PathBuf,
     pub(super) driver: Driver,
-    stage: Option<Stage>,
+    host: Option<FakeHost>,
     containers: u32,
     first: Option<i32>,
     fault: Option<&'static str>,
 }
 
-impl<'a> Trial<'a> {
+impl<'a> RuntimeFixture<'a> {
     /// Prepares a try. Everything that it makes on the host has `tag` in its name.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl<'a> Trial<'a> {
             through: None,
             state: dir.join("state"),
             run: run.id().to_owned(),
-            fault: fault.map(|fault| fault.how),
+            fault: fault.map(|fault| fault.kind),
         };
         Ok(Self {
             seen: Notebook::default(),
@@ -59,30 +59,30 @@ impl<'a> Trial<'a> {
             tag: tag.to_owned(),
             dir,
             driver,
-            stage: None,
+            host: None,
             containers: 0,
             first: None,
             fault: fault.map(|fault| fault.name),
         })
     }
 
-    /// From now on the subject runs on a stage: a host of its own with shared mounts.
+    /// From now on the subject runs on a fake host: a host of its own with shared mounts.
     ///
     /// # Errors
-    /// The stage cannot be set up.
-    pub fn on_stage(&mut self) -> Result<(), Trouble> {
-        let stage = Stage::new(self.run.id())?;
-        self.driver.through = Some(stage.through());
-        self.stage = Some(stage);
+    /// The fake host cannot be set up.
+    pub fn on_fake_host(&mut self) -> Result<(), Trouble> {
+        let host = FakeHost::new(self.run.id())?;
+        self.driver.through = Some(host.through());
+        self.host = Some(host);
         Ok(())
     }
 
-    /// Asks the probe that stands on the stage, outside every container.
+    /// Asks the probe that stands on the fake host, outside every container.
     ///
     /// # Errors
-    /// There is no stage, or the question cannot be answered.
-    pub fn ask_stage<A: Ask>(&mut self, request: A) -> Result<A::Answer, Trouble> {
-        self.stage().and_then(|stage| stage.ask(request))
+    /// There is no fake host, or the question cannot be answered.
+    pub fn ask_host<A: Ask>(&mut self, request: A) -> Result<A::Answer, Trouble> {
+        self.host().and_then(|host| host.ask(request))
     }
 
     /// Whether what the check sets up itself is to be broken in this way.
@@ -98,13 +98,13 @@ impl<'a> Trial<'a> {
         Probe::start(self.run.id())
     }
 
-    /// The process that plays the host: the stage's, or the harness itself.
+    /// The process that plays the host: the fake host's, or the harness itself.
     pub fn host_pid(&self) -> i32 {
-        self.stage.as_ref().map_or_else(|| std::process::id().cast_signed(), Stage::pid)
+        self.host.as_ref().map_or_else(|| std::process::id().cast_signed(), FakeHost::pid)
     }
 
-    fn stage(&mut self) -> Result<&mut Stage, Trouble> {
-        self.stage.as_mut().ok_or_else(|| Trouble::Harness("the check has no stage".into()))
+    fn host(&mut self) -> Result<&mut FakeHost, Trouble> {
+        self.host.as_mut().ok_or_else(|| Trouble::Harness("the check has no fake host".into()))
     }
 
     /// A fresh directory of the try, with this name.
@@ -136,14 +136,14 @@ impl<'a> Trial<'a> {
         if file.exists() { Ok(file) } else { Err(Trouble::Harness("the run has no probe".into())) }
     }
 
-    /// A tmpfs on the stage, where an upper layer can be whatever the host's own file system is.
+    /// A tmpfs on the fake host, where an upper layer can be whatever the host's own file system is.
     ///
     /// # Errors
-    /// There is no stage.
+    /// There is no fake host.
     pub fn file_system(&mut self) -> Result<PathBuf, Trouble> {
         let dir = self.directory("layers")?;
         let text = dir.to_str().ok_or_else(|| Trouble::Harness("the run's directory is no UTF-8".into()))?;
-        self.ask_stage(files::mount(text))?;
+        self.ask_host(files::mount(text))?;
         Ok(dir)
     }
 

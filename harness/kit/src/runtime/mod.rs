@@ -7,9 +7,9 @@ mod exec;
 mod fixture;
 mod start;
 
-pub use builder::Wanted;
+pub use builder::ContainerBuilder;
 pub use container::Container;
 pub use driver::Driver;
 pub use exec::Exec;
-pub use fixture::Trial;
+pub use fixture::RuntimeFixture;
 pub use start::{Refusal, Started};

@@ -1,4 +1,4 @@
-//! Entering a stage, to run a subject there; and entering a container badly, as a fault.
+//! Entering a fake host, to run a subject there; and entering a container badly, as a fault.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -19,14 +19,14 @@ fn text(word: &str) -> Result<CString, String> {
     told("argument", CString::new(word))
 }
 
-/// Executes a program on the stage of a process, under the name `called`.
-pub(super) fn stage(pid: &str, called: &str, program: &str, arguments: &[&str]) -> Result<(), String> {
-    let target = told("stage", pidfd::open(told("pid", pid.parse())?))?;
+/// Executes a program on the fake host of a process, under the name `called`.
+pub(super) fn host(pid: &str, called: &str, program: &str, arguments: &[&str]) -> Result<(), String> {
+    let target = told("fake host", pidfd::open(told("pid", pid.parse())?))?;
     let flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWNET;
-    told("joining the stage", setns(target, flags))?;
+    told("joining the fake host", setns(target, flags))?;
     let words: Vec<CString> =
         std::iter::once(&called).chain(arguments).map(|word| text(word)).collect::<Result<_, _>>()?;
     told(program, execv(&text(program)?, &words)).map(|_| ())

@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Body, Check};
-use crate::kernel::Scene;
+use crate::kernel::KernelFixture;
 use crate::run;
 use crate::trouble::{Checked, Trouble};
 
@@ -23,9 +23,9 @@ pub struct Report {
 /// Plays the check and prints the report.
 pub(super) fn play(check: &Check, dir: &str, tag: &str, fault: Option<&str>) -> Result<(), String> {
     let Body::Kernel(body) = check.body else { return Err(format!("{} is no kernel check", check.id)) };
-    let mut scene = Scene::new(dir.into(), tag, fault, run::seed());
-    let checked = prepare(scene.dir()).and_then(|()| body(&mut scene));
-    let report = Report { evidence: scene.seen.0, checked };
+    let mut kernel = KernelFixture::new(dir.into(), tag, fault, run::seed());
+    let checked = prepare(kernel.dir()).and_then(|()| body(&mut kernel));
+    let report = Report { evidence: kernel.seen.0, checked };
     output::outln!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The program in whose processes kernel checks run, and the stage that plays the host. The harness has threads and
+//! The program in whose processes kernel checks run, and the fake host that plays the host. The harness has threads and
 //! so can neither fork nor change its namespaces; this program has one.
 
 use std::process::ExitCode;
@@ -16,8 +16,8 @@ pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["stage"] => stage(),
-        ["enter", pid, called, program, arguments @ ..] => enter::stage(pid, called, program, arguments),
+        ["host"] => host(),
+        ["enter", pid, called, program, arguments @ ..] => enter::host(pid, called, program, arguments),
         ["exec", pid, skip, cgroups, pid_file, program @ ..] => {
             let program = if program.is_empty() { &["/probe", "serve"] } else { program };
             enter::container(pid, skip, *cgroups == "join", pid_file, program)
@@ -43,13 +43,13 @@ pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
 }
 
 /// Plays the host: namespaces of its own, and every mount shared.
-fn stage() -> Result<(), String> {
+fn host() -> Result<(), String> {
     let flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWNET;
     nix::sched::unshare(flags).map_err(|error| format!("unshare: {error}"))?;
-    // First private, so that nothing of the stage reaches the real host.
+    // First private, so that nothing of the fake host reaches the real host.
     for kind in [nix::mount::MsFlags::MS_PRIVATE, nix::mount::MsFlags::MS_SHARED] {
         nix::mount::mount(None::<&str>, "/", None::<&str>, kind | nix::mount::MsFlags::MS_REC, None::<&str>)
             .map_err(|error| format!("setting the propagation of /: {error}"))?;

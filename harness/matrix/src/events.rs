@@ -39,7 +39,7 @@ pub enum Event {
         /// The record.
         run: Box<Run>,
     },
-    /// A guest could not do its errand.
+    /// A guest could not do what it was booted for.
     Broken {
         /// Why.
         reason: String,
@@ -59,9 +59,9 @@ impl Event {
 
 /// Where events are written.
 #[derive(Debug)]
-pub struct Wire(Mutex<File>);
+pub struct EventStream(Mutex<File>);
 
-impl Wire {
+impl EventStream {
     /// Opens a file or a device; a terminal is set to pass bytes unchanged.
     ///
     /// # Errors
