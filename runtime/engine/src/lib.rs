@@ -9,6 +9,5 @@ pub mod image;
 pub mod layer;
 mod lock;
 pub mod network;
-pub mod overlay;
 pub mod progress;
 pub mod volume;

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use engine::image::registry::{Access, Registry};
 use engine::image::{Compression, Config, Descriptor, Reference, Store};
-use engine::overlay::Stack;
 use engine::progress::Silent;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestCaseError, TestRunner};
+use runtime::overlay::Stack;
 
 /// One thing in a tree, and how it is changed.
 #[derive(Debug, Clone)]

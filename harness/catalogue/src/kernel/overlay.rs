@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use engine::overlay::{OPAQUE, Stack, is_opaque, is_whiteout, unmount};
 use record::Scope;
+use runtime::overlay::{OPAQUE, Stack, is_opaque, is_whiteout, unmount};
 
 use kit::check::{Body, Check, Checked, Trouble};
 use kit::fault::in_fixture;

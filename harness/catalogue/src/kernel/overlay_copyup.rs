@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use engine::overlay::{Stack, unmount};
 use nix::sched::{CloneFlags, unshare};
+use runtime::overlay::{Stack, unmount};
 
 use super::overlay::{Layers, names};
 use kit::check::{Check, Checked, Trouble};

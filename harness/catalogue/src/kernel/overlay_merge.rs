@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use engine::overlay::{Stack, is_whiteout, unmount};
+use runtime::overlay::{Stack, is_whiteout, unmount};
 
 use super::overlay::{Layers, names};
 use kit::check::{Check, Checked, Trouble};

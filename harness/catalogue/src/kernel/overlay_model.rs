@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use engine::overlay::{Stack, unmount};
 use proptest::prelude::*;
+use runtime::overlay::{Stack, unmount};
 
 use super::overlay::tree;
 use kit::check::{Check, Checked, Trouble};

@@ -83,8 +83,8 @@ fn class_id(kernel: &mut KernelFixture) -> Checked {
         [("of the group", &mut inside, CLASS), ("of another group", &mut outside, 0)]
     {
         let port = probe.ask(net::listen())?;
-        let seen =
-            engine::network::class_id_of_listener(port).map_err(|error| Trouble::Skip(error.to_string()))?;
+        let seen = runtime::network::link::class_id_of_listener(port)
+            .map_err(|error| Trouble::Skip(error.to_string()))?;
         kernel.seen.expect_eq(&format!("class id of a socket {name}"), &seen, &Some(expected));
     }
     drop((inside, outside));

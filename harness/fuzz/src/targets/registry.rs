@@ -54,7 +54,7 @@ thread_local! {
     /// Whether this thread, and those that it starts, have a network of their own. Root alone can make one.
     static ALONE: bool = {
         let alone = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_ok()
-            && engine::network::bring_up("lo", Ipv4Addr::LOCALHOST, 8).is_ok();
+            && runtime::network::link::bring_up("lo", Ipv4Addr::LOCALHOST, 8).is_ok();
         if !alone {
             eprintln!("skipped: registry: a network of its own needs root");
         }

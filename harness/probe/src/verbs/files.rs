@@ -8,8 +8,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Instant;
 
-use engine::overlay;
 use nix::mount::{MsFlags, mount as mount_at};
+use runtime::overlay;
 
 use crate::ask::{Act, verbs, word_arguments};
 use crate::failure::{Doing, Done, Failure};

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use engine::network;
 use nix::errno::Errno;
+use runtime::network::link;
 use serde::{Deserialize, Serialize};
 
 use crate::ask::{Act, verbs};
@@ -82,19 +82,19 @@ impl Act for AddAddress {
 
 impl Act for MakePair {
     fn act(self) -> Done<()> {
-        network::make_pair(&self.here, &self.there, self.pid).doing("making a pair of devices")
+        link::make_pair(&self.here, &self.there, self.pid).doing("making a pair of devices")
     }
 }
 
 impl Act for BringUp {
     fn act(self) -> Done<()> {
-        network::bring_up(&self.link, self.address, 24).doing("bringing a device up")
+        link::bring_up(&self.link, self.address, 24).doing("bringing a device up")
     }
 }
 
 impl Act for LimitRate {
     fn act(self) -> Done<()> {
-        network::limit_rate(&self.link, self.rate, self.burst).doing("limiting the rate")
+        link::limit_rate(&self.link, self.rate, self.burst).doing("limiting the rate")
     }
 }
 

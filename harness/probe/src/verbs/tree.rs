@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, Permissions};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use engine::image::Hashing;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::ask::{Act, verbs};
 use crate::failure::{Doing, Done};
@@ -103,14 +104,7 @@ impl Walk<'_> {
 
     fn entry(&mut self, full: &Path, path: &Path, of: &Metadata) -> Done<Entry> {
         let shown = full.display();
-        let content = if of.is_file() {
-            let mut hashing = Hashing::new(std::io::sink());
-            let mut file = File::open(full).doing(&shown)?;
-            std::io::copy(&mut file, &mut hashing).doing(&shown)?;
-            Some(hashing.finish().1.hex().to_owned())
-        } else {
-            None
-        };
+        let content = if of.is_file() { Some(digest(full).doing(&shown)?) } else { None };
         let same_as = if !of.is_dir() && of.nlink() > 1 {
             let first = self.links.entry(of.ino()).or_insert_with(|| path.to_owned());
             Some(escaped(first.as_os_str()))
@@ -136,6 +130,20 @@ impl Walk<'_> {
             same_as,
             attributes: attributes(full)?,
         })
+    }
+}
+
+/// The digest of a file's content, in hexadecimal.
+fn digest(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        let length = file.read(&mut chunk)?;
+        if length == 0 {
+            return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        hasher.update(&chunk[..length]);
     }
 }
 

@@ -5,8 +5,8 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::overlay::{is_opaque, is_whiteout};
 use runtime::error::{Doing, Result};
+use runtime::overlay::{is_opaque, is_whiteout};
 
 /// Where file systems of the kernel are mounted.
 const DIRS: &[&str] = &["dev", "proc", "sys"];

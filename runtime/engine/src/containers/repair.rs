@@ -41,7 +41,7 @@ pub fn check(engine: &Engine, repair: bool) -> Result<Vec<Problem>> {
     for interface in &if_nameindex().doing(|| "listing the network devices")? {
         let name = interface.name().to_string_lossy();
         if name.starts_with("plv") && !devices.contains(&name.to_string()) && engine.is_ours(&name) {
-            let mended = repair && crate::network::remove_device(&name).is_ok();
+            let mended = repair && runtime::network::link::remove(&name).is_ok();
             found(format!("device {name} belongs to no container"), mended);
         }
     }

@@ -15,9 +15,9 @@ use super::record::{MountKind, MountPoint, Phase, Record};
 use super::{Engine, init_layer, watch_lock};
 use crate::image::Store;
 use crate::layer::{FileId, Node};
-use crate::overlay::Stack;
 use runtime::container::Container;
 use runtime::error::{Doing, Error, Result};
+use runtime::overlay::Stack;
 use runtime::rootfs::resolve::{Root, by_descriptor};
 use runtime::rootfs::switch::make_parent_private;
 

@@ -16,8 +16,8 @@ use tar::{Archive, Entry, EntryType};
 use super::guard::Guard;
 use super::pax::{Latest, Records};
 use super::place::{Tree, clean, refused};
-use crate::overlay::OPAQUE;
 use runtime::error::{Doing, Error, Remedy, Result};
+use runtime::overlay::OPAQUE;
 use runtime::rootfs::resolve::by_descriptor;
 
 /// How much an archive may bring.

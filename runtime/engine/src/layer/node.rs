@@ -13,8 +13,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags, openat, statx};
 use rustix::io::Errno;
 
-use crate::overlay::{OPAQUE, USER_OPAQUE};
 use runtime::error::{Doing, Result};
+use runtime::overlay::{OPAQUE, USER_OPAQUE};
 use runtime::rootfs::resolve::by_descriptor;
 
 /// Device and inode: what a file is, whatever it is called.

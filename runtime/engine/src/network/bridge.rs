@@ -12,8 +12,9 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::networks::{Network, PREFIX, RANGE, RANGE_PREFIX};
-use super::{link, way_out};
+use super::way_out;
 use runtime::error::{Doing, Error, Result};
+use runtime::network::link;
 
 /// A container's place in a network; leaves it when told to.
 #[derive(Debug)]

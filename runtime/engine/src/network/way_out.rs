@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 
-use super::netlink::{Message, Netlink};
 use runtime::error::{Doing, Result};
+use runtime::network::netlink::{Message, Netlink};
 
 // From linux/netfilter/nfnetlink.h and nf_tables.h.
 const NFT_MSG_NEWTABLE: u16 = 0;

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
-use runtime::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Result};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -16,13 +16,13 @@ const HEADER: usize = 16;
 
 /// A request being built: a header, a fixed part, and attributes that may be nested.
 #[derive(Debug, Clone)]
-pub(super) struct Message {
+pub struct Message {
     bytes: Vec<u8>,
 }
 
 impl Message {
     /// A request of a type, with flags beyond those of every request, and its fixed part.
-    pub(super) fn new(kind: u16, flags: u16, fixed: &[u8]) -> Self {
+    pub fn new(kind: u16, flags: u16, fixed: &[u8]) -> Self {
         let mut bytes = vec![0; HEADER];
         bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
         bytes[6..8].copy_from_slice(&(flags | NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
@@ -44,7 +44,7 @@ impl Message {
 
     /// Adds an attribute.
     #[must_use]
-    pub(super) fn with(mut self, kind: u16, value: &[u8]) -> Self {
+    pub fn with(mut self, kind: u16, value: &[u8]) -> Self {
         let length = u16::try_from(4 + value.len()).expect("attributes are short");
         self.bytes.extend(length.to_ne_bytes());
         self.bytes.extend(kind.to_ne_bytes());
@@ -55,7 +55,7 @@ impl Message {
 
     /// Adds an attribute that holds attributes.
     #[must_use]
-    pub(super) fn nest(mut self, kind: u16, fill: impl FnOnce(Self) -> Self) -> Self {
+    pub fn nest(mut self, kind: u16, fill: impl FnOnce(Self) -> Self) -> Self {
         let start = self.bytes.len();
         self = fill(self.with(kind, &[]));
         let length = u16::try_from(self.bytes.len() - start).expect("attributes are short");
@@ -65,7 +65,7 @@ impl Message {
 
     /// Adds bytes that are no attribute, such as the fixed part of a nested one.
     #[must_use]
-    pub(super) fn raw(mut self, bytes: &[u8]) -> Self {
+    pub fn raw(mut self, bytes: &[u8]) -> Self {
         self.bytes.extend(bytes);
         self.pad();
         self
@@ -80,14 +80,14 @@ impl Message {
 
 /// A netlink socket in the caller's network namespace.
 #[derive(Debug)]
-pub(super) struct Netlink(OwnedFd);
+pub struct Netlink(OwnedFd);
 
 impl Netlink {
     /// Opens one for routing and devices, or for asking about sockets.
     ///
     /// # Errors
     /// The kernel has no such family.
-    pub(super) fn open(protocol: SockProtocol) -> Result<Self> {
+    pub fn open(protocol: SockProtocol) -> Result<Self> {
         let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
             .doing(|| "opening a netlink socket")?;
         Ok(Self(fd))
@@ -97,7 +97,7 @@ impl Netlink {
     ///
     /// # Errors
     /// The kernel's first error.
-    pub(super) fn batch(&self, messages: &[Message]) -> std::result::Result<(), Errno> {
+    pub fn batch(&self, messages: &[Message]) -> std::result::Result<(), Errno> {
         const BEGIN: u16 = 16;
         const END: u16 = 17;
         let mut bytes = Message::bound(BEGIN).bytes;
@@ -112,7 +112,7 @@ impl Netlink {
     ///
     /// # Errors
     /// The kernel's error.
-    pub(super) fn request(&self, message: &Message) -> std::result::Result<Vec<Vec<u8>>, Errno> {
+    pub fn request(&self, message: &Message) -> std::result::Result<Vec<Vec<u8>>, Errno> {
         send(self.0.as_raw_fd(), &message.bytes, MsgFlags::empty())?;
         self.answers()
     }
@@ -144,7 +144,7 @@ impl Netlink {
 }
 
 /// Finds an attribute among those behind a fixed part of `skip` bytes.
-pub(super) fn attribute(payload: &[u8], skip: usize, wanted: u16) -> Option<&[u8]> {
+pub fn attribute(payload: &[u8], skip: usize, wanted: u16) -> Option<&[u8]> {
     let mut rest = payload.get(skip..)?;
     while rest.len() >= 4 {
         let length = u16::from_ne_bytes(rest[..2].try_into().ok()?) as usize;
@@ -162,7 +162,7 @@ pub(super) fn attribute(payload: &[u8], skip: usize, wanted: u16) -> Option<&[u8
 ///
 /// # Errors
 /// There is none of that name.
-pub(super) fn index(name: &str) -> Result<i32> {
+pub fn index(name: &str) -> Result<i32> {
     let number = nix::net::if_::if_nametoindex(name).doing(|| format!("finding the device {name}"))?;
     i32::try_from(number).map_err(|_| Error::new(format!("device {name}: its number is out of range")))
 }

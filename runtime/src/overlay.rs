@@ -14,7 +14,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
-use runtime::error::{Doing, Error, Remedy, Result};
+use crate::error::{Doing, Error, Remedy, Result};
 
 /// mount(2) takes its options in one page.
 const LONGEST_OPTIONS: usize = 4095;

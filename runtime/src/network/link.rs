@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 
 use super::netlink::{Message, Netlink, attribute, index};
-use runtime::error::{Doing, Remedy, Result};
+use crate::error::{Doing, Remedy, Result};
 
 // From linux/rtnetlink.h, linux/if_link.h, linux/veth.h, linux/pkt_sched.h and linux/inet_diag.h.
 const RTM_NEWLINK: u16 = 16;
@@ -66,7 +66,7 @@ pub fn make_pair(here: &str, there: &str, pid: i32) -> Result<()> {
 ///
 /// # Errors
 /// The name is taken, or the kernel has no veth.
-pub(super) fn make_pair_into(here: &str, there: &str, namespace: impl AsFd) -> Result<()> {
+pub fn make_pair_into(here: &str, there: &str, namespace: impl AsFd) -> Result<()> {
     pair(here, there, IFLA_NET_NS_FD, namespace.as_fd().as_raw_fd())
 }
 
@@ -107,7 +107,7 @@ pub fn bring_up(link: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
 }
 
 /// The number of a device of the caller's network namespace, if there is one.
-pub(super) fn find(link: &str) -> Option<i32> {
+pub fn find(link: &str) -> Option<i32> {
     index(link).ok()
 }
 
@@ -115,7 +115,7 @@ pub(super) fn find(link: &str) -> Option<i32> {
 ///
 /// # Errors
 /// The kernel does not tell.
-pub(super) fn addresses() -> Result<Vec<(i32, Ipv4Addr)>> {
+pub fn addresses() -> Result<Vec<(i32, Ipv4Addr)>> {
     let family = u8::try_from(libc::AF_INET).expect("a small number");
     // struct ifaddrmsg: family, length of the prefix, flags, scope, device.
     const FIXED: usize = 8;
@@ -138,7 +138,7 @@ pub(super) fn addresses() -> Result<Vec<(i32, Ipv4Addr)>> {
 ///
 /// # Errors
 /// There is no such device, or the kernel refuses.
-pub(super) fn set_up(link: &str) -> Result<()> {
+pub fn set_up(link: &str) -> Result<()> {
     let up = u32::try_from(libc::IFF_UP).expect("a low bit");
     let message = Message::new(RTM_NEWLINK, 0, &device(index(link)?, up));
     Netlink::open(SockProtocol::NetlinkRoute)?
@@ -151,7 +151,7 @@ pub(super) fn set_up(link: &str) -> Result<()> {
 ///
 /// # Errors
 /// The name is taken, or the kernel has no bridges.
-pub(super) fn make_bridge(link: &str) -> Result<()> {
+pub fn make_bridge(link: &str) -> Result<()> {
     let message = Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &device(0, 0))
         .with(IFLA_IFNAME, &name(link))
         .nest(IFLA_LINKINFO, |info| info.with(IFLA_INFO_KIND, b"bridge"));
@@ -166,7 +166,7 @@ pub(super) fn make_bridge(link: &str) -> Result<()> {
 ///
 /// # Errors
 /// One of them does not exist.
-pub(super) fn plug(link: &str, bridge: &str) -> Result<()> {
+pub fn plug(link: &str, bridge: &str) -> Result<()> {
     let master = index(bridge)?.to_ne_bytes();
     let message = Message::new(RTM_NEWLINK, 0, &device(index(link)?, 0)).with(IFLA_MASTER, &master);
     Netlink::open(SockProtocol::NetlinkRoute)?
@@ -195,7 +195,7 @@ pub fn remove(link: &str) -> Result<()> {
 ///
 /// # Errors
 /// The gateway cannot be reached from here.
-pub(super) fn default_route(gateway: Ipv4Addr) -> Result<()> {
+pub fn default_route(gateway: Ipv4Addr) -> Result<()> {
     const MAIN_TABLE: u8 = 254;
     const MADE_AT_BOOT: u8 = 3;
     const UNICAST: u8 = 1;
@@ -216,7 +216,7 @@ pub(super) fn default_route(gateway: Ipv4Addr) -> Result<()> {
 ///
 /// # Errors
 /// The kernel has no routing rules.
-pub(super) fn forbid(link: &str, range: Ipv4Addr, prefix: u8) -> Result<()> {
+pub fn forbid(link: &str, range: Ipv4Addr, prefix: u8) -> Result<()> {
     match rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, link, range, prefix) {
         Err(Errno::EEXIST) => Ok(()),
         made => made.doing(|| format!("keeping {link} apart from other networks")),
@@ -227,7 +227,7 @@ pub(super) fn forbid(link: &str, range: Ipv4Addr, prefix: u8) -> Result<()> {
 ///
 /// # Errors
 /// The kernel refuses.
-pub(super) fn allow(link: &str, range: Ipv4Addr, prefix: u8) -> Result<()> {
+pub fn allow(link: &str, range: Ipv4Addr, prefix: u8) -> Result<()> {
     match rule(RTM_DELRULE, 0, link, range, prefix) {
         Err(Errno::ENOENT) => Ok(()),
         removed => removed.doing(|| format!("removing the rule of {link}")),

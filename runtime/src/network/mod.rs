@@ -1,0 +1,4 @@
+//! Network devices, by netlink: made, addressed, limited, found and removed.
+
+pub mod link;
+pub mod netlink;
