@@ -274,8 +274,10 @@ fn shell_form(engine: &mut EngineFixture) -> Checked {
     );
     built(engine, "FROM base\nCMD [\"/probe\", \"process\"]\n", "direct")?;
     let line = output(engine, &["direct"])?;
-    let process = channel::printed(state::process(&[]), &line)?;
-    engine.seen.expect_list("exec form: its arguments", &process.args, &["/probe", "process"]);
+    // What a shell makes of it is no answer of the probe's, and so only its arguments are looked at.
+    let arguments = line.split_once("\"args\":[").and_then(|(_, rest)| rest.split_once(']'));
+    let arguments = arguments.map_or("none", |(arguments, _)| arguments);
+    engine.seen.expect_eq("exec form: its arguments", &arguments, &r#""/probe","process""#);
     Ok(())
 }
 

@@ -316,23 +316,24 @@ fn burst(kernel: &mut KernelFixture) -> Checked {
         }
         stopped.push(stop);
         charged.push(charge);
-        if stopped.len() == 3 {
+        if stopped.len() == GOOD {
             break;
         }
     }
     kernel.seen.series("throttled time in 39 ms of work", "ms", stopped.clone());
     kernel.seen.series("charged for it and for 1 ms before", "ms", charged.clone());
-    if stopped.len() < 3 {
+    if stopped.len() < GOOD {
         return Err(Trouble::Noise(format!(
             "in {ROUNDS} rounds only {} were charged for their work alone",
             stopped.len()
         )));
     }
     stopped.sort_by(f64::total_cmp);
-    // Without the burst it goes on in the next period, 60 ms later, unless the end of one lies just in its middle.
+    // Without the burst it goes on in the next period, unless the end of one lies just in its middle: in one round of five, and
+    // in four of five hardly ever. One disturbed round says nothing.
     kernel.seen.expect_in(
-        "median throttled time in 39 ms of work on a quota of 20 ms, in ms",
-        stopped[1],
+        "second longest throttled time in 39 ms of work on a quota of 20 ms, in ms",
+        stopped[GOOD - 2],
         0.0..=edge(1.0),
         "tick and slice",
         0.0,
@@ -355,8 +356,9 @@ fn burst(kernel: &mut KernelFixture) -> Checked {
     Ok(())
 }
 
-/// Most rounds until three are good.
-const ROUNDS: usize = 9;
+/// Most rounds until five are good.
+const ROUNDS: usize = 12;
+const GOOD: usize = 5;
 
 fn idle_yields(kernel: &mut KernelFixture) -> Checked {
     let (idle, normal) = (kernel.cell("idle")?, kernel.cell("normal")?);
