@@ -308,10 +308,10 @@ fn burst(kernel: &mut KernelFixture) -> Checked {
         probe.ask(cpu::burn(1000))?;
         std::thread::sleep(Duration::from_millis(250));
         let before = throttled()?;
-        probe.ask(cpu::burn(39000))?;
+        probe.ask(cpu::burn(37000))?;
         let (stop, charge) = (as_f64(throttled()? - before) / 1e6, as_f64(usage(&cell)? - start) / 1e6);
         // What an emulator charges beyond the work is taken from what was saved, and then a stop of a period is rightful.
-        if charge > 41.0 {
+        if charge > 39.5 {
             continue;
         }
         stopped.push(stop);
@@ -320,7 +320,7 @@ fn burst(kernel: &mut KernelFixture) -> Checked {
             break;
         }
     }
-    kernel.seen.series("throttled time in 39 ms of work", "ms", stopped.clone());
+    kernel.seen.series("throttled time in 37 ms of work", "ms", stopped.clone());
     kernel.seen.series("charged for it and for 1 ms before", "ms", charged.clone());
     if stopped.len() < GOOD {
         return Err(Trouble::Noise(format!(
@@ -329,11 +329,11 @@ fn burst(kernel: &mut KernelFixture) -> Checked {
         )));
     }
     stopped.sort_by(f64::total_cmp);
-    // Without the burst it goes on in the next period, unless the end of one lies just in its middle: in one round of five, and
-    // in four of five hardly ever. One disturbed round says nothing.
+    // A quota of 20 ms and as much saved suffice for all of it. Without the burst it goes on in the next period, unless one ends
+    // in its middle, which does not happen in every round; so the longest stop of several counts.
     kernel.seen.expect_in(
-        "second longest throttled time in 39 ms of work on a quota of 20 ms, in ms",
-        stopped[GOOD - 2],
+        "longest throttled time in 37 ms of work on a quota of 20 ms, in ms",
+        stopped[GOOD - 1],
         0.0..=edge(1.0),
         "tick and slice",
         0.0,
@@ -356,9 +356,9 @@ fn burst(kernel: &mut KernelFixture) -> Checked {
     Ok(())
 }
 
-/// Most rounds until five are good.
-const ROUNDS: usize = 12;
-const GOOD: usize = 5;
+/// Most rounds until enough are good.
+const ROUNDS: usize = 24;
+const GOOD: usize = 8;
 
 fn idle_yields(kernel: &mut KernelFixture) -> Checked {
     let (idle, normal) = (kernel.cell("idle")?, kernel.cell("normal")?);
