@@ -303,10 +303,11 @@ fn burst(kernel: &mut KernelFixture) -> Checked {
     let mut probe = cell.probe()?;
     // Run time is saved in whole periods in which the group has a timer running, so it is used a little, then idle.
     let (mut stopped, mut charged) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let start = usage(&cell)?;
         probe.ask(cpu::burn(1000))?;
-        std::thread::sleep(Duration::from_millis(250));
+        // Each round begins at another place in the period: always at the same one, a stop could be short every time.
+        std::thread::sleep(Duration::from_millis(250 + 13 * round));
         let before = throttled()?;
         probe.ask(cpu::burn(37000))?;
         let (stop, charge) = (as_f64(throttled()? - before) / 1e6, as_f64(usage(&cell)? - start) / 1e6);
@@ -357,7 +358,7 @@ fn burst(kernel: &mut KernelFixture) -> Checked {
 }
 
 /// Most rounds until enough are good.
-const ROUNDS: usize = 24;
+const ROUNDS: u64 = 24;
 const GOOD: usize = 8;
 
 fn idle_yields(kernel: &mut KernelFixture) -> Checked {
