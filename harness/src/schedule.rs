@@ -71,7 +71,7 @@ pub fn run_one(run: &Run, job: &Job, number: usize) -> Outcome {
         duration_ms: 0,
         evidence: Evidence::default(),
     };
-    if let Some(reason) = check.needs.iter().find_map(|need| need.unmet(&run.layout)) {
+    if let Some(reason) = check.all_needs().find_map(|need| need.unmet(&run.layout)) {
         outcome.reason = reason;
         return outcome;
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use kit::check::Check;
+use kit::need::Need;
 
 /// Every check in a table for each area.
 pub fn markdown(checks: &[&'static Check]) -> String {
@@ -22,7 +23,7 @@ pub fn markdown(checks: &[&'static Check]) -> String {
                 "\n## {area}\n\n| id | looks at | claim | needs | faults | source |\n|---|---|---|---|---|---|\n"
             );
         }
-        let needs: Vec<String> = check.needs.iter().map(|need| need.describe()).collect();
+        let needs: Vec<String> = check.all_needs().map(Need::describe).collect();
         let faults: Vec<&str> = check.faults.iter().map(|fault| fault.name).collect();
         let scope = format!("{:?}", check.scope).to_lowercase();
         let row = [check.id, &scope, check.claim, &needs.join(", "), &faults.join(", "), check.source];

@@ -20,8 +20,9 @@ pub enum Body {
     Engine(fn(&mut EngineFixture) -> Checked),
 }
 
-/// One check of the catalogue.
+/// One check of the catalogue. It is made by [`Check::of_runtime`], [`Check::of_engine`] or [`Check::of_kernel`].
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Check {
     /// Stable and public: reports, filters and history use it.
     pub id: &'static str,
@@ -31,8 +32,10 @@ pub struct Check {
     pub claim: &'static str,
     /// The kernel document, man page or section of the OCI specification that says so.
     pub source: &'static str,
-    /// What must hold to try it.
-    pub needs: &'static [Need],
+    /// What must hold for every check of its scope.
+    usual: &'static [Need],
+    /// What must hold beside that.
+    special: &'static [Need],
     /// Ways to break what it looks at; under each it must fail.
     pub faults: &'static [Fault],
     /// Where its tolerance comes from; empty if it has none.
@@ -44,7 +47,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// A check of a runtime's containers. Like every check it needs root, until [`Check::needs`] adds more.
+    /// A check of a runtime's containers. Like every check it needs root.
     pub const fn of_runtime(
         id: &'static str,
         claim: &'static str,
@@ -54,15 +57,15 @@ impl Check {
         Self::new(id, Scope::Runtime, claim, source, Body::Runtime(body))
     }
 
-    /// A check of an engine.
+    /// A check of an engine. It needs overlay mounts.
     pub const fn of_engine(
         id: &'static str,
         claim: &'static str,
         source: &'static str,
         body: fn(&mut EngineFixture) -> Checked,
     ) -> Self {
-        Self::new(id, Scope::Engine, claim, source, Body::Engine(body))
-            .needs(&[Need::Root, Need::Filesystem("overlay")])
+        let usual = &[Need::Root, Need::Filesystem("overlay")];
+        Self { usual, ..Self::new(id, Scope::Engine, claim, source, Body::Engine(body)) }
     }
 
     /// A check of the kernel alone.
@@ -82,15 +85,31 @@ impl Check {
         source: &'static str,
         body: Body,
     ) -> Self {
-        let needs: &[Need] = &[Need::Root];
-        Self { id, scope, claim, source, needs, faults: &[], tolerance: "", timing: false, body }
+        let usual = &[Need::Root];
+        Self {
+            id,
+            scope,
+            claim,
+            source,
+            usual,
+            special: &[],
+            faults: &[],
+            tolerance: "",
+            timing: false,
+            body,
+        }
     }
 
-    /// What must hold to try it, root's rights among it.
+    /// What must hold to try it, beside what every check of its scope needs.
     #[must_use]
     pub const fn needs(mut self, needs: &'static [Need]) -> Self {
-        self.needs = needs;
+        self.special = needs;
         self
+    }
+
+    /// All that must hold to try it.
+    pub fn all_needs(&self) -> impl Iterator<Item = Need> {
+        self.usual.iter().chain(self.special).copied()
     }
 
     /// Ways to break what it looks at.

@@ -23,8 +23,8 @@ pub(super) fn run() -> Result<u8, String> {
     );
     output::outln!("cgroup {}: {}\n", host.cgroup_mode, host.controllers.join(" "));
     let mut needs: BTreeMap<String, (Need, usize)> = BTreeMap::new();
-    for need in catalogue::all().iter().flat_map(|check| check.needs) {
-        needs.entry(need.describe()).or_insert((*need, 0)).1 += 1;
+    for need in catalogue::all().iter().flat_map(|check| check.all_needs()) {
+        needs.entry(need.describe()).or_insert((need, 0)).1 += 1;
     }
     for (name, (need, count)) in needs {
         match need.unmet(&layout) {

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use catalogue;
 use kit::check::Body;
+use kit::need::Need;
 
 #[derive(Debug, Args)]
 pub(super) struct List {
@@ -32,7 +32,7 @@ impl Explain {
     pub(super) fn run(&self) -> Result<u8, String> {
         let check = catalogue::find(&self.id)
             .ok_or_else(|| format!("no check has the id '{}'; `plimsoll list` shows them all", self.id))?;
-        let needs: Vec<String> = check.needs.iter().map(|need| need.describe()).collect();
+        let needs: Vec<String> = check.all_needs().map(Need::describe).collect();
         let faults: Vec<&str> = check.faults.iter().map(|fault| fault.name).collect();
         output::outln!("{}\n", check.id);
         output::outln!("claim      {}", check.claim);

@@ -16,7 +16,6 @@ use ::matrix::list::{List, Row};
 use ::matrix::machine::Accelerator;
 use ::matrix::packages::{Archive, default_cache};
 use ::matrix::row::{Found, Plan, Progress, run};
-use catalogue;
 
 #[derive(Debug, Args)]
 pub(super) struct Matrix {

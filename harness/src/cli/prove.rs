@@ -6,7 +6,6 @@ use reports::terminal;
 
 use super::check::{Kind, run_jobs, subjects, within};
 use crate::jobs::{Job, jobs};
-use catalogue;
 
 #[derive(Debug, Args)]
 pub(super) struct Prove {

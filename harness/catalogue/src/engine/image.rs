@@ -32,7 +32,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI image-spec, image-layout.md",
         oci_layout,
     )
-    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("skopeo"), Need::Tool("umoci")])
+    .needs(&[Need::Tool("skopeo"), Need::Tool("umoci")])
     .faults(&[after("wrong media type", |engine, words| {
         if words[0] == "save" {
             edit_archive(engine, Path::new(&words[2]), "index.json", |text| text.replace("image.manifest", "image.nonsense"))?;
@@ -57,7 +57,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI distribution-spec, Push, Pull",
         push_pull,
     )
-    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("docker-registry"), Need::Tool("htpasswd")])
+    .needs(&[Need::Tool("docker-registry"), Need::Tool("htpasswd")])
     .faults(&[before("other digest", |engine, words| {
         when(words, "push", || {
             // Something else is pushed under the name.
@@ -99,7 +99,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI image-spec, layer.md; CVE-2019-14271, CVE-2018-15664 and their kin",
         hostile_archive,
     )
-    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Filesystem("tmpfs"), Need::Tool("mount")])
+    .needs(&[Need::Filesystem("tmpfs"), Need::Tool("mount")])
     .faults(&[
         before("hostile entries passed over", |engine, words| {
             when(words, "import", || {

@@ -72,7 +72,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker reference, docker inspect",
         inspect,
     )
-    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Controller("pids")])
+    .needs(&[Need::Controller("pids")])
     .faults(&[before("stale pid", |engine, words| {
         when(words, "inspect", || {
             // What was true before the container was started again.

@@ -22,7 +22,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker reference, docker run, CPU period and quota constraint",
         cpu_quota,
     )
-    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Controller("cpu")])
+    .needs(&[Need::Controller("cpu")])
     .faults(&[without("option dropped: --cpu-quota"), without("option dropped: --cpus")])
     .timing("the first and the last period are cut; a clock tick and a slice for each CPU"),
     Check::of_engine(
@@ -31,7 +31,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "Docker reference, docker run, User memory constraints",
         memory_limit,
     )
-    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Controller("memory")])
+    .needs(&[Need::Controller("memory")])
     .faults(&[without("option dropped: -m")]),
     Check::of_engine(
         "pids.max.by-engine",
@@ -39,7 +39,7 @@ pub(crate) const CHECKS: &[Check] = &[
         RUN,
         pids_limit,
     )
-    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Controller("pids")])
+    .needs(&[Need::Controller("pids")])
     .faults(&[without("option dropped: --pids-limit")]),
     Check::of_engine(
         "rootfs.read-only.by-engine",

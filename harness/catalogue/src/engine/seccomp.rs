@@ -14,7 +14,7 @@ pub(crate) const CHECKS: &[Check] = &[Check::of_engine(
     "Docker documentation, Seccomp security profiles for Docker; moby, profiles/seccomp",
     seccomp_default,
 )
-.needs(&[Need::Root, Need::Filesystem("overlay"), Need::Seccomp])
+.needs(&[Need::Seccomp])
 .faults(&[
     before("no filter", |_, words| {
         when(words, "run", || {

@@ -68,7 +68,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "CVE-2021-41091, CVE-2021-41089",
         data_root_closed,
     )
-    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("cat"), Need::Tool("ls")])
+    .needs(&[Need::Tool("cat"), Need::Tool("ls")])
     .faults(&[after("open to all", |engine, _| open_to_all(&engine.data()))]),
     Check::of_engine(
         "sec.registry.bounded",
@@ -76,7 +76,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "CVE-2023-25153; OCI distribution-spec, Pulling manifests",
         registry_bounded,
     )
-    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Tool("curl")])
+    .needs(&[Need::Tool("curl")])
     .faults(&[before("read whole", |engine, words| {
         when(words, "pull", || {
             // A client without a limit: all that the registry has to send.

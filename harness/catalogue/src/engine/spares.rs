@@ -28,7 +28,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "moby#21923; write(2), ENOSPC",
         log_disk_full,
     )
-    .needs(&[Need::Root, Need::Filesystem("overlay"), Need::Filesystem("tmpfs"), Need::Tool("mount")])
+    .needs(&[Need::Filesystem("tmpfs"), Need::Tool("mount")])
     .faults(&[before("waits for ever", |_, words| {
         let mut words = words.to_vec();
         let verb = words.iter().position(|word| word == "chatter");

@@ -19,7 +19,7 @@ use kit::need::Need;
 use kit::runtime::RuntimeFixture;
 use kit::verbs::tasks;
 
-const NEEDS: &[Need] = &[Need::Root, Need::Unified];
+const NEEDS: &[Need] = &[Need::Unified];
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_kernel(
@@ -28,7 +28,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "cgroup-v2.rst, cgroup.kill",
         kill_all,
     )
-    .needs(&[Need::Root, Need::Unified, Need::UnifiedFile("cgroup.kill")])
+    .needs(&[Need::Unified, Need::UnifiedFile("cgroup.kill")])
     .faults(&[in_fixture(ONE_SIGNAL)]),
     Check::of_kernel(
         "cgroup.populated.notifies",
@@ -44,7 +44,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "cgroup-v2.rst, No Internal Process Constraint",
         no_internal_processes,
     )
-    .needs(&[Need::Root, Need::Unified, Need::DomainController])
+    .needs(&[Need::Unified, Need::DomainController])
     .faults(&[in_fixture(EMPTY)]),
     Check::of_kernel(
         "cgroup.rmdir-busy",
@@ -83,7 +83,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI config-linux.md, Control groups; cgroups(7)",
         attach_writes_procs,
     )
-    .needs(&[Need::Root, Need::Controller("cpu"), Need::Controller("pids")])
+    .needs(&[Need::Controller("cpu"), Need::Controller("pids")])
     .faults(&[Fault { name: "one controller skipped", kind: FaultKind::SkipsController("pids") }]),
 ];
 

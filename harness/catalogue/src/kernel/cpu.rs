@@ -14,7 +14,7 @@ use kit::probes::Probe;
 use kit::verbs::{cpu, state};
 
 const SOURCE: &str = "Documentation/scheduler/sched-bwc.rst";
-const NEEDS: &[Need] = &[Need::Root, Need::Controller("cpu"), Need::CpuAccounting];
+const NEEDS: &[Need] = &[Need::Controller("cpu"), Need::CpuAccounting];
 const EDGE: &str = "a clock tick and a slice for each CPU at the edges of the window";
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -59,7 +59,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "Documentation/scheduler/sched-bwc.rst, Burst feature",
         burst,
     )
-    .needs(&[Need::Root, Need::GroupFile("cpu", "cpu.cfs_burst_us", "cpu.max.burst")])
+    .needs(&[Need::GroupFile("cpu", "cpu.cfs_burst_us", "cpu.max.burst")])
     .faults(&[in_fixture(NO_BURST), in_fixture(MORE_BURST)])
     .timing("a tick and a slice; without the burst a stall of most of a period"),
     Check::of_kernel(
@@ -68,7 +68,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "cgroup-v2.rst, cpu.idle",
         idle_yields,
     )
-    .needs(&[Need::Root, Need::GroupFile("cpu", "cpu.idle", "cpu.idle"), Need::CpuAccounting])
+    .needs(&[Need::GroupFile("cpu", "cpu.idle", "cpu.idle"), Need::CpuAccounting])
     .faults(&[in_fixture(NOT_IDLE)])
     .timing("weights 3 and 1024 give 0.3 %; a minimum slice now and then makes it at most a tenth"),
     Check::of_kernel(
@@ -77,7 +77,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "cpuset(7), ERRORS; Documentation/admin-guide/cgroup-v1/cpusets.rst",
         empty_cpuset,
     )
-    .needs(&[Need::Root, Need::V1("cpuset")])
+    .needs(&[Need::V1("cpuset")])
     .faults(&[in_fixture(CPUS_WRITTEN)]),
     Check::of_kernel(
         "cpu.stat.matches-rusage",
@@ -94,7 +94,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "Documentation/accounting/psi.rst, Cgroup2 interface",
         pressure,
     )
-    .needs(&[Need::Root, Need::V2("cpu"), Need::GroupFile("cpu", "", "cpu.pressure")])
+    .needs(&[Need::V2("cpu"), Need::GroupFile("cpu", "", "cpu.pressure")])
     .faults(&[in_fixture(QUOTA_NOT_WRITTEN)])
     .timing("pressure is averaged every 2 s but counted at once; it waits 80 % of the time, and 70 % are asked for: a tick and a slice at each edge"),
 ];

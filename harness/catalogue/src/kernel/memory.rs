@@ -15,7 +15,7 @@ use kit::verbs::{files, tasks};
 
 const V2: &str = "Documentation/admin-guide/cgroup-v2.rst, Memory Interface Files";
 const V1: &str = "Documentation/admin-guide/cgroup-v1/memory.rst";
-const NEEDS: &[Need] = &[Need::Root, Need::Controller("memory")];
+const NEEDS: &[Need] = &[Need::Controller("memory")];
 const MIB: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -32,22 +32,22 @@ pub(crate) const CHECKS: &[Check] = &[
     .needs(NEEDS)
     .faults(&[in_fixture(OTHER_GROUP)]),
     Check::of_kernel("memory.high.throttles", "v2: past high the group is reclaimed and not killed", V2, high)
-        .needs(&[Need::Root, Need::V2("memory"), Need::Loop])
+        .needs(&[Need::V2("memory"), Need::Loop])
         .faults(&[in_fixture(NOT_WRITTEN)]),
     Check::of_kernel("memory.low.protects", "v2: a protected group keeps its cache under outside pressure", V2, low)
-        .needs(&[Need::Root, Need::V2("memory"), Need::Loop])
+        .needs(&[Need::V2("memory"), Need::Loop])
         .faults(&[in_fixture(NOT_WRITTEN)]),
     Check::of_kernel("memory.oom-group.kills-all", "v2: with memory.oom.group one OOM kills the whole group", V2, oom_group)
-        .needs(&[Need::Root, Need::GroupFile("memory", "", "memory.oom.group")])
+        .needs(&[Need::GroupFile("memory", "", "memory.oom.group")])
         .faults(&[in_fixture(NOT_WRITTEN)]),
     Check::of_kernel("memory.events.count", "v2: max, oom and oom_kill count one kill", V2, events)
-        .needs(&[Need::Root, Need::V2("memory")])
+        .needs(&[Need::V2("memory")])
         .faults(&[in_fixture(OTHER_GROUP)]),
     Check::of_kernel("memory.peak.records", "the high-water mark is what was touched", V2, peak)
-        .needs(&[Need::Root, Need::GroupFile("memory", "memory.max_usage_in_bytes", "memory.peak")])
+        .needs(&[Need::GroupFile("memory", "memory.max_usage_in_bytes", "memory.peak")])
         .faults(&[in_fixture(READ_BEFORE)]),
     Check::of_kernel("memory.reclaim.works", "v2: memory.reclaim (since Linux 5.19) shrinks the usage", V2, reclaim)
-        .needs(&[Need::Root, Need::GroupFile("memory", "", "memory.reclaim"), Need::Loop])
+        .needs(&[Need::GroupFile("memory", "", "memory.reclaim"), Need::Loop])
         .faults(&[in_fixture(NOT_WRITTEN)]),
     Check::of_kernel(
         "memory.oom-control.disabled",
@@ -55,7 +55,7 @@ pub(crate) const CHECKS: &[Check] = &[
         V1,
         oom_control,
     )
-    .needs(&[Need::Root, Need::V1("memory")])
+    .needs(&[Need::V1("memory")])
     .faults(&[in_fixture(NOT_WRITTEN)]),
 ];
 

@@ -6,10 +6,9 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use record::Scope;
 use runtime::namespace::Kind;
 
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, in_fixture};
 use kit::kernel::KernelFixture;
 use kit::need::Need;
@@ -17,39 +16,30 @@ use kit::runtime::RuntimeFixture;
 use kit::verbs::{files, look};
 
 pub(crate) const CHECKS: &[Check] = &[
-    Check {
-        id: "ns.mnt.no-leak-to-host",
-        scope: Scope::Runtime,
-        claim: "mounts made inside never appear in the host's mount table, not even those made in a volume",
-        source: "mount_namespaces(7), SHARED SUBTREES; OCI config-linux.md, rootfsPropagation",
-        needs: &[Need::Root, Need::Namespace(Kind::Mount)],
-        faults: &[fault::VOLUME_SHARED],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(no_leak_to_host),
-    },
-    Check {
-        id: "ns.mnt.no-leak-from-host",
-        scope: Scope::Runtime,
-        claim: "what the host mounts later does not appear inside a private volume",
-        source: "mount_namespaces(7), SHARED SUBTREES",
-        needs: &[Need::Root, Need::Namespace(Kind::Mount)],
-        faults: &[fault::VOLUME_SLAVE],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(no_leak_from_host),
-    },
-    Check {
-        id: "ns.mnt.propagation-matrix",
-        scope: Scope::Kernel,
-        claim: "shared, slave, private and unbindable mounts spread in each direction as documented",
-        source: "Documentation/filesystems/sharedsubtree.rst",
-        needs: &[Need::Root, Need::Namespace(Kind::Mount)],
-        faults: &[in_fixture(SLAVE_IS_PRIVATE)],
-        tolerance: "",
-        timing: false,
-        body: Body::Kernel(propagation_matrix),
-    },
+    Check::of_runtime(
+        "ns.mnt.no-leak-to-host",
+        "mounts made inside never appear in the host's mount table, not even those made in a volume",
+        "mount_namespaces(7), SHARED SUBTREES; OCI config-linux.md, rootfsPropagation",
+        no_leak_to_host,
+    )
+    .needs(&[Need::Namespace(Kind::Mount)])
+    .faults(&[fault::VOLUME_SHARED]),
+    Check::of_runtime(
+        "ns.mnt.no-leak-from-host",
+        "what the host mounts later does not appear inside a private volume",
+        "mount_namespaces(7), SHARED SUBTREES",
+        no_leak_from_host,
+    )
+    .needs(&[Need::Namespace(Kind::Mount)])
+    .faults(&[fault::VOLUME_SLAVE]),
+    Check::of_kernel(
+        "ns.mnt.propagation-matrix",
+        "shared, slave, private and unbindable mounts spread in each direction as documented",
+        "Documentation/filesystems/sharedsubtree.rst",
+        propagation_matrix,
+    )
+    .needs(&[Need::Namespace(Kind::Mount)])
+    .faults(&[in_fixture(SLAVE_IS_PRIVATE)]),
     Check::of_kernel(
         "ns.mnt.starts-as-copy",
         "a new mount namespace sees exactly its maker's mounts until something is mounted in it",

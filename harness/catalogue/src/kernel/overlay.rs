@@ -5,48 +5,38 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use record::Scope;
 use runtime::overlay::{OPAQUE, Stack, is_opaque, is_whiteout, unmount};
 
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault::in_fixture;
 use kit::kernel::KernelFixture;
 use kit::need::Need;
 
 pub(crate) const CHECKS: &[Check] = &[
-    Check {
-        id: "overlay.whiteout.hides-lower",
-        scope: Scope::Kernel,
-        claim: "deleting a lower file makes a 0:0 character device in upper, and the name is gone from merged",
-        source: "Documentation/filesystems/overlayfs.rst, whiteouts and opaque directories",
-        needs: &[Need::Root, Need::Filesystem("overlay")],
-        faults: &[in_fixture(DELETE_IN_LOWER)],
-        tolerance: "",
-        timing: false,
-        body: Body::Kernel(whiteout_hides_lower),
-    },
-    Check {
-        id: "overlay.lower.never-changes",
-        scope: Scope::Kernel,
-        claim: "after any operations the lower layer is what it was",
-        source: "Documentation/filesystems/overlayfs.rst, Upper and Lower",
-        needs: &[Need::Root, Need::Filesystem("overlay")],
-        faults: &[in_fixture(WRITE_TO_LOWER)],
-        tolerance: "",
-        timing: false,
-        body: Body::Kernel(lower_never_changes),
-    },
-    Check {
-        id: "overlay.opaque.hides-lower",
-        scope: Scope::Kernel,
-        claim: "a directory made again is opaque and shows nothing of the one below",
-        source: "Documentation/filesystems/overlayfs.rst, whiteouts and opaque directories",
-        needs: &[Need::Root, Need::Filesystem("overlay")],
-        faults: &[in_fixture(NO_OPAQUE_MARK)],
-        tolerance: "",
-        timing: false,
-        body: Body::Kernel(opaque_hides_lower),
-    },
+    Check::of_kernel(
+        "overlay.whiteout.hides-lower",
+        "deleting a lower file makes a 0:0 character device in upper, and the name is gone from merged",
+        "Documentation/filesystems/overlayfs.rst, whiteouts and opaque directories",
+        whiteout_hides_lower,
+    )
+    .needs(&[Need::Filesystem("overlay")])
+    .faults(&[in_fixture(DELETE_IN_LOWER)]),
+    Check::of_kernel(
+        "overlay.lower.never-changes",
+        "after any operations the lower layer is what it was",
+        "Documentation/filesystems/overlayfs.rst, Upper and Lower",
+        lower_never_changes,
+    )
+    .needs(&[Need::Filesystem("overlay")])
+    .faults(&[in_fixture(WRITE_TO_LOWER)]),
+    Check::of_kernel(
+        "overlay.opaque.hides-lower",
+        "a directory made again is opaque and shows nothing of the one below",
+        "Documentation/filesystems/overlayfs.rst, whiteouts and opaque directories",
+        opaque_hides_lower,
+    )
+    .needs(&[Need::Filesystem("overlay")])
+    .faults(&[in_fixture(NO_OPAQUE_MARK)]),
 ];
 
 const DELETE_IN_LOWER: &str = "delete in lower";

@@ -15,7 +15,7 @@ use kit::kernel::KernelFixture;
 use kit::need::Need;
 
 const SOURCE: &str = "Documentation/filesystems/overlayfs.rst";
-const NEEDS: &[Need] = &[Need::Root, Need::Filesystem("overlay")];
+const NEEDS: &[Need] = &[Need::Filesystem("overlay")];
 
 const fn check(id: &'static str, claim: &'static str, body: fn(&mut KernelFixture) -> Checked) -> Check {
     Check::of_kernel(id, claim, SOURCE, body).needs(NEEDS)

@@ -20,7 +20,7 @@ pub(crate) const CHECKS: &[Check] = &[Check::of_kernel(
     "Documentation/filesystems/overlayfs.rst",
     model,
 )
-.needs(&[Need::Root, Need::Filesystem("overlay")])
+.needs(&[Need::Filesystem("overlay")])
 .faults(&[in_fixture(DROPPED)])];
 
 const DROPPED: &str = "one operation dropped";

@@ -16,7 +16,7 @@ use kit::probes::Probe;
 use kit::verbs::tasks;
 
 const SOURCE: &str = "pid_namespaces(7), The namespace init process";
-const NEEDS: &[Need] = &[Need::Root, Need::Namespace(Kind::Pid)];
+const NEEDS: &[Need] = &[Need::Namespace(Kind::Pid)];
 const NONE: &str = "no PID namespace";
 const FAULTS: &[Fault] = &[in_fixture(NONE)];
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use kit::verbs::tasks;
 use crate::runtime::tasks::{PIDS_FAULTS, TASKS, tasks_of};
 
 const SOURCE: &str = "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID";
-const NEEDS: &[Need] = &[Need::Root, Need::Controller("pids")];
+const NEEDS: &[Need] = &[Need::Controller("pids")];
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime("pids.max.counts-threads", "threads count as processes do", SOURCE, counts_threads)
@@ -40,7 +40,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "cgroup-v2.rst, cgroup.freeze; cgroup-v1/freezer-subsystem.rst",
         kill_while_frozen,
     )
-    .needs(&[Need::Root, Need::Freezer])
+    .needs(&[Need::Freezer])
     .faults(&[in_fixture(NOT_FROZEN)]),
     Check::of_kernel(
         "hugetlb.limit",
@@ -48,7 +48,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "Documentation/admin-guide/cgroup-v1/hugetlb.rst; cgroup-v2.rst, HugeTLB",
         huge_pages,
     )
-    .needs(&[Need::Root, Need::Controller("hugetlb"), Need::HugePages])
+    .needs(&[Need::Controller("hugetlb"), Need::HugePages])
     .faults(&[in_fixture(NOT_WRITTEN)]),
 ];
 

@@ -2,27 +2,23 @@
 
 use nix::sched::unshare;
 use nix::time::{ClockId, clock_gettime};
-use record::Scope;
 use runtime::namespace::Kind;
 
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault::in_fixture;
 use kit::kernel::KernelFixture;
 use kit::need::Need;
 
 pub(crate) const CHECKS: &[Check] = &[
     MONOTONIC,
-    Check {
-        id: "ns.time.realtime-is-shared",
-        scope: Scope::Kernel,
-        claim: "CLOCK_REALTIME is the host's in every namespace: the time of day is not namespaced",
-        source: "time_namespaces(7): only CLOCK_MONOTONIC and CLOCK_BOOTTIME are virtualized",
-        needs: &[Need::Root, Need::Namespace(Kind::Time)],
-        faults: &[in_fixture(SHIFTED)],
-        tolerance: "",
-        timing: false,
-        body: Body::Kernel(realtime_is_shared),
-    },
+    Check::of_kernel(
+        "ns.time.realtime-is-shared",
+        "CLOCK_REALTIME is the host's in every namespace: the time of day is not namespaced",
+        "time_namespaces(7): only CLOCK_MONOTONIC and CLOCK_BOOTTIME are virtualized",
+        realtime_is_shared,
+    )
+    .needs(&[Need::Namespace(Kind::Time)])
+    .faults(&[in_fixture(SHIFTED)]),
 ];
 
 const MONOTONIC: Check = Check::of_kernel(
@@ -31,7 +27,7 @@ const MONOTONIC: Check = Check::of_kernel(
     "time_namespaces(7), /proc/pid/timens_offsets",
     monotonic_offset,
 )
-.needs(&[Need::Root, Need::Namespace(Kind::Time)])
+.needs(&[Need::Namespace(Kind::Time)])
 .faults(&[in_fixture(NO_OFFSET)]);
 
 const NO_OFFSET: &str = "no offset written";

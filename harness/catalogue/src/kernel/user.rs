@@ -17,7 +17,7 @@ use kit::runtime::RuntimeFixture;
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, files, state};
 
-const NEEDS: &[Need] = &[Need::Root, Need::Namespace(Kind::User)];
+const NEEDS: &[Need] = &[Need::Namespace(Kind::User)];
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime(

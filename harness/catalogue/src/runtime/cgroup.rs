@@ -2,41 +2,31 @@
 
 use std::path::Path;
 
-use record::Scope;
 use runtime::cgroup::{Group, Layout, Version};
 use runtime::oci::Resources;
 
 use kit::audit;
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault::{Fault, FaultKind, in_fixture};
 use kit::kernel::KernelFixture;
-use kit::need::Need;
 use kit::runtime::RuntimeFixture;
 use kit::verbs::look;
 
 pub(crate) const CHECKS: &[Check] = &[
-    Check {
-        id: "cgroup.hierarchy-detected",
-        scope: Scope::Kernel,
-        claim: "v1, v2 and hybrid are told apart by what is mounted, controller by controller",
-        source: "cgroups(7), /proc files; Documentation/admin-guide/cgroup-v2.rst, Mounting",
-        needs: &[Need::Root],
-        faults: &[in_fixture(DOCTORED)],
-        tolerance: "",
-        timing: false,
-        body: Body::Kernel(hierarchy_detected),
-    },
-    Check {
-        id: "cgroup.removed-after",
-        scope: Scope::Runtime,
-        claim: "nothing of a deleted container's groups is left on any hierarchy",
-        source: "OCI runtime-spec, runtime.md, delete",
-        needs: &[Need::Root],
-        faults: &[Fault { name: "cleanup skipped", kind: FaultKind::CleanupSkipped }],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(removed_after),
-    },
+    Check::of_kernel(
+        "cgroup.hierarchy-detected",
+        "v1, v2 and hybrid are told apart by what is mounted, controller by controller",
+        "cgroups(7), /proc files; Documentation/admin-guide/cgroup-v2.rst, Mounting",
+        hierarchy_detected,
+    )
+    .faults(&[in_fixture(DOCTORED)]),
+    Check::of_runtime(
+        "cgroup.removed-after",
+        "nothing of a deleted container's groups is left on any hierarchy",
+        "OCI runtime-spec, runtime.md, delete",
+        removed_after,
+    )
+    .faults(&[Fault { name: "cleanup skipped", kind: FaultKind::CleanupSkipped }]),
 ];
 
 const DOCTORED: &str = "doctored mount table";

@@ -3,26 +3,22 @@
 use std::path::Path;
 
 use engine::layer::{What, diff};
-use record::Scope;
 use runtime::oci::{Mount, Root};
 
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault;
 use kit::need::Need;
 use kit::runtime::RuntimeFixture;
 use kit::verbs::files;
 
-pub(crate) const CHECKS: &[Check] = &[Check {
-    id: "commit.excludes-volumes",
-    scope: Scope::Engine,
-    claim: "what was written to bind and tmpfs mounts is not in the layer, while the empty mount points are",
-    source: "Docker reference, docker container commit: \"does not include any data contained in mounted volumes\"",
-    needs: &[Need::Root, Need::Filesystem("overlay")],
-    faults: &[fault::VOLUME_COPIED_IN],
-    tolerance: "",
-    timing: false,
-    body: Body::Runtime(excludes_volumes),
-}];
+pub(crate) const CHECKS: &[Check] = &[Check::of_runtime(
+    "commit.excludes-volumes",
+    "what was written to bind and tmpfs mounts is not in the layer, while the empty mount points are",
+    "Docker reference, docker container commit: \"does not include any data contained in mounted volumes\"",
+    excludes_volumes,
+)
+.needs(&[Need::Filesystem("overlay")])
+.faults(&[fault::VOLUME_COPIED_IN])];
 
 fn excludes_volumes(runtime: &mut RuntimeFixture) -> Checked {
     runtime.on_fake_host()?;

@@ -7,10 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-use record::Scope;
 use runtime::cgroup::{Group, Stats, Version};
 
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, resources};
 use kit::measure::{Control, as_f64, busy_time, millis, slice, tick};
 use kit::need::Need;
@@ -20,35 +19,32 @@ use kit::runtime::RuntimeFixture;
 use kit::verbs::cpu;
 
 pub(crate) const CHECKS: &[Check] = &[
-    Check {
-        id: "cpu.quota.20-percent",
-        scope: Scope::Runtime,
-        claim: "a quota of 20 ms in each period of 100 ms gives 20 % of one CPU to one busy thread",
-        source: "Documentation/scheduler/sched-bwc.rst",
-        needs: &[Need::Root, Need::Controller("cpu"), Need::CpuAccounting],
-        faults: QUOTA_FAULTS,
-        tolerance: "25 % / k over k whole periods: the overrun of one period is repaid in the next; and how exactly the begin of a stop is seen at each end, 15 ms",
-        timing: true,
-        body: Body::Runtime(twenty_percent),
-    },
-    Check {
-        id: "cpu.throttle.accounting",
-        scope: Scope::Runtime,
-        claim: "nr_periods, nr_throttled and the throttled time grow as quota and run time say",
-        source: "Documentation/scheduler/sched-bwc.rst, Statistics",
-        needs: &[Need::Root, Need::Controller("cpu"), Need::CpuAccounting],
-        faults: &[fault::QUOTA_NOT_WRITTEN, HALF_THE_PERIOD],
-        tolerance: "counts: 1 at the ends; throttled time: a tick and a slice at each end",
-        timing: true,
-        body: Body::Runtime(accounting),
-    },
-    Check {
-        id: "cpu.weight.proportional",
-        scope: Scope::Runtime,
-        claim: "shares of 1:2 and 1:4 (on v2 weights too) on one busy CPU divide it so",
-        source: "Documentation/scheduler/sched-design-CFS.rst; cgroup-v2.rst, cpu.weight",
-        needs: &[Need::Root, Need::Controller("cpu"), Need::CpuAccounting],
-        faults: &[
+    Check::of_runtime(
+        "cpu.quota.20-percent",
+        "a quota of 20 ms in each period of 100 ms gives 20 % of one CPU to one busy thread",
+        "Documentation/scheduler/sched-bwc.rst",
+        twenty_percent,
+    )
+    .needs(&[Need::Controller("cpu"), Need::CpuAccounting])
+    .faults(QUOTA_FAULTS)
+    .timing("25 % / k over k whole periods: the overrun of one period is repaid in the next; and how exactly the begin of a stop is seen at each end, 15 ms"),
+    Check::of_runtime(
+        "cpu.throttle.accounting",
+        "nr_periods, nr_throttled and the throttled time grow as quota and run time say",
+        "Documentation/scheduler/sched-bwc.rst, Statistics",
+        accounting,
+    )
+    .needs(&[Need::Controller("cpu"), Need::CpuAccounting])
+    .faults(&[fault::QUOTA_NOT_WRITTEN, HALF_THE_PERIOD])
+    .timing("counts: 1 at the ends; throttled time: a tick and a slice at each end"),
+    Check::of_runtime(
+        "cpu.weight.proportional",
+        "shares of 1:2 and 1:4 (on v2 weights too) on one busy CPU divide it so",
+        "Documentation/scheduler/sched-design-CFS.rst; cgroup-v2.rst, cpu.weight",
+        proportional,
+    )
+    .needs(&[Need::Controller("cpu"), Need::CpuAccounting])
+    .faults(&[
             fault::EQUAL_WEIGHTS,
             fault::config("the ratio halved", |spec| {
                 let resources = resources(spec);
@@ -59,11 +55,8 @@ pub(crate) const CHECKS: &[Check] = &[
                     "100".clone_into(weight);
                 }
             }),
-        ],
-        tolerance: "a tick of 10 ms and a slice of 5 ms at each end: 30 ms of the smaller share of the window; on v2 runtimes turn shares into weights by one of two formulas",
-        timing: true,
-        body: Body::Runtime(proportional),
-    },
+        ])
+    .timing("a tick of 10 ms and a slice of 5 ms at each end: 30 ms of the smaller share of the window; on v2 runtimes turn shares into weights by one of two formulas"),
 ];
 
 const QUOTA: Duration = Duration::from_millis(20);

@@ -16,7 +16,7 @@ use kit::runtime::RuntimeFixture;
 use kit::verbs::cpu;
 
 const SOURCE: &str = "Documentation/scheduler/sched-bwc.rst; cgroup-v2.rst, cpu.max";
-const NEEDS: &[Need] = &[Need::Root, Need::Controller("cpu"), Need::CpuAccounting];
+const NEEDS: &[Need] = &[Need::Controller("cpu"), Need::CpuAccounting];
 const EDGE: &str =
     "a clock tick and a slice for each CPU at the edges of the window; what a CPU uses too much is repaid";
 
@@ -52,7 +52,7 @@ pub(crate) const CHECKS: &[Check] = &[
         SOURCE,
         sweep,
     )
-    .needs(&[Need::Root, Need::Controller("cpu"), Need::CpuAccounting, Need::Cpus(2)])
+    .needs(&[Need::Controller("cpu"), Need::CpuAccounting, Need::Cpus(2)])
     .faults(&[HALVED, HALF_AGAIN])
     .timing(EDGE),
     Check::of_runtime(
@@ -103,7 +103,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "cpuset(7); cgroup-v2.rst, cpuset.cpus",
         cpuset_pins,
     )
-    .needs(&[Need::Root, Need::Controller("cpuset"), Need::CpuAccounting, Need::Cpus(2)])
+    .needs(&[Need::Controller("cpuset"), Need::CpuAccounting, Need::Cpus(2)])
     .faults(&[fault::config("cpuset not written", |spec| resources(spec).cpu = None)])
     .timing(EDGE),
 ];

@@ -1,25 +1,21 @@
 //! The shape of throttling, as the throttled process itself feels it.
 
-use record::Scope;
-
-use kit::check::{Body, Check, Checked};
+use kit::check::{Check, Checked};
 use kit::fault;
 use kit::measure::{Control, as_f64, busy_time, millis, periods, stalls};
 use kit::need::Need;
 use kit::runtime::RuntimeFixture;
 use kit::verbs::cpu;
 
-pub(crate) const CHECKS: &[Check] = &[Check {
-    id: "cpu.throttle.gap-shape",
-    scope: Scope::Runtime,
-    claim: "the stalls of a busy loop are about as long as period less quota, one in each period",
-    source: "Documentation/scheduler/sched-bwc.rst",
-    needs: &[Need::Root, Need::Controller("cpu")],
-    faults: &[fault::QUOTA_NOT_WRITTEN],
-    tolerance: "a tick of 10 ms (CONFIG_HZ=100, the coarsest in use) and a slice of 5 ms",
-    timing: true,
-    body: Body::Runtime(gap_shape),
-}];
+pub(crate) const CHECKS: &[Check] = &[Check::of_runtime(
+    "cpu.throttle.gap-shape",
+    "the stalls of a busy loop are about as long as period less quota, one in each period",
+    "Documentation/scheduler/sched-bwc.rst",
+    gap_shape,
+)
+.needs(&[Need::Controller("cpu")])
+.faults(&[fault::QUOTA_NOT_WRITTEN])
+.timing("a tick of 10 ms (CONFIG_HZ=100, the coarsest in use) and a slice of 5 ms")];
 
 const QUOTA_MS: f64 = 20.0;
 const PERIOD_MS: f64 = 100.0;

@@ -24,7 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[
         SOURCE,
         default_list,
     )
-    .needs(&[Need::Root, Need::DeviceControl])
+    .needs(&[Need::DeviceControl])
     .faults(&[
         NO_RULES,
         fault::config("reading allowed", |spec| allow(spec, "c", "r")),
@@ -37,7 +37,7 @@ pub(crate) const CHECKS: &[Check] = &[
         SOURCE,
         allow_one,
     )
-    .needs(&[Need::Root, Need::DeviceControl])
+    .needs(&[Need::DeviceControl])
     .faults(&[ALLOW_ALL]),
     Check::of_runtime(
         "sec.mknod",
@@ -45,7 +45,7 @@ pub(crate) const CHECKS: &[Check] = &[
         SOURCE,
         mknod,
     )
-    .needs(&[Need::Root, Need::DeviceControl])
+    .needs(&[Need::DeviceControl])
     .faults(&[
         fault::config("capability kept", |spec| {
             let capabilities = spec.process.as_mut().and_then(|process| process.capabilities.as_mut());

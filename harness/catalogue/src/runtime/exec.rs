@@ -3,11 +3,10 @@
 use std::io::{Read, Write};
 
 use nix::mount::{MsFlags, mount};
-use record::Scope;
 use runtime::namespace::{Kind, id};
 use runtime::oci::{Pids, Seccomp, SeccompRule};
 
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, FaultKind, in_fixture};
 use kit::kernel::KernelFixture;
 use kit::need::Need;
@@ -18,38 +17,31 @@ use kit::verbs::{attempt, program, tasks};
 use super::tasks::TASKS;
 
 pub(crate) const CHECKS: &[Check] = &[
-    Check {
-        id: "ns.exec.joins-all",
-        scope: Scope::Runtime,
-        claim: "an exec'd process is in all the container's namespaces",
-        source: "setns(2); OCI runtime-spec, runtime.md",
-        needs: &[Need::Root],
-        faults: &[Fault { name: "one setns skipped", kind: FaultKind::ExecSkips(Kind::Ipc) }],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(joins_all),
-    },
-    Check {
-        id: "ns.exec.is-limited-too",
-        scope: Scope::Runtime,
-        claim: "an exec'd process is in the container's cgroups and held by its limits",
-        source: "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID",
-        needs: &[Need::Root, Need::Controller("pids")],
-        faults: &[
-            Fault { name: "exec left in the caller's cgroup", kind: FaultKind::ExecOutsideCgroups },
-            fault::config("a limit of 4", |spec| fault::resources(spec).pids = Some(Pids { limit: 4 })),
-        ],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(is_limited_too),
-    },
+    Check::of_runtime(
+        "ns.exec.joins-all",
+        "an exec'd process is in all the container's namespaces",
+        "setns(2); OCI runtime-spec, runtime.md",
+        joins_all,
+    )
+    .faults(&[Fault { name: "one setns skipped", kind: FaultKind::ExecSkips(Kind::Ipc) }]),
+    Check::of_runtime(
+        "ns.exec.is-limited-too",
+        "an exec'd process is in the container's cgroups and held by its limits",
+        "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID",
+        is_limited_too,
+    )
+    .needs(&[Need::Controller("pids")])
+    .faults(&[
+        Fault { name: "exec left in the caller's cgroup", kind: FaultKind::ExecOutsideCgroups },
+        fault::config("a limit of 4", |spec| fault::resources(spec).pids = Some(Pids { limit: 4 })),
+    ]),
     Check::of_runtime(
         "ns.exec.drops-privilege",
         "an exec'd process has the container's capabilities, system call filter and no_new_privs",
         "OCI runtime-spec config.md, process; capabilities(7); seccomp(2)",
         drops_privilege,
     )
-    .needs(&[Need::Root, Need::Seccomp])
+    .needs(&[Need::Seccomp])
     .faults(&[
         Fault { name: "exec keeps the caller's", kind: FaultKind::ExecKeepsPrivilege },
         fault::config("no filter", |spec| spec.linux.get_or_insert_default().seccomp = None),
@@ -85,7 +77,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "namespaces(7), Namespace lifetime",
         keeps_alive,
     )
-    .needs(&[Need::Root, Need::Namespace(Kind::Uts)])
+    .needs(&[Need::Namespace(Kind::Uts)])
     .faults(&[in_fixture(NOT_BOUND)]),
 ];
 

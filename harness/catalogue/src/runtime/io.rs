@@ -16,7 +16,7 @@ use kit::verbs::files::How;
 
 const SOURCE: &str = "Documentation/admin-guide/cgroup-v1/blkio-controller.rst; cgroup-v2.rst, io.max";
 /// The controller's name differs between the versions.
-const NEEDS: &[Need] = &[Need::Root, Need::BlockIo, Need::Loop];
+const NEEDS: &[Need] = &[Need::BlockIo, Need::Loop];
 const TOLERANCE: &str =
     "throttle slices of 100 ms at the start and at the end, in which requests pass at once";
 const NOT_WRITTEN: Fault = fault::config("limit not written", |spec| resources(spec).block_io = None);
@@ -80,7 +80,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "cgroup-v2.rst, Writeback",
         buffered,
     )
-    .needs(&[Need::Root, Need::V2("io"), Need::V2("memory"), Need::Loop])
+    .needs(&[Need::V2("io"), Need::V2("memory"), Need::Loop])
     .faults(&[in_fixture(OTHER_GROUP)]),
 ];
 

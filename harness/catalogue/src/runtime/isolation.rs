@@ -16,7 +16,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "uts_namespaces(7)",
         domainname,
     )
-    .needs(&[Need::Root, Need::Namespace(Kind::Uts)])
+    .needs(&[Need::Namespace(Kind::Uts)])
     .faults(&[fault::NO_UTS_NAMESPACE]),
     Check::of_runtime(
         "ns.ipc.sysv",
@@ -24,7 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "ipc_namespaces(7); sysvipc(7)",
         system_v,
     )
-    .needs(&[Need::Root, Need::Namespace(Kind::Ipc)])
+    .needs(&[Need::Namespace(Kind::Ipc)])
     .faults(&[fault::NO_IPC_NAMESPACE]),
     Check::of_runtime(
         "ns.ipc.posix-mq",
@@ -32,7 +32,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "ipc_namespaces(7); mq_overview(7)",
         message_queues,
     )
-    .needs(&[Need::Root, Need::Namespace(Kind::Ipc), Need::Filesystem("mqueue")])
+    .needs(&[Need::Namespace(Kind::Ipc), Need::Filesystem("mqueue")])
     .faults(&[fault::NO_IPC_NAMESPACE]),
     Check::of_runtime(
         "ns.net.ports-independent",
@@ -40,7 +40,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "network_namespaces(7)",
         ports_independent,
     )
-    .needs(&[Need::Root, Need::Namespace(Kind::Network)])
+    .needs(&[Need::Namespace(Kind::Network)])
     .faults(&[fault::HOST_NETWORK]),
     Check::of_runtime(
         "ns.net.abstract-sockets",
@@ -48,7 +48,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "network_namespaces(7); unix(7), abstract",
         abstract_sockets,
     )
-    .needs(&[Need::Root, Need::Namespace(Kind::Network)])
+    .needs(&[Need::Namespace(Kind::Network)])
     .faults(&[fault::HOST_NETWORK]),
     Check::of_runtime(
         "ns.cgroup.root-is-own",
@@ -56,7 +56,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "cgroup_namespaces(7)",
         cgroup_root_is_own,
     )
-    .needs(&[Need::Root, Need::Namespace(Kind::Cgroup)])
+    .needs(&[Need::Namespace(Kind::Cgroup)])
     .faults(&[fault::NO_CGROUP_NAMESPACE]),
     Check::of_runtime(
         "ns.kernel.is-shared",

@@ -49,7 +49,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI runtime.md, State, start, delete; runc-pause(8) and runc-resume(8): the specification has neither",
         states,
     )
-    .needs(&[Need::Root, Need::Freezer])
+    .needs(&[Need::Freezer])
     .faults(&[
         Fault { name: "start allowed", kind: FaultKind::Pretends("start") },
         Fault { name: "delete allowed", kind: FaultKind::Pretends("delete") },
@@ -61,7 +61,7 @@ pub(crate) const CHECKS: &[Check] = &[
         SOURCE,
         pause_unpause,
     )
-    .needs(&[Need::Root, Need::Freezer])
+    .needs(&[Need::Freezer])
     .faults(&[Fault { name: "not frozen", kind: FaultKind::PauseDropped }]),
     Check::of_runtime(
         "life.tty",

@@ -1,36 +1,28 @@
 //! Memory limits.
 
-use record::Scope;
-
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, FaultKind};
 use kit::need::Need;
 use kit::runtime::RuntimeFixture;
 use kit::verbs::{look, tasks};
 
 pub(crate) const CHECKS: &[Check] = &[
-    Check {
-        id: "memory.limit.oom-kills",
-        scope: Scope::Runtime,
-        claim: "touching memory past the limit is killed; the exit status says 137 and the event counter rises",
-        source: "Documentation/admin-guide/cgroup-v1/memory.rst; cgroup-v2.rst, memory.max and memory.events",
-        needs: &[Need::Root, Need::Controller("memory")],
-        faults: &[fault::MEMORY_LIMIT_NOT_WRITTEN],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(oom_kills),
-    },
-    Check {
-        id: "memory.limit.confined",
-        scope: Scope::Runtime,
-        claim: "the neighbour's processes and the host's survive a container that runs out of memory",
-        source: "Documentation/admin-guide/cgroup-v1/memory.rst; cgroup-v2.rst, Memory",
-        needs: &[Need::Root, Need::Controller("memory")],
-        faults: &[Fault { name: "shared group", kind: FaultKind::GroupShared }],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(confined),
-    },
+    Check::of_runtime(
+        "memory.limit.oom-kills",
+        "touching memory past the limit is killed; the exit status says 137 and the event counter rises",
+        "Documentation/admin-guide/cgroup-v1/memory.rst; cgroup-v2.rst, memory.max and memory.events",
+        oom_kills,
+    )
+    .needs(&[Need::Controller("memory")])
+    .faults(&[fault::MEMORY_LIMIT_NOT_WRITTEN]),
+    Check::of_runtime(
+        "memory.limit.confined",
+        "the neighbour's processes and the host's survive a container that runs out of memory",
+        "Documentation/admin-guide/cgroup-v1/memory.rst; cgroup-v2.rst, Memory",
+        confined,
+    )
+    .needs(&[Need::Controller("memory")])
+    .faults(&[Fault { name: "shared group", kind: FaultKind::GroupShared }]),
 ];
 
 const MIB: i64 = 1 << 20;

@@ -11,7 +11,7 @@ use kit::verbs::files::How;
 use kit::verbs::{files, tasks};
 
 const V1_AND_V2: &str = "Documentation/admin-guide/cgroup-v1/memory.rst; cgroup-v2.rst, Memory";
-const NEEDS: &[Need] = &[Need::Root, Need::Controller("memory")];
+const NEEDS: &[Need] = &[Need::Controller("memory")];
 const MIB: i64 = 1 << 20;
 const LIMIT: i64 = 32 * MIB;
 
@@ -25,7 +25,7 @@ pub(crate) const CHECKS: &[Check] = &[
         V1_AND_V2,
         cache_is_reclaimed,
     )
-    .needs(&[Need::Root, Need::Controller("memory"), Need::Loop])
+    .needs(&[Need::Controller("memory"), Need::Loop])
     .faults(&[in_fixture(ANONYMOUS)]),
     Check::of_runtime(
         "memory.limit.live-update",
@@ -44,7 +44,7 @@ pub(crate) const CHECKS: &[Check] = &[
     .needs(NEEDS)
     .faults(&[in_fixture(FROM_OUTSIDE)]),
     Check::of_runtime("memory.swap.limit", "swap is bounded apart from memory", V1_AND_V2, swap_limit)
-        .needs(&[Need::Root, Need::Controller("memory"), Need::Swap])
+        .needs(&[Need::Controller("memory"), Need::Swap])
         .faults(&[SWAP_NOT_WRITTEN]),
 ];
 

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
-use record::Scope;
 use runtime::namespace::{Kind, id};
 
 use std::net::Ipv4Addr;
 
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault;
 use kit::need::Need;
 use kit::runtime::RuntimeFixture;
@@ -16,72 +15,53 @@ use kit::verbs::look::Interfaces;
 use kit::verbs::{look, net, tasks};
 
 pub(crate) const CHECKS: &[Check] = &[
-    Check {
-        id: "ns.pid.app-is-1",
-        scope: Scope::Runtime,
-        claim: "the application is PID 1 in its namespace, and its executable is the application's own",
-        source: "pid_namespaces(7); OCI runtime-spec config.md, process",
-        needs: &[Need::Root, Need::Namespace(Kind::Pid)],
-        faults: &[fault::NO_PID_NAMESPACE],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(app_is_1),
-    },
-    Check {
-        id: "ns.pid.hides-host",
-        scope: Scope::Runtime,
-        claim: "/proc in the container lists only the container's processes",
-        source: "pid_namespaces(7), /proc and PID namespaces",
-        needs: &[Need::Root, Need::Namespace(Kind::Pid)],
-        faults: &[fault::HOST_PROC],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(hides_host),
-    },
-    Check {
-        id: "ns.pid.is-ordinary-on-host",
-        scope: Scope::Runtime,
-        claim: "the host sees the application as an ordinary process under another PID",
-        source: "proc_pid_status(5), NSpid",
-        needs: &[Need::Root, Need::Namespace(Kind::Pid)],
-        faults: &[fault::NO_PID_NAMESPACE],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(is_ordinary_on_host),
-    },
-    Check {
-        id: "ns.uts.hostname",
-        scope: Scope::Runtime,
-        claim: "the host name is the configuration's, one set inside is not the host's, and the host's is unchanged",
-        source: "uts_namespaces(7); OCI config.md, Hostname",
-        needs: &[Need::Root, Need::Namespace(Kind::Uts)],
-        faults: &[fault::NO_UTS_NAMESPACE, fault::config("name not set", |spec| spec.hostname = None)],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(hostname),
-    },
-    Check {
-        id: "ns.net.only-own-devices",
-        scope: Scope::Runtime,
-        claim: "only the namespace's own devices, addresses and sockets are visible",
-        source: "network_namespaces(7)",
-        needs: &[Need::Root, Need::Namespace(Kind::Network)],
-        faults: &[fault::HOST_NETWORK],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(only_own_devices),
-    },
-    Check {
-        id: "ns.files.match-request",
-        scope: Scope::Runtime,
-        claim: "/proc/PID/ns/* differs from the host's for each requested namespace and equals it for each other one",
-        source: "namespaces(7), The /proc/pid/ns/ directory; OCI config-linux.md, namespaces",
-        needs: &[Need::Root],
-        faults: &[fault::FLAG_DROPPED],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(match_request),
-    },
+    Check::of_runtime(
+        "ns.pid.app-is-1",
+        "the application is PID 1 in its namespace, and its executable is the application's own",
+        "pid_namespaces(7); OCI runtime-spec config.md, process",
+        app_is_1,
+    )
+    .needs(&[Need::Namespace(Kind::Pid)])
+    .faults(&[fault::NO_PID_NAMESPACE]),
+    Check::of_runtime(
+        "ns.pid.hides-host",
+        "/proc in the container lists only the container's processes",
+        "pid_namespaces(7), /proc and PID namespaces",
+        hides_host,
+    )
+    .needs(&[Need::Namespace(Kind::Pid)])
+    .faults(&[fault::HOST_PROC]),
+    Check::of_runtime(
+        "ns.pid.is-ordinary-on-host",
+        "the host sees the application as an ordinary process under another PID",
+        "proc_pid_status(5), NSpid",
+        is_ordinary_on_host,
+    )
+    .needs(&[Need::Namespace(Kind::Pid)])
+    .faults(&[fault::NO_PID_NAMESPACE]),
+    Check::of_runtime(
+        "ns.uts.hostname",
+        "the host name is the configuration's, one set inside is not the host's, and the host's is unchanged",
+        "uts_namespaces(7); OCI config.md, Hostname",
+        hostname,
+    )
+    .needs(&[Need::Namespace(Kind::Uts)])
+    .faults(&[fault::NO_UTS_NAMESPACE, fault::config("name not set", |spec| spec.hostname = None)]),
+    Check::of_runtime(
+        "ns.net.only-own-devices",
+        "only the namespace's own devices, addresses and sockets are visible",
+        "network_namespaces(7)",
+        only_own_devices,
+    )
+    .needs(&[Need::Namespace(Kind::Network)])
+    .faults(&[fault::HOST_NETWORK]),
+    Check::of_runtime(
+        "ns.files.match-request",
+        "/proc/PID/ns/* differs from the host's for each requested namespace and equals it for each other one",
+        "namespaces(7), The /proc/pid/ns/ directory; OCI config-linux.md, namespaces",
+        match_request,
+    )
+    .faults(&[fault::FLAG_DROPPED]),
 ];
 
 fn app_is_1(runtime: &mut RuntimeFixture) -> Checked {

@@ -17,7 +17,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "tc-tbf(8); veth(4)",
         egress,
     )
-    .needs(&[Need::Root, Need::Namespace(runtime::namespace::Kind::Network)])
+    .needs(&[Need::Namespace(runtime::namespace::Kind::Network)])
     .faults(&[in_fixture(NO_QDISC)])
     .timing("the bucket's burst and the headers of packets: 66 of 1,514 bytes"),
     Check::of_kernel(
@@ -26,7 +26,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "Documentation/admin-guide/cgroup-v1/net_cls.rst; sock_diag(7)",
         class_id,
     )
-    .needs(&[Need::Root, Need::V1("net_cls")])
+    .needs(&[Need::V1("net_cls")])
     .faults(&[in_fixture(NOT_WRITTEN)]),
 ];
 

@@ -6,50 +6,39 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, chroot};
-use record::Scope;
 use runtime::rootfs::switch;
 
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, in_fixture};
 use kit::kernel::KernelFixture;
-use kit::need::Need;
 use kit::runtime::RuntimeFixture;
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, look, state};
 
 pub(crate) const CHECKS: &[Check] = &[
-    Check {
-        id: "rootfs.old-root-unreachable",
-        scope: Scope::Runtime,
-        claim: "after the root was switched no path, descriptor or /proc link leads back to the host's",
-        source: "pivot_root(2)",
-        needs: &[Need::Root],
-        faults: &[
-            fault::OLD_ROOT_LEFT,
-            fault::HOST_ETC,
-            fault::config("handles of files can be opened", |spec| {
-                let capabilities = spec.process.as_mut().and_then(|process| process.capabilities.as_mut());
-                let Some(capabilities) = capabilities else { return };
-                let sets =
-                    [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted];
-                sets.into_iter().for_each(|set| set.push("CAP_DAC_READ_SEARCH".into()));
-            }),
-        ],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(old_root_unreachable),
-    },
-    Check {
-        id: "rootfs.chroot-alone-escapes",
-        scope: Scope::Kernel,
-        claim: "the classic double-chroot walk leaves a plain chroot, and fails after pivot_root",
-        source: "chroot(2), \"does not change the current working directory\"; pivot_root(2)",
-        needs: &[Need::Root],
-        faults: &[in_fixture(PIVOT_IS_CHROOT)],
-        tolerance: "",
-        timing: false,
-        body: Body::Kernel(chroot_alone_escapes),
-    },
+    Check::of_runtime(
+        "rootfs.old-root-unreachable",
+        "after the root was switched no path, descriptor or /proc link leads back to the host's",
+        "pivot_root(2)",
+        old_root_unreachable,
+    )
+    .faults(&[
+        fault::OLD_ROOT_LEFT,
+        fault::HOST_ETC,
+        fault::config("handles of files can be opened", |spec| {
+            let capabilities = spec.process.as_mut().and_then(|process| process.capabilities.as_mut());
+            let Some(capabilities) = capabilities else { return };
+            let sets = [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted];
+            sets.into_iter().for_each(|set| set.push("CAP_DAC_READ_SEARCH".into()));
+        }),
+    ]),
+    Check::of_kernel(
+        "rootfs.chroot-alone-escapes",
+        "the classic double-chroot walk leaves a plain chroot, and fails after pivot_root",
+        "chroot(2), \"does not change the current working directory\"; pivot_root(2)",
+        chroot_alone_escapes,
+    )
+    .faults(&[in_fixture(PIVOT_IS_CHROOT)]),
 ];
 
 const PIVOT_IS_CHROOT: &str = "pivot replaced by chroot";

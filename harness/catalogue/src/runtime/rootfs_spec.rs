@@ -40,7 +40,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "Documentation/filesystems/overlayfs.rst",
         writes_stay_inside,
     )
-    .needs(&[Need::Root, Need::Filesystem("overlay")])
+    .needs(&[Need::Filesystem("overlay")])
     .faults(&[in_fixture(RW_LOWER)]),
     Check::of_runtime(
         "rootfs.readonly",

@@ -25,7 +25,7 @@ pub(crate) const CHECKS: &[Check] = &[Check::of_runtime(
     "seccomp_unotify(2); OCI config-linux.md, Seccomp, listenerPath; runc's tests/integration/seccomp-notify.bats",
     notify,
 )
-.needs(&[Need::Root, Need::Seccomp])
+.needs(&[Need::Seccomp])
 .faults(&[
     fault::config("no listener", |spec| spec.linux.get_or_insert_default().seccomp = None),
     in_fixture(DESCRIPTOR_KEPT),

@@ -38,7 +38,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "seccomp(2), the warning about arch and x32; OCI config-linux.md, Seccomp, architectures",
         foreign_arch,
     )
-    .needs(&[Need::Root, Need::Seccomp])
+    .needs(&[Need::Seccomp])
     .faults(&[NATIVE_ALONE]),
     Check::of_runtime(
         "sec.seccomp.i386-runs",
@@ -46,7 +46,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI config-linux.md, Seccomp, architectures; Docker's default profile, archMap",
         i386_runs,
     )
-    .needs(&[Need::Root, Need::Seccomp])
+    .needs(&[Need::Seccomp])
     .faults(&[fault::config("x86 not listed", |spec| {
         if let Some(seccomp) = spec.linux.get_or_insert_default().seccomp.as_mut() {
             seccomp.architectures.retain(|name| name != "SCMP_ARCH_X86");
@@ -58,7 +58,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "runc pull request 2750 and issue 2151; moby issue 42680",
         unknown_call,
     )
-    .needs(&[Need::Root, Need::Seccomp])
+    .needs(&[Need::Seccomp])
     .faults(&[
         DEFAULT_FOR_ALL,
         fault::config("ENOSYS for all", |spec| {
@@ -73,7 +73,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "socket(2), int domain; seccomp(2), args; moby's profile for AF_VSOCK",
         high_bits,
     )
-    .needs(&[Need::Root, Need::Seccomp])
+    .needs(&[Need::Seccomp])
     .faults(&[WIDE]),
     Check::of_runtime(
         "sec.seccomp.arguments",
@@ -81,7 +81,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "runc libcontainer/seccomp, matchCall(); OCI config-linux.md, Seccomp, args",
         arguments,
     )
-    .needs(&[Need::Root, Need::Seccomp])
+    .needs(&[Need::Seccomp])
     .faults(&[ALL_ANDED, ALL_ORED]),
 ];
 

@@ -47,7 +47,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "seccomp(2); OCI config-linux.md, Seccomp",
         seccomp,
     )
-    .needs(&[Need::Root, Need::Seccomp])
+    .needs(&[Need::Seccomp])
     .faults(&[
         NO_FILTER,
         fault::config("one rule dropped", |spec| {

@@ -102,7 +102,7 @@ pub(crate) const CHECKS: &[Check] = &[
         "user_namespaces(7); fs/namespace.c, mount_too_revealing(); runc's tests/integration/no_pivot.bats",
         no_pivot,
     )
-    .needs(&[Need::Root, Need::Namespace(Kind::User)])
+    .needs(&[Need::Namespace(Kind::User)])
     .faults(&[fault::config("plain MS_MOVE", |spec| spec.mounts.push(bind("/proc", "/.proc", "rbind")))]),
 ];
 

@@ -4,11 +4,9 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use record::Scope;
-
 use runtime::oci::{Pids, Spec};
 
-use kit::check::{Body, Check, Checked, Trouble};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, FaultKind};
 use kit::need::Need;
 use kit::runtime::Container;
@@ -17,28 +15,22 @@ use kit::verbs::{files, tasks};
 use probe::NAME as PROBE;
 
 pub(crate) const CHECKS: &[Check] = &[
-    Check {
-        id: "pids.max.fork-fails",
-        scope: Scope::Runtime,
-        claim: "a fork past the limit fails with EAGAIN, and the host still forks",
-        source: "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID",
-        needs: &[Need::Root, Need::Controller("pids")],
-        faults: PIDS_FAULTS,
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(fork_fails),
-    },
-    Check {
-        id: "freezer.stops-and-thaws",
-        scope: Scope::Runtime,
-        claim: "a paused container makes no progress, and a resumed one does",
-        source: "Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst; cgroup-v2.rst, cgroup.freeze",
-        needs: &[Need::Root, Need::Freezer],
-        faults: &[Fault { name: "freeze dropped", kind: FaultKind::PauseDropped }],
-        tolerance: "",
-        timing: false,
-        body: Body::Runtime(stops_and_thaws),
-    },
+    Check::of_runtime(
+        "pids.max.fork-fails",
+        "a fork past the limit fails with EAGAIN, and the host still forks",
+        "Documentation/admin-guide/cgroup-v1/pids.rst; cgroup-v2.rst, PID",
+        fork_fails,
+    )
+    .needs(&[Need::Controller("pids")])
+    .faults(PIDS_FAULTS),
+    Check::of_runtime(
+        "freezer.stops-and-thaws",
+        "a paused container makes no progress, and a resumed one does",
+        "Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst; cgroup-v2.rst, cgroup.freeze",
+        stops_and_thaws,
+    )
+    .needs(&[Need::Freezer])
+    .faults(&[Fault { name: "freeze dropped", kind: FaultKind::PauseDropped }]),
 ];
 
 /// A limit that is lost, and limits that are a little beside the one asked for.

@@ -8,7 +8,6 @@ use runtime::oci::{Hook, Mount, Spec};
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, bind, in_fixture};
-use kit::need::Need;
 use kit::runtime::RuntimeFixture;
 use kit::runtime::Started;
 use kit::verbs::attempt::Tried;
@@ -134,7 +133,6 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI config.md, Mounts, source; pivot_root(2)",
         before_pivot,
     )
-    .needs(&[Need::Root])
     .faults(&[fault::config("resolved inside", |spec| {
         let root = spec.root.as_ref().map(|root| root.path.clone());
         if let Some(mount) = at(spec, "/data") {
