@@ -60,3 +60,18 @@ impl From<channel::Error> for Trouble {
 
 /// What the body of a check returns; what it observed is in the fixture's notebook.
 pub type Checked = Result<(), Trouble>;
+
+/// Says what was being done when something of the harness's own failed.
+pub(crate) trait Doing<T> {
+    /// The same, as trouble of the harness with `what`.
+    ///
+    /// # Errors
+    /// As it was.
+    fn doing(self, what: impl std::fmt::Display) -> Result<T, Trouble>;
+}
+
+impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
+    fn doing(self, what: impl std::fmt::Display) -> Result<T, Trouble> {
+        self.map_err(|error| Trouble::Harness(format!("{what}: {error}")))
+    }
+}

@@ -1,6 +1,7 @@
 //! What a run tells while it goes on, one line of JSON for each event. A guest tells it over a serial line that nothing
 //! else uses.
 
+use crate::error::Error;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -66,7 +67,7 @@ impl EventStream {
     ///
     /// # Errors
     /// It cannot be opened for writing.
-    pub fn open(path: &Path) -> Result<Self, String> {
+    pub fn open(path: &Path) -> Result<Self, Error> {
         let told = |error: std::io::Error| format!("--events {}: {error}", path.display());
         let file = File::options().append(true).create(true).open(path).map_err(told)?;
         if let Ok(mut settings) = tcgetattr(file.as_fd()) {

@@ -1,5 +1,6 @@
 //! The first process of a guest: from a bare kernel to a machine on which the catalogue can run.
 
+use crate::error::Error;
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -40,7 +41,7 @@ pub fn main() -> ExitCode {
         Err(reason) => {
             output::errln!("plimsoll: {reason}");
             if let Ok(stream) = EventStream::open(Path::new(EVENTS)) {
-                stream.tell(&Event::Broken { reason });
+                stream.tell(&Event::Broken { reason: reason.to_string() });
             }
             BROKEN
         }
@@ -48,11 +49,11 @@ pub fn main() -> ExitCode {
     power_off(status)
 }
 
-fn told<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, String> {
-    result.map_err(|error| format!("{what}: {error}"))
+fn told<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, Error> {
+    result.map_err(|error| format!("{what}: {error}").into())
 }
 
-fn serve_configuration() -> Result<u8, String> {
+fn serve_configuration() -> Result<u8, Error> {
     if std::process::id() != 1 {
         return Err("this name is for the first process of a guest".into());
     }
@@ -91,7 +92,7 @@ fn serve_configuration() -> Result<u8, String> {
 }
 
 /// Runs this program as itself.
-fn run(configuration: &GuestConfiguration) -> Result<u8, String> {
+fn run(configuration: &GuestConfiguration) -> Result<u8, Error> {
     let child = Command::new("/plimsoll")
         .arg0("plimsoll")
         .args(&configuration.arguments)
@@ -104,7 +105,7 @@ fn run(configuration: &GuestConfiguration) -> Result<u8, String> {
 }
 
 /// Runs the probe, whose standard streams are the serial line; it was set to pass bytes unchanged.
-fn serve() -> Result<u8, String> {
+fn serve() -> Result<u8, Error> {
     let line = told(EVENTS, fs::File::options().read(true).write(true).open(EVENTS))?;
     let out = told(EVENTS, line.try_clone())?;
     let child = Command::new("/plimsoll").arg0(probe::NAME).arg("serve").stdin(line).stdout(out).spawn();
@@ -112,7 +113,7 @@ fn serve() -> Result<u8, String> {
 }
 
 /// Buries what others leave, as a first process must, until this child ends; its exit status.
-fn bury(child: &std::process::Child) -> Result<u8, String> {
+fn bury(child: &std::process::Child) -> Result<u8, Error> {
     let pid = Pid::from_raw(child.id().cast_signed());
     loop {
         match waitpid(None, None) {
@@ -120,15 +121,15 @@ fn bury(child: &std::process::Child) -> Result<u8, String> {
                 return Ok(u8::try_from(status).unwrap_or(BROKEN));
             }
             Ok(WaitStatus::Signaled(who, signal, _)) if who == pid => {
-                return Err(format!("the checks were ended by {signal}"));
+                return Err(format!("the checks were ended by {signal}").into());
             }
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(format!("waiting for the checks: {error}")),
+            Err(error) => return Err(format!("waiting for the checks: {error}").into()),
         }
     }
 }
 
-fn mount_at(kind: &str, point: &str, options: &str) -> Result<(), String> {
+fn mount_at(kind: &str, point: &str, options: &str) -> Result<(), Error> {
     let mounted = mount(Some(kind), point, Some(kind), MsFlags::empty(), Some(options));
     match mounted {
         // Some kernels mount /dev by themselves.
@@ -154,7 +155,7 @@ fn load_modules() {
 }
 
 /// The initial RAM file system cannot be pivoted away from, so containers need another root.
-fn leave_initramfs(configuration: &GuestConfiguration) -> Result<(), String> {
+fn leave_initramfs(configuration: &GuestConfiguration) -> Result<(), Error> {
     mount_at("tmpfs", "/new", "mode=0755")?;
     for dir in ["dev", "proc", "sys"] {
         let target = format!("/new/{dir}");
@@ -184,7 +185,7 @@ fn leave_initramfs(configuration: &GuestConfiguration) -> Result<(), String> {
 /// What a hybrid guest leaves to cgroup2.
 const HYBRID_V2: [&str; 3] = ["pids", "io", "hugetlb"];
 
-fn mount_cgroups(layout: Layout) -> Result<(), String> {
+fn mount_cgroups(layout: Layout) -> Result<(), Error> {
     if layout == Layout::V2 {
         return mount_at("cgroup2", "/sys/fs/cgroup", "");
     }
@@ -283,7 +284,7 @@ pub fn settle() -> ExitCode {
 }
 
 /// A guest boots with one processor; see [`settle_code`].
-fn bring_up_processors() -> Result<(), String> {
+fn bring_up_processors() -> Result<(), Error> {
     for entry in told("processors", fs::read_dir("/sys/devices/system/cpu"))?.flatten() {
         let online = entry.path().join("online");
         if fs::read_to_string(&online).is_ok_and(|state| state.trim() == "0") {

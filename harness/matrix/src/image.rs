@@ -1,6 +1,7 @@
 //! Kernel images that somebody has on disk: what they are, told by their headers. Source: Documentation/arch/x86/boot.rst,
 //! Documentation/arch/arm64/booting.rst, elf(5).
 
+use crate::error::Error;
 use std::fs;
 use std::path::Path;
 
@@ -31,11 +32,12 @@ const ARM64: (&[u8], usize) = (b"ARM\x64", 56);
 ///
 /// # Errors
 /// The file cannot be read, is no kernel, is for another processor, or is cut off.
-pub fn header(path: &Path) -> Result<Header, String> {
+pub fn header(path: &Path) -> Result<Header, Error> {
     let shown = path.display();
     let bytes = fs::read(path).map_err(|error| format!("--kernel {shown}: {error}"))?;
     parse(&bytes).map_err(|error| {
         format!("--kernel {shown}: {error} (give a bzImage, or a vmlinux built with CONFIG_PVH, for x86_64)")
+            .into()
     })
 }
 
@@ -43,7 +45,7 @@ pub fn header(path: &Path) -> Result<Header, String> {
 ///
 /// # Errors
 /// As [`header`], without the file's name.
-pub fn parse(bytes: &[u8]) -> Result<Header, String> {
+pub fn parse(bytes: &[u8]) -> Result<Header, Error> {
     let has = |(magic, at): (&[u8], usize)| bytes.get(at..at + magic.len()) == Some(magic);
     if has(SETUP) {
         return bzimage(bytes);
@@ -56,12 +58,12 @@ pub fn parse(bytes: &[u8]) -> Result<Header, String> {
     }
     let packed = [(&b"\x1f\x8b"[..], "gzip"), (b"\xfd7zXZ", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
     match packed.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        Some((_, name)) => Err(format!("the file is packed with {name}: unpack it first")),
+        Some((_, name)) => Err(format!("the file is packed with {name}: unpack it first").into()),
         None => Err("the file is no kernel image".into()),
     }
 }
 
-fn bzimage(bytes: &[u8]) -> Result<Header, String> {
+fn bzimage(bytes: &[u8]) -> Result<Header, Error> {
     let short =
         |at: usize| bytes.get(at..at + 2).map(|two| usize::from(u16::from_le_bytes([two[0], two[1]])));
     let sectors = match bytes.get(0x1f1) {
@@ -77,7 +79,7 @@ fn bzimage(bytes: &[u8]) -> Result<Header, String> {
     let whole = (1 + sectors) * 512 + size;
     // The last unit may be partly filled.
     if bytes.len() + 15 < whole {
-        return Err(format!("the file is cut off: {} of {whole} bytes", bytes.len()));
+        return Err(format!("the file is cut off: {} of {whole} bytes", bytes.len()).into());
     }
     const LOADS_64_BIT: usize = 1;
     if short(0x236).is_some_and(|flags| flags & LOADS_64_BIT == 0) {
@@ -87,7 +89,7 @@ fn bzimage(bytes: &[u8]) -> Result<Header, String> {
     Ok(Header { form: Form::BzImage, version })
 }
 
-fn vmlinux(bytes: &[u8]) -> Result<Header, String> {
+fn vmlinux(bytes: &[u8]) -> Result<Header, Error> {
     const X86_64: [u8; 2] = [62, 0];
     if bytes.get(4) != Some(&2) || bytes.get(18..20) != Some(&X86_64[..]) {
         return Err("this is an ELF file for another processor, and guests here are x86_64".into());
@@ -150,7 +152,7 @@ mod tests {
             (b"#!/bin/sh\n", "no kernel"),
             (b"", "no kernel"),
         ] {
-            let error = parse(bytes).unwrap_err();
+            let error = parse(bytes).unwrap_err().to_string();
             assert!(error.contains(part), "{part}: {error}");
         }
     }

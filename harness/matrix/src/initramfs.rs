@@ -1,5 +1,6 @@
 //! What a guest boots from: this program, the kernel modules that checks need, and the configuration. No distribution.
 
+use crate::error::Error;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ const PROGRAM: u32 = 0o100_755;
 const CONSOLE: u32 = 0o020_600;
 
 impl Archive {
-    fn add(&mut self, name: &str, mode: u32, device: (u32, u32), content: &[u8]) -> Result<(), String> {
+    fn add(&mut self, name: &str, mode: u32, device: (u32, u32), content: &[u8]) -> Result<(), Error> {
         self.inode += 1;
         let size =
             u32::try_from(content.len()).map_err(|_| format!("{name} is too large for an initramfs"))?;
@@ -70,7 +71,7 @@ pub fn make(
     kernel: &Kernel,
     modules: &[String],
     configuration: &GuestConfiguration,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, Error> {
     let program = std::env::current_exe().map_err(|error| format!("finding this program: {error}"))?;
     let program = fs::read(&program).map_err(|error| format!("reading {}: {error}", program.display()))?;
     let mut archive = Archive::default();
@@ -107,7 +108,7 @@ impl Kernel {
     ///
     /// # Errors
     /// There is no image.
-    pub fn find(dir: &Path) -> Result<Self, String> {
+    pub fn find(dir: &Path) -> Result<Self, Error> {
         let below = |path: &str| {
             let entries = fs::read_dir(dir.join(path)).into_iter().flatten().flatten();
             entries.map(|entry| entry.path()).collect::<Vec<_>>()
@@ -130,18 +131,19 @@ impl Kernel {
     ///
     /// # Errors
     /// The directory does not exist.
-    pub fn own(image: &Path, modules: Option<&Path>) -> Result<Self, String> {
+    pub fn own(image: &Path, modules: Option<&Path>) -> Result<Self, Error> {
         if let Some(dir) = modules.filter(|dir| !dir.is_dir()) {
             return Err(format!(
                 "--modules {}: it is not a directory (give lib/modules/VERSION)",
                 dir.display()
-            ));
+            )
+            .into());
         }
         Ok(Self { image: image.to_owned(), modules: modules.map(Path::to_owned) })
     }
 
     /// The named modules that the kernel has as files, each after those that it needs.
-    fn modules(&self, names: &[String]) -> Result<Vec<(String, Vec<u8>)>, String> {
+    fn modules(&self, names: &[String]) -> Result<Vec<(String, Vec<u8>)>, Error> {
         let mut files = Vec::new();
         if let Some(dir) = &self.modules {
             find_modules(dir, &mut files);
@@ -177,7 +179,7 @@ fn add_module(
     files: &[PathBuf],
     seen: &mut BTreeSet<String>,
     found: &mut Vec<(String, Vec<u8>)>,
-) -> Result<(), String> {
+) -> Result<(), Error> {
     if !seen.insert(name.to_owned()) {
         return Ok(());
     }
@@ -192,11 +194,11 @@ fn add_module(
     Ok(())
 }
 
-fn read_module(path: &Path) -> Result<Vec<u8>, String> {
+fn read_module(path: &Path) -> Result<Vec<u8>, Error> {
     let unpacker = match path.extension().and_then(|ending| ending.to_str()) {
         Some("xz") => "xz",
         Some("zst") => "zstd",
-        _ => return fs::read(path).map_err(|error| format!("reading {}: {error}", path.display())),
+        _ => return Ok(fs::read(path).map_err(|error| format!("reading {}: {error}", path.display()))?),
     };
     let output = Command::new(unpacker)
         .args(["-dcq"])
@@ -206,7 +208,7 @@ fn read_module(path: &Path) -> Result<Vec<u8>, String> {
     if output.status.success() {
         return Ok(output.stdout);
     }
-    Err(format!("unpacking {}: {}", path.display(), String::from_utf8_lossy(&output.stderr).trim()))
+    Err(format!("unpacking {}: {}", path.display(), String::from_utf8_lossy(&output.stderr).trim()).into())
 }
 
 /// Every module says which others it needs, in its section `.modinfo`.

@@ -1,5 +1,6 @@
 //! The list of rows: `harness/matrix/rows.toml`.
 
+use crate::error::Error;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -117,13 +118,13 @@ impl List {
     ///
     /// # Errors
     /// The file cannot be read or understood.
-    pub fn read(path: Option<&Path>) -> Result<Self, String> {
+    pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         match path {
-            None => parse(BUILT_IN).map_err(|error| format!("the built-in rows.toml: {error}")),
+            None => parse(BUILT_IN).map_err(|error| format!("the built-in rows.toml: {error}").into()),
             Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| error.to_string())
+                .map_err(|error| Error::from(error.to_string()))
                 .and_then(|text| parse(&text))
-                .map_err(|error| format!("{}: {error}", path.display())),
+                .map_err(|error| format!("{}: {error}", path.display()).into()),
         }
     }
 
@@ -155,12 +156,12 @@ impl List {
     ///
     /// # Errors
     /// A name that no row has.
-    pub fn select(&self, names: &[String], all: bool) -> Result<Vec<Row>, String> {
+    pub fn select(&self, names: &[String], all: bool) -> Result<Vec<Row>, Error> {
         let rows = self.rows();
         let is = |row: &Row, name: &str| row.name == name || row.name.starts_with(&format!("{name}-"));
         if let Some(lost) = names.iter().find(|name| !rows.iter().any(|row| is(row, name))) {
             let known: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-            return Err(format!("--row {lost}: there is no such row; there are {}", known.join(" ")));
+            return Err(format!("--row {lost}: there is no such row; there are {}", known.join(" ")).into());
         }
         Ok(rows
             .into_iter()
@@ -171,11 +172,11 @@ impl List {
     }
 }
 
-fn parse(text: &str) -> Result<List, String> {
+fn parse(text: &str) -> Result<List, Error> {
     let list: List = toml::from_str(text).map_err(|error| error.to_string())?;
     let mut names = std::collections::BTreeSet::new();
     match list.rows().into_iter().find(|row| !names.insert(row.name.clone())) {
-        Some(twice) => Err(format!("the row {} is there twice", twice.name)),
+        Some(twice) => Err(format!("the row {} is there twice", twice.name).into()),
         None => Ok(list),
     }
 }
@@ -205,7 +206,7 @@ mod tests {
         let names: Vec<_> =
             list.select(&["6.1".into()], false).unwrap().into_iter().map(|row| row.name).collect();
         assert!(names.iter().all(|name| name.starts_with("6.1-")), "{names:?}");
-        let said = list.select(&["4.4-v1".into()], false).unwrap_err();
+        let said = list.select(&["4.4-v1".into()], false).unwrap_err().to_string();
         assert!(said.contains("4.4-v1") && said.contains("6.1-v2"), "{said}");
     }
 
@@ -214,7 +215,7 @@ mod tests {
         let kernel = "[[kernel]]\nseries='1'\nsuites=['debian x']\nrows=['v1']\n";
         let head = "mirror='m'\nkeyring='k'\nmodules=[]\n";
         assert!(parse(&format!("{head}{kernel}")).is_ok());
-        assert!(parse(&format!("{head}{kernel}{kernel}")).unwrap_err().contains("twice"));
-        assert!(parse(&format!("{head}tea='x'\n{kernel}")).unwrap_err().contains("tea"));
+        assert!(parse(&format!("{head}{kernel}{kernel}")).unwrap_err().to_string().contains("twice"));
+        assert!(parse(&format!("{head}tea='x'\n{kernel}")).unwrap_err().to_string().contains("tea"));
     }
 }

@@ -1,5 +1,6 @@
 //! One guest in QEMU: what it tells, and how it ends. A guest that hangs or panics ends the row, not the matrix.
 
+use crate::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
@@ -116,7 +117,7 @@ impl Machine {
     ///
     /// # Errors
     /// QEMU cannot be started.
-    pub fn run(&self, dir: &Path, told: &mut dyn FnMut(Event)) -> Result<Ended, String> {
+    pub fn run(&self, dir: &Path, told: &mut dyn FnMut(Event)) -> Result<Ended, Error> {
         let initramfs = self.pack(dir)?;
         let console = dir.join("console.log");
         let socket = Socket::new()?;
@@ -132,7 +133,7 @@ impl Machine {
     }
 
     /// Writes what it boots from.
-    pub(super) fn pack(&self, dir: &Path) -> Result<PathBuf, String> {
+    pub(super) fn pack(&self, dir: &Path) -> Result<PathBuf, Error> {
         fs::create_dir_all(dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
         let initramfs = dir.join("initramfs");
         fs::write(&initramfs, make(&self.kernel, &self.modules, &self.configuration)?).map_err(|error| {
@@ -141,7 +142,7 @@ impl Machine {
         Ok(initramfs)
     }
 
-    pub(super) fn start(&self, initramfs: &Path, console: &Path, socket: &Path) -> Result<Child, String> {
+    pub(super) fn start(&self, initramfs: &Path, console: &Path, socket: &Path) -> Result<Child, Error> {
         let (accelerator, processor) = match self.accelerator {
             Accelerator::Kvm => ("kvm", "host"),
             Accelerator::Tcg => ("tcg,thread=multi", "max"),
@@ -172,7 +173,7 @@ impl Machine {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| format!("qemu-system-x86_64: {error} (apt-get install qemu-system-x86)"))
+            .map_err(|error| format!("qemu-system-x86_64: {error} (apt-get install qemu-system-x86)").into())
     }
 
     /// Passes events on until the guest hangs up; returns why it must be ended, if it must.
@@ -222,7 +223,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new() -> Result<Self, String> {
+    pub(super) fn new() -> Result<Self, Error> {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("plimsoll-guest-{}-{number}", std::process::id()));

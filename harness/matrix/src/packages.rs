@@ -1,6 +1,7 @@
 //! Kernel packages: found in the distribution's signed index, fetched once, and checked against the index each time
 //! they are used. apt does what it does best, in directories of its own: nothing of the host's is touched.
 
+use crate::error::Error;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -55,7 +56,7 @@ impl Archive {
     ///
     /// # Errors
     /// apt is missing, or there is neither a network nor an old index.
-    pub fn open(cache: &Path, list: &List, rows: &[Row], refresh: bool) -> Result<Self, String> {
+    pub fn open(cache: &Path, list: &List, rows: &[Row], refresh: bool) -> Result<Self, Error> {
         let archive = Self { cache: cache.to_owned() };
         archive.configure(list, rows)?;
         let stamp = cache.join("apt/updated");
@@ -75,7 +76,7 @@ impl Archive {
             return Err(format!(
                 "the package index of {} cannot be fetched: {said} (is there a network? --mirror names another one)",
                 list.mirror
-            ));
+            ).into());
         }
         Ok(archive)
     }
@@ -84,7 +85,7 @@ impl Archive {
         self.cache.join("apt/sources.list")
     }
 
-    fn configure(&self, list: &List, rows: &[Row]) -> Result<(), String> {
+    fn configure(&self, list: &List, rows: &[Row]) -> Result<(), Error> {
         let told = |error: std::io::Error| format!("making {}: {error}", self.cache.display());
         let apt = self.cache.join("apt");
         for dir in ["lists/partial", "cache/archives/partial"] {
@@ -95,7 +96,8 @@ impl Archive {
             return Err(format!(
                 "{}: the keys of the package index are missing (apt-get install debian-archive-keyring)",
                 list.keyring
-            ));
+            )
+            .into());
         }
         let mut suites: Vec<&String> = rows.iter().flat_map(|row| &row.suites).collect();
         suites.sort_unstable();
@@ -119,14 +121,14 @@ impl Archive {
              APT::Architecture \"amd64\";\nAPT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\n\
              Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n"
         );
-        fs::write(apt.join("apt.conf"), configuration).map_err(told)
+        fs::write(apt.join("apt.conf"), configuration).map_err(|error| told(error).into())
     }
 
     fn apt<S: AsRef<OsStr>>(
         &self,
         program: &str,
         arguments: impl IntoIterator<Item = S>,
-    ) -> Result<std::process::Output, String> {
+    ) -> Result<std::process::Output, Error> {
         Command::new(program)
             .args(arguments)
             .env("APT_CONFIG", self.cache.join("apt/apt.conf"))
@@ -134,6 +136,7 @@ impl Archive {
             .output()
             .map_err(|error| {
                 format!("{program}: {error} (kernel packages are fetched with apt: run on Debian or Ubuntu)")
+                    .into()
             })
     }
 
@@ -141,7 +144,7 @@ impl Archive {
     ///
     /// # Errors
     /// The index cannot be read.
-    pub fn index(&self) -> Result<Index, String> {
+    pub fn index(&self) -> Result<Index, Error> {
         let output = self.apt("apt-cache", ["dumpavail"])?;
         Ok(Index::parse(&String::from_utf8_lossy(&output.stdout)))
     }
@@ -150,7 +153,7 @@ impl Archive {
     ///
     /// # Errors
     /// It cannot be fetched, or what came is not what the index promises.
-    pub fn fetch(&self, package: &Package) -> Result<PathBuf, String> {
+    pub fn fetch(&self, package: &Package) -> Result<PathBuf, Error> {
         let path = self.cache.join("packages").join(format!("{}_{}.deb", package.name, package.sha256));
         if path.exists() {
             if digest(&path)? == package.sha256 {
@@ -175,13 +178,15 @@ impl Archive {
             return Err(format!(
                 "fetching {}: {said} (is there a network, and room on the disk?)",
                 package.name
-            ));
+            )
+            .into());
         };
         if digest(&fetched)? != package.sha256 {
             return Err(format!(
                 "{} is not what the package index promises: --refresh reads the index anew",
                 package.name
-            ));
+            )
+            .into());
         }
         fs::rename(&fetched, &path).map_err(told)?;
         let _ = fs::remove_dir_all(&dir);
@@ -192,7 +197,7 @@ impl Archive {
     ///
     /// # Errors
     /// A package cannot be fetched or unpacked.
-    pub fn unpack(&self, kernel: &Resolved) -> Result<PathBuf, String> {
+    pub fn unpack(&self, kernel: &Resolved) -> Result<PathBuf, Error> {
         let name: Vec<String> =
             kernel.packages.iter().map(|package| package.sha256.chars().take(16).collect()).collect();
         let dir = self.cache.join("kernels").join(name.join("-"));
@@ -216,7 +221,8 @@ impl Archive {
                     "unpacking {}: {} (is there room on the disk?)",
                     deb.display(),
                     said.trim()
-                ));
+                )
+                .into());
             }
         }
         // Another one may have been faster.
@@ -258,7 +264,7 @@ impl Index {
     ///
     /// # Errors
     /// The suites have none.
-    pub fn resolve(&self, row: &Row) -> Result<Resolved, String> {
+    pub fn resolve(&self, row: &Row) -> Result<Resolved, Error> {
         let flavour = row.variant.flavour();
         let newest = self
             .packages
@@ -302,7 +308,7 @@ fn natural(version: &str) -> Vec<u64> {
     version.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }
 
-fn digest(path: &Path) -> Result<String, String> {
+fn digest(path: &Path) -> Result<String, Error> {
     let told = |error: std::io::Error| format!("reading {}: {error}", path.display());
     let mut file = File::open(path).map_err(told)?;
     let mut hasher = Sha256::new();
@@ -362,6 +368,6 @@ mod tests {
         assert_eq!(names(&index.resolve(&row("newest-v2")).unwrap()).len(), 3);
         let unsigned = index.resolve(&row("5.10-v1")).unwrap();
         assert_eq!(names(&unsigned), ["linux-image-5.10.0-32-cloud-amd64-unsigned"]);
-        assert!(index.resolve(&row("6.12-v1")).unwrap_err().contains("6.12"));
+        assert!(index.resolve(&row("6.12-v1")).unwrap_err().to_string().contains("6.12"));
     }
 }

@@ -1,5 +1,6 @@
 //! A guest that is asked as a probe is: over its second serial line.
 
+use crate::error::Error;
 use std::fs;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -29,7 +30,7 @@ impl Machine {
     ///
     /// # Errors
     /// It does not come up; with the last lines of its console.
-    pub fn serve(&self, dir: &Path) -> Result<Probed, String> {
+    pub fn serve(&self, dir: &Path) -> Result<Probed, Error> {
         let initramfs = self.pack(dir)?;
         let console = dir.join("console.log");
         let socket = Socket::new()?;
@@ -41,7 +42,7 @@ impl Machine {
         Ok(guest)
     }
 
-    fn connect(&self, socket: &Socket, guest: &mut Probed) -> Result<(), String> {
+    fn connect(&self, socket: &Socket, guest: &mut Probed) -> Result<(), Error> {
         let patience = PollTimeout::try_from(self.booting).unwrap_or(PollTimeout::MAX);
         let told = |error: std::io::Error| error.to_string();
         let mut waiting = [PollFd::new(socket.listener.as_fd(), PollFlags::POLLIN)];
@@ -53,12 +54,12 @@ impl Machine {
         guest.kernel = wait_until_up(&stream)?;
         stream.set_read_timeout(None).map_err(told)?;
         let channel = guest.channel.insert(Channel::over(stream).map_err(told)?);
-        channel.ask(look::alive()).map_err(|error| error.to_string())
+        channel.ask(look::alive()).map_err(|error| error.to_string().into())
     }
 }
 
 /// Passes over what firmware says on a serial line. Byte by byte: what comes after belongs to the probe.
-fn wait_until_up(mut stream: &UnixStream) -> Result<String, String> {
+fn wait_until_up(mut stream: &UnixStream) -> Result<String, Error> {
     let (mut line, mut byte) = (Vec::new(), [0]);
     loop {
         stream.read_exact(&mut byte).map_err(|error| format!("its first process did not run: {error}"))?;
@@ -68,7 +69,7 @@ fn wait_until_up(mut stream: &UnixStream) -> Result<String, String> {
         }
         match serde_json::from_slice(&line) {
             Ok(Event::Up { kernel }) => return Ok(kernel),
-            Ok(Event::Broken { reason }) => return Err(reason),
+            Ok(Event::Broken { reason }) => return Err(reason.into()),
             _ => line.clear(),
         }
     }

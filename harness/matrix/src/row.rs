@@ -82,7 +82,7 @@ pub fn run(plan: &Plan<'_>, row: &Row, kernel: &Found, dir: &Path, told: &dyn Fn
         told(&progress);
     });
     match ended {
-        Err(error) => record.failure = error,
+        Err(error) => record.failure = error.to_string(),
         Ok(ended) => {
             record.duration_ms = millis(ended.lived);
             // A whole record and an exit status are what a row is for; one without the other is a broken row.

@@ -44,7 +44,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(&self) -> Result<u8, String> {
-        let checks = within(catalogue::select(&self.filter)?, &self.scope);
+        let checks = within(catalogue::select(&self.filter).map_err(|error| error.to_string())?, &self.scope);
         let subjects = subjects(&self.subject)?;
         // Whatever cannot be written is known before minutes of work, and not after them.
         let record = self.json.as_deref().map(Place::open).transpose()?;

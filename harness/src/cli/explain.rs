@@ -13,7 +13,7 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn run(&self) -> Result<u8, String> {
-        let checks = catalogue::select(&self.filter)?;
+        let checks = catalogue::select(&self.filter).map_err(|error| error.to_string())?;
         let width = checks.iter().map(|check| check.id.len()).max().unwrap_or(0);
         for check in checks {
             output::outln!("{:width$}  {}", check.id, check.claim);

@@ -114,7 +114,7 @@ impl Matrix {
             return Ok(whole.exit_status());
         }
         // A wrong filter is found here, not in a guest.
-        catalogue::select(&self.filter)?;
+        catalogue::select(&self.filter).map_err(|error| error.to_string())?;
         std::fs::create_dir_all(&self.out)
             .map_err(|error| format!("--out {}: {error}", self.out.display()))?;
         let started = std::time::Instant::now();
@@ -252,7 +252,7 @@ fn sorted(own: Vec<Candidate>, listed: Vec<Candidate>) -> (Vec<Ready>, Vec<recor
             Ok(kernel) => ready.push(Ready { row, kernel }),
             Err(error) => {
                 let (variant, layout) = (row.variant.word(), row.layout.word());
-                failed.push(record::matrix::Row::failed(&row.name, variant, layout, error));
+                failed.push(record::matrix::Row::failed(&row.name, variant, layout, error.to_string()));
             }
         }
     }

@@ -40,7 +40,7 @@ fn layout(word: &str) -> Result<Layout, String> {
 }
 
 /// A row, and its kernel or why there is none.
-pub(super) type Candidate = (Row, Result<Found, String>);
+pub(super) type Candidate = (Row, Result<Found, ::matrix::Error>);
 
 impl Own {
     /// Whether there are any.
@@ -90,7 +90,7 @@ impl Own {
         Ok(rows)
     }
 
-    fn find(&self, path: &Path) -> Result<(Found, Option<String>), String> {
+    fn find(&self, path: &Path) -> Result<(Found, Option<String>), ::matrix::Error> {
         let header = image::header(path)?;
         let kernel = Kernel::own(path, self.modules.as_deref())?;
         let version = header.version.as_deref().unwrap_or("of an unknown version");

@@ -27,7 +27,7 @@ pub(super) struct Prove {
 
 impl Prove {
     pub(super) fn run(&self) -> Result<u8, String> {
-        let checks = within(catalogue::select(&self.filter)?, &self.scope);
+        let checks = within(catalogue::select(&self.filter).map_err(|error| error.to_string())?, &self.scope);
         let subjects = subjects(std::slice::from_ref(&self.subject))?;
         let broken: Vec<Job> = jobs(&checks, &subjects)
             .into_iter()

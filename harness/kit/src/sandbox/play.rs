@@ -21,12 +21,14 @@ pub struct Report {
 }
 
 /// Plays the check and prints the report.
-pub(super) fn play(check: &Check, dir: &str, tag: &str, fault: Option<&str>) -> Result<(), String> {
-    let Body::Kernel(body) = check.body else { return Err(format!("{} is no kernel check", check.id)) };
+pub(super) fn play(check: &Check, dir: &str, tag: &str, fault: Option<&str>) -> Result<(), Trouble> {
+    let Body::Kernel(body) = check.body else {
+        return Err(Trouble::Harness(format!("{} is no kernel check", check.id)));
+    };
     let mut kernel = KernelFixture::new(dir.into(), tag, fault, run::seed());
     let checked = prepare(kernel.dir()).and_then(|()| body(&mut kernel));
     let report = Report { evidence: kernel.seen.0, checked };
-    output::outln!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
+    output::outln!("{}", serde_json::to_string(&report)?);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use super::enter;
 use super::play::play;
 use crate::check::Check;
 use crate::role::SANDBOX;
+use crate::trouble::{Doing, Trouble};
 
 /// Runs the program with its own arguments; `find` knows the checks by their ids.
 pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
@@ -28,31 +29,31 @@ pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
             match find(id) {
                 Some(check) => play(check, dir, tag, fault.first().copied()),
-                None => Err(format!("no check '{id}'")),
+                None => Err(Trouble::Harness(format!("no check '{id}'"))),
             }
         }
-        other => Err(format!("unknown arguments {other:?}")),
+        other => Err(Trouble::Harness(format!("unknown arguments {other:?}"))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::errln!("{SANDBOX}: {error}");
+            output::errln!("{SANDBOX}: {}", error.into_text());
             ExitCode::FAILURE
         }
     }
 }
 
 /// Plays the host: namespaces of its own, and every mount shared.
-fn host() -> Result<(), String> {
+fn host() -> Result<(), Trouble> {
     let flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWNET;
-    nix::sched::unshare(flags).map_err(|error| format!("unshare: {error}"))?;
+    nix::sched::unshare(flags).doing("unshare")?;
     // First private, so that nothing of the fake host reaches the real host.
     for kind in [nix::mount::MsFlags::MS_PRIVATE, nix::mount::MsFlags::MS_SHARED] {
         nix::mount::mount(None::<&str>, "/", None::<&str>, kind | nix::mount::MsFlags::MS_REC, None::<&str>)
-            .map_err(|error| format!("setting the propagation of /: {error}"))?;
+            .doing("setting the propagation of /")?;
     }
     probe::serve();
     Ok(())
