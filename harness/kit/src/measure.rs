@@ -49,6 +49,14 @@ impl Control {
     }
 }
 
+/// What a group has counted: a counter that is missing is trouble, and never 0.
+///
+/// # Errors
+/// The kernel counts no such thing.
+pub fn counted(counter: Option<u64>, what: &str) -> Result<u64, Trouble> {
+    counter.ok_or_else(|| Trouble::Harness(format!("{what} is not counted here")))
+}
+
 /// Milliseconds of a duration.
 pub fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
@@ -94,8 +102,9 @@ pub fn periods(stalls: &[(f64, f64)]) -> Vec<f64> {
 pub fn busy_time(cpu: usize) -> Result<f64, Trouble> {
     let text = std::fs::read_to_string("/proc/stat")?;
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("cpu{cpu} ")));
-    let fields: Vec<f64> =
-        line.unwrap_or_default().split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    let line = line.ok_or_else(|| Trouble::Harness(format!("/proc/stat has no line of CPU {cpu}")))?;
+    let fields: Result<Vec<f64>, _> = line.split_whitespace().map(str::parse).collect();
+    let fields = fields.map_err(|error| Trouble::Harness(format!("/proc/stat: '{line}': {error}")))?;
     // user nice system idle iowait irq softirq steal
     Ok(fields
         .iter()

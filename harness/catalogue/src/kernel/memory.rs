@@ -7,7 +7,7 @@ use kit::check::{Check, Checked, Trouble};
 use kit::fault::in_fixture;
 use kit::kernel::{Cell, KernelFixture};
 use kit::loopdev::LoopDevice;
-use kit::measure::as_f64;
+use kit::measure::{as_f64, counted};
 use kit::need::Need;
 use kit::probes::Probe;
 use kit::verbs::files::How;
@@ -109,10 +109,10 @@ fn first_toucher(kernel: &mut KernelFixture) -> Checked {
     let (one, other) = (kernel.cell("one")?, kernel.cell("other")?);
     let watched = if kernel.has(OTHER_GROUP) { &other } else { &one };
     let (mut first, mut second) = (one.probe()?, other.probe()?);
-    let before = watched.memory_usage();
+    let before = watched.memory_usage()?;
     let path = kernel.dir().join("file").display().to_string();
     first.ask(files::write_stream(&path, AMOUNT, 65_536, How::Create))?;
-    let grown = watched.memory_usage().saturating_sub(before);
+    let grown = watched.memory_usage()?.saturating_sub(before);
     kernel.seen.expect_in(
         "growth of the writer's charge, in MiB",
         mib(grown),
@@ -120,9 +120,9 @@ fn first_toucher(kernel: &mut KernelFixture) -> Checked {
         "batches of 64 pages for each CPU",
         0.0,
     );
-    let theirs = other.memory_usage();
+    let theirs = other.memory_usage()?;
     second.ask(files::read_stream(&path, AMOUNT, How::Buffered))?;
-    let grown = other.memory_usage().saturating_sub(theirs);
+    let grown = other.memory_usage()?.saturating_sub(theirs);
     kernel.seen.expect_in(
         "growth of a later reader's charge, in MiB",
         mib(grown),
@@ -131,7 +131,7 @@ fn first_toucher(kernel: &mut KernelFixture) -> Checked {
         0.0,
     );
     fs::remove_file(&path)?;
-    let left = watched.memory_usage().saturating_sub(before);
+    let left = watched.memory_usage()?.saturating_sub(before);
     kernel.seen.expect_in("what is left of it afterwards, in MiB", mib(left), 0.0..=3.0, "the same", 0.0);
     drop((first, second));
     Ok(())
@@ -152,7 +152,7 @@ fn high(kernel: &mut KernelFixture) -> Checked {
     let mut probe = cell.probe()?;
     let read = probe.ask(files::read_stream(&path, 80 * MIB, How::Buffered));
     kernel.seen.expect_eq("the reader survived", &read.is_ok(), &true);
-    let usage = cell.memory_usage();
+    let usage = cell.memory_usage()?;
     kernel.seen.expect_in(
         "memory charged afterwards, in MiB",
         mib(usage),
@@ -204,9 +204,9 @@ fn low(kernel: &mut KernelFixture) -> Checked {
     let other = LoopDevice::attach(&kernel.dir().join("other"), 32 * MIB)?;
     let (mut quiet, mut loud) = (kept.probe()?, greedy.probe()?);
     quiet.ask(files::read_stream(&other.path.display().to_string(), 24 * MIB, How::Buffered))?;
-    let before = kept.memory_usage();
+    let before = kept.memory_usage()?;
     loud.ask(files::read_stream(&path, 120 * MIB, How::Buffered))?;
-    let after = kept.memory_usage();
+    let after = kept.memory_usage()?;
     kernel.seen.note(format!("{:.1} MiB before, {:.1} MiB after", mib(before), mib(after)));
     let share = as_f64(after) / as_f64(before) * 100.0;
     kernel.seen.expect_in(
@@ -265,11 +265,11 @@ fn events(kernel: &mut KernelFixture) -> Checked {
 fn peak(kernel: &mut KernelFixture) -> Checked {
     let cell = kernel.cell("group")?;
     let mut probe = cell.probe()?;
-    let read = || cell.group().stats().memory_peak.unwrap_or(0);
-    let base = cell.memory_usage();
-    let early = read();
+    let read = || counted(cell.group().stats().memory_peak, "the peak of memory");
+    let base = cell.memory_usage()?;
+    let early = read()?;
     probe.ask(tasks::touch(24 * MIB))?;
-    let seen = if kernel.has(READ_BEFORE) { early } else { read() };
+    let seen = if kernel.has(READ_BEFORE) { early } else { read()? };
     let peak = mib(seen.saturating_sub(base));
     kernel.seen.expect_in(
         "the mark beyond what was used before, in MiB",
@@ -278,7 +278,7 @@ fn peak(kernel: &mut KernelFixture) -> Checked {
         "batches of 64 pages for each CPU",
         0.0,
     );
-    let now = mib(cell.memory_usage().saturating_sub(base));
+    let now = mib(cell.memory_usage()?.saturating_sub(base));
     kernel.seen.expect_in("what is used now, in MiB", now, 0.0..=3.0, "the same", 0.0);
     drop(probe);
     Ok(())
@@ -289,12 +289,12 @@ fn reclaim(kernel: &mut KernelFixture) -> Checked {
     let (_device, path) = disk(kernel, 64 * MIB)?;
     let mut probe = cell.probe()?;
     probe.ask(files::read_stream(&path, 48 * MIB, How::Buffered))?;
-    let before = cell.memory_usage();
+    let before = cell.memory_usage()?;
     if !kernel.has(NOT_WRITTEN) {
         // EAGAIN says that less was reclaimed than was asked for; how much is what is looked at.
         let _ = fs::write(cell.dir("memory")?.join("memory.reclaim"), (32 * MIB).to_string());
     }
-    let shrunk = mib(before.saturating_sub(cell.memory_usage()));
+    let shrunk = mib(before.saturating_sub(cell.memory_usage()?));
     kernel.seen.expect_in(
         "how far the usage shrank, in MiB",
         shrunk,

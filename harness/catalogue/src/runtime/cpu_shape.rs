@@ -2,7 +2,7 @@
 
 use kit::check::{Check, Checked};
 use kit::fault;
-use kit::measure::{Control, as_f64, busy_time, millis, periods, stalls};
+use kit::measure::{Control, as_f64, busy_time, counted, millis, periods, stalls};
 use kit::need::Need;
 use kit::runtime::RuntimeFixture;
 use kit::verbs::cpu;
@@ -25,13 +25,13 @@ const TICK_AND_SLICE_MS: f64 = 15.0;
 fn gap_shape(runtime: &mut RuntimeFixture) -> Checked {
     let mut container = runtime.container().cpu_quota(20_000, 100_000).start()?;
     let group = container.group()?;
-    let used = || as_f64(group.stats().cpu_usage_ns.unwrap_or(0)) / 1e6;
-    let (own, busy) = (used(), busy_time(0)?);
+    let used = || counted(group.stats().cpu_usage_ns, "CPU time").map(|time| as_f64(time) / 1e6);
+    let (own, busy) = (used()?, busy_time(0)?);
     let control = Control::begin()?;
     let answer = container.ask(cpu::gaps(1200, 10000))?;
     let late = millis(control.end()?);
     // While others have the CPU the quota is used up later, and what is left of the period is shorter.
-    let others = (busy_time(0)? - busy - (used() - own)).max(0.0);
+    let others = (busy_time(0)? - busy - (used()? - own)).max(0.0);
     let noise = late + others * PERIOD_MS / WATCHED_MS;
     container.close()?;
     let stalls = stalls(&answer);

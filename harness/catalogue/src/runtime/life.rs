@@ -178,13 +178,14 @@ fn pause_unpause(runtime: &mut RuntimeFixture) -> Checked {
     let mut container = runtime.container().start()?;
     let group = container.group()?;
     container.ask(cpu::spin_anywhere(2))?;
-    let usage = || group.stats().cpu_usage_ns.unwrap_or(0);
+    let usage = || kit::measure::counted(group.stats().cpu_usage_ns, "CPU time");
     container.pause()?;
-    let before = usage();
+    let before = usage()?;
     // A stretch in which nothing must happen has no event that could be awaited.
     std::thread::sleep(std::time::Duration::from_millis(50));
     // A task counts as frozen when it is about to stop, which is at most a tick before it does.
-    let (used, most) = (usage() - before, u64::try_from(kit::measure::tick().as_nanos()).unwrap_or(u64::MAX));
+    let (used, most) =
+        (usage()? - before, u64::try_from(kit::measure::tick().as_nanos()).unwrap_or(u64::MAX));
     runtime.seen.expect(
         "CPU time used in 50 ms while paused, in ns",
         used,
@@ -194,12 +195,8 @@ fn pause_unpause(runtime: &mut RuntimeFixture) -> Checked {
     container.resume()?;
     let answered = container.ask(cpu::burn(10000)).is_ok();
     runtime.seen.expect_eq("it answers after resume", &answered, &true);
-    runtime.seen.expect(
-        "CPU time used since, in ns",
-        usage() - before,
-        "10000000 or more",
-        usage() - before >= 9_000_000,
-    );
+    let since = usage()? - before;
+    runtime.seen.expect("CPU time used since, in ns", since, "10000000 or more", since >= 9_000_000);
     container.close()?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use runtime::cgroup::{Group, Layout, Version};
 
 use super::fixture::KernelFixture;
+use crate::measure::counted;
 use crate::probes::Probe;
 use crate::trouble::Trouble;
 
@@ -132,8 +133,11 @@ impl Cell {
     }
 
     /// Memory charged to it, in bytes.
-    pub fn memory_usage(&self) -> u64 {
-        self.group.stats().memory_usage.unwrap_or(0)
+    ///
+    /// # Errors
+    /// No hierarchy accounts memory.
+    pub fn memory_usage(&self) -> Result<u64, Trouble> {
+        counted(self.group.stats().memory_usage, "memory")
     }
 
     /// Starts a probe in it.
