@@ -86,6 +86,21 @@ const STEP: usize = 4;
 /// Half the width of an interval, as a part of 1, below which more rounds tell nothing new.
 const NARROW: f64 = 0.003;
 
+/// Each side as it is beside the base, which is the first.
+fn judged(sides: &[Contestant<'_>], samples: &[Vec<f64>], missing: &[String]) -> Vec<Side> {
+    let of = |(number, side): (usize, &Contestant<'_>)| {
+        let compared = number > 0 && missing[number].is_empty() && side.note.is_empty();
+        Side {
+            note: side.note.clone(),
+            ratio: compared.then(|| ratio(samples, number)),
+            effect: effect(&samples[number], &samples[0]),
+            missing: missing[number].clone(),
+            ..alone(&side.name, &samples[number])
+        }
+    };
+    sides.iter().enumerate().map(of).collect()
+}
+
 /// Measures all sides in so many rounds, or in fewer if all intervals are narrow before. The first [`BASES`] are the base.
 ///
 /// # Errors
@@ -138,20 +153,7 @@ pub fn compare(
     let again = ratio(&samples, 1);
     let floor = (again.high - 1.0).abs().max((again.low - 1.0).abs());
     let (steal_ms, waiting_ms) = before.since();
-    let sides = sides
-        .iter()
-        .enumerate()
-        .map(|(number, side)| {
-            let compared = number > 0 && missing[number].is_empty() && side.note.is_empty();
-            Side {
-                note: side.note.clone(),
-                ratio: compared.then(|| ratio(&samples, number)),
-                effect: effect(&samples[number], &samples[0]),
-                missing: missing[number].clone(),
-                ..alone(&side.name, &samples[number])
-            }
-        })
-        .collect();
+    let sides = judged(sides, &samples, &missing);
     Ok(Measured {
         name: name.to_owned(),
         unit: unit.to_owned(),

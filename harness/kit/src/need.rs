@@ -104,19 +104,8 @@ impl Need {
                     "the cgroup2 hierarchy owns no controller that acts on whole processes".to_owned()
                 })
             }
-            Need::Swap => {
-                let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
-                (swaps.lines().count() < 2)
-                    .then(|| "there is no swap space: swapon a file or device".to_owned())
-            }
-            Need::HugePages => {
-                let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-                let free = text
-                    .lines()
-                    .find_map(|line| line.strip_prefix("HugePages_Free:")?.trim().parse::<u32>().ok());
-                (free.unwrap_or(0) < 4)
-                    .then(|| "fewer than 4 free huge pages: sysctl vm.nr_hugepages=8".to_owned())
-            }
+            Need::Swap => no_swap(),
+            Need::HugePages => no_huge_pages(),
             Need::Seccomp => (!Path::new("/proc/sys/kernel/seccomp/actions_avail").exists())
                 .then(|| "this kernel has no system call filters (CONFIG_SECCOMP_FILTER)".to_owned()),
             Need::Tool(name) => {
@@ -156,6 +145,17 @@ impl Need {
             Need::Tool(name) => format!("program {name}"),
         }
     }
+}
+
+fn no_swap() -> Option<String> {
+    let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
+    (swaps.lines().count() < 2).then(|| "there is no swap space: swapon a file or device".to_owned())
+}
+
+fn no_huge_pages() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let free = text.lines().find_map(|line| line.strip_prefix("HugePages_Free:")?.trim().parse::<u32>().ok());
+    (free.unwrap_or(0) < 4).then(|| "fewer than 4 free huge pages: sysctl vm.nr_hugepages=8".to_owned())
 }
 
 fn no_controller(name: &str) -> String {

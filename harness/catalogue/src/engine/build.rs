@@ -1,16 +1,14 @@
 //! Images from Dockerfiles. The shell of the built-in image is the probe: its commands are the probe's verbs.
 
-use kit::channel;
 use serde_json::json;
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
 use kit::engine::{EngineFixture, Output};
-use kit::fault::{Fault, answer, before, in_fixture};
+use kit::fault::{Fault, before};
 use kit::verbs::{look, state, tree};
 
 const REFERENCE: &str = "Dockerfile reference";
-const HARMLESS: &str = "nothing to refuse";
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_engine(
@@ -20,36 +18,6 @@ pub(crate) const CHECKS: &[Check] = &[
         instruction_is_layer,
     )
     .faults(&[edited("layers squashed"), edited("ENV lost"), edited("LABEL lost"), edited("CMD lost")]),
-    Check::of_engine(
-        "build.cmd-default",
-        "CMD runs when no arguments are given, arguments replace it",
-        "Dockerfile reference, CMD",
-        cmd_default,
-    )
-    .faults(&[before("arguments appended", |_, words| {
-        when(words, "run", || Ok(insert_before_last(words, &["/probe", "arguments", "default"])))
-    })]),
-    Check::of_engine(
-        "build.entrypoint-plus-cmd",
-        "the process is ENTRYPOINT followed by CMD",
-        "Dockerfile reference, Understand how CMD and ENTRYPOINT interact",
-        entrypoint_plus_cmd,
-    )
-    .faults(&[edited("CMD dropped")]),
-    Check::of_engine(
-        "build.shell-form",
-        "shell form runs under /bin/sh -c, exec form directly",
-        "Dockerfile reference, Shell and exec form",
-        shell_form,
-    )
-    .faults(&[edited("always shell")]),
-    Check::of_engine(
-        "build.shell-entrypoint-ignores-cmd",
-        "a shell-form ENTRYPOINT ignores CMD",
-        "Dockerfile reference, ENTRYPOINT, Shell form",
-        shell_entrypoint,
-    )
-    .faults(&[edited("appended")]),
     Check::of_engine(
         "build.env-workdir-user",
         "ENV, WORKDIR, USER, ARG, LABEL, EXPOSE act as documented, with variable substitution",
@@ -98,46 +66,10 @@ pub(crate) const CHECKS: &[Check] = &[
             Ok(None)
         })
     })]),
-    Check::of_engine(
-        "build.context-escape",
-        "COPY ../x and symlinks out of the context are refused",
-        "Dockerfile reference, COPY; CVE-2018-15664 and its kin",
-        context_escape,
-    )
-    .faults(&[
-        before("links followed", |engine, words| {
-            when(words, "build", || {
-                // What an engine finds that looks where the link leads.
-                let link = engine.path("context/link");
-                std::fs::remove_file(&link)?;
-                std::fs::copy(engine.path("secret"), &link)?;
-                Ok(None)
-            })
-        }),
-        edited("COPY always fails"),
-    ]),
-    Check::of_engine(
-        "build.failing-run",
-        "a failing RUN names file, line and exit status and leaves no image",
-        "Dockerfile reference, RUN",
-        failing_run,
-    )
-    .faults(&[
-        edited("image tagged"),
-        answer("no line", |_, words, said| retold(words, said, &format!(":{FAILS_AT}"))),
-        answer("no status", |_, words, said| retold(words, said, FAILS_WITH)),
-    ]),
-    Check::of_engine(
-        "build.bad-syntax",
-        "an unknown instruction is a clear error with line and column",
-        "Dockerfile reference, Format",
-        bad_syntax,
-    )
-    .faults(&[in_fixture(HARMLESS)]),
 ];
 
 /// A fault in the Dockerfile that the engine gets: as if it had understood another one.
-const fn edited(name: &'static str) -> Fault {
+pub(super) const fn edited(name: &'static str) -> Fault {
     // Such a fault can hold no edit, so it is found again by its name.
     before(name, |engine, words| {
         when(words, "build", || {
@@ -178,7 +110,7 @@ fn edit_of(engine: &EngineFixture) -> Option<Edit> {
 }
 
 /// The same words with more before the last one.
-fn insert_before_last(words: &[String], more: &[&str]) -> Option<Vec<String>> {
+pub(super) fn insert_before_last(words: &[String], more: &[&str]) -> Option<Vec<String>> {
     let (last, rest) = words.split_last()?;
     if last.starts_with("own") {
         let mut words = rest.to_vec();
@@ -192,20 +124,25 @@ fn insert_before_last(words: &[String], more: &[&str]) -> Option<Vec<String>> {
 }
 
 /// Builds from a Dockerfile in the context that lies there.
-fn build(engine: &EngineFixture, text: &str, tag: &str, flags: &[&str]) -> Result<Output, Trouble> {
+pub(super) fn build(
+    engine: &EngineFixture,
+    text: &str,
+    tag: &str,
+    flags: &[&str],
+) -> Result<Output, Trouble> {
     let context = engine.directory("context")?;
     std::fs::write(context.join("Dockerfile"), text)?;
     engine.output(&[&["build", "--network", "none", "-t", tag], flags, &[&engine.text("context")]].concat())
 }
 
-fn built(engine: &EngineFixture, text: &str, tag: &str) -> Result<String, Trouble> {
+pub(super) fn built(engine: &EngineFixture, text: &str, tag: &str) -> Result<String, Trouble> {
     let said = build(engine, text, tag, &[])?;
     if said.status == 0 { Ok(said.out) } else { Err(Trouble::Subject(format!("build: {}", said.err))) }
 }
 
 const ALONE: &[&str] = &["run", "--rm", "--network", "none"];
 
-fn output(engine: &EngineFixture, words: &[&str]) -> Result<String, Trouble> {
+pub(super) fn output(engine: &EngineFixture, words: &[&str]) -> Result<String, Trouble> {
     engine.command(&[ALONE, words].concat())
 }
 
@@ -229,65 +166,6 @@ fn instruction_is_layer(engine: &mut EngineFixture) -> Checked {
     }
     let seen = engine.run(&["--network", "none"], "layered", state::env("A"))?;
     engine.seen.expect_eq("the variable in a container", &seen.as_deref(), &Some("1"));
-    Ok(())
-}
-
-/// What a probe says that it was given.
-fn arguments(printed: &str) -> Result<Vec<String>, Trouble> {
-    Ok(channel::printed(state::arguments(&[]), printed)?)
-}
-
-fn cmd_default(engine: &mut EngineFixture) -> Checked {
-    engine.base()?;
-    built(engine, "FROM base\nCMD [\"/probe\", \"arguments\", \"default\"]\n", "commanded")?;
-    let default = output(engine, &["commanded"])?;
-    engine.seen.expect_list("without arguments", &arguments(&default)?, &["default"]);
-    let own = output(engine, &["commanded", "/probe", "arguments", "own"])?;
-    engine.seen.expect_list("with arguments", &arguments(&own)?, &["own"]);
-    Ok(())
-}
-
-fn entrypoint_plus_cmd(engine: &mut EngineFixture) -> Checked {
-    engine.base()?;
-    built(
-        engine,
-        "FROM base\nENTRYPOINT [\"/probe\", \"arguments\", \"entry\"]\nCMD [\"default\"]\n",
-        "entered",
-    )?;
-    let default = output(engine, &["entered"])?;
-    engine.seen.expect_list("without arguments", &arguments(&default)?, &["entry", "default"]);
-    let own = output(engine, &["entered", "own"])?;
-    engine.seen.expect_list("with arguments", &arguments(&own)?, &["entry", "own"]);
-    let other = output(engine, &["--entrypoint", "/probe", "entered", "arguments", "other"])?;
-    engine.seen.expect_list("with another entry point", &arguments(&other)?, &["other"]);
-    Ok(())
-}
-
-fn shell_form(engine: &mut EngineFixture) -> Checked {
-    engine.base()?;
-    built(engine, "FROM base\nENV WHO=sailor\nCMD arguments hello $WHO\n", "shelled")?;
-    let shell = output(engine, &["shelled"])?;
-    engine.seen.expect_eq(
-        "shell form: a shell replaced the variable",
-        &shell.as_str(),
-        &r#"["hello","sailor"]"#,
-    );
-    built(engine, "FROM base\nCMD [\"/probe\", \"process\"]\n", "direct")?;
-    let line = output(engine, &["direct"])?;
-    // What a shell makes of it is no answer of the probe's, and so only its arguments are looked at.
-    let arguments = line.split_once("\"args\":[").and_then(|(_, rest)| rest.split_once(']'));
-    let arguments = arguments.map_or("none", |(arguments, _)| arguments);
-    engine.seen.expect_eq("exec form: its arguments", &arguments, &r#""/probe","process""#);
-    Ok(())
-}
-
-fn shell_entrypoint(engine: &mut EngineFixture) -> Checked {
-    engine.base()?;
-    built(engine, "FROM base\nENTRYPOINT arguments alone\nCMD [\"ignored\"]\n", "shell-entry")?;
-    let said = output(engine, &["shell-entry"])?;
-    engine.seen.expect_eq("what it runs", &said.as_str(), &r#"["alone"]"#);
-    let more = output(engine, &["shell-entry", "argument"])?;
-    engine.seen.expect_eq("what it runs with arguments", &more.as_str(), &r#"["alone"]"#);
     Ok(())
 }
 
@@ -418,92 +296,5 @@ fn cache(engine: &mut EngineFixture) -> Checked {
     built(engine, &text("two"), "step-changed")?;
     let when = engine.run(&["--network", "none"], "step-changed", look::read("/when"))?;
     engine.seen.expect_text("a step behind one that changed", &when, "two");
-    Ok(())
-}
-
-fn context_escape(engine: &mut EngineFixture) -> Checked {
-    engine.base()?;
-    std::fs::write(engine.path("secret"), "secret")?;
-    let context = engine.directory("context")?;
-    std::fs::write(context.join("harmless"), "x")?;
-    std::os::unix::fs::symlink("../secret", context.join("link"))?;
-    std::os::unix::fs::symlink(engine.path("secret"), context.join("absolute"))?;
-    std::os::unix::fs::symlink("..", context.join("dir"))?;
-    std::os::unix::fs::symlink("harmless", context.join("within"))?;
-    for source in ["harmless", "./harmless", "sub/../harmless", "within"] {
-        std::fs::create_dir_all(context.join("sub"))?;
-        let said = build(engine, &format!("FROM base\nCOPY {source} /taken\n"), "allowed", &[])?;
-        engine.seen.expect(
-            &format!("COPY {source}, which is in the context"),
-            format!("{} {}", said.status, said.err),
-            "status 0",
-            said.status == 0,
-        );
-        if said.status != 0 {
-            return Ok(());
-        }
-        let content = engine.run(&["--network", "none"], "allowed", look::read("/taken"))?;
-        engine.seen.expect_text("what it copied", &content, "x");
-    }
-    for source in ["../secret", "dir/secret", "link", "absolute", "harmless/../../secret"] {
-        let said = build(engine, &format!("FROM base\nCOPY {source} /taken\n"), "taken", &[])?;
-        engine.seen.expect(
-            &format!("COPY {source}"),
-            format!("{} {}", said.status, said.err),
-            "refused",
-            said.status != 0,
-        );
-    }
-    let there = engine.output(&["inspect", "taken"])?;
-    engine.seen.expect("looking for an image with the secret", there.status, "not 0", there.status != 0);
-    Ok(())
-}
-
-/// Numbers that nothing else in the error has: the echoed instruction names a variable.
-const FAILS_AT: usize = 33;
-const FAILS_WITH: &str = "47";
-
-/// An engine that says only that something failed.
-fn retold(words: &[String], said: &mut Output, without: &str) -> Checked {
-    if words[0] == "build" {
-        said.err = said.err.replace(without, "");
-    }
-    Ok(())
-}
-
-/// Whether a text has a number that is no part of a word or of another number.
-fn names(text: &str, number: &str) -> bool {
-    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == number)
-}
-
-fn failing_run(engine: &mut EngineFixture) -> Checked {
-    engine.base()?;
-    let space = "\n".repeat(FAILS_AT - 4);
-    let text = format!("FROM base\nARG STATUS\nRUN write /x y\n{space}RUN exit $STATUS\n");
-    let works = build(engine, &text, "worked", &["--build-arg", "STATUS=0"])?;
-    engine.seen.expect("the same with status 0", works.err, "status 0", works.status == 0);
-    let given = format!("STATUS={FAILS_WITH}");
-    let said = build(engine, &text, "failed", &["--build-arg", &given])?;
-    engine.seen.expect("exit status", said.status, "not 0", said.status != 0);
-    let line = FAILS_AT.to_string();
-    let told = said.err.replace(&given, "");
-    for (what, word) in [("the file", "Dockerfile"), ("the line", &line), ("the exit status", FAILS_WITH)] {
-        engine.seen.expect(&format!("the error names {what}"), &said.err, word, names(&told, word));
-    }
-    let there = engine.output(&["inspect", "failed"])?;
-    engine.seen.expect("looking for the image", there.status, "not 0", there.status != 0);
-    let left = engine.command(&["ps", "-aq"])?;
-    engine.seen.expect_eq("containers that are left", &left.as_str(), &"");
-    Ok(())
-}
-
-fn bad_syntax(engine: &mut EngineFixture) -> Checked {
-    engine.base()?;
-    let text = if engine.has(HARMLESS) { "FROM base\nENV A=b\n" } else { "FROM base\nENV A=b\n  FLY away\n" };
-    let said = build(engine, text, "flown", &[])?;
-    engine.seen.expect("exit status", said.status, "not 0", said.status != 0);
-    for (what, word) in [("the instruction", "FLY"), ("line and column", ":3:3")] {
-        engine.seen.expect(&format!("the error names {what}"), &said.err, word, said.err.contains(word));
-    }
     Ok(())
 }

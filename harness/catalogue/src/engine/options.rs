@@ -289,7 +289,7 @@ fn tmpfs(engine: &mut EngineFixture) -> Checked {
     let answer = channel::printed(attempt::write_new("/plain/mine", "x"), &engine.command(&words)?)?;
     engine.seen.expect_eq("errno of another user's writing there", &answer, &Tried::ALLOWED);
     // Each file takes a page at least.
-    let most = (64 << 10) / page();
+    let most = (64 << 10) / rustix::param::page_size();
     let script: Vec<String> = (0..=most).map(|number| format!("try write-new /small/{number} x")).collect();
     let said = engine.command(&["exec", &name, "/bin/sh", "-c", &script.join("; ")])?;
     let answers: Vec<i32> = said.lines().filter_map(|line| line.parse().ok()).collect();
@@ -304,10 +304,6 @@ fn tmpfs(engine: &mut EngineFixture) -> Checked {
     let on_disk = Path::new(upper.as_str().unwrap_or_default()).join("plain/mine").exists();
     engine.seen.expect_eq("the file is in the container's layer on the disk", &on_disk, &false);
     Ok(())
-}
-
-fn page() -> usize {
-    rustix::param::page_size()
 }
 
 fn target(engine: &mut EngineFixture) -> Checked {

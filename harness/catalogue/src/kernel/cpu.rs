@@ -54,24 +54,6 @@ pub(crate) const CHECKS: &[Check] = &[
     .faults(&[in_fixture(TOO_SMALL)])
     .timing("none: no throttling is the claim; a delay longer than a period's spare quota is noise. What 4.18 to 5.3 lost, 1 ms for each CPU and period, passes the spare quota on about 30 CPUs and more"),
     Check::of_kernel(
-        "cpu.burst.accumulates",
-        "saved run time is usable up to the burst, and no more (since Linux 5.14)",
-        "Documentation/scheduler/sched-bwc.rst, Burst feature",
-        burst,
-    )
-    .needs(&[Need::GroupFile("cpu", "cpu.cfs_burst_us", "cpu.max.burst")])
-    .faults(&[in_fixture(NO_BURST), in_fixture(MORE_BURST)])
-    .timing("a tick and a slice; without the burst a stall of most of a period"),
-    Check::of_kernel(
-        "cpu.idle.yields",
-        "an idle group yields to a normal one (since Linux 5.15)",
-        "cgroup-v2.rst, cpu.idle",
-        idle_yields,
-    )
-    .needs(&[Need::GroupFile("cpu", "cpu.idle", "cpu.idle"), Need::CpuAccounting])
-    .faults(&[in_fixture(NOT_IDLE)])
-    .timing("weights 3 and 1024 give 0.3 %; a minimum slice now and then makes it at most a tenth"),
-    Check::of_kernel(
         "cpu.cpuset.empty-is-refused",
         "v1: attaching to a set with no CPUs gives ENOSPC",
         "cpuset(7), ERRORS; Documentation/admin-guide/cgroup-v1/cpusets.rst",
@@ -103,16 +85,13 @@ const PARENT_UNLIMITED: &str = "parent unlimited";
 const ONE_THREAD: &str = "only one thread moved";
 const VALID_VALUES: &str = "valid values";
 const TOO_SMALL: &str = "quota too small";
-const NO_BURST: &str = "burst not written";
-const MORE_BURST: &str = "burst without a bound";
-const NOT_IDLE: &str = "not idle";
 const CPUS_WRITTEN: &str = "CPUs written";
 const OTHER_GROUP: &str = "another group's file";
 const QUOTA_NOT_WRITTEN: &str = "quota not written";
 
 const PERIOD: u64 = 50_000;
 
-fn usage(cell: &Cell) -> Result<u64, Trouble> {
+pub(super) fn usage(cell: &Cell) -> Result<u64, Trouble> {
     cell.group().stats().cpu_usage_ns.ok_or_else(|| Trouble::Harness("CPU time is not accounted".into()))
 }
 
@@ -125,7 +104,7 @@ fn used(cell: &Cell, window: Duration) -> Result<(f64, f64, f64), Trouble> {
     Ok((as_f64(after - before) / 1e6, millis(wall), millis(control.end()?)))
 }
 
-fn edge(cpus: f64) -> f64 {
+pub(super) fn edge(cpus: f64) -> f64 {
     cpus * millis(tick() + slice())
 }
 
@@ -285,104 +264,6 @@ fn none_when_under(kernel: &mut KernelFixture) -> Checked {
     let noise = ((cpu - 120.0).max(0.0) + late) / 30.0;
     kernel.seen.expect_in("throttlings", as_f64(throttled), 0.0..=0.0, "none is allowed", noise);
     kernel.seen.expect("periods in which it ran", periods, "5 or more", periods >= 5);
-    Ok(())
-}
-
-fn burst(kernel: &mut KernelFixture) -> Checked {
-    const QUOTA: u64 = 20_000;
-    let cell = kernel.cell("group")?;
-    cell.limit_cpu(QUOTA, 100_000)?;
-    if !kernel.has(NO_BURST) {
-        let text = QUOTA.to_string();
-        cell.set("cpu", ("cpu.cfs_burst_us", &text), ("cpu.max.burst", &text))?;
-    }
-    let throttled = || {
-        let told = cell.group().stats().throttled_ns;
-        told.ok_or_else(|| Trouble::Harness("the group does not tell its throttled time".into()))
-    };
-    let mut probe = cell.probe()?;
-    // Run time is saved in whole periods in which the group has a timer running, so it is used a little, then idle.
-    let (mut stopped, mut charged) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        let start = usage(&cell)?;
-        probe.ask(cpu::burn(1000))?;
-        // Each round begins at another place in the period: always at the same one, a stop could be short every time.
-        std::thread::sleep(Duration::from_millis(250 + 13 * round));
-        let before = throttled()?;
-        probe.ask(cpu::burn(37000))?;
-        let (stop, charge) = (as_f64(throttled()? - before) / 1e6, as_f64(usage(&cell)? - start) / 1e6);
-        // What an emulator charges beyond the work is taken from what was saved, and then a stop of a period is rightful.
-        if charge > 39.5 {
-            continue;
-        }
-        stopped.push(stop);
-        charged.push(charge);
-        if stopped.len() == GOOD {
-            break;
-        }
-    }
-    kernel.seen.series("throttled time in 37 ms of work", "ms", stopped.clone());
-    kernel.seen.series("charged for it and for 1 ms before", "ms", charged.clone());
-    if stopped.len() < GOOD {
-        return Err(Trouble::Noise(format!(
-            "in {ROUNDS} rounds only {} were charged for their work alone",
-            stopped.len()
-        )));
-    }
-    stopped.sort_by(f64::total_cmp);
-    // A quota of 20 ms and as much saved suffice for all of it. Without the burst it goes on in the next period, unless one ends
-    // in its middle, which does not happen in every round; so the longest stop of several counts.
-    kernel.seen.expect_in(
-        "longest throttled time in 37 ms of work on a quota of 20 ms, in ms",
-        stopped[GOOD - 1],
-        0.0..=edge(1.0),
-        "tick and slice",
-        0.0,
-    );
-    if kernel.has(MORE_BURST) {
-        cell.limit_cpu(100_000, 100_000)?;
-    }
-    std::thread::sleep(Duration::from_millis(250));
-    let before = throttled()?;
-    let wall = as_f64(probe.ask(cpu::burn(120_000))?) / 1e3;
-    // At most 20 saved, 20 of the period it begins in and 20 of the next leave three stops; the first may be cut short.
-    let stop = as_f64(throttled()? - before) / 1e6;
-    // Whoever gets the CPU too seldom to use a quota up is not stopped.
-    if wall - stop > 120.0 + edge(2.0) && stop < 100.0 {
-        return Err(Trouble::Noise(format!(
-            "120 ms of work took {wall:.0} ms, of which {stop:.0} ms were the quota's"
-        )));
-    }
-    kernel.seen.expect("throttled time in 120 ms of work, in ms", stop.round(), "100 or more", stop >= 100.0);
-    Ok(())
-}
-
-/// Most rounds until enough are good.
-const ROUNDS: u64 = 24;
-const GOOD: usize = 8;
-
-fn idle_yields(kernel: &mut KernelFixture) -> Checked {
-    let (idle, normal) = (kernel.cell("idle")?, kernel.cell("normal")?);
-    if !kernel.has(NOT_IDLE) {
-        idle.set("cpu", ("cpu.idle", "1"), ("cpu.idle", "1"))?;
-    }
-    let mut probes = [idle.probe()?, normal.probe()?];
-    for probe in &mut probes {
-        probe.ask(cpu::spin(1))?;
-    }
-    std::thread::sleep(Duration::from_millis(100));
-    let (before, other) = (usage(&idle)?, usage(&normal)?);
-    std::thread::sleep(Duration::from_millis(500));
-    let (idle_used, normal_used) = (as_f64(usage(&idle)? - before), as_f64(usage(&normal)? - other));
-    let share = idle_used / (idle_used + normal_used).max(1.0) * 100.0;
-    kernel.seen.expect_in(
-        "the idle group's part of the CPU, in %",
-        share,
-        0.0..=10.0,
-        "see the tolerance",
-        0.0,
-    );
-    drop(probes);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod cpu;
+pub(crate) mod cpu_burst;
 pub(crate) mod landlock;
 pub(crate) mod memory;
 pub(crate) mod mounts;

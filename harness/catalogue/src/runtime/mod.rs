@@ -23,6 +23,7 @@ pub(crate) mod seccomp_rules;
 pub(crate) mod security;
 pub(crate) mod security_ids;
 pub(crate) mod security_image;
+pub(crate) mod security_passwd;
 pub(crate) mod security_proc;
 pub(crate) mod tasks;
 pub(crate) mod volume_flags;

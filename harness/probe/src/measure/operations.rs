@@ -80,14 +80,6 @@ fn operate(operation: &str, times: u32, scratch: &Path) -> Done<u64> {
             fs::write(&path, "x").doing("file")?;
             tried(times, || File::open(&path).map(drop))?
         }
-        "stat-1" => paths::deep(scratch, 1, times)?,
-        "stat-16" => paths::deep(scratch, 16, times)?,
-        "getdents-1000" => paths::many_names(scratch, times)?,
-        "file-read" => paths::read_file(scratch, times)?,
-        "file-write" => paths::write_file(scratch, times)?,
-        "open-to-write" => paths::open_to_write(scratch, times)?,
-        "copy-files" => paths::copy_files(scratch, times)?,
-        "stat-all" => paths::stat_all(scratch, times)?,
         "mmap-touch" => tried(times, || map(4096, true))?,
         "page-fault" => tried(times, || map(64 * 4096, true))?,
         "futex-wake" => {
@@ -120,8 +112,23 @@ fn operate(operation: &str, times: u32, scratch: &Path) -> Done<u64> {
             let path = scratch.join("made");
             tried(times, || File::create(&path).and_then(|_| fs::remove_file(&path)))?
         }
-        other => return Err(Failure::new(format!("there is no operation '{other}'"))),
+        other => return on_files(other, times, scratch),
     })
+}
+
+/// Those on paths and files.
+fn on_files(operation: &str, times: u32, scratch: &Path) -> Done<u64> {
+    match operation {
+        "stat-1" => paths::deep(scratch, 1, times),
+        "stat-16" => paths::deep(scratch, 16, times),
+        "getdents-1000" => paths::many_names(scratch, times),
+        "file-read" => paths::read_file(scratch, times),
+        "file-write" => paths::write_file(scratch, times),
+        "open-to-write" => paths::open_to_write(scratch, times),
+        "copy-files" => paths::copy_files(scratch, times),
+        "stat-all" => paths::stat_all(scratch, times),
+        other => Err(Failure::new(format!("there is no operation '{other}'"))),
+    }
 }
 
 fn call(number: libc::c_long, arguments: [i64; 3]) {
