@@ -84,7 +84,7 @@ pub fn run_one(run: &Run, job: &Job, number: usize) -> Outcome {
         outcome.duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         outcome.evidence = evidence;
         (outcome.verdict, outcome.reason) = judge(checked, &outcome.evidence);
-        let left = audit::remains(&run.layout, &format!("{tag}-"));
+        let left = audit::remains_of_try(&run.layout, &tag);
         if !left.is_empty() {
             sweep(run, &tag);
             if outcome.verdict == Verdict::Pass {
@@ -93,7 +93,7 @@ pub fn run_one(run: &Run, job: &Job, number: usize) -> Outcome {
             }
             outcome.evidence.notes.extend(left.into_iter().map(|what| format!("left behind: {what}")));
         }
-        let _ = std::fs::remove_dir_all(run.dir().join(&tag));
+        let _ = kit::remove::tree(&run.dir().join(&tag));
         if outcome.verdict != Verdict::Inconclusive {
             break;
         }
@@ -201,7 +201,7 @@ fn sweep(run: &Run, tag: &str) {
     let group = runtime::cgroup::Group::at(&run.layout, &groups);
     let _ = group.kill();
     let _ = group.remove();
-    for point in audit::mounts(tag) {
+    for point in audit::mounts(tag).into_iter().filter(|point| audit::is_of_try(point, tag)) {
         let _ = nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH);
     }
 }

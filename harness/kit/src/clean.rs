@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
@@ -11,7 +12,7 @@ use runtime::cgroup::{Directories, Group, Layout};
 use runtime::process::pidfd;
 
 use crate::audit;
-use crate::run::{Beginning, PREFIX, base};
+use crate::run::{Beginning, PREFIX, Run, base};
 
 /// How long processes may take to die.
 const DYING: Duration = Duration::from_secs(10);
@@ -24,32 +25,56 @@ pub fn clean() -> Result<(Vec<String>, Vec<String>), String> {
     let layout = Layout::detect().map_err(|error| error.to_string())?;
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for run in dead_runs(&layout) {
-        done.extend(kill(&layout, &run, &mut failed));
-        let name = format!("{PREFIX}{run}-");
-        for group in audit::cgroups(&layout, &name) {
-            let removed = Group::at(&layout, &Directories(vec![group.clone()])).remove();
-            note(removed, format!("cgroup {}", group.display()), &mut done, &mut failed);
-        }
-        let dir = base().join(&run);
-        for group in groups_of_engines(&dir) {
-            let removed = Group::at(&layout, &Directories(vec![group.clone()])).remove();
-            note(removed, format!("cgroup {}", group.display()), &mut done, &mut failed);
-        }
-        for point in audit::mounts(&format!("{}/", dir.display())) {
-            let removed = umount2(&point, MntFlags::MNT_DETACH);
-            note(removed, format!("mount {}", point.display()), &mut done, &mut failed);
-        }
-        if dir.exists() {
-            note(fs::remove_dir_all(&dir), format!("directory {}", dir.display()), &mut done, &mut failed);
-        }
+        remove_run(&layout, &run, &mut done, &mut failed);
     }
     Ok((done, failed))
 }
 
+fn remove_run(layout: &Layout, run: &str, done: &mut Vec<String>, failed: &mut Vec<String>) {
+    let dir = base().join(run);
+    remove_traces(layout, run, &dir, done, failed);
+    if dir.exists() {
+        note(crate::remove::tree(&dir), format!("directory {}", dir.display()), done, failed);
+    }
+}
+
+/// Removes processes, groups and mounts of a run, and leaves its directory.
+fn remove_traces(layout: &Layout, run: &str, dir: &Path, done: &mut Vec<String>, failed: &mut Vec<String>) {
+    done.extend(kill(layout, run, failed));
+    let name = format!("{PREFIX}{run}-");
+    for group in audit::cgroups(layout, &name) {
+        let removed = Group::at(layout, &Directories(vec![group.clone()])).remove();
+        note(removed, format!("cgroup {}", group.display()), done, failed);
+    }
+    for group in groups_of_engines(dir) {
+        let removed = Group::at(layout, &Directories(vec![group.clone()])).remove();
+        note(removed, format!("cgroup {}", group.display()), done, failed);
+    }
+    for point in audit::mounts_below(dir) {
+        let removed = umount2(&point, MntFlags::MNT_DETACH);
+        note(removed, format!("mount {}", point.display()), done, failed);
+    }
+}
+
+/// Kills the processes of a run that goes on but was told to end: its checks then end by themselves, and clean up.
+pub fn end_processes(run: &str) {
+    for pid in audit::processes(run) {
+        if let Ok(process) = pidfd::open(pid) {
+            let _ = pidfd::signal(process.as_fd(), Signal::SIGKILL);
+        }
+    }
+}
+
+/// Removes all that a run which was told to end has left beside its directory, and says what could not be removed.
+pub fn sweep_run(run: &Run) -> Vec<String> {
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    remove_traces(&run.layout, run.id(), run.dir(), &mut done, &mut failed);
+    failed
+}
+
 /// Control groups of an engine's containers, as the engine has written them down in the run's directory.
-fn groups_of_engines(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries =
-        |dir: &std::path::Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+fn groups_of_engines(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut groups = Vec::new();
     for state in entries(dir).flat_map(|attempt| entries(&attempt.join("data/run"))) {
         let text = fs::read(state.join("state.json")).unwrap_or_default();

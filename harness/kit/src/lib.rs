@@ -14,6 +14,7 @@ pub mod notebook;
 mod patience;
 pub mod probes;
 pub mod property;
+pub mod remove;
 mod role;
 pub mod run;
 pub mod runtime;

@@ -113,7 +113,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        match fs::remove_dir_all(&self.dir) {
+        match crate::remove::tree(&self.dir) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 output::errln!("removing {}: {error} (plimsoll clean tries again)", self.dir.display());
             }
