@@ -1,9 +1,12 @@
 //! The command `plimsoll`: which checks run against what, in what order, and what is said of them.
 
+mod attempt;
 pub mod cli;
 pub mod findings;
 pub mod host;
+pub mod interrupt;
 pub mod jobs;
+pub mod judge;
 pub mod roles;
 pub mod schedule;
 pub mod session;

@@ -1,41 +1,49 @@
-//! Running jobs: in what order, how often; and from what was seen to a verdict.
+//! Running jobs: in what order, and how often.
 
-use std::io::Read;
-use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use record::{Evidence, Outcome, Verdict};
+use record::{Evidence, Outcome, Try, Verdict};
 
-use runtime::process::pidfd;
+use kit::run::Run;
+use kit::turn::{Turn, USUAL_PATIENCE, Waiting};
+use kit::{audit, remove};
 
-use kit::audit;
-use kit::check::{Checked, Trouble};
-use kit::engine::EngineFixture;
-use kit::fault::Fault;
-use kit::run::{RUN_VARIABLE, Run, SEED_VARIABLE, Turn};
-use kit::runtime::RuntimeFixture;
-use kit::sandbox::NAME as LAB;
-use kit::sandbox::Report;
+use crate::attempt::attempt;
+use crate::jobs::Job;
+use crate::{interrupt, judge};
 
-use crate::jobs::{Job, Target};
+/// How jobs are run, beside what they are.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// How long to wait for others who must not run beside a check of this run.
+    pub patience: Duration,
+    /// Hears of each outcome as it is there.
+    pub told: &'a (dyn Fn(&Outcome) + Sync),
+    /// Hears what the user should know meanwhile, such as for whom the run waits.
+    pub said: &'a (dyn Fn(&str) + Sync),
+}
 
-/// How often a check is tried while the noise hides its claim.
-const MOST_ATTEMPTS: u32 = 3;
+impl std::fmt::Debug for Terms<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terms").field("patience", &self.patience).finish_non_exhaustive()
+    }
+}
 
-/// How long a kernel check may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+impl Default for Terms<'_> {
+    fn default() -> Self {
+        Self { patience: USUAL_PATIENCE, told: &|_| {}, said: &|_| {} }
+    }
+}
 
 /// Runs jobs: those that measure time one after the other, the rest side by side before them. Outcomes come in the
-/// order of the jobs; `told` hears of each as it is there.
-pub fn run_all(run: &Run, jobs: &[Job], told: &(dyn Fn(&Outcome) + Sync)) -> Vec<Outcome> {
+/// order of the jobs.
+pub fn run_all(run: &Run, jobs: &[Job], terms: Terms<'_>) -> Vec<Outcome> {
     let outcomes: Vec<Mutex<Option<Outcome>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     let play = |number: usize| {
-        let outcome = run_one(run, &jobs[number], number);
-        told(&outcome);
+        let outcome = run_one(run, &jobs[number], number, terms);
+        (terms.told)(&outcome);
         *outcomes[number].lock().expect("no thread panics here") = Some(outcome);
     };
     let (alone, together): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|n| jobs[*n].check.timing);
@@ -54,10 +62,99 @@ pub fn run_all(run: &Run, jobs: &[Job], told: &(dyn Fn(&Outcome) + Sync)) -> Vec
     outcomes.into_iter().filter_map(|outcome| outcome.into_inner().expect("no thread panics here")).collect()
 }
 
-/// Runs one job, again while the noise hides its claim.
-pub fn run_one(run: &Run, job: &Job, number: usize) -> Outcome {
+/// Runs one job, as often as its verdict needs.
+pub fn run_one(run: &Run, job: &Job, number: usize, terms: Terms<'_>) -> Outcome {
+    let mut outcome = untried(job);
+    if let Some(signal) = interrupt::caught() {
+        outcome.reason = format!("not tried: the run was ended by {signal}");
+        return outcome;
+    }
+    if let Some(reason) = job.check.all_needs().find_map(|need| need.unmet(&run.layout)) {
+        outcome.reason = reason;
+        return outcome;
+    }
+    let waiting = Waiting {
+        patience: terms.patience,
+        told: &|text| (terms.said)(text),
+        is_over: &|| interrupt::caught().is_some(),
+    };
+    let mut tries: Vec<Try> = Vec::new();
+    let mut left = Vec::new();
+    while !judge::is_settled(&tries) && left.is_empty() && interrupt::caught().is_none() {
+        let turn = match Turn::wait(job.check.timing, waiting) {
+            Ok(turn) => turn,
+            // Without its turn it would measure others, and others it.
+            Err(trouble) => {
+                (outcome.verdict, outcome.reason) = (Verdict::Error, trouble.into_text());
+                return if_interrupted(outcome);
+            }
+        };
+        let (one, remains) = try_once(run, job, &format!("{}x{}", run.tag(number), tries.len() + 1));
+        tries.push(one);
+        left.extend(remains);
+        drop(turn);
+    }
+    conclude(outcome, tries, left)
+}
+
+/// One try, and what it left on the host.
+fn try_once(run: &Run, job: &Job, tag: &str) -> (Try, Vec<String>) {
+    let start = Instant::now();
+    let (checked, mut evidence) = attempt(run, job, tag);
+    let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (verdict, reason) = judge::of_try(checked, &evidence);
+    let mut left = audit::remains_of_try(&run.layout, tag);
+    if !left.is_empty() {
+        sweep(run, tag);
+    }
+    let dir = run.dir().join(tag);
+    if dir.exists()
+        && let Err(error) = remove::tree(&dir)
+    {
+        left.push(format!("directory {}: {error}", dir.display()));
+    }
+    evidence.notes.extend(left.iter().map(|what| format!("left behind: {what}")));
+    (Try { verdict, reason, duration_ms, evidence }, left)
+}
+
+/// The outcome of all tries: the last one's evidence, the earlier ones beside it.
+fn conclude(mut outcome: Outcome, mut tries: Vec<Try>, left: Vec<String>) -> Outcome {
+    (outcome.verdict, outcome.reason) = judge::of_all(&tries);
+    if !left.is_empty() {
+        let told = format!("left behind: {}", left.join(", "));
+        match outcome.verdict {
+            // Noise explains no leak.
+            Verdict::Pass | Verdict::Inconclusive => {
+                outcome.reason =
+                    if outcome.reason.is_empty() { told } else { format!("{told}; {}", outcome.reason) };
+                outcome.verdict = Verdict::Fail;
+            }
+            _ => outcome.reason = format!("{}; {told}", outcome.reason),
+        }
+    }
+    outcome.attempts = u32::try_from(tries.len()).unwrap_or(u32::MAX);
+    if let Some(last) = tries.pop() {
+        (outcome.duration_ms, outcome.evidence) = (last.duration_ms, last.evidence);
+    }
+    outcome.earlier = tries;
+    if_interrupted(outcome)
+}
+
+/// The signal reaches the programs that are watched too, so what they did then says nothing.
+fn if_interrupted(mut outcome: Outcome) -> Outcome {
+    if let Some(signal) = interrupt::caught()
+        && outcome.verdict != Verdict::Pass
+    {
+        outcome.reason = format!("not tried to its end: the run was ended by {signal}");
+        outcome.verdict = Verdict::Skip;
+    }
+    outcome
+}
+
+/// An outcome of which only is known what was to be tried.
+fn untried(job: &Job) -> Outcome {
     let check = job.check;
-    let mut outcome = Outcome {
+    Outcome {
         check: check.id.into(),
         subject: job.subject_name().into(),
         scope: check.scope,
@@ -70,128 +167,7 @@ pub fn run_one(run: &Run, job: &Job, number: usize) -> Outcome {
         attempts: 0,
         duration_ms: 0,
         evidence: Evidence::default(),
-    };
-    if let Some(reason) = check.all_needs().find_map(|need| need.unmet(&run.layout)) {
-        outcome.reason = reason;
-        return outcome;
-    }
-    while outcome.attempts < MOST_ATTEMPTS {
-        outcome.attempts += 1;
-        let _turn = Turn::wait(check.timing);
-        let start = Instant::now();
-        let tag = format!("{}x{}", run.tag(number), outcome.attempts);
-        let (checked, evidence) = attempt(run, job, &tag);
-        outcome.duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        outcome.evidence = evidence;
-        (outcome.verdict, outcome.reason) = judge(checked, &outcome.evidence);
-        let left = audit::remains_of_try(&run.layout, &tag);
-        if !left.is_empty() {
-            sweep(run, &tag);
-            if outcome.verdict == Verdict::Pass {
-                outcome.verdict = Verdict::Fail;
-                outcome.reason = format!("left behind: {}", left.join(", "));
-            }
-            outcome.evidence.notes.extend(left.into_iter().map(|what| format!("left behind: {what}")));
-        }
-        let _ = kit::remove::tree(&run.dir().join(&tag));
-        if outcome.verdict != Verdict::Inconclusive {
-            break;
-        }
-    }
-    outcome
-}
-
-fn attempt(run: &Run, job: &Job, tag: &str) -> (Checked, Evidence) {
-    let tried = match job.target() {
-        Target::Kernel => play_kernel(run, job, tag),
-        Target::Runtime(body, runtime) => {
-            RuntimeFixture::new(run, runtime, job.fault, tag).map(|mut runtime| {
-                let checked = body(&mut runtime);
-                (checked, runtime.seen.0)
-            })
-        }
-        Target::Engine(body, engine) => {
-            let (name, hook) = (job.fault.map(|fault| fault.name), job.fault.and_then(Fault::hook));
-            EngineFixture::new(run, engine, name, hook, tag).map(|mut engine| {
-                let checked = body(&mut engine);
-                (checked, std::mem::take(&mut engine.seen.0))
-            })
-        }
-    };
-    tried.unwrap_or_else(|trouble| (Err(trouble), Evidence::default()))
-}
-
-fn play_kernel(run: &Run, job: &Job, tag: &str) -> Result<(Checked, Evidence), Trouble> {
-    let dir = run.dir().join(tag);
-    std::fs::create_dir_all(&dir)?;
-    let mut child = Command::new(std::env::current_exe()?)
-        .arg0(LAB)
-        .args(["check", job.check.id])
-        .arg(&dir)
-        .arg(tag)
-        .args(job.fault.map(|fault| fault.name))
-        .env(RUN_VARIABLE, run.id())
-        .env(SEED_VARIABLE, run.seed.to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let process = pidfd::open(child.id().cast_signed())?;
-    let watchdog = std::thread::spawn(move || {
-        let ended = pidfd::wait_exit(process.as_fd(), PATIENCE).unwrap_or(false);
-        if !ended {
-            let _ = pidfd::signal(process.as_fd(), nix::sys::signal::Signal::SIGKILL);
-        }
-        ended
-    });
-    let output = read_all(&mut child)?;
-    if !watchdog.join().unwrap_or(true) {
-        return Err(Trouble::Harness(format!("the check did not end within {PATIENCE:?}")));
-    }
-    let (text, said) = output;
-    let report: Report = serde_json::from_str(text.trim())
-        .map_err(|error| Trouble::Harness(format!("the check broke off ({error}): {}", said.trim())))?;
-    Ok((report.checked, report.evidence))
-}
-
-/// All that a process writes, until it ends.
-fn read_all(child: &mut Child) -> Result<(String, String), Trouble> {
-    let (mut out, mut said) = (String::new(), String::new());
-    let errors = child.stderr.take();
-    std::thread::scope(|scope| {
-        scope.spawn(|| errors.map(|mut errors| errors.read_to_string(&mut said)));
-        child.stdout.take().map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut out))
-    })?;
-    child.wait()?;
-    Ok((out, said))
-}
-
-/// The verdict, and why.
-fn judge(checked: Checked, evidence: &Evidence) -> (Verdict, String) {
-    let broken: Vec<String> = evidence
-        .expectations
-        .iter()
-        .filter(|expectation| !expectation.holds)
-        .map(|expectation| {
-            format!(
-                "{}: observed {}, expected {}",
-                expectation.what, expectation.observed, expectation.expected
-            )
-        })
-        .collect();
-    match checked {
-        Err(Trouble::Harness(text)) => (Verdict::Error, text),
-        Err(Trouble::Skip(text)) => (Verdict::Skip, text),
-        Err(Trouble::Noise(text)) => (Verdict::Inconclusive, text),
-        Err(Trouble::Subject(text)) => (Verdict::Fail, text),
-        Ok(()) if !broken.is_empty() => {
-            // One miss that the noise cannot explain is enough.
-            let explained =
-                evidence.expectations.iter().all(|expectation| expectation.holds || expectation.doubtful);
-            (if explained { Verdict::Inconclusive } else { Verdict::Fail }, broken.join("; "))
-        }
-        Ok(()) if evidence.expectations.is_empty() => (Verdict::Error, "the check looked at nothing".into()),
-        Ok(()) => (Verdict::Pass, String::new()),
+        earlier: Vec::new(),
     }
 }
 
@@ -203,30 +179,5 @@ fn sweep(run: &Run, tag: &str) {
     let _ = group.remove();
     for point in audit::mounts(tag).into_iter().filter(|point| audit::is_of_try(point, tag)) {
         let _ = nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kit::notebook::Notebook;
-
-    #[test]
-    fn a_check_that_looked_at_nothing_is_an_error_and_one_broken_expectation_a_failure() {
-        assert_eq!(judge(Ok(()), &Evidence::default()).0, Verdict::Error);
-        let mut seen = Notebook::default();
-        seen.expect_eq("a", &1, &1);
-        assert_eq!(judge(Ok(()), &seen.0).0, Verdict::Pass);
-        seen.expect_eq("b", &1, &2);
-        let (verdict, reason) = judge(Ok(()), &seen.0);
-        assert_eq!(verdict, Verdict::Fail);
-        let mut noisy = Notebook::default();
-        noisy.expect_in("c", 11.0, 0.0..=10.0, "", 2.0);
-        assert_eq!(judge(Ok(()), &noisy.0).0, Verdict::Inconclusive);
-        noisy.expect_in("d", 13.0, 0.0..=10.0, "", 2.0);
-        assert_eq!(judge(Ok(()), &noisy.0).0, Verdict::Fail);
-        assert!(reason.contains("observed 1, expected 2"), "{reason}");
-        assert_eq!(judge(Err(Trouble::Noise("x".into())), &seen.0).0, Verdict::Inconclusive);
-        assert_eq!(judge(Err(Trouble::Harness("x".into())), &seen.0).0, Verdict::Error);
     }
 }

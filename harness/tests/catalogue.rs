@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use harness::jobs::{Job, jobs};
-use harness::schedule::run_one;
+use harness::schedule::{Terms, run_one};
 use harness::{findings, roles};
 use kit::run::Run;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 
 fn play(run: &OnceLock<Run>, job: &Job, number: usize) -> Result<Completion, Failed> {
     let run = run.get_or_init(|| Run::begin().expect("a run can begin"));
-    let outcome = run_one(run, job, number);
+    let outcome = run_one(run, job, number, Terms::default());
     match outcome.verdict {
         Verdict::Pass => Ok(Completion::Completed),
         Verdict::Skip | Verdict::Inconclusive => Ok(Completion::ignored_with(outcome.reason)),

@@ -139,6 +139,17 @@ pub fn is_worse(changes: &[Changed]) -> bool {
     changes.iter().any(|changed| matches!(changed.change, Change::Broke | Change::NewAndFails))
 }
 
+/// Whether something of which a verdict was known is not known any more.
+pub fn has_lost(changes: &[Changed]) -> bool {
+    let is_known = |verdict: Option<Verdict>| matches!(verdict, Some(Verdict::Pass | Verdict::Fail));
+    changes.iter().any(|changed| is_known(changed.before) && !is_known(changed.after))
+}
+
+/// Whether the harness had trouble in the later run with something with which it had none before.
+pub fn has_trouble(changes: &[Changed]) -> bool {
+    changes.iter().any(|changed| changed.after == Some(Verdict::Error))
+}
+
 /// The difference as text.
 pub fn text(before: &Run, after: &Run, changes: &[Changed]) -> String {
     let mut text = format!(

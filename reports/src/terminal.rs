@@ -220,6 +220,7 @@ pub(crate) mod tests {
             attempts: 1,
             duration_ms: 12,
             evidence: Evidence::default(),
+            earlier: Vec::new(),
         };
         Run {
             schema_version: SCHEMA_VERSION,

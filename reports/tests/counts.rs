@@ -49,6 +49,8 @@ fn outcome(number: usize) -> impl Strategy<Value = Outcome> {
                 tolerance: String::new(),
                 holds,
                 doubtful: false,
+                missed_by: None,
+                control: None,
             };
             Outcome {
                 check: format!("{area}.{number}{name}"),
@@ -67,6 +69,7 @@ fn outcome(number: usize) -> impl Strategy<Value = Outcome> {
                     notes: vec![name],
                     ..Evidence::default()
                 },
+                earlier: Vec::new(),
             }
         },
     )

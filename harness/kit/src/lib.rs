@@ -21,5 +21,6 @@ pub mod runtime;
 pub mod sandbox;
 pub mod terminal;
 pub mod trouble;
+pub mod turn;
 
 pub use probe::{channel, verbs};

@@ -14,6 +14,15 @@ mod words;
 #[derive(Debug, Default)]
 pub struct Notebook(pub Evidence);
 
+/// What a control beside a measurement says: by how much this machine may move the value by itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Control {
+    /// Towards less.
+    pub below: f64,
+    /// Towards more.
+    pub above: f64,
+}
+
 impl Notebook {
     /// Something that must hold.
     pub fn expect(&mut self, what: &str, observed: impl Display, expected: impl Display, holds: bool) {
@@ -74,20 +83,38 @@ impl Notebook {
         derived: &str,
         noise: f64,
     ) -> bool {
+        self.expect_beside(what, observed, band, derived, Control { below: noise, above: noise })
+    }
+
+    /// The same, where what the machine does by itself can move the value further in one direction than in the other:
+    /// what others take from a group makes its use smaller and never larger. A control of 0 on both sides is none, and
+    /// then a miss is a miss.
+    pub fn expect_beside(
+        &mut self,
+        what: &str,
+        observed: f64,
+        band: RangeInclusive<f64>,
+        derived: &str,
+        control: Control,
+    ) -> bool {
         let holds = band.contains(&observed);
-        let wide = (band.start() - noise)..=(band.end() + noise);
-        self.push(
-            what,
-            format!("{observed:.2}"),
-            format!("{:.2} to {:.2}", band.start(), band.end()),
-            derived,
-            holds,
-        );
-        if !holds && wide.contains(&observed) {
-            self.note(format!("{what}: the control beside it was disturbed by {noise:.2}, which may be why"));
-            if let Some(last) = self.0.expectations.last_mut() {
-                last.doubtful = true;
-            }
+        let expected = format!("{:.2} to {:.2}", band.start(), band.end());
+        self.push(what, format!("{observed:.2}"), expected, derived, holds);
+        let (missed_by, control) = if observed < *band.start() {
+            (band.start() - observed, control.below)
+        } else {
+            (observed - band.end(), control.above)
+        };
+        let Some(last) = self.0.expectations.last_mut() else { return holds };
+        if control > 0.0 {
+            last.control = Some(control);
+            last.missed_by = (!holds).then_some(missed_by);
+        }
+        if !holds && missed_by <= control {
+            last.doubtful = true;
+            self.note(format!(
+                "{what}: the control beside it was disturbed by {control:.2}, which may be why"
+            ));
         }
         holds
     }
@@ -117,6 +144,8 @@ impl Notebook {
             tolerance: tolerance.into(),
             holds,
             doubtful: false,
+            missed_by: None,
+            control: None,
         });
     }
 }

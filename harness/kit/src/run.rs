@@ -158,25 +158,3 @@ impl Beginning {
         Some(Self(file))
     }
 }
-
-/// Holds back checks that measure time while others run, and the reverse, over all processes of this user: test
-/// runners may start a process for each check.
-#[derive(Debug)]
-pub struct Turn(#[expect(dead_code, reason = "held, not read")] File);
-
-impl Turn {
-    /// Waits for one's turn: alone, or together with all others that need not be alone.
-    ///
-    /// # Errors
-    /// The lock file cannot be made.
-    pub fn wait(alone: bool) -> Result<Self, Trouble> {
-        fs::create_dir_all(base())?;
-        let file = File::create(base().join("turn"))?;
-        if alone {
-            file.lock()?;
-        } else {
-            file.lock_shared()?;
-        }
-        Ok(Self(file))
-    }
-}

@@ -2,15 +2,19 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use kit::clean;
+use record::status::{self, Require};
 use record::{Outcome, Scope, Verdict};
 use reports::{html, json, terminal};
 
+use super::progress::Progress;
 use super::report::Place;
 use crate::jobs::{Job, jobs};
-use crate::session;
+use crate::schedule::Terms;
+use crate::{interrupt, session};
 use ::matrix::events::{Event, EventStream};
 use kit::check::Trouble;
 use subject::Subject;
@@ -40,6 +44,22 @@ pub(super) struct Check {
     /// Show the evidence of every check, not only of those that failed
     #[arg(long, short)]
     verbose: bool,
+    /// How many checks must pass or fail, as a number or a percentage of all: with fewer the exit status is 3
+    #[arg(long, value_name = "N|PERCENT", default_value_t = Require::default())]
+    require: Require,
+    /// End as `git bisect run` wants it: 0 passed, 1 failed, 125 cannot be told
+    #[arg(long)]
+    bisect: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// How long to wait for others.
+#[derive(Debug, Args)]
+pub(super) struct Waiting {
+    /// How long to wait for another run that must not run beside a check of this one, such as 90s or 10m
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration)]
+    wait: Duration,
 }
 
 impl Check {
@@ -50,7 +70,8 @@ impl Check {
         let record = self.json.as_deref().map(Place::open).transpose()?;
         let page = page_path(self.html.as_deref(), "plimsoll.html");
         let page = page.as_deref().map(Place::open).transpose()?;
-        let run = run_jobs(&jobs(&checks, &subjects), &subjects, self.events.as_deref(), self.seed)?;
+        let run =
+            run_jobs(&jobs(&checks, &subjects), &subjects, self.events.as_deref(), self.seed, &self.waiting)?;
         output::out!("{}", terminal::table(&run, terminal::wants_color(std::io::stdout().is_terminal())));
         let shown = |outcome: &&Outcome| {
             self.verbose || matches!(outcome.verdict, Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
@@ -64,8 +85,31 @@ impl Check {
             page.write_page(&html::page(&run))?;
         }
         written?;
-        Ok(run.exit_status())
+        let status = ended(&run, self.require);
+        Ok(if self.bisect { status::for_bisect(status) } else { status })
     }
+}
+
+/// The exit status of a run; says why it is no success where the table does not show it.
+pub(super) fn ended(run: &record::Run, require: Require) -> u8 {
+    if let Some(status) = interrupt::status() {
+        output::errln!("plimsoll: ended by {}; what was known by then is shown", signal_name());
+        return status;
+    }
+    let status = run.exit_status_if(require);
+    if status == status::NOT_TRIED {
+        let counts = run.shown_counts();
+        output::errln!(
+            "plimsoll: {} of {} checks passed or failed, and {require} must: the reasons stand above, remedies in `plimsoll doctor`",
+            counts.settled(),
+            counts.total()
+        );
+    }
+    status
+}
+
+fn signal_name() -> &'static str {
+    interrupt::caught().map_or("a signal", nix::sys::signal::Signal::as_str)
 }
 
 /// Where the page goes: where the user said, or for somebody at a terminal into the directory where he is.
@@ -140,6 +184,7 @@ pub(super) fn run_jobs(
     subjects: &[Subject],
     events: Option<&Path>,
     seed: Option<u64>,
+    waiting: &Waiting,
 ) -> Result<record::Run, String> {
     let stream = events.map(EventStream::open).transpose()?;
     let tell = |event: Event| {
@@ -147,14 +192,18 @@ pub(super) fn run_jobs(
             stream.tell(&event);
         }
     };
-    let progress = progress(jobs.len());
+    let progress = Progress::new(jobs.len());
     tell(Event::Begin { jobs: jobs.len() });
-    let record = session::run(jobs, subjects, seed, &|outcome| {
-        progress.set_message(format!("{} ({})", outcome.check, outcome.subject));
-        progress.inc(1);
-        tell(Event::of(outcome));
-    });
-    progress.finish_and_clear();
+    let terms = Terms {
+        patience: waiting.wait,
+        told: &|outcome| {
+            progress.tell(outcome);
+            tell(Event::of(outcome));
+        },
+        said: &|text| progress.say(text),
+    };
+    let record = session::run(jobs, subjects, seed, &end_by_signal, terms);
+    progress.end();
     let record = record.map_err(Trouble::into_text)?;
     if stream.is_some() {
         tell(Event::End { run: Box::new(record.clone()) });
@@ -162,9 +211,13 @@ pub(super) fn run_jobs(
     Ok(record)
 }
 
-fn progress(length: usize) -> ProgressBar {
-    let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
-    let style = ProgressStyle::with_template("{pos}/{len} [{bar:30}] {elapsed} {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
+/// From now on a signal ends the run with this id.
+fn end_by_signal(id: &str) -> Result<(), Trouble> {
+    let id = id.to_owned();
+    Ok(interrupt::watch(move |signal| {
+        output::errln!(
+            "plimsoll: {signal}: ending the checks; once more ends at once, and `plimsoll clean` then removes what is left"
+        );
+        clean::end_processes(&id);
+    })?)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use record::Run;
 use record::bench::Bench;
+use record::status::{self, Require};
 use reports::difference::Pair;
 use reports::{bench, difference, gate, json};
 
@@ -18,6 +19,10 @@ pub(super) struct Diff {
     /// records may be the same
     #[arg(long, value_name = "OLD=NEW", value_parser = pair)]
     subject: Option<Pair>,
+    /// How many checks of the later record must have passed or failed, as a number or a percentage of all [default: every one
+    /// that passed or failed in the earlier record]
+    #[arg(long, value_name = "N|PERCENT")]
+    require: Option<Require>,
 }
 
 fn pair(text: &str) -> Result<Pair, String> {
@@ -26,7 +31,7 @@ fn pair(text: &str) -> Result<Pair, String> {
 }
 
 impl Diff {
-    /// 0 if nothing got worse, 1 if something did.
+    /// See [`record::status`]; 1 is that something got worse, and 3 that something was not tried again.
     pub(super) fn run(&self) -> Result<u8, String> {
         let (before, after) = match (read(&self.before)?, read(&self.after)?) {
             (Given::Run(before), Given::Run(after)) => (before, after),
@@ -41,7 +46,20 @@ impl Diff {
         };
         let changes = difference::difference(&before, &after);
         output::out!("{}", difference::text(&before, &after, &changes));
-        Ok(u8::from(difference::is_worse(&changes)))
+        let counts = after.shown_counts();
+        let is_enough = match self.require {
+            Some(require) => require.is_met(counts),
+            None => counts.settled() > 0 && !difference::has_lost(&changes),
+        };
+        Ok(if difference::is_worse(&changes) {
+            status::FAILED
+        } else if difference::has_trouble(&changes) || !after.left_behind.is_empty() {
+            status::TROUBLE
+        } else if is_enough {
+            status::PASSED
+        } else {
+            status::NOT_TRIED
+        })
     }
 }
 

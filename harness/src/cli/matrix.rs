@@ -63,6 +63,9 @@ pub(super) struct Matrix {
     /// More words for the guests' kernel command line, such as cgroup_disable=memory
     #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
     append: String,
+    /// How many checks of all rows must pass or fail, as a number or a percentage of all: with fewer the exit status is 3
+    #[arg(long, value_name = "N|PERCENT", default_value_t = record::status::Require::default())]
+    require: record::status::Require,
     #[command(flatten)]
     own: Own,
 }
@@ -111,7 +114,7 @@ impl Matrix {
             let whole = self.merged(&order, Vec::new())?;
             output::out!("{}", matrix::table(&whole));
             super::check::write_page(&self.out.join("matrix.html"), &reports::html::matrix_page(&whole))?;
-            return Ok(whole.exit_status());
+            return Ok(whole.exit_status_if(self.require));
         }
         // A wrong filter is found here, not in a guest.
         catalogue::select(&self.filter).map_err(|error| error.to_string())?;
@@ -144,7 +147,7 @@ impl Matrix {
             started.elapsed().as_secs_f64(),
             self.out.display()
         );
-        Ok(whole.exit_status())
+        Ok(whole.exit_status_if(self.require))
     }
 
     /// Finds, fetches and unpacks the kernels of the list's rows.

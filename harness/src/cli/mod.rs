@@ -6,6 +6,7 @@ mod doctor;
 mod explain;
 mod matrix;
 mod own_kernels;
+mod progress;
 mod prove;
 mod report;
 
@@ -13,8 +14,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Exit status for trouble that is not a claim's.
-const TROUBLE: u8 = 2;
+use record::status::TROUBLE;
+
+/// The meaning of the exit status, as `--help` tells it.
+const STATUSES: &str = "Exit status: 0 all that was tried passed, 1 a claim failed, 2 the harness or a row had trouble, 3 nothing was \
+                        tried or less than --require asks, 128 and the signal's number if a signal ended it";
 
 /// Proves, kernel by kernel, that a host really does what containers rely on.
 #[derive(Debug, Parser)]
@@ -26,20 +30,24 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run checks on this machine. Exit status: 0 all held, 1 a claim failed, 2 the harness had trouble
+    /// Run checks on this machine
+    #[command(after_help = STATUSES)]
     Check(check::Check),
     /// List the checks
     List(explain::List),
     /// Say what a check claims, why, what it needs, and how to run it by hand
     Explain(explain::Explain),
     /// Run each check against its faults, and list those that stay green: they prove nothing
+    #[command(after_help = STATUSES)]
     Prove(prove::Prove),
-    /// Run the catalogue on other kernels and cgroup layouts, in virtual machines. Exit status: 0 all held, 1 a claim
-    /// failed, 2 nothing could be run, 3 a row failed
+    /// Run the catalogue on other kernels and cgroup layouts, in virtual machines
+    #[command(after_help = STATUSES)]
     Matrix(matrix::Matrix),
     /// Show records of runs and matrices again: as a table, a page, JUnit, KTAP, Markdown, charts
+    #[command(after_help = STATUSES)]
     Report(report::Report),
-    /// Say what changed between two records. Exit status: 1 if something got worse
+    /// Say what changed between two records. Exit status 1 means that something got worse
+    #[command(after_help = STATUSES)]
     Diff(diff::Diff),
     /// Measure what containers cost, side by side (the program plimsoll-bench, which is built beside this one)
     #[command(disable_help_flag = true)]

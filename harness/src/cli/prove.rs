@@ -1,10 +1,11 @@
 //! `plimsoll prove`: a check that stays green under its fault proves nothing.
 
 use clap::Args;
-use record::{Proof, Verdict};
+use record::Proof;
+use record::status::Require;
 use reports::terminal;
 
-use super::check::{Kind, run_jobs, subjects, within};
+use super::check::{Kind, Waiting, ended, run_jobs, subjects, within};
 use crate::jobs::{Job, jobs};
 
 #[derive(Debug, Args)]
@@ -23,6 +24,11 @@ pub(super) struct Prove {
     /// Show the evidence of every check
     #[arg(long, short)]
     verbose: bool,
+    /// How many proofs must be settled, as a number or a percentage of all: with fewer the exit status is 3
+    #[arg(long, value_name = "N|PERCENT", default_value_t = Require::default())]
+    require: Require,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 impl Prove {
@@ -33,7 +39,7 @@ impl Prove {
             .into_iter()
             .flat_map(|job| job.check.faults.iter().map(move |fault| job.under(fault)))
             .collect();
-        let run = run_jobs(&broken, &subjects, self.events.as_deref(), None)?;
+        let run = run_jobs(&broken, &subjects, self.events.as_deref(), None, &self.waiting)?;
         let (mut red, mut toothless, mut unproven) = (0, 0, 0);
         for outcome in &run.outcomes {
             let fault = outcome.fault.as_deref().unwrap_or_default();
@@ -60,13 +66,7 @@ impl Prove {
         output::outln!(
             "\n{red} of {all} go red under their faults, {toothless} toothless, {unproven} not tried"
         );
-        let errors = run.outcomes.iter().any(|outcome| outcome.verdict == Verdict::Error);
-        Ok(if toothless > 0 {
-            1
-        } else if errors {
-            2
-        } else {
-            0
-        })
+        run.left_behind.iter().for_each(|left| output::outln!("left behind: {left}"));
+        Ok(ended(&run, self.require))
     }
 }

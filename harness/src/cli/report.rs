@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use output::Output;
+use record::matrix::Row;
+use record::status::{self, Require};
+use record::{Counts, Outcome, Run};
 use reports::form::{self, Form, Look, Product, Records};
 use reports::{fleet, json, terminal};
 
@@ -19,6 +22,9 @@ pub(super) struct Report {
     /// File (or, for charts, directory) instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// How many checks must have passed or failed, as a number or a percentage of all: with fewer the exit status is 3
+    #[arg(long, value_name = "N|PERCENT", default_value_t = Require::default())]
+    require: Require,
     /// Records of runs, of rows, of whole matrices, or of benchmarks; directories mean all records in them
     #[arg(required = true)]
     record: Vec<PathBuf>,
@@ -52,21 +58,29 @@ impl Report {
                 Err(error) => broken.push(error),
             }
         }
-        let failed = all.failed_rows();
         // The same record may have been given to look at one way or the other; each kind has its own page.
+        let mut status = status::PASSED;
         let product = if all.whole.is_none() && all.runs.is_empty() && !benches.is_empty() {
             form.benches(&benches)
         } else {
             broken.extend(benches.iter().map(|(name, _)| format!("{name}: a benchmark is shown alone")));
             let colours = place.is_none() && terminal::wants_color(std::io::stdout().is_terminal());
+            status = self.status(&all);
             form.records(all, Look { colours })
         };
         self.write(product.map_err(|refused| refused.to_string())?, place)?;
         if !broken.is_empty() {
             return Err(broken.join("\n"));
         }
-        // As of `plimsoll matrix`.
-        Ok(if failed > 0 { 3 } else { 0 })
+        Ok(status)
+    }
+
+    /// The exit status that all records together mean.
+    fn status(&self, records: &Records) -> u8 {
+        let rows: Vec<Run> = records.whole.iter().flat_map(|whole| &whole.rows).map(Row::to_run).collect();
+        let all = || records.runs.iter().map(|(_, run)| run).chain(&rows);
+        let counts = Counts::of(all().flat_map(|run| &run.outcomes).map(Outcome::shown));
+        status::of(counts, all().any(|run| !run.left_behind.is_empty()), self.require)
     }
 
     fn writes_files(&self) -> bool {

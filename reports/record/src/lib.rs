@@ -7,8 +7,9 @@ pub mod bench;
 pub mod matrix;
 mod run;
 pub mod schema;
+pub mod status;
 
 pub use run::{
     Area, Counts, Evidence, Expectation, Host, KernelFile, Outcome, Proof, Run, SCHEMA_VERSION, Scope,
-    Series, SubjectInfo, Verdict,
+    Series, SubjectInfo, Try, Verdict,
 };

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::run::{Counts, Evidence, Host, Outcome, Proof, Run, SCHEMA_VERSION, Scope, Verdict};
+use crate::run::{Counts, Evidence, Host, Outcome, Run, SCHEMA_VERSION, Scope, Verdict};
 
 /// All rows of a matrix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -92,6 +92,7 @@ impl Row {
             attempts: 1,
             duration_ms: self.duration_ms,
             evidence: Evidence { notes: self.console.clone(), ..Evidence::default() },
+            earlier: Vec::new(),
         };
         Run {
             schema_version: self.schema_version,
@@ -114,19 +115,15 @@ impl Matrix {
         Counts::of(runs.iter().flat_map(|run| &run.outcomes).map(Outcome::shown))
     }
 
-    /// 0 if every claim held (or could not be tried) in every row; 1 if one did not; 3 if all that ran held, but a row
-    /// failed or the harness had trouble.
+    /// The exit status that all rows together mean; see [`crate::status`]. A row without a run is trouble.
     pub fn exit_status(&self) -> u8 {
-        let status = |row: &Row| match &row.run {
-            None => 3,
-            Some(run) if run.is_proof() => u8::from(run.proofs(Proof::Toothless) > 0),
-            Some(run) => match run.exit_status() {
-                2 => 3,
-                status => status,
-            },
-        };
-        let all: Vec<u8> = self.rows.iter().map(status).collect();
-        if all.contains(&1) { 1 } else { all.into_iter().max().unwrap_or(0) }
+        self.exit_status_if(crate::status::Require::default())
+    }
+
+    /// The same, if so many claims must have been settled.
+    pub fn exit_status_if(&self, require: crate::status::Require) -> u8 {
+        let left = self.rows.iter().filter_map(|row| row.run.as_ref()).any(|run| !run.left_behind.is_empty());
+        crate::status::of(self.shown_counts(), left, require)
     }
 
     /// Puts a row in the place of the one with its name, or at the end.

@@ -137,6 +137,22 @@ pub struct Outcome {
     pub duration_ms: u64,
     /// What the verdict rests on.
     pub evidence: Evidence,
+    /// The tries before the last one, in order, each with its own evidence. All of them count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Try>,
+}
+
+/// One try of a check that was tried more than once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Try {
+    /// What this try alone says.
+    pub verdict: Verdict,
+    /// Why, in one line.
+    pub reason: String,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// What it saw.
+    pub evidence: Evidence,
 }
 
 /// What a run under a fault shows of its check.
@@ -227,6 +243,12 @@ pub struct Expectation {
     /// It did not hold, and the disturbance that was measured beside it is enough to explain that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub doubtful: bool,
+    /// By how much it missed its band, where a control ran beside the measurement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_by: Option<f64>,
+    /// How far this machine could move the value by itself, as the control saw it; in the unit of the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<f64>,
 }
 
 /// Samples of one quantity, in the order in which they were taken.
@@ -282,6 +304,11 @@ impl Counts {
         counts
     }
 
+    /// Those of which something is said: they passed or failed.
+    pub fn settled(self) -> usize {
+        self.pass + self.fail
+    }
+
     /// All of them.
     pub fn total(self) -> usize {
         self.pass + self.fail + self.skip + self.inconclusive + self.error
@@ -322,13 +349,13 @@ impl Run {
         self.outcomes.iter().filter(|outcome| outcome.proof() == Some(proof)).count()
     }
 
-    /// 0 if all claims held (or could not be tried), 1 if one did not, 2 if the harness had trouble.
+    /// The exit status that this run means; see [`crate::status`]. A run under faults is one on its checks.
     pub fn exit_status(&self) -> u8 {
-        let counts = self.counts();
-        match (counts.error > 0 || !self.left_behind.is_empty(), counts.fail > 0) {
-            (_, true) => 1,
-            (true, false) => 2,
-            (false, false) => 0,
-        }
+        self.exit_status_if(crate::status::Require::default())
+    }
+
+    /// The same, if so many claims must have been settled.
+    pub fn exit_status_if(&self, require: crate::status::Require) -> u8 {
+        crate::status::of(self.shown_counts(), !self.left_behind.is_empty(), require)
     }
 }

@@ -54,6 +54,8 @@ mod tests {
             tolerance: String::new(),
             holds: false,
             doubtful: false,
+            missed_by: None,
+            control: None,
         };
         assert!(of(&expectation("7.00", "1 to 2")).into_string().contains("at out"));
         assert_eq!(of(&expectation("none", "1 to 2")).into_string(), "");
