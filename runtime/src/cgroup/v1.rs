@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::changes::Changes;
 use super::files::{keyed, number, read, table, value, write};
-use super::{Hierarchy, Interface, Part, Stats};
+use super::interface::{Interface, Part};
+use super::{Hierarchy, Stats};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::oci::{BlockIo, Cpu, DeviceRule, Memory, Resources};
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::changes::Changes;
 use super::files::{keyed, number, read, table, value, wait_event, write};
-use super::{Hierarchy, Interface, Part, Stats};
+use super::interface::{Interface, Part};
+use super::{Hierarchy, Stats};
 use crate::error::{Error, Remedy, Result};
 use crate::oci::{BlockIo, Cpu, Memory, Resources};
 

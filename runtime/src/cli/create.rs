@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Outcome, PidFile, log::Log, terminal};
+use super::shared::{Outcome, PidFile};
+use super::{log::Log, terminal};
 use crate::container::{Container, Created, Options};
 use crate::error::Error;
 use crate::oci;

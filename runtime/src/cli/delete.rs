@@ -4,7 +4,8 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::{Outcome, log::Log};
+use super::log::Log;
+use super::shared::Outcome;
 use crate::container::Container;
 
 #[derive(Debug, Args)]

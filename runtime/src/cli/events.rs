@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::Outcome;
+use super::shared::Outcome;
 use crate::cgroup::Stats;
 use crate::container::{Container, Status};
 use crate::error::{Doing, Error, Remedy, Result};

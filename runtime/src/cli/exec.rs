@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Outcome, PidFile, log::Log, terminal};
+use super::shared::{Outcome, PidFile};
+use super::{log::Log, terminal};
 use crate::bounded;
 use crate::container::{self, Container};
 use crate::error::{Error, Result};

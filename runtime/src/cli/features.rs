@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Outcome, print_json};
+use super::shared::{Outcome, print_json};
 use crate::cgroup::{Layout, Version};
 use crate::namespace::Kind;
 use crate::oci::scheduling::MemoryPolicy;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::Outcome;
+use super::shared::Outcome;
 use crate::container::Container;
 use crate::process::signal::Signal;
 

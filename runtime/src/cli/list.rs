@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::{Args, ValueEnum};
 
-use super::{Outcome, print_json};
+use super::shared::{Outcome, print_json};
 use crate::container::Container;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

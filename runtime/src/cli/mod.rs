@@ -14,24 +14,20 @@ mod log;
 mod ps;
 mod refused;
 mod run;
+mod shared;
 mod simple;
 mod spec;
 mod terminal;
 mod update;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use output::Output;
 
 use late::Late;
 
 use crate::container::default_root;
-use crate::error::{Doing, Error};
-
-/// What a command returns: the exit status, where it is not that of an error.
-type Outcome = Result<u8, Error>;
+use crate::error::Error;
 
 /// Runs containers as the OCI runtime specification describes them, with the command line of runc.
 #[derive(Debug, Parser)]
@@ -171,31 +167,4 @@ fn dispatch(arguments: Arguments, log: &log::Log) -> Result<u8, (Error, u8)> {
         Command::Spec(Late(command)) => command.run(),
     };
     outcome.map_err(|error| (error, failure))
-}
-
-/// Where a PID goes that the caller asked for. It is opened before anything is started, and appears as a whole, because callers
-/// watch for the file.
-struct PidFile<'a>(Option<(&'a Path, Output)>);
-
-impl<'a> PidFile<'a> {
-    fn open(path: Option<&'a PathBuf>) -> Result<Self, Error> {
-        let open = |path: &'a PathBuf| {
-            let output = Output::open(path).doing(|| format!("--pid-file: writing {}", path.display()))?;
-            Ok::<_, Error>((path.as_path(), output))
-        };
-        path.map(open).transpose().map(Self)
-    }
-
-    fn write(self, pid: i32) -> Result<(), Error> {
-        let Some((path, mut output)) = self.0 else { return Ok(()) };
-        let written = output.write_all(pid.to_string().as_bytes()).and_then(|()| output.finish());
-        written.doing(|| format!("--pid-file: writing {}", path.display()))
-    }
-}
-
-/// Prints a value as indented JSON.
-fn print_json(value: &impl serde::Serialize) -> Outcome {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Error::new(error.to_string()))?;
-    output::outln!("{text}");
-    Ok(0)
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use clap::{Args, ValueEnum};
 
-use super::{Outcome, print_json};
+use super::shared::{Outcome, print_json};
 use crate::container::Container;
 use crate::error::{Doing, Error, Remedy};
 

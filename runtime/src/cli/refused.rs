@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Outcome;
+use super::shared::Outcome;
 use crate::error::Error;
 
 /// Whatever was given with the command.

@@ -5,7 +5,8 @@ use std::path::Path;
 use clap::Args;
 
 use super::create::Making;
-use super::{Outcome, log::Log, terminal};
+use super::shared::Outcome;
+use super::{log::Log, terminal};
 use crate::process::interrupt;
 use crate::process::supervise::{Signals, watch};
 

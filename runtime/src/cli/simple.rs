@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::{Outcome, print_json};
+use super::shared::{Outcome, print_json};
 use crate::container::Container;
 
 #[derive(Debug, Args)]

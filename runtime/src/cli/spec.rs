@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Outcome;
+use super::shared::Outcome;
 use crate::error::{Doing, Error, Remedy};
 use crate::oci::{example, rootless_example};
 

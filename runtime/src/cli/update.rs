@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Outcome, log::Log};
+use super::log::Log;
+use super::shared::Outcome;
 use crate::bounded;
 use crate::container::Container;
 use crate::error::{Error, Result};

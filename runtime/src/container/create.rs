@@ -8,8 +8,9 @@ use std::time::SystemTime;
 use nix::sched::CloneFlags;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
 
-use super::state::{Home, Record, Status};
-use super::{Container, DYING, listener, run_poststop, to_json, with_short_path};
+use super::lifecycle::{Container, DYING, run_poststop};
+use super::listener;
+use super::state::{Home, Record, Status, to_json, with_short_path};
 use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};

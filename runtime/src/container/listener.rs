@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use serde::Serialize;
 
-use super::{State, to_json};
+use super::state::{State, to_json};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::oci::Seccomp;
 use crate::process::channel::send_fd;

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use nix::sys::socket::UnixAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
@@ -219,7 +220,7 @@ impl Record {
 fn make_root(root: &Path) -> std::io::Result<()> {
     let is_state = |entry: fs::DirEntry| entry.path().join(FILE).exists();
     let is_ours = || fs::read_dir(root).is_ok_and(|mut all| all.all(|entry| entry.is_ok_and(is_state)));
-    if root.exists() && !(root == super::default_root() || is_ours()) {
+    if root.exists() && !(root == default_root() || is_ours()) {
         return Ok(());
     }
     rights::private_dir(root)
@@ -239,6 +240,31 @@ fn lock(dir: &Path) -> Result<File> {
     let file = File::open(dir).doing(|| format!("opening {}", dir.display()))?;
     file.lock().doing(|| format!("locking {}", dir.display()))?;
     Ok(file)
+}
+
+/// The directory that holds the states of all containers, where `--root` does not name one.
+pub fn default_root() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return PathBuf::from("/run/plim-runtime");
+    }
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    base.join("plim-runtime")
+}
+
+pub(super) fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::new(format!("writing JSON: {error}")))
+}
+
+/// Socket addresses hold 108 bytes, so the socket is reached through its directory's descriptor.
+pub(super) fn with_short_path<T>(
+    home: &Home,
+    act: impl FnOnce(&UnixAddr) -> nix::Result<T>,
+) -> std::io::Result<T> {
+    let dir = File::open(home.dir())?;
+    let name = home.socket();
+    let name = name.file_name().expect("the socket has a name");
+    let path = crate::rootfs::resolve::by_descriptor(&dir).join(name);
+    Ok(act(&UnixAddr::new(&path)?)?)
 }
 
 #[cfg(test)]

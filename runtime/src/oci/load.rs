@@ -33,7 +33,7 @@ pub fn load(dir: &Path) -> Result<Bundle> {
     let text = bounded::read_text(&path, bounded::LARGEST_DOCUMENT)
         .or_advise(|| "a bundle is a directory with a config.json; `plim-runtime spec` writes one")?;
     let (spec, warnings) = read(&text)?;
-    let root = spec.root.as_ref().ok_or_else(|| missing("root"))?;
+    let root = spec.root.as_ref().ok_or_else(|| validate::missing("root"))?;
     let rootfs = dir.join(&root.path);
     let rootfs = rootfs
         .canonicalize()
@@ -75,11 +75,6 @@ pub(super) fn parse(text: &str) -> Result<(Spec, Vec<String>)> {
         .map(|path| format!("config.json: unknown property {} is ignored", path.replace(".?", "")))
         .collect();
     Ok((spec, warnings))
-}
-
-/// The error for a required field that is not there.
-pub(super) fn missing(field: &str) -> Error {
-    Error::new(format!("config.json: {field} is missing")).remedy("the runtime specification requires it")
 }
 
 #[cfg(test)]

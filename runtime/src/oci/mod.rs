@@ -7,112 +7,24 @@ mod example;
 mod hooks;
 mod linux;
 mod load;
+mod nullable;
 mod process;
 mod resources;
 pub mod scheduling;
 mod seccomp;
+mod spec;
 pub(crate) mod sysctl;
 mod validate;
-
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use serde::{Deserialize, Serialize};
 
 pub use example::{example, rootless_example};
 pub use hooks::{Hook, Hooks};
 pub use linux::{Device, IdMapping, Linux, Namespace, TimeOffset};
 pub use load::{Bundle, load, read};
+pub(crate) use nullable::nullable;
 pub use process::{Capabilities, ConsoleSize, LARGEST_ID, Process, Rlimit, User, check_id, parse_id};
 pub use resources::{
     BlockIo, Cpu, DeviceRule, HugePages, Memory, Network, Pids, Rdma, Resources, ThrottleDevice, WeightDevice,
 };
 pub use seccomp::{Seccomp, SeccompArg, SeccompRule};
+pub use spec::{Mount, Root, Spec, VERSION};
 pub(crate) use validate::check_process;
-
-/// Reads null as the default: Go, in which other runtimes and engines are written, writes and reads it so for maps and lists.
-pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// The version of the runtime specification that the core writes and understands.
-pub const VERSION: &str = "1.2.0";
-
-/// A container's configuration, as `config.json` holds it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Spec {
-    /// Version of the specification that the file follows.
-    pub oci_version: String,
-    /// The root file system. Required on Linux.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub root: Option<Root>,
-    /// Mounts beside the root, in the order in which they are made.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
-    pub mounts: Vec<Mount>,
-    /// The application. May be absent until `start`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub process: Option<Process>,
-    /// Host name in a UTS namespace of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hostname: Option<String>,
-    /// NIS domain name in a UTS namespace of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub domainname: Option<String>,
-    /// Programs to run at points of the lifecycle.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hooks: Option<Hooks>,
-    /// Free-form data of the caller, handed to hooks in the state.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
-    pub annotations: BTreeMap<String, String>,
-    /// What only Linux has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub linux: Option<Linux>,
-}
-
-/// The root file system of a container.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Root {
-    /// Absolute, or relative to the bundle.
-    pub path: PathBuf,
-    /// Whether it is mounted read-only.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "nullable")]
-    pub readonly: bool,
-}
-
-/// One mount, as in `mount -t TYPE -o OPTIONS SOURCE DESTINATION`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Mount {
-    /// Absolute path inside the container.
-    pub destination: PathBuf,
-    /// File system type; `bind`, `none` or absent with a bind option makes a bind mount.
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// Device, or for bind mounts a host path (absolute, or relative to the bundle).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<PathBuf>,
-    /// mount(8) options.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
-    pub options: Vec<String>,
-    /// For bind mounts: the user ids that files are shown with. Container ids are those of the source.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub uid_mappings: Vec<IdMapping>,
-    /// The same for group ids.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gid_mappings: Vec<IdMapping>,
-}
-
-impl Spec {
-    /// The Linux part; all of its defaults if the file has none.
-    pub fn linux(&self) -> std::borrow::Cow<'_, Linux> {
-        match &self.linux {
-            Some(linux) => std::borrow::Cow::Borrowed(linux),
-            None => std::borrow::Cow::Owned(Linux::default()),
-        }
-    }
-}

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::load::missing;
 use super::scheduling::list;
 use super::{IdMapping, Linux, Process, Resources, Spec, check_id, sysctl};
 use crate::error::{Error, Result};
@@ -313,6 +312,11 @@ fn check_resources(resources: &Resources) -> Result<()> {
 
 fn bad(field: &str, problem: &str) -> Error {
     Error::new(format!("config.json: {field}: {problem}"))
+}
+
+/// The error for a required field that is not there.
+pub(super) fn missing(field: &str) -> Error {
+    Error::new(format!("config.json: {field} is missing")).remedy("the runtime specification requires it")
 }
 
 #[cfg(test)]

@@ -23,11 +23,12 @@ use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
 use crate::oci::{Hook, Hooks, Process, Spec};
-use crate::rootfs::mounts::{self, Mounts, Surroundings};
+use crate::rootfs::mounts::{self, Mounts};
 use crate::rootfs::null::{self, Null};
 use crate::rootfs::proc::Proc;
 use crate::rootfs::resolve::Root;
 use crate::rootfs::sources::{IdMaps, Sources, is_bind};
+use crate::rootfs::surroundings::Surroundings;
 use crate::rootfs::{devices, hide, switch, sysctl};
 
 /// When the application may start.

@@ -7,8 +7,8 @@ use rustix::io::Errno;
 
 use super::attributes::{Attributes, Recursive};
 use super::detached::{Attached, Detached, FileSystem};
-use super::mounts::Surroundings;
 use super::options::Options;
+use super::surroundings::Surroundings;
 use crate::cgroup::{Mode, Part, Version};
 use crate::error::{Doing, Error, Result};
 

@@ -14,5 +14,6 @@ pub mod options;
 pub mod proc;
 pub mod resolve;
 pub mod sources;
+pub mod surroundings;
 pub mod switch;
 pub mod sysctl;
