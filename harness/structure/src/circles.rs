@@ -72,8 +72,6 @@ fn reachable<'a>(uses: &'a Uses, from: &Path) -> BTreeSet<&'a Path> {
 struct Names {
     /// Names that `use` brings in, with the path that each stands for.
     imported: BTreeMap<String, Vec<String>>,
-    /// Those of them that are visible outside of the module.
-    passed_on: BTreeSet<String>,
     /// Modules whose every public name is passed on.
     globs: Vec<Vec<String>>,
 }
@@ -92,9 +90,6 @@ impl Names {
             for (name, path) in leaves {
                 match name {
                     Some(name) => {
-                        if public {
-                            names.passed_on.insert(name.clone());
-                        }
                         names.imported.insert(name, path);
                     }
                     None if public => names.globs.push(path),
@@ -196,8 +191,8 @@ fn item<'t>(
     let found = tree.modules.get(module)?;
     let names = exports.get(module)?;
     let (head, after) = rest.split_first()?;
-    if names.passed_on.contains(head) {
-        let longer: Vec<String> = names.imported.get(head)?.iter().chain(after).cloned().collect();
+    if let Some(imported) = names.imported.get(head) {
+        let longer: Vec<String> = imported.iter().chain(after).cloned().collect();
         // An item of another crate that is passed on here is as good as defined here.
         return Some(resolve(tree, exports, module, &longer, depth + 1).unwrap_or(&found.file));
     }
