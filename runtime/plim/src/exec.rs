@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use clap::Args;
 
-use super::Outcome;
+use super::shared::Outcome;
 use engine::containers::{Engine, Identity, Phase};
 use runtime::container::{Container, Exec as Execution};
 use runtime::error::{Error, Result};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::listing::{Listing, Row};
-use super::{each, print_table, show_age, show_bytes};
+use super::shared::{each, print_table, show_age, show_bytes};
 use engine::builder;
 use engine::containers::Engine;
 use engine::image::{self, Image, Reference};

@@ -47,7 +47,7 @@ impl Inspect {
                     output::value(&template::fill(format, value)?);
                 }
             }
-            None => super::print_json(&all)?,
+            None => super::shared::print_json(&all)?,
         }
         Ok(())
     }

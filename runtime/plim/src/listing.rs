@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::print_table;
+use super::shared::print_table;
 use super::template::Template;
 use runtime::error::Result;
 

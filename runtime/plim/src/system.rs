@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use super::{print_table, show_bytes};
+use super::shared::{print_table, show_bytes};
 use engine::containers::{self, Engine, Phase};
 use engine::image;
 use runtime::cgroup::Layout;

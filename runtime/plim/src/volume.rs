@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::inspect::volume_value;
 use super::listing::{Listing, Row};
-use super::{each, print_json};
+use super::shared::{each, print_json};
 use engine::containers::Engine;
 use runtime::error::Result;
 

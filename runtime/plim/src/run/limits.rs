@@ -1,7 +1,7 @@
 //! Limits, from the words of the command line.
 
-use super::Options;
-use crate::parse_bytes;
+use super::options::Options;
+use crate::shared::parse_bytes;
 use runtime::error::{Doing, Error, Result};
 use runtime::oci::{BlockIo, Cpu, Memory, Pids, Resources, Rlimit, ThrottleDevice};
 
@@ -17,6 +17,17 @@ fn available() -> f64 {
 impl Options {
     /// All limits of the container's group.
     pub(super) fn resources(&self) -> Result<Resources> {
+        let (memory, cpu, block_io) = (self.memory_limits()?, self.cpu_limits()?, self.block_io_limits()?);
+        Ok(Resources {
+            memory: (memory != Memory::default()).then_some(memory),
+            cpu: (cpu != Cpu::default()).then_some(cpu),
+            pids: self.pids_limit.map(|limit| Pids { limit }),
+            block_io: (block_io != BlockIo::default()).then_some(block_io),
+            ..Resources::default()
+        })
+    }
+
+    fn memory_limits(&self) -> Result<Memory> {
         let bytes = |text: &Option<String>, name: &str| -> Result<Option<i64>> {
             let Some(text) = text else { return Ok(None) };
             if text == "-1" {
@@ -47,13 +58,16 @@ impl Options {
         if swap.is_some() && limit.is_none() {
             return Err(Error::new("--memory-swap needs --memory"));
         }
-        let memory = Memory {
+        Ok(Memory {
             limit,
             // Where the kernel counts no swap there is nothing to limit.
             swap: swap.filter(|_| swap_is_counted()),
             reservation: bytes(&self.memory_reservation, "memory-reservation")?,
             ..Memory::default()
-        };
+        })
+    }
+
+    fn cpu_limits(&self) -> Result<Cpu> {
         let (mut period, mut quota) = (self.cpu_period, self.cpu_quota);
         if let Some(cpus) = self.cpus {
             let there = available();
@@ -66,30 +80,26 @@ impl Options {
             let microseconds = (cpus * 100_000.0).round() as i64;
             quota = Some(microseconds);
         }
-        let cpu = Cpu {
+        Ok(Cpu {
             period,
             quota,
             shares: self.cpu_shares,
             cpus: self.cpuset_cpus.clone(),
             mems: self.cpuset_mems.clone(),
             ..Cpu::default()
-        };
+        })
+    }
+
+    fn block_io_limits(&self) -> Result<BlockIo> {
         let rates = |texts: &[String], name: &str| -> Result<Vec<ThrottleDevice>> {
             texts.iter().map(|text| parse_rate(text, name)).collect()
         };
-        let block_io = BlockIo {
+        Ok(BlockIo {
             throttle_read_bps_device: rates(&self.device_read_bps, "device-read-bps")?,
             throttle_write_bps_device: rates(&self.device_write_bps, "device-write-bps")?,
             throttle_read_iops_device: rates(&self.device_read_iops, "device-read-iops")?,
             throttle_write_iops_device: rates(&self.device_write_iops, "device-write-iops")?,
             ..BlockIo::default()
-        };
-        Ok(Resources {
-            memory: (memory != Memory::default()).then_some(memory),
-            cpu: (cpu != Cpu::default()).then_some(cpu),
-            pids: self.pids_limit.map(|limit| Pids { limit }),
-            block_io: (block_io != BlockIo::default()).then_some(block_io),
-            ..Resources::default()
         })
     }
 }
