@@ -10,10 +10,10 @@ mod workdir;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Build;
 use super::config::{apply, variable};
 use super::context::Context;
 use super::dockerfile::{File, Op, Stage, Step};
+use super::request::Build;
 use super::words::expand;
 use crate::containers::{Engine, now};
 use crate::image::{Config, Descriptor, Digest, Image, Reference, Step as Past, architecture};

@@ -200,17 +200,7 @@ pub fn read(engine: &Engine, record: &Record, how: Follow, mut sink: impl FnMut(
     let path = dir.join("log");
     let doing = || format!("reading the log of container '{}'", record.name);
     // The watch comes before the first look, so that nothing falls between.
-    let watch = if how.follow {
-        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).doing(doing)?;
-        let what = AddWatchFlags::IN_MODIFY
-            | AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_MOVE_SELF;
-        watch.add_watch(&dir, what).doing(doing)?;
-        Some(watch)
-    } else {
-        None
-    };
+    let watch = how.follow.then(|| watch(&dir)).transpose().doing(doing)?;
     let mut reader = File::open(&path).ok().map(BufReader::new);
     let mut partial = Vec::new();
     let mut kept = std::collections::VecDeque::new();
@@ -256,6 +246,17 @@ pub fn read(engine: &Engine, record: &Record, how: Follow, mut sink: impl FnMut(
         }
         while watch.read_events().is_ok() {}
     }
+}
+
+/// Tells of every change of a log's file.
+fn watch(dir: &Path) -> nix::Result<Inotify> {
+    let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    let what = AddWatchFlags::IN_MODIFY
+        | AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_MOVE_SELF;
+    watch.add_watch(dir, what)?;
+    Ok(watch)
 }
 
 fn next(reader: &mut impl BufRead, partial: &mut Vec<u8>) -> Option<Line> {

@@ -11,7 +11,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use serde_json::{Value, json};
 
 use super::create::arguments;
-use super::record::{MountKind, MountPoint, Phase, Record};
+use super::record::{MountKind, MountPoint, Phase, Record, State};
 use super::{Engine, init_layer, watch_lock};
 use crate::image::Store;
 use crate::layer::{FileId, Node};
@@ -172,10 +172,6 @@ pub fn inspect(engine: &Engine, record: &Record) -> Result<Value> {
     let dir = engine.dir(&record.id);
     let is_up = matches!(phase, Phase::Running | Phase::Paused);
     let words = arguments(&record.config);
-    let lower: Vec<String> = std::iter::once(dir.join("init"))
-        .chain(record.layers.iter().rev().map(|layer| engine.store.layer_dir(layer)))
-        .map(|path| path.display().to_string())
-        .collect();
     let container = engine.running(record).ok();
     let cgroups: Vec<String> = container.iter().flat_map(Container::cgroup_dirs).collect();
     let ports: serde_json::Map<String, Value> = state
@@ -186,60 +182,22 @@ pub fn inspect(engine: &Engine, record: &Record) -> Result<Value> {
             (format!("{}/{}", port.container, port.protocol), there)
         })
         .collect();
-    let resources = &record.host.resources;
-    let (cpu, memory) =
-        (resources.cpu.clone().unwrap_or_default(), resources.memory.clone().unwrap_or_default());
     let address = state.address.filter(|_| is_up).map(|address| address.to_string()).unwrap_or_default();
     Ok(json!({
         "Id": record.id,
         "Created": record.created,
         "Path": words.first(),
         "Args": words.get(1..),
-        "State": {
-            "Status": phase.to_string(),
-            "Running": is_up,
-            "Paused": phase == Phase::Paused,
-            "OOMKilled": state.oom_killed,
-            "Dead": phase == Phase::Dead,
-            "Pid": if is_up { state.pid } else { 0 },
-            "ExitCode": state.exit_code.unwrap_or(0),
-            "Error": state.error.unwrap_or_default(),
-            "StartedAt": state.started,
-            "FinishedAt": state.finished,
-        },
+        "State": state_value(&state, phase),
         "Image": record.image_id,
         "Name": format!("/{}", record.name),
         "LogPath": dir.join("log"),
         "HostnamePath": dir.join("hostname"),
         "HostsPath": dir.join("hosts"),
         "ResolvConfPath": dir.join("resolv.conf"),
-        "HostConfig": {
-            "NetworkMode": record.host.network,
-            "AutoRemove": record.host.auto_remove,
-            "Privileged": record.host.privileged,
-            "ReadonlyRootfs": record.host.read_only,
-            "CapAdd": record.host.cap_add,
-            "CapDrop": record.host.cap_drop,
-            "CpuPeriod": cpu.period,
-            "CpuQuota": cpu.quota,
-            "CpuShares": cpu.shares,
-            "CpusetCpus": cpu.cpus,
-            "Memory": memory.limit,
-            "MemorySwap": memory.swap,
-            "PidsLimit": resources.pids.map(|pids| pids.limit),
-            "Sysctls": record.host.sysctls,
-            "Ulimits": record.host.ulimits,
-        },
+        "HostConfig": host_config(record),
         "Cgroups": cgroups,
-        "GraphDriver": {
-            "Name": "overlay2",
-            "Data": {
-                "LowerDir": lower.join(":"),
-                "UpperDir": dir.join("upper"),
-                "WorkDir": dir.join("work"),
-                "MergedDir": if is_up { PathBuf::from(format!("/proc/{}/root", state.pid)) } else { dir.join("merged") },
-            },
-        },
+        "GraphDriver": graph_driver(engine, record, &state, is_up),
         "RootFS": { "Type": "layers", "Layers": record.layers },
         "Mounts": record.mounts,
         "Config": config(record)?,
@@ -249,6 +207,64 @@ pub fn inspect(engine: &Engine, record: &Record) -> Result<Value> {
             "Networks": record.own_network().map(|name| json!({ name: { "IPAddress": address } })),
         },
     }))
+}
+
+fn state_value(state: &State, phase: Phase) -> Value {
+    let is_up = matches!(phase, Phase::Running | Phase::Paused);
+    json!({
+        "Status": phase.to_string(),
+        "Running": is_up,
+        "Paused": phase == Phase::Paused,
+        "OOMKilled": state.oom_killed,
+        "Dead": phase == Phase::Dead,
+        "Pid": if is_up { state.pid } else { 0 },
+        "ExitCode": state.exit_code.unwrap_or(0),
+        "Error": state.error.as_deref().unwrap_or_default(),
+        "StartedAt": state.started,
+        "FinishedAt": state.finished,
+    })
+}
+
+fn host_config(record: &Record) -> Value {
+    let resources = &record.host.resources;
+    let (cpu, memory) =
+        (resources.cpu.clone().unwrap_or_default(), resources.memory.clone().unwrap_or_default());
+    json!({
+        "NetworkMode": record.host.network,
+        "AutoRemove": record.host.auto_remove,
+        "Privileged": record.host.privileged,
+        "ReadonlyRootfs": record.host.read_only,
+        "CapAdd": record.host.cap_add,
+        "CapDrop": record.host.cap_drop,
+        "CpuPeriod": cpu.period,
+        "CpuQuota": cpu.quota,
+        "CpuShares": cpu.shares,
+        "CpusetCpus": cpu.cpus,
+        "Memory": memory.limit,
+        "MemorySwap": memory.swap,
+        "PidsLimit": resources.pids.map(|pids| pids.limit),
+        "Sysctls": record.host.sysctls,
+        "Ulimits": record.host.ulimits,
+    })
+}
+
+/// Where the layers are. While it runs, its mount namespace alone has them merged.
+fn graph_driver(engine: &Engine, record: &Record, state: &State, is_up: bool) -> Value {
+    let dir = engine.dir(&record.id);
+    let lower: Vec<String> = std::iter::once(dir.join("init"))
+        .chain(record.layers.iter().rev().map(|layer| engine.store.layer_dir(layer)))
+        .map(|path| path.display().to_string())
+        .collect();
+    let merged = if is_up { PathBuf::from(format!("/proc/{}/root", state.pid)) } else { dir.join("merged") };
+    json!({
+        "Name": "overlay2",
+        "Data": {
+            "LowerDir": lower.join(":"),
+            "UpperDir": dir.join("upper"),
+            "WorkDir": dir.join("work"),
+            "MergedDir": merged,
+        },
+    })
 }
 
 fn config(record: &Record) -> Result<Value> {

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::layers::forget;
-use super::store::{Store, drop_name};
+use super::names::drop_name;
+use super::store::Store;
 use super::types::Manifest;
 use super::{Config, Digest, Hashing, Reference};
 use runtime::bounded;

@@ -8,6 +8,7 @@ mod compress;
 mod digest;
 mod gc;
 mod layers;
+mod names;
 mod parallel;
 mod reference;
 #[cfg(feature = "registry")]

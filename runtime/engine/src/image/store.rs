@@ -17,7 +17,8 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::types::{Config, Descriptor, Index, Manifest, REF_NAME, media};
+use super::names::set_name;
+use super::types::{Config, Descriptor, Index, Manifest, media};
 use super::{Digest, Hashing, Reference};
 use crate::lock;
 use runtime::bounded;
@@ -348,31 +349,6 @@ fn close_root(root: &Path) -> io::Result<()> {
     if is_foreign { Ok(()) } else { rights::private_dir(root) }
 }
 
-/// Gives a name to a manifest; its former bearer stays listed.
-pub(super) fn set_name(index: &mut Index, manifest: &Descriptor, name: &Reference) {
-    let text = Reference { digest: None, ..name.clone() }.to_string();
-    drop_name(index, &text);
-    // An entry without a name is only there to keep the image.
-    index.manifests.retain(|entry| entry.digest != manifest.digest || entry.name().is_some());
-    let mut entry = manifest.clone();
-    entry.annotations.insert(REF_NAME.to_owned(), text);
-    index.manifests.push(entry);
-}
-
-/// Takes a name away; says whether there was one.
-pub(super) fn drop_name(index: &mut Index, text: &str) -> bool {
-    let Some(position) = index.manifests.iter().position(|entry| entry.name() == Some(text)) else {
-        return false;
-    };
-    let digest = index.manifests[position].digest.clone();
-    if index.manifests.iter().filter(|entry| entry.digest == digest).count() > 1 {
-        index.manifests.remove(position);
-    } else {
-        index.manifests[position].annotations.remove(REF_NAME);
-    }
-    true
-}
-
 /// Whether the process that a temporary is named after still lives. Small files are written without the lock of those
 /// at work: they take no longer than a moment.
 fn is_being_written(temporary: &str) -> bool {
@@ -387,48 +363,4 @@ pub(super) fn mismatch(expected: &Digest, found: &Digest) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn store() -> (tempfile::TempDir, Store) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        (dir, store)
-    }
-
-    #[test]
-    fn bytes_that_are_not_those_announced_are_not_kept() {
-        let (_dir, store) = store();
-        let wanted = Digest::of(b"right");
-        assert!(store.ingest(&b"wrong"[..], Some(&wanted)).unwrap_err().to_string().contains("damaged"));
-        assert!(!store.has(&wanted) && !store.has(&Digest::of(b"wrong")));
-        assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
-        fs::write(store.blob_path(&wanted), "wrong").unwrap();
-        assert!(store.get_json::<Config>(&wanted).is_err());
-    }
-
-    #[test]
-    fn a_name_moves_and_its_former_bearer_stays() {
-        let (_dir, store) = store();
-        let name: Reference = "x:1".parse().unwrap();
-        let first = store.put_image(&Config::empty(), Vec::new(), std::slice::from_ref(&name)).unwrap();
-        let other = Config { author: Some("me".into()), ..Config::empty() };
-        let second = store.put_image(&other, Vec::new(), std::slice::from_ref(&name)).unwrap();
-        assert_eq!(store.find("x:1").unwrap().id(), second.id());
-        assert_eq!(store.find(first.id().short()).unwrap().names, []);
-        assert_eq!(store.images().unwrap().len(), 2);
-        assert!(store.find("nothing").unwrap_err().to_string().contains("'nothing'"));
-    }
-
-    #[test]
-    fn what_was_left_unfinished_goes_only_when_nobody_works() {
-        let (_dir, store) = store();
-        fs::write(store.root().join("tmp/blob-2147483647-1"), "half").unwrap();
-        let at_work = store.using().unwrap();
-        Store::open(store.root()).unwrap();
-        assert!(store.root().join("tmp/blob-2147483647-1").exists());
-        drop(at_work);
-        Store::open(store.root()).unwrap();
-        assert!(!store.root().join("tmp/blob-2147483647-1").exists());
-    }
-}
+mod tests;

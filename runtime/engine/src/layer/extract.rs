@@ -2,18 +2,19 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
-    fsetxattr, linkat, makedev, mkdirat, mknodat, openat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, fsetxattr, linkat, makedev, mkdirat,
+    mknodat, openat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
 use super::guard::Guard;
+use super::metadata::Metadata;
 use super::pax::{Latest, Records};
 use super::place::{Tree, clean, refused};
 use runtime::error::{Doing, Error, Remedy, Result};
@@ -380,204 +381,5 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.chunks(16).all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
-/// What an entry has beside its content.
-struct Metadata {
-    mode: u32,
-    owner: Uid,
-    group: Gid,
-    time: Timespec,
-    attributes: Vec<(String, Vec<u8>)>,
-}
-
-impl Metadata {
-    fn of<R: Read>(entry: &Entry<'_, R>, records: &Records, path: &Path) -> Result<Self> {
-        let doing = || format!("reading the header of {}", path.display());
-        let mut attributes = Vec::new();
-        let mut time = None;
-        for (key, value) in records {
-            if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                attributes.push((String::from_utf8_lossy(name).into_owned(), value.clone()));
-            } else if key == b"mtime" {
-                time = std::str::from_utf8(value).ok().and_then(parse_time);
-            }
-        }
-        for (name, _) in &attributes {
-            if name.starts_with("trusted.overlay.")
-                || name.starts_with("user.overlay.")
-                || name.contains('\0')
-            {
-                return Err(refused(path, &format!("its attribute {name} would steer the overlay")));
-            }
-        }
-        let header = entry.header();
-        // Archivers leave out what is 0.
-        let is_blank = |field: &[u8]| field.iter().all(|byte| matches!(byte, 0 | b' '));
-        let number =
-            |field: &[u8], value: io::Result<u64>| if is_blank(field) { Ok(0) } else { value.doing(doing) };
-        let raw = header.as_old();
-        let id = |value: Result<u64>, what: &str| {
-            let value = value?;
-            // The last number means "no change" to chown(2).
-            u32::try_from(value)
-                .ok()
-                .filter(|id| *id != u32::MAX)
-                .ok_or_else(|| refused(path, &format!("its {what} {value} is out of range")))
-        };
-        let seconds = i64::try_from(number(&raw.mtime, header.mtime())?).unwrap_or(0);
-        Ok(Self {
-            mode: header.mode().doing(doing)? & 0o7777,
-            owner: Uid::from_raw(id(number(&raw.uid, header.uid()), "owner")?),
-            group: Gid::from_raw(id(number(&raw.gid, header.gid()), "group")?),
-            time: time.unwrap_or(Timespec { tv_sec: seconds, tv_nsec: 0 }),
-            attributes,
-        })
-    }
-
-    /// chown(2) clears set-id bits and capabilities, so it comes first.
-    fn apply(&self, file: impl AsFd, path: &Path) -> Result<()> {
-        let doing = || format!("setting the attributes of {}", path.display());
-        fchown(&file, Some(self.owner), Some(self.group)).doing(doing)?;
-        fchmod(&file, Mode::from_raw_mode(self.mode)).doing(doing)?;
-        for (name, value) in &self.attributes {
-            match fsetxattr(&file, name.as_str(), value, XattrFlags::empty()) {
-                // The file system has no such attributes, so no reader can miss them there.
-                Err(Errno::OPNOTSUPP) => {}
-                set => set.doing(|| format!("setting {name} of {}", path.display()))?,
-            }
-        }
-        let times = Timestamps { last_access: self.time, last_modification: self.time };
-        rustix::fs::futimens(&file, &times).doing(doing)
-    }
-
-    /// For what must not be opened: links, devices, pipes. What has the name is looked at before it is changed: in a tree that
-    /// is in use it may have been exchanged since it was made.
-    fn apply_unopened(
-        &self,
-        parent: BorrowedFd<'_>,
-        name: &std::ffi::OsStr,
-        kind: FileType,
-    ) -> rustix::io::Result<()> {
-        let made = openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-        let stat = rustix::fs::fstat(&made)?;
-        if FileType::from_raw_mode(stat.st_mode) != kind || stat.st_nlink != 1 {
-            return Err(Errno::STALE);
-        }
-        chownat(&made, "", Some(self.owner), Some(self.group), AtFlags::EMPTY_PATH)?;
-        set_times(&made, self.time)
-    }
-}
-
-/// Sets the times of what a descriptor refers to, opened or not.
-fn set_times(of: &OwnedFd, time: Timespec) -> rustix::io::Result<()> {
-    let times = Timestamps { last_access: time, last_modification: time };
-    utimensat(of, "", &times, AtFlags::EMPTY_PATH)
-}
-
-/// Seconds with a fraction, as extended headers have them.
-fn parse_time(text: &str) -> Option<Timespec> {
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let nanoseconds: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-    Some(Timespec { tv_sec: seconds.parse().ok()?, tv_nsec: nanoseconds.parse().ok()? })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::MetadataExt;
-
-    const ALL: Limits = Limits { bytes: 1 << 30, entries: 10_000 };
-    const PLAIN: Contents = Contents { devices: false, whiteouts: true, live: false };
-
-    fn archive(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (name, kind, content) in entries {
-            let mut header = tar::Header::new_gnu();
-            header.set_entry_type(*kind);
-            header.set_mode(0o644);
-            let is_file = kind.is_file();
-            header.set_size(if is_file { content.len() as u64 } else { 0 });
-            if !is_file && !content.is_empty() {
-                header.set_link_name_literal(content).unwrap();
-            }
-            // As a hostile program would write it: the library refuses such names.
-            let place = header.as_gnu_mut().unwrap();
-            place.name[..name.len()].copy_from_slice(name.as_bytes());
-            header.set_cksum();
-            builder.append(&header, if is_file { content.as_bytes() } else { b"" }).unwrap();
-        }
-        builder.into_inner().unwrap()
-    }
-
-    fn refusal(entries: &[(&str, EntryType, &str)]) -> String {
-        let around = tempfile::tempdir().unwrap();
-        let tree = around.path().join("tree");
-        std::fs::create_dir(&tree).unwrap();
-        std::fs::write(around.path().join("outside"), "untouched").unwrap();
-        let error = extract(archive(entries).as_slice(), &tree, PLAIN, ALL).unwrap_err().to_string();
-        let left: Vec<_> =
-            std::fs::read_dir(around.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
-        assert_eq!(left.len(), 2, "{left:?}");
-        assert_eq!(std::fs::read_to_string(around.path().join("outside")).unwrap(), "untouched");
-        error
-    }
-
-    #[test]
-    fn hostile_entries_are_refused_and_write_nothing_outside() {
-        use EntryType::{Char, Directory, Link, Regular, Symlink};
-        for (entries, why) in [
-            (&[("../new", Regular, "x")][..], "climbs"),
-            (&[("/tmp/new", Regular, "x")], "absolute"),
-            (&[("way", Symlink, ".."), ("way/new", Regular, "x")], "no directory of the archive"),
-            (&[("way", Symlink, ".."), ("way/new", Directory, "")], "no directory of the archive"),
-            (&[("hard", Link, "../outside")], "hard link to outside"),
-            (&[("way", Symlink, ".."), ("hard", Link, "way/outside")], "no directory of the archive"),
-            (&[("node", Char, "")], "device"),
-            (&[("dir/.wh...", Regular, "")], "own entries"),
-            (&[("way", Symlink, ".."), ("way/.wh.outside", Regular, "")], "no directory of the archive"),
-        ] {
-            let error = refusal(entries);
-            assert!(error.contains(why), "{why}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_link_may_point_anywhere_and_is_replaced_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let outside = tempfile::NamedTempFile::new().unwrap();
-        let target = outside.path().to_str().unwrap();
-        let bytes = archive(&[("link", EntryType::Symlink, target), ("link", EntryType::Regular, "new")]);
-        extract(bytes.as_slice(), dir.path(), PLAIN, ALL).unwrap();
-        assert_eq!(std::fs::read_to_string(dir.path().join("link")).unwrap(), "new");
-        assert_eq!(std::fs::read(outside.path()).unwrap(), b"");
-    }
-
-    #[test]
-    fn limits_hold() {
-        let dir = tempfile::tempdir().unwrap();
-        let bytes = archive(&[("file", EntryType::Regular, &"x".repeat(5000))]);
-        let small = Limits { bytes: 4000, entries: 10 };
-        assert!(extract(bytes.as_slice(), dir.path(), PLAIN, small).is_err());
-        let few = Limits { bytes: 1 << 20, entries: 0 };
-        assert!(
-            extract(bytes.as_slice(), dir.path(), PLAIN, few).unwrap_err().to_string().contains("number 1")
-        );
-    }
-
-    #[test]
-    fn zeros_become_holes_and_content_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut content = vec![0_u8; 3 << 20];
-        content[1 << 20] = 7;
-        let mut file = File::create(dir.path().join("f")).unwrap();
-        fill(&mut content.as_slice(), &mut file).unwrap();
-        assert!(std::fs::read(dir.path().join("f")).unwrap() == content);
-        assert!(file.metadata().unwrap().blocks() * 512 < 1 << 20);
-    }
-
-    #[test]
-    fn times_have_fractions() {
-        let time = parse_time("12.5").unwrap();
-        assert_eq!((time.tv_sec, time.tv_nsec), (12, 500_000_000));
-        assert!(parse_time("x").is_none());
-    }
-}
+mod tests;

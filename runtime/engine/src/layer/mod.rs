@@ -6,6 +6,7 @@ mod archive;
 mod diff;
 mod extract;
 mod guard;
+mod metadata;
 mod node;
 mod pax;
 mod place;

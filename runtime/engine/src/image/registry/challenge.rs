@@ -4,7 +4,7 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use serde::Deserialize;
 
-use super::wire::same_origin;
+use super::origin::same_origin;
 use runtime::error::{Error, Result};
 
 /// A header of more than this is no challenge that anybody wrote.

@@ -3,6 +3,7 @@
 mod challenge;
 mod credentials;
 mod failure;
+mod origin;
 mod pull;
 mod push;
 mod wire;

@@ -10,6 +10,7 @@ use reqwest::{Body, Client, Method, Response, StatusCode, Url};
 
 use super::challenge::{self, Challenge, Token, secret};
 use super::failure::{Failure, Said};
+use super::origin::same_origin;
 use runtime::error::{Error, Result};
 
 /// A manifest or a list of them. Source: distribution-spec, "Pulling manifests": registries take 4 MiB at least.
@@ -239,13 +240,6 @@ impl Request {
         self.headers.insert(name, value);
         self
     }
-}
-
-/// Whether two addresses are of one server.
-pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
-    one.scheme() == other.scheme()
-        && one.host_str() == other.host_str()
-        && one.port_or_known_default() == other.port_or_known_default()
 }
 
 /// Passes an answer on, unless it is an error.
