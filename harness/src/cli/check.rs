@@ -17,15 +17,17 @@ use crate::schedule::Terms;
 use crate::{interrupt, session};
 use ::matrix::events::{Event, EventStream};
 use kit::check::Trouble;
-use subject::Subject;
+use subject::{Options, Subject};
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Parts of ids; all checks if none is given
     filter: Vec<String>,
-    /// What to check: core, the name of an OCI runtime in PATH, or a path [default: core, and runc if it is there]
+    /// What to check: core, the name of an OCI runtime or an engine in PATH, or a path [default: core, and runc if it is there]
     #[arg(long, value_name = "NAME|PATH")]
     subject: Vec<String>,
+    #[command(flatten)]
+    beside: Beside,
     /// Seed of the property checks, as an earlier run told it
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -65,7 +67,7 @@ pub(super) struct Waiting {
 impl Check {
     pub(super) fn run(&self) -> Result<u8, String> {
         let checks = within(catalogue::select(&self.filter).map_err(|error| error.to_string())?, &self.scope);
-        let subjects = subjects(&self.subject)?;
+        let subjects = subjects(&self.subject, &self.beside)?;
         // Whatever cannot be written is known before minutes of work, and not after them.
         let record = self.json.as_deref().map(Place::open).transpose()?;
         let page = page_path(self.html.as_deref(), "plimsoll.html");
@@ -168,10 +170,36 @@ pub(super) fn within(
     checks.into_iter().filter(|check| kinds.is_empty() || wanted(check)).collect()
 }
 
+/// What is said of engines beside their names.
+#[derive(Debug, Default, Args)]
+pub(super) struct Beside {
+    /// The Docker daemon to use, as docker's own --host; also by DOCKER_HOST. Without it each check has a daemon of its own
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<String>,
+    /// An OCI runtime for the engine to use for its containers; may be given more than once, the first one counts
+    #[arg(long, value_name = "NAME=PATH", value_parser = runtime_below)]
+    runtime: Vec<(String, PathBuf)>,
+}
+
+fn runtime_below(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("give NAME=PATH, such as crun=/usr/bin/crun")?;
+    let path = Path::new(path);
+    if !path.is_file() {
+        return Err(format!("{}: no such program", path.display()));
+    }
+    // Daemons have a working directory of their own.
+    Ok((name.to_owned(), std::path::absolute(path).map_err(|error| error.to_string())?))
+}
+
 /// The subjects that a user named, or those that every host can have.
-pub(super) fn subjects(named: &[String]) -> Result<Vec<Subject>, String> {
+pub(super) fn subjects(named: &[String], beside: &Beside) -> Result<Vec<Subject>, String> {
+    let options = Options { host: beside.host.clone(), runtimes: beside.runtime.clone() };
     if !named.is_empty() {
-        return named.iter().map(|word| Subject::named(word).map_err(|error| error.to_string())).collect();
+        let subject = |word: &String| Subject::with(word, &options).map_err(|error| error.to_string());
+        return named.iter().map(subject).collect();
+    }
+    if options != Options::default() {
+        return Err("--host and --runtime are of an engine: name it, such as --subject docker".into());
     }
     let mut subjects = vec![Subject::core().map_err(|error| error.to_string())?];
     subjects.extend(Subject::named("runc"));

@@ -15,6 +15,8 @@ pub(super) struct Prove {
     /// What to break: core, the name of an OCI runtime in PATH, or a path
     #[arg(long, value_name = "NAME|PATH", default_value = "core")]
     subject: String,
+    #[command(flatten)]
+    beside: super::check::Beside,
     /// Only checks that look at this; may be given more than once [default: all three]
     #[arg(long, value_name = "WHAT")]
     scope: Vec<Kind>,
@@ -34,7 +36,7 @@ pub(super) struct Prove {
 impl Prove {
     pub(super) fn run(&self) -> Result<u8, String> {
         let checks = within(catalogue::select(&self.filter).map_err(|error| error.to_string())?, &self.scope);
-        let subjects = subjects(std::slice::from_ref(&self.subject))?;
+        let subjects = subjects(std::slice::from_ref(&self.subject), &self.beside)?;
         let broken: Vec<Job> = jobs(&checks, &subjects)
             .into_iter()
             .flat_map(|job| job.check.faults.iter().map(move |fault| job.under(fault)))

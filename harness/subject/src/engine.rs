@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::fmt::Debug;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::program::Program;
+use crate::service::Service;
 
 /// A program with images, volumes and networks: what `docker` does, in its words.
 pub trait Engine: Debug + Send + Sync {
@@ -20,6 +22,24 @@ pub trait Engine: Debug + Send + Sync {
     /// Variables of every command.
     fn variables(&self, place: &Place) -> Vec<(&'static str, PathBuf)>;
 
+    /// What it says of its version, where that is not what its program says.
+    fn version(&self) -> Option<String> {
+        None
+    }
+
+    /// What must run on the same host before its commands, in this order, with all files that these need written.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    fn services(&self, _place: &Place) -> io::Result<Vec<Service>> {
+        Ok(Vec::new())
+    }
+
+    /// Whether it keeps images, volumes and networks of others, too, which are theirs alone.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// The command that clears away what a killed one left, once no container is left; nothing if it has none.
     fn repair(&self) -> &[&str] {
         &[]
@@ -31,12 +51,14 @@ pub trait Engine: Debug + Send + Sync {
 pub struct Place {
     dir: PathBuf,
     short: PathBuf,
+    group: String,
 }
 
 impl Place {
-    /// A place in a directory. `short` is a path of few letters that nobody else uses, for what cannot have a long one.
-    pub fn new(dir: impl Into<PathBuf>, short: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), short: short.into() }
+    /// A place in a directory. `short` is a path of few letters that nobody else uses, for what cannot have a long one; `group` is
+    /// the name of a control group, at the top of each hierarchy, for the groups of daemons.
+    pub fn new(dir: impl Into<PathBuf>, short: impl Into<PathBuf>, group: impl Into<String>) -> Self {
+        Self { dir: dir.into(), short: short.into(), group: group.into() }
     }
 
     /// Where its images, volumes and containers are.
@@ -52,5 +74,10 @@ impl Place {
     /// A path of few letters.
     pub fn short(&self) -> &Path {
         &self.short
+    }
+
+    /// The name of a control group.
+    pub fn group(&self) -> &str {
+        &self.group
     }
 }

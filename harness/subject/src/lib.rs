@@ -6,8 +6,10 @@
 //! assert_eq!(refused.kind, subject::ErrorKind::Unknown);
 //! ```
 
+mod docker;
 mod engine;
 mod error;
+mod options;
 mod plim;
 mod plim_runtime;
 mod podman;
@@ -16,11 +18,14 @@ mod recognise;
 mod runc;
 mod runtime;
 mod said;
+mod service;
 
 pub use engine::{Engine, Place};
 pub use error::{Error, ErrorKind};
+pub use options::Options;
 pub use plim::NAME as ENGINE;
 pub use plim_runtime::NAME as CORE;
 pub use program::{Program, Through, complaint};
 pub use recognise::Subject;
 pub use runtime::Runtime;
+pub use service::Service;

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::engine::{Engine, Place};
+use crate::error::{Error, ErrorKind};
+use crate::options::Options;
 use crate::program::Program;
 use crate::said::Said;
 
@@ -23,9 +25,25 @@ impl Plim {
     }
 
     /// It, if the program says that it is it.
-    pub(crate) fn recognise(name: &str, program: &Program, said: &Said) -> Option<Self> {
-        let is = said.first_line().split(' ').next() == Some(NAME);
-        is.then(|| Self::new(name, program.clone()))
+    ///
+    /// # Errors
+    /// It is asked for what it has not: a daemon, or another runtime below it.
+    pub(crate) fn recognise(
+        name: &str,
+        program: &Program,
+        said: &Said,
+        options: &Options,
+    ) -> Result<Option<Self>, Error> {
+        if said.first_line().split(' ').next() != Some(NAME) {
+            return Ok(None);
+        }
+        if *options != Options::default() {
+            let text = format!(
+                "--subject {name}: plim has no daemon and runs containers itself: leave out --host and --runtime"
+            );
+            return Err(Error::new(ErrorKind::Unusable, text));
+        }
+        Ok(Some(Self::new(name, program.clone())))
     }
 }
 

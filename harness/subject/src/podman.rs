@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::engine::{Engine, Place};
+use crate::error::{Error, ErrorKind};
+use crate::options::Options;
 use crate::program::Program;
 use crate::said::Said;
 
@@ -12,13 +14,29 @@ use crate::said::Said;
 pub(crate) struct Podman {
     name: String,
     program: Program,
+    runtime: Option<PathBuf>,
 }
 
 impl Podman {
     /// It, if the program says that it is it: the package podman-docker calls it `docker`.
-    pub(crate) fn recognise(name: &str, program: &Program, said: &Said) -> Option<Self> {
-        let is = said.first_line().starts_with("podman version ");
-        is.then(|| Self { name: name.to_owned(), program: program.clone() })
+    ///
+    /// # Errors
+    /// It is asked for what it has not: a daemon.
+    pub(crate) fn recognise(
+        name: &str,
+        program: &Program,
+        said: &Said,
+        options: &Options,
+    ) -> Result<Option<Self>, Error> {
+        if !said.first_line().starts_with("podman version ") {
+            return Ok(None);
+        }
+        if options.host.is_some() {
+            let text = format!("--subject {name}: Podman has no daemon: leave out --host and DOCKER_HOST");
+            return Err(Error::new(ErrorKind::Unusable, text));
+        }
+        let runtime = options.runtimes.first().map(|(_, path)| path.clone());
+        Ok(Some(Self { name: name.to_owned(), program: program.clone(), runtime }))
     }
 }
 
@@ -32,7 +50,7 @@ impl Engine for Podman {
     }
 
     fn options(&self, place: &Place) -> Vec<OsString> {
-        vec![
+        let mut options: Vec<OsString> = vec![
             "--root".into(),
             place.data().into(),
             // It takes no more than 50 characters for the directory of its sockets.
@@ -49,7 +67,11 @@ impl Engine for Podman {
             // Networks are kept for the whole host otherwise, whatever the root.
             "--network-config-dir".into(),
             place.path("networks").into(),
-        ]
+        ];
+        if let Some(runtime) = &self.runtime {
+            options.extend(["--runtime".into(), runtime.into()]);
+        }
+        options
     }
 
     fn variables(&self, _: &Place) -> Vec<(&'static str, PathBuf)> {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use record::SubjectInfo;
 
+use crate::docker::Docker;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
+use crate::options::Options;
 use crate::plim::{self, Plim};
 use crate::plim_runtime::{self, PlimRuntime};
 use crate::podman::Podman;
@@ -52,8 +54,26 @@ impl Subject {
     /// # Errors
     /// There is no such program, or it says of itself nothing by which a runtime or an engine is known.
     pub fn named(word: &str) -> Result<Self, Error> {
+        Self::with(word, &Options::default())
+    }
+
+    /// The same, with what the user says of it beside its name.
+    ///
+    /// # Errors
+    /// As [`Subject::named`]; or it is no engine that could do what is said, or there is no daemon.
+    pub fn with(word: &str, options: &Options) -> Result<Self, Error> {
+        let takes_none = |what: &str| {
+            let text = format!(
+                "--subject {word}: {what} takes no --host and no --runtime: they are for Docker and Podman"
+            );
+            Err(Error::new(ErrorKind::Unusable, text))
+        };
         if word == CORE {
-            return Self::core();
+            return if *options == Options::default() {
+                Self::core()
+            } else {
+                takes_none("our own runtime and engine")
+            };
         }
         let path = find(word)?;
         let name = Path::new(word).file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -64,11 +84,18 @@ impl Subject {
             Some(runtime) => Some(Arc::new(runtime)),
             None => None,
         };
-        let engine = ENGINES.iter().find_map(|recognise| recognise(&name, &program, &said));
+        let mut engine: Option<Arc<dyn Engine>> = None;
+        for recognise in ENGINES {
+            engine = engine.or(recognise(&name, &program, &said, options)?);
+        }
         if runtime.is_none() && engine.is_none() {
             return Err(unknown(word, &said));
         }
-        let version = match said.first_line() {
+        if engine.is_none() && *options != Options::default() {
+            return takes_none("a runtime");
+        }
+        let told = engine.as_ref().and_then(|engine| engine.version());
+        let version = match told.as_deref().unwrap_or(said.first_line()) {
             "" => "version unknown".to_owned(),
             line => line.to_owned(),
         };
@@ -82,13 +109,18 @@ impl Subject {
     }
 }
 
-type Recognise = fn(&str, &Program, &Said) -> Option<Arc<dyn Engine>>;
+type Recognise = fn(&str, &Program, &Said, &Options) -> Result<Option<Arc<dyn Engine>>, Error>;
 
 /// All engines, each by its own file.
 const ENGINES: &[Recognise] = &[
-    |name, program, said| Some(Arc::new(Plim::recognise(name, program, said)?)),
-    |name, program, said| Some(Arc::new(Podman::recognise(name, program, said)?)),
+    |name, program, said, options| Ok(shared(Plim::recognise(name, program, said, options)?)),
+    |name, program, said, options| Ok(shared(Podman::recognise(name, program, said, options)?)),
+    |name, program, said, options| Ok(shared(Docker::recognise(name, program, said, options)?)),
 ];
+
+fn shared<E: Engine + 'static>(engine: Option<E>) -> Option<Arc<dyn Engine>> {
+    engine.map(|engine| -> Arc<dyn Engine> { Arc::new(engine) })
+}
 
 /// The path of a program. Commands run elsewhere, so it must not depend on the directory; but what it names must stay what it is: a
 /// link's name may be what its program goes by.
@@ -111,7 +143,7 @@ fn unknown(word: &str, said: &Said) -> Error {
         ErrorKind::Unknown,
         format!(
             "--subject {word}: neither a runtime nor an engine that is known here: `--version` says {told}, and `features` nothing \
-             of the OCI runtime specification; give an OCI runtime (runc, crun, youki, ...), plim or podman"
+             of the OCI runtime specification; give an OCI runtime (runc, crun, youki, ...), plim, podman or docker"
         ),
     )
 }

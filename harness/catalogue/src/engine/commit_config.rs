@@ -73,9 +73,7 @@ fn pauses(engine: &mut EngineFixture) -> Checked {
 
 /// Whether the file of a writer changes within a moment. Nobody announces that.
 fn writes(engine: &EngineFixture, name: &str) -> Result<bool, Trouble> {
-    let pid = engine.inspect(name, "/State/Pid")?.as_i64().filter(|pid| *pid > 0);
-    let pid =
-        pid.ok_or_else(|| Trouble::Subject("inspect names no process of a running container".into()))?;
+    let pid = engine.pid(name)?;
     let file = PathBuf::from(format!("/proc/{pid}/root/file"));
     let before = file.metadata()?.modified()?;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);

@@ -173,7 +173,7 @@ fn inspect(engine: &mut EngineFixture) -> Checked {
     let bound = format!("{}:/bound:ro", host.display());
     let name = engine.up(&[ALONE, &["-v", &bound, "--pids-limit", "17"]].concat(), BASE)?;
     let before = engine.exec(&name, look::namespaces())?;
-    let pid = engine.inspect(&name, "/State/Pid")?.as_i64().unwrap_or(0);
+    let pid = engine.pid(&name)?;
     let namespace = |pid: i64| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let seen = namespace(pid).map(|link| link.display().to_string()).unwrap_or_default();
     let inside = before.get("pid").map(u64::to_string).unwrap_or_default();

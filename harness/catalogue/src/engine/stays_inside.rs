@@ -144,7 +144,7 @@ impl Swap {
         engine.exec(name, files::mkdir("/swap"))?;
         engine.exec(name, files::write("/swap/one", "inside"))?;
         engine.exec(name, attempt::symlink(&engine.text("host/secret"), "/swap/two"))?;
-        let pid = engine.inspect(name, "/State/Pid")?.as_i64().unwrap_or(0);
+        let pid = engine.pid(name)?;
         let root = File::open(format!("/proc/{pid}/root"))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self { dir: openat(root, "swap", flags, Mode::empty())? })

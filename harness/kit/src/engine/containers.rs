@@ -6,6 +6,7 @@ use std::process::Stdio;
 use probe::{Ask, channel};
 use serde_json::Value;
 
+use super::daemons::on_host;
 use super::fixture::EngineFixture;
 use super::layer::Layer;
 use crate::patience::wait_within;
@@ -85,6 +86,21 @@ impl EngineFixture<'_> {
     pub fn inspect(&self, name: &str, place: &str) -> Result<Value, Trouble> {
         let all: Value = serde_json::from_str(&self.command(&["inspect", name])?)?;
         Ok(all[0].pointer(place).cloned().unwrap_or(Value::Null))
+    }
+
+    /// The first process of a running container, as the host sees it: what inspect says, or where the engine's daemon has PIDs of its
+    /// own, the same process by the host's.
+    ///
+    /// # Errors
+    /// There is no such container, or it does not run.
+    pub fn pid(&self, name: &str) -> Result<i64, Trouble> {
+        let told = self.inspect(name, "/State/Pid")?;
+        let pid = told.as_i64().filter(|pid| *pid > 0);
+        let pid = match &self.daemons {
+            Some(daemons) => pid.and_then(|pid| on_host(daemons.pid(), pid)),
+            None => pid,
+        };
+        pid.ok_or_else(|| Trouble::Subject(format!("inspect names no process of {name}, which runs: {told}")))
     }
 
     /// Waits until a container says a line on its standard output.

@@ -8,8 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use probe::verbs::net;
+use runtime::cgroup::{Directories, Group};
 
+use super::daemons::Daemons;
 use super::output::Output;
+use crate::audit;
 use crate::fake_host::FakeHost;
 use crate::notebook::Notebook;
 use crate::patience::wait_within;
@@ -48,6 +51,8 @@ pub struct EngineFixture<'a> {
     dir: PathBuf,
     engine: Arc<dyn Engine>,
     place: Place,
+    /// Before the fake host, so that they end first.
+    pub(super) daemons: Option<Daemons>,
     pub(super) host: RefCell<FakeHost>,
     fault: Option<&'static str>,
     hook: Option<Hook>,
@@ -72,12 +77,21 @@ impl<'a> EngineFixture<'a> {
         let mut host = FakeHost::new(run.id())?;
         // As on every host that has been started.
         host.ask(net::loopback_up())?;
+        let short = run.dir().join(format!("{}-run", tag.rsplit('-').next().unwrap_or(tag)));
+        let place = Place::new(&dir, short, format!("{tag}-engine"));
+        let services = engine.services(&place)?;
+        let daemons = if services.is_empty() {
+            None
+        } else {
+            Some(Daemons::start(run.id(), host.pid(), &crate::run::base(), &services)?)
+        };
         Ok(Self {
             seen: Notebook::default(),
             run,
             tag: tag.to_owned(),
-            place: Place::new(&dir, run.dir().join(format!("{}-run", tag.rsplit('-').next().unwrap_or(tag)))),
+            place,
             dir,
+            daemons,
             engine: Arc::clone(engine),
             host: RefCell::new(host),
             fault,
@@ -227,6 +241,11 @@ impl Drop for EngineFixture<'_> {
         let repair = self.engine.repair();
         if !repair.is_empty() {
             let _ = self.output(repair);
+        }
+        if self.daemons.take().is_some() {
+            let groups = Directories(audit::cgroups(&self.run.layout, self.place.group()));
+            let _ = Group::at(&self.run.layout, &groups).remove();
+            let _ = std::fs::remove_dir_all(self.place.short());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a check of an engine works with.
 
 mod containers;
+mod daemons;
 mod fixture;
 mod host;
 mod layer;

@@ -19,15 +19,20 @@ fn text(word: &str) -> Result<CString, Trouble> {
 
 /// Executes a program on the fake host of a process, under the name `called`.
 pub(super) fn host(pid: &str, called: &str, program: &str, arguments: &[&str]) -> Result<(), Trouble> {
+    join_host(pid)?;
+    let words: Vec<CString> =
+        std::iter::once(&called).chain(arguments).map(|word| text(word)).collect::<Result<_, _>>()?;
+    execv(&text(program)?, &words).doing(program).map(|_| ())
+}
+
+/// Joins the fake host of a process.
+pub(super) fn join_host(pid: &str) -> Result<(), Trouble> {
     let target = pidfd::open(pid.parse().doing("pid")?).doing("fake host")?;
     let flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWNET;
-    setns(target, flags).doing("joining the fake host")?;
-    let words: Vec<CString> =
-        std::iter::once(&called).chain(arguments).map(|word| text(word)).collect::<Result<_, _>>()?;
-    execv(&text(program)?, &words).doing(program).map(|_| ())
+    setns(target, flags).doing("joining the fake host")
 }
 
 /// Executes a program with `path` open as descriptor 3 for it to inherit.

@@ -3,8 +3,10 @@
 mod enter;
 mod play;
 mod program;
+mod services;
 
 pub use play::Report;
 pub use program::main;
+pub(crate) use services::READY;
 
 pub use crate::role::SANDBOX as NAME;

@@ -23,6 +23,7 @@ pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
             let program = if program.is_empty() { &["/probe", "serve"] } else { program };
             enter::container(pid, skip, *cgroups == "join", pid_file, program)
         }
+        ["services", pid, kept, services] => super::services::services(pid, kept, services),
         ["leak", path, called, program, arguments @ ..] => enter::leak(path, called, program, arguments),
         ["check", id, dir, tag, fault @ ..] => {
             // A killed harness takes its scenes with it.
