@@ -4,8 +4,11 @@ pub mod document;
 mod engine;
 mod kernel;
 mod runtime;
+mod select;
 
 use kit::check::Check;
+
+pub use select::{Filter, Selection, Unselected, area_of};
 
 /// The checks of each file, in the order of the catalogue.
 const FILES: &[&[Check]] = &[
@@ -81,36 +84,6 @@ pub fn find(id: &str) -> Option<&'static Check> {
     all().into_iter().find(|check| check.id == id)
 }
 
-/// A filter that names no check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unmatched {
-    /// The filter.
-    pub filter: String,
-}
-
-impl std::fmt::Display for Unmatched {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no check matches '{}'; `plimsoll list` shows them all", self.filter)
-    }
-}
-
-impl std::error::Error for Unmatched {}
-
-/// The checks that a list of filters names: an id, the beginning of one, or any part. No filter names all.
-///
-/// # Errors
-/// A filter that names none.
-pub fn select(filters: &[String]) -> Result<Vec<&'static Check>, Unmatched> {
-    let matches = |check: &Check, filter: &str| check.id.contains(filter);
-    if let Some(lost) = filters.iter().find(|filter| !all().iter().any(|check| matches(check, filter))) {
-        return Err(Unmatched { filter: lost.clone() });
-    }
-    Ok(all()
-        .into_iter()
-        .filter(|check| filters.is_empty() || filters.iter().any(|filter| matches(check, filter)))
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,12 +122,5 @@ mod tests {
             published,
             "cargo test -p catalogue -- --ignored write_catalogue"
         );
-    }
-
-    #[test]
-    fn filters_match_parts_and_unknown_ones_are_refused() {
-        assert_eq!(select(&["cpu.quota.20-percent".into()]).unwrap().len(), 1);
-        assert!(select(&["ns.pid".into()]).unwrap().len() >= 3);
-        assert!(select(&["ns.tea".into()]).unwrap_err().to_string().contains("ns.tea"));
     }
 }

@@ -4,14 +4,15 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kit::clean;
 use record::status::{self, Require};
-use record::{Outcome, Scope, Verdict};
+use record::{Outcome, Verdict};
 use reports::{html, json, terminal};
 
 use super::progress::Progress;
 use super::report::Place;
+use super::selecting::{Kind, Selecting};
 use crate::jobs::{Job, jobs};
 use crate::schedule::Terms;
 use crate::{interrupt, session};
@@ -21,8 +22,8 @@ use subject::{Options, Subject};
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Parts of ids; all checks if none is given
-    filter: Vec<String>,
+    #[command(flatten)]
+    selecting: Selecting,
     /// What to check: core, the name of an OCI runtime or an engine in PATH, or a path [default: core, and runc if it is there]
     #[arg(long, value_name = "NAME|PATH")]
     subject: Vec<String>,
@@ -66,7 +67,7 @@ pub(super) struct Waiting {
 
 impl Check {
     pub(super) fn run(&self) -> Result<u8, String> {
-        let checks = within(catalogue::select(&self.filter).map_err(|error| error.to_string())?, &self.scope);
+        let checks = self.selecting.checks(&self.scope).map_err(|error| error.to_string())?;
         let subjects = subjects(&self.subject, &self.beside)?;
         // Whatever cannot be written is known before minutes of work, and not after them.
         let record = self.json.as_deref().map(Place::open).transpose()?;
@@ -123,51 +124,6 @@ pub(super) fn page_path(wanted: Option<&Path>, usual: &str) -> Option<PathBuf> {
 /// Writes the page and says where it is.
 pub(super) fn write_page(path: &Path, text: &str) -> Result<(), String> {
     Place::open(path)?.write_page(text)
-}
-
-/// What a check looks at, as a word of the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Kind {
-    /// Primitives of the kernel
-    Kernel,
-    /// A low-level runtime, which takes a bundle
-    Runtime,
-    /// An engine, which has images and volumes
-    Engine,
-}
-
-impl Kind {
-    fn scope(self) -> Scope {
-        match self {
-            Self::Kernel => Scope::Kernel,
-            Self::Runtime => Scope::Runtime,
-            Self::Engine => Scope::Engine,
-        }
-    }
-
-    /// The word.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Kernel => "kernel",
-            Self::Runtime => "runtime",
-            Self::Engine => "engine",
-        }
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-/// Those checks that look at one of these; all if none is named.
-pub(super) fn within(
-    checks: Vec<&'static kit::check::Check>,
-    kinds: &[Kind],
-) -> Vec<&'static kit::check::Check> {
-    let wanted = |check: &&kit::check::Check| kinds.iter().any(|kind| kind.scope() == check.scope);
-    checks.into_iter().filter(|check| kinds.is_empty() || wanted(check)).collect()
 }
 
 /// What is said of engines beside their names.

@@ -1,19 +1,65 @@
 //! `plimsoll list` and `plimsoll explain`
 
 use clap::Args;
-
-use kit::check::Body;
+use kit::check::{Body, Check};
 use kit::need::Need;
+use serde::Serialize;
+
+use super::selecting::{Kind, Selecting};
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Parts of ids; all checks if none is given
-    filter: Vec<String>,
+    #[command(flatten)]
+    selecting: Selecting,
+    /// Only checks that look at this; may be given more than once [default: all three]
+    #[arg(long, value_name = "WHAT")]
+    scope: Vec<Kind>,
+    /// Print an array of JSON, with all that is known of each check
+    #[arg(long)]
+    json: bool,
+}
+
+/// A check as `list --json` shows it.
+#[derive(Debug, Serialize)]
+struct Listed {
+    id: &'static str,
+    area: &'static str,
+    scope: &'static str,
+    claim: &'static str,
+    source: &'static str,
+    needs: Vec<String>,
+    faults: Vec<&'static str>,
+    /// Whether it measures time, and so runs alone.
+    timing: bool,
+    /// Where its tolerance comes from; empty if it has none.
+    tolerance: &'static str,
+}
+
+impl Listed {
+    fn of(check: &Check) -> Self {
+        Self {
+            id: check.id,
+            area: catalogue::area_of(check),
+            scope: Kind::of(check.scope).word(),
+            claim: check.claim,
+            source: check.source,
+            needs: check.all_needs().map(Need::describe).collect(),
+            faults: check.faults.iter().map(|fault| fault.name).collect(),
+            timing: check.timing,
+            tolerance: check.tolerance,
+        }
+    }
 }
 
 impl List {
     pub(super) fn run(&self) -> Result<u8, String> {
-        let checks = catalogue::select(&self.filter).map_err(|error| error.to_string())?;
+        let checks = self.selecting.checks(&self.scope).map_err(|error| error.to_string())?;
+        if self.json {
+            let listed: Vec<Listed> = checks.into_iter().map(Listed::of).collect();
+            let text = serde_json::to_string_pretty(&listed).map_err(|error| error.to_string())?;
+            output::outln!("{text}");
+            return Ok(0);
+        }
         let width = checks.iter().map(|check| check.id.len()).max().unwrap_or(0);
         for check in checks {
             output::outln!("{:width$}  {}", check.id, check.claim);

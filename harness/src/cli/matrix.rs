@@ -9,8 +9,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use reports::{json, matrix};
 use serde_json::json;
 
-use super::check::Kind;
 use super::own_kernels::{Candidate, Own};
+use super::selecting::{Kind, Selecting};
 use ::matrix::initramfs::Kernel;
 use ::matrix::list::{List, Row};
 use ::matrix::machine::Accelerator;
@@ -19,8 +19,8 @@ use ::matrix::row::{Found, Plan, Progress, run};
 
 #[derive(Debug, Args)]
 pub(super) struct Matrix {
-    /// Parts of ids; all checks if none is given
-    filter: Vec<String>,
+    #[command(flatten)]
+    selecting: Selecting,
     /// Run this row: a whole name, or the beginning of one such as 6.1 [default: the list's usual rows]
     #[arg(long, value_name = "NAME")]
     row: Vec<String>,
@@ -117,7 +117,7 @@ impl Matrix {
             return Ok(whole.exit_status_if(self.require));
         }
         // A wrong filter is found here, not in a guest.
-        catalogue::select(&self.filter).map_err(|error| error.to_string())?;
+        self.selecting.checks(&self.scope).map_err(|error| error.to_string())?;
         std::fs::create_dir_all(&self.out)
             .map_err(|error| format!("--out {}: {error}", self.out.display()))?;
         let started = std::time::Instant::now();
@@ -127,7 +127,7 @@ impl Matrix {
         }
         let accelerator = self.accelerator(&ready);
         let mut arguments = vec![if self.prove { "prove" } else { "check" }.to_owned()];
-        arguments.extend(self.filter.iter().cloned());
+        arguments.extend(self.selecting.words());
         for kind in &self.scope {
             arguments.extend(["--scope".to_owned(), kind.word().to_owned()]);
         }

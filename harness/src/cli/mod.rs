@@ -9,6 +9,7 @@ mod own_kernels;
 mod progress;
 mod prove;
 mod report;
+mod selecting;
 
 use std::process::ExitCode;
 

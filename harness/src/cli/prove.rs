@@ -5,13 +5,14 @@ use record::Proof;
 use record::status::Require;
 use reports::terminal;
 
-use super::check::{Kind, Waiting, ended, run_jobs, subjects, within};
+use super::check::{Waiting, ended, run_jobs, subjects};
+use super::selecting::{Kind, Selecting};
 use crate::jobs::{Job, jobs};
 
 #[derive(Debug, Args)]
 pub(super) struct Prove {
-    /// Parts of ids; all checks if none is given
-    filter: Vec<String>,
+    #[command(flatten)]
+    selecting: Selecting,
     /// What to break: core, the name of an OCI runtime in PATH, or a path
     #[arg(long, value_name = "NAME|PATH", default_value = "core")]
     subject: String,
@@ -35,7 +36,7 @@ pub(super) struct Prove {
 
 impl Prove {
     pub(super) fn run(&self) -> Result<u8, String> {
-        let checks = within(catalogue::select(&self.filter).map_err(|error| error.to_string())?, &self.scope);
+        let checks = self.selecting.checks(&self.scope).map_err(|error| error.to_string())?;
         let subjects = subjects(std::slice::from_ref(&self.subject), &self.beside)?;
         let broken: Vec<Job> = jobs(&checks, &subjects)
             .into_iter()
