@@ -27,6 +27,9 @@ pub(crate) fn attempt(run: &Run, job: &Job, tag: &str) -> (Checked, Evidence) {
         Target::Kernel => play_kernel(run, job, tag),
         Target::Runtime(body, runtime) => {
             RuntimeFixture::new(run, runtime, job.fault, tag).map(|mut runtime| {
+                if let Some(tap) = &job.tap {
+                    runtime.tap(std::sync::Arc::clone(tap));
+                }
                 let checked = body(&mut runtime);
                 (checked, runtime.seen.0)
             })
@@ -34,6 +37,9 @@ pub(crate) fn attempt(run: &Run, job: &Job, tag: &str) -> (Checked, Evidence) {
         Target::Engine(body, engine) => {
             let (name, hook) = (job.fault.map(|fault| fault.name), job.fault.and_then(Fault::hook));
             EngineFixture::new(run, engine, name, hook, tag).map(|mut engine| {
+                if let Some(tap) = &job.tap {
+                    engine.tap(std::sync::Arc::clone(tap));
+                }
                 let checked = body(&mut engine);
                 (checked, std::mem::take(&mut engine.seen.0))
             })

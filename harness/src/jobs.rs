@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kit::check::{Body, Check, Checked};
 use kit::engine::EngineFixture;
 use kit::fault::Fault;
+use kit::mutate::Tap;
 use kit::runtime::RuntimeFixture;
 use record::SubjectInfo;
 use subject::{Engine, Runtime, Subject};
@@ -16,6 +17,8 @@ pub struct Job {
     pub check: &'static Check,
     /// Broken how.
     pub fault: Option<&'static Fault>,
+    /// Where what the check asks for is seen, and perhaps mutated.
+    pub tap: Option<Arc<Tap>>,
     target: Target,
     subject: Option<SubjectInfo>,
 }
@@ -48,6 +51,18 @@ impl Job {
         Self { fault: Some(fault), ..self.clone() }
     }
 
+    /// The same, with what the check asks for seen, and perhaps mutated.
+    #[must_use]
+    pub fn tapped(&self, tap: Arc<Tap>) -> Self {
+        Self { tap: Some(tap), ..self.clone() }
+    }
+
+    /// How it is broken, in words, if it is.
+    pub fn broken_by(&self) -> Option<String> {
+        let mutation = self.tap.as_ref().and_then(|tap| tap.mutation());
+        mutation.map(ToString::to_string).or_else(|| self.fault.map(|fault| fault.name.to_owned()))
+    }
+
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
@@ -63,11 +78,12 @@ fn of_check(check: &'static Check, subjects: &[Subject]) -> Vec<Job> {
     let against = |subject: &Subject, target: Target| Job {
         check,
         fault: None,
+        tap: None,
         target,
         subject: Some(subject.info.clone()),
     };
     match check.body {
-        Body::Kernel(_) => vec![Job { check, fault: None, target: Target::Kernel, subject: None }],
+        Body::Kernel(_) => vec![Job { check, fault: None, tap: None, target: Target::Kernel, subject: None }],
         Body::Runtime(body) => subjects
             .iter()
             .filter_map(|subject| {

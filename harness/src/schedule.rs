@@ -161,7 +161,7 @@ fn untried(job: &Job) -> Outcome {
         claim: check.claim.into(),
         source: check.source.into(),
         proved_by: check.faults.iter().map(|fault| fault.name.to_owned()).collect(),
-        fault: job.fault.map(|fault| fault.name.into()),
+        fault: job.broken_by(),
         verdict: Verdict::Skip,
         reason: String::new(),
         attempts: 0,

@@ -1,5 +1,6 @@
 //! Every check, one file for each area.
 
+pub mod background;
 pub mod document;
 mod engine;
 mod kernel;

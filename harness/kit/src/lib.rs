@@ -9,6 +9,7 @@ pub mod fault;
 pub mod kernel;
 pub mod loopdev;
 pub mod measure;
+pub mod mutate;
 pub mod need;
 pub mod notebook;
 mod patience;

@@ -5,6 +5,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod matrix;
+mod mutants;
 mod own_kernels;
 mod progress;
 mod prove;
@@ -38,7 +39,8 @@ enum Command {
     List(explain::List),
     /// Say what a check claims, why, what it needs, and how to run it by hand
     Explain(explain::Explain),
-    /// Run each check against its faults, and list those that stay green: they prove nothing
+    /// Run each check against its faults, or small mutations of what it asks for, and list those that stay green: they prove
+    /// nothing
     #[command(after_help = STATUSES)]
     Prove(prove::Prove),
     /// Run the catalogue on other kernels and cgroup layouts, in virtual machines

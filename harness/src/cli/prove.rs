@@ -6,6 +6,7 @@ use record::status::Require;
 use reports::terminal;
 
 use super::check::{Waiting, ended, run_jobs, subjects};
+use super::mutants;
 use super::selecting::{Kind, Selecting};
 use crate::jobs::{Job, jobs};
 
@@ -22,8 +23,20 @@ pub(super) struct Prove {
     #[arg(long, value_name = "WHAT")]
     scope: Vec<Kind>,
     /// Write a line of JSON there for each verdict as it comes, and the record at the end
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "mutants")]
     events: Option<std::path::PathBuf>,
+    /// Instead of the faults: small changes of what each check asks its subject for. Those that no check notices are listed
+    #[arg(long)]
+    mutants: bool,
+    /// How many mutations of one check are tried at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 12, requires = "mutants")]
+    most: usize,
+    /// The seed of the choice of mutations
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "mutants")]
+    seed: u64,
+    /// Write the record of the mutations there
+    #[arg(long, value_name = "FILE", requires = "mutants")]
+    json: Option<std::path::PathBuf>,
     /// Show the evidence of every check
     #[arg(long, short)]
     verbose: bool,
@@ -38,6 +51,19 @@ impl Prove {
     pub(super) fn run(&self) -> Result<u8, String> {
         let checks = self.selecting.checks(&self.scope).map_err(|error| error.to_string())?;
         let subjects = subjects(std::slice::from_ref(&self.subject), &self.beside)?;
+        if self.mutants {
+            return mutants::run(
+                &checks,
+                &subjects[0],
+                &mutants::Wanted {
+                    seed: self.seed,
+                    most: self.most,
+                    json: self.json.as_deref(),
+                    waiting: &self.waiting,
+                    verbose: self.verbose,
+                },
+            );
+        }
         let broken: Vec<Job> = jobs(&checks, &subjects)
             .into_iter()
             .flat_map(|job| job.check.faults.iter().map(move |fault| job.under(fault)))

@@ -5,10 +5,12 @@
 
 pub mod bench;
 pub mod matrix;
+mod mutants;
 mod run;
 pub mod schema;
 pub mod status;
 
+pub use mutants::{MUTANTS_SCHEMA_VERSION, Mutant, MutantFate, Mutants};
 pub use run::{
     Area, Counts, Evidence, Expectation, Host, KernelFile, Outcome, Proof, Run, SCHEMA_VERSION, Scope,
     Series, SubjectInfo, Try, Verdict,

@@ -2,6 +2,7 @@
 
 use crate::bench::Bench;
 use crate::matrix::Matrix;
+use crate::mutants::Mutants;
 use crate::run::Run;
 
 /// The JSON Schema of a record.
@@ -17,6 +18,11 @@ pub fn matrix_schema() -> String {
 /// The JSON Schema of a benchmark's record.
 pub fn bench_schema() -> String {
     schema_of::<Bench>()
+}
+
+/// The JSON Schema of a record of mutations.
+pub fn mutants_schema() -> String {
+    schema_of::<Mutants>()
 }
 
 fn schema_of<T: schemars::JsonSchema>() -> String {
@@ -35,6 +41,8 @@ mod tests {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/matrix.json"), matrix_schema())
             .unwrap();
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/bench.json"), bench_schema()).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/mutants.json"), mutants_schema())
+            .unwrap();
     }
 
     #[test]
@@ -43,5 +51,6 @@ mod tests {
         assert_eq!(schema(), include_str!("../../schema/run.json"), "{remedy}");
         assert_eq!(matrix_schema(), include_str!("../../schema/matrix.json"), "{remedy}");
         assert_eq!(bench_schema(), include_str!("../../schema/bench.json"), "{remedy}");
+        assert_eq!(mutants_schema(), include_str!("../../schema/mutants.json"), "{remedy}");
     }
 }

@@ -14,6 +14,7 @@ use super::daemons::Daemons;
 use super::output::Output;
 use crate::audit;
 use crate::fake_host::FakeHost;
+use crate::mutate::Tap;
 use crate::notebook::Notebook;
 use crate::patience::wait_within;
 use crate::run::RUN_VARIABLE;
@@ -58,6 +59,7 @@ pub struct EngineFixture<'a> {
     hook: Option<Hook>,
     count: Cell<u32>,
     tampering: Cell<bool>,
+    tap: Option<Arc<Tap>>,
 }
 
 impl<'a> EngineFixture<'a> {
@@ -98,7 +100,14 @@ impl<'a> EngineFixture<'a> {
             hook,
             count: Cell::new(0),
             tampering: Cell::new(false),
+            tap: None,
         })
+    }
+
+    /// From now on what the check asks for is seen, and perhaps mutated.
+    pub fn tap(&mut self, tap: Arc<Tap>) {
+        tap.begin(&self.tag, self.run.id());
+        self.tap = Some(tap);
     }
 
     /// Whether what the check sets up itself is to be broken in this way.
@@ -170,6 +179,10 @@ impl<'a> EngineFixture<'a> {
         if words.is_empty() {
             return Ok(Output { status: 0, out: String::new(), err: String::new() });
         }
+        let mut mutated = false;
+        if let Some(tap) = self.tap.as_ref().filter(|_| !self.tampering.get()) {
+            (words, mutated) = tap.words(words, &self.dir)?;
+        }
         // By its name it is found and removed, whatever else the engine has.
         let is_named = |word: &String| word == "--name" || word.starts_with("--name=");
         if matches!(words[0].as_str(), "run" | "create") && !words.iter().any(is_named) {
@@ -197,6 +210,9 @@ impl<'a> EngineFixture<'a> {
             .code()
             .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
+        if let Some(tap) = self.tap.as_ref().filter(|_| mutated && code == 125) {
+            tap.refused(&text(&err));
+        }
         let mut said = Output { status: code, out: text(&out), err: text(&err) };
         if let Some(Hook::Answer(retell)) = hook {
             self.tampering.set(true);

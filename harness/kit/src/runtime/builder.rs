@@ -21,6 +21,9 @@ use probe::Ask;
 pub struct ContainerBuilder<'t, 'r> {
     runtime: &'t mut RuntimeFixture<'r>,
     spec: Spec,
+    /// What every check starts with.
+    usual: Spec,
+    mutated: bool,
     flags: Vec<&'static str>,
 }
 
@@ -215,7 +218,15 @@ impl ContainerBuilder<'_, '_> {
         let runtime = self.runtime;
         let driver = runtime.driver.clone();
         let started = Container::attempt(driver, &bundle, bundle.join("rootfs"), &id, &self.flags)?;
-        let Started::Runs(container) = started else { return Ok(started) };
+        let container = match started {
+            Started::Runs(container) => container,
+            Started::Refused(refusal) => {
+                if self.mutated {
+                    runtime.driver.refused(&refusal.to_string());
+                }
+                return Ok(Started::Refused(refusal));
+            }
+        };
         if let Some(FaultKind::SkipsController(controller)) = runtime.driver.fault {
             leave_group(&container, controller)?;
         }
@@ -268,8 +279,11 @@ impl ContainerBuilder<'_, '_> {
     pub fn create(mut self) -> Result<String, Trouble> {
         let (id, bundle) = self.write()?;
         let runtime = self.runtime;
-        runtime.driver.create(&bundle, &id)?;
-        Ok(id)
+        let created = runtime.driver.create(&bundle, &id);
+        if let (true, Err(Trouble::Subject(why))) = (self.mutated, &created) {
+            runtime.driver.refused(why);
+        }
+        created.map(|()| id)
     }
 
     fn resources(self, change: impl FnOnce(&mut Resources)) -> Self {
@@ -284,7 +298,13 @@ impl ContainerBuilder<'_, '_> {
         if let Some(FaultKind::Config(break_it)) = self.runtime.driver.fault {
             break_it(&mut self.spec);
         }
-        write_bundle(&bundle, &self.spec)?;
+        let mut document = serde_json::to_value(&self.spec)?;
+        if let Some(tap) = &self.runtime.driver.tap {
+            let linux = self.usual.linux.get_or_insert_default();
+            linux.cgroups_path = self.spec.linux.as_ref().and_then(|linux| linux.cgroups_path.clone());
+            self.mutated = tap.config(&serde_json::to_value(&self.usual)?, &mut document);
+        }
+        write_bundle(&bundle, &document)?;
         Ok((id, bundle))
     }
 }
@@ -311,11 +331,11 @@ impl<'a> RuntimeFixture<'a> {
                 ..Capabilities::default()
             });
         }
-        ContainerBuilder { runtime: self, spec, flags: Vec::new() }
+        ContainerBuilder { runtime: self, usual: spec.clone(), spec, mutated: false, flags: Vec::new() }
     }
 }
 
 /// Writes the configuration of a bundle.
-fn write_bundle(dir: &Path, spec: &Spec) -> Result<(), Trouble> {
-    Ok(std::fs::write(dir.join("config.json"), serde_json::to_vec_pretty(spec)?)?)
+fn write_bundle(dir: &Path, document: &serde_json::Value) -> Result<(), Trouble> {
+    Ok(std::fs::write(dir.join("config.json"), serde_json::to_vec_pretty(document)?)?)
 }

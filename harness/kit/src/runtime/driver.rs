@@ -9,6 +9,7 @@ use runtime::process::pidfd;
 use serde_json::Value;
 
 use crate::fault::FaultKind;
+use crate::mutate::Tap;
 use crate::patience::wait_within;
 use crate::role::SANDBOX;
 use crate::run::RUN_VARIABLE;
@@ -23,14 +24,16 @@ pub struct Driver {
     pub(crate) through: Option<Through>,
     /// The subject's `--root`.
     pub(crate) state: PathBuf,
-    pub(crate) run: String,
+    pub(crate) run: Arc<str>,
     pub(crate) fault: Option<FaultKind>,
+    /// Where what a check asks for is seen, and perhaps mutated.
+    pub(crate) tap: Option<Arc<Tap>>,
 }
 
 impl Driver {
     pub(super) fn command(&self) -> Command {
         let mut command = self.runtime.command(self.through.as_ref(), &self.state);
-        command.env(RUN_VARIABLE, &self.run);
+        command.env(RUN_VARIABLE, &*self.run);
         command
     }
 
@@ -44,8 +47,24 @@ impl Driver {
         let arguments = vec!["leak".into(), path.into()];
         let through = Through { program: std::env::current_exe()?, called: SANDBOX, arguments };
         let mut command = self.runtime.command(Some(&through), &self.state);
-        command.env(RUN_VARIABLE, &self.run);
+        command.env(RUN_VARIABLE, &*self.run);
         Ok(command)
+    }
+
+    /// The words of a command as the subject gets them, and whether they are others than the check's.
+    pub(super) fn told(&self, words: &[&str]) -> Result<(Vec<String>, bool), Trouble> {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        match &self.tap {
+            Some(tap) => tap.words(words, self.state.parent().unwrap_or(&self.state)),
+            None => Ok((words, false)),
+        }
+    }
+
+    /// Says to whoever mutated something that the subject refused it.
+    pub(super) fn refused(&self, why: &str) {
+        if let Some(tap) = &self.tap {
+            tap.refused(why);
+        }
     }
 
     /// `run` of a bundle: the process, its pid file, and the file of what it complains of.
@@ -60,7 +79,9 @@ impl Driver {
             Some(FaultKind::LeaksDescriptor(path)) => self.leaking(path)?,
             _ => self.command(),
         };
-        command.args(["run", "--bundle"]).arg(bundle).args(flags);
+        let words: Vec<&str> = [&["run"], flags].concat();
+        let (words, _) = self.told(&words)?;
+        command.args(["run", "--bundle"]).arg(bundle).args(&words[1..]);
         if matches!(self.fault, Some(FaultKind::LeaksDescriptor(_))) {
             command.args(["--preserve-fds", "1"]);
         }
@@ -86,11 +107,15 @@ impl Driver {
         if matches!(self.fault, Some(FaultKind::Pretends(command)) if words.first() == Some(&command)) {
             return Ok(());
         }
-        let child = self.command().args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let (told, mutated) = self.told(words)?;
+        let child = self.command().args(told).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         wait_within(child.id().cast_signed(), &words.join(" "))?;
         let output = child.wait_with_output()?;
         if output.status.success() {
             return Ok(());
+        }
+        if mutated {
+            self.refused(&complaint(&output));
         }
         let name = self.runtime.name();
         Err(Trouble::Subject(format!("{name} {}: {}", words.join(" "), complaint(&output))))
@@ -103,7 +128,8 @@ impl Driver {
     /// It did not end.
     pub fn output(&self, words: &[&str], stdin: Stdio) -> Result<(i32, String, String), Trouble> {
         let mut command = self.command();
-        command.args(words).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (told, mutated) = self.told(words)?;
+        command.args(told).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn()?;
         let pid = child.id().cast_signed();
         let watchdog = std::thread::spawn(move || wait_within(pid, "the command"));
@@ -116,6 +142,9 @@ impl Driver {
         let code = status
             .code()
             .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
+        if mutated && code != 0 {
+            self.refused(&complaint(&output));
+        }
         Ok((code, text(&output.stdout), text(&output.stderr)))
     }
 
@@ -139,9 +168,10 @@ impl Driver {
     /// # Errors
     /// It cannot be started.
     pub fn spawn(&self, words: &[&str]) -> Result<Child, Trouble> {
+        let (told, _) = self.told(words)?;
         Ok(self
             .command()
-            .args(words)
+            .args(told)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -62,6 +62,7 @@ impl Container {
     pub fn exec_with(&self, options: &[&str]) -> Result<Exec, Trouble> {
         let pid_file = self.errors.with_file_name("exec.pid");
         let _ = std::fs::remove_file(&pid_file);
+        let mut mutated = false;
         let mut command = match self.driver.fault {
             Some(FaultKind::ExecSkips(kind)) => self.broken_exec(kind.file(), true, &pid_file)?,
             Some(FaultKind::ExecKeepsPrivilege) => self.broken_exec("none", true, &pid_file)?,
@@ -72,7 +73,11 @@ impl Container {
                     change(&pid_file.with_file_name(""), &mut options)?;
                 }
                 let mut command = self.driver.command();
-                command.args(["exec", "--pid-file"]).arg(&pid_file).args(options);
+                let words: Vec<&str> =
+                    ["exec"].into_iter().chain(options.iter().map(String::as_str)).collect();
+                let (words, done) = self.driver.told(&words)?;
+                mutated = done;
+                command.args(["exec", "--pid-file"]).arg(&pid_file).args(&words[1..]);
                 command.arg(&self.id).args(["/probe", "serve"]);
                 command
             }
@@ -83,6 +88,9 @@ impl Container {
         if let Err(error) = channel.ask(look::alive()) {
             let _ = child.kill();
             let output = child.wait_with_output()?;
+            if mutated {
+                self.driver.refused(&complaint(&output));
+            }
             return Err(Trouble::Subject(format!("exec: {} ({error})", complaint(&output))));
         }
         Ok(Exec { pid: read_pid(&pid_file)?, child, channel })
@@ -93,7 +101,7 @@ impl Container {
         let mut command = Command::new(std::env::current_exe()?);
         let cgroups = if join_cgroups { "join" } else { "stay" };
         command.arg0(SANDBOX).args(["exec", &self.pid.to_string(), skip, cgroups]).arg(pid_file);
-        command.env(RUN_VARIABLE, &self.driver.run);
+        command.env(RUN_VARIABLE, &*self.driver.run);
         Ok(command)
     }
 

@@ -10,6 +10,7 @@ use super::driver::Driver;
 use super::start::Started;
 use crate::fake_host::FakeHost;
 use crate::fault::Fault;
+use crate::mutate::Tap;
 use crate::notebook::Notebook;
 use crate::probes::Probe;
 use crate::run::Run;
@@ -50,8 +51,9 @@ impl<'a> RuntimeFixture<'a> {
             runtime: Arc::clone(runtime),
             through: None,
             state: dir.join("state"),
-            run: run.id().to_owned(),
+            run: run.id().into(),
             fault: fault.map(|fault| fault.kind),
+            tap: None,
         };
         Ok(Self {
             seen: Notebook::default(),
@@ -64,6 +66,12 @@ impl<'a> RuntimeFixture<'a> {
             first: None,
             fault: fault.map(|fault| fault.name),
         })
+    }
+
+    /// From now on what the check asks for is seen, and perhaps mutated.
+    pub fn tap(&mut self, tap: Arc<Tap>) {
+        tap.begin(&self.tag, self.run.id());
+        self.driver.tap = Some(tap);
     }
 
     /// From now on the subject runs on a fake host: a host of its own with shared mounts.
