@@ -7,6 +7,7 @@ pub mod host;
 pub mod interrupt;
 pub mod jobs;
 pub mod judge;
+pub mod preflight;
 pub mod roles;
 pub mod schedule;
 pub mod session;

@@ -8,10 +8,11 @@ use record::{Evidence, Outcome, Try, Verdict};
 
 use kit::run::Run;
 use kit::turn::{Turn, USUAL_PATIENCE, Waiting};
-use kit::{audit, remove};
+use kit::{audit, clean, remove};
 
 use crate::attempt::attempt;
 use crate::jobs::Job;
+use crate::preflight::Preflight;
 use crate::{interrupt, judge};
 
 /// How jobs are run, beside what they are.
@@ -41,8 +42,9 @@ impl Default for Terms<'_> {
 /// order of the jobs.
 pub fn run_all(run: &Run, jobs: &[Job], terms: Terms<'_>) -> Vec<Outcome> {
     let outcomes: Vec<Mutex<Option<Outcome>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
+    let preflight = Preflight::default();
     let play = |number: usize| {
-        let outcome = run_one(run, &jobs[number], number, terms);
+        let outcome = run_one(run, &jobs[number], number, &preflight, terms);
         (terms.told)(&outcome);
         *outcomes[number].lock().expect("no thread panics here") = Some(outcome);
     };
@@ -63,7 +65,7 @@ pub fn run_all(run: &Run, jobs: &[Job], terms: Terms<'_>) -> Vec<Outcome> {
 }
 
 /// Runs one job, as often as its verdict needs.
-pub fn run_one(run: &Run, job: &Job, number: usize, terms: Terms<'_>) -> Outcome {
+pub fn run_one(run: &Run, job: &Job, number: usize, preflight: &Preflight, terms: Terms<'_>) -> Outcome {
     let mut outcome = untried(job);
     if let Some(signal) = interrupt::caught() {
         outcome.reason = format!("not tried: the run was ended by {signal}");
@@ -78,6 +80,10 @@ pub fn run_one(run: &Run, job: &Job, number: usize, terms: Terms<'_>) -> Outcome
         told: &|text| (terms.said)(text),
         is_over: &|| interrupt::caught().is_some(),
     };
+    if let Some(objection) = preflight.objection(run, job, waiting, terms.said) {
+        (outcome.verdict, outcome.reason) = (Verdict::Error, objection);
+        return if_interrupted(outcome);
+    }
     let mut tries: Vec<Try> = Vec::new();
     let mut left = Vec::new();
     while !judge::is_settled(&tries) && left.is_empty() && interrupt::caught().is_none() {
@@ -105,7 +111,7 @@ fn try_once(run: &Run, job: &Job, tag: &str) -> (Try, Vec<String>) {
     let (verdict, reason) = judge::of_try(checked, &evidence);
     let mut left = audit::remains_of_try(&run.layout, tag);
     if !left.is_empty() {
-        sweep(run, tag);
+        clean::sweep_try(&run.layout, tag);
     }
     let dir = run.dir().join(tag);
     if dir.exists()
@@ -168,16 +174,5 @@ fn untried(job: &Job) -> Outcome {
         duration_ms: 0,
         evidence: Evidence::default(),
         earlier: Vec::new(),
-    }
-}
-
-/// Removes what a try left, after it was noted.
-fn sweep(run: &Run, tag: &str) {
-    let groups = runtime::cgroup::Directories(audit::cgroups(&run.layout, &format!("{tag}-")));
-    let group = runtime::cgroup::Group::at(&run.layout, &groups);
-    let _ = group.kill();
-    let _ = group.remove();
-    for point in audit::mounts(tag).into_iter().filter(|point| audit::is_of_try(point, tag)) {
-        let _ = nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH);
     }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use harness::jobs::{Job, jobs};
+use harness::preflight::Preflight;
 use harness::schedule::{Terms, run_one};
 use harness::{findings, roles};
 use kit::run::Run;
@@ -21,10 +22,11 @@ fn main() -> ExitCode {
     let mut subjects = vec![Subject::core().expect("this program can be found")];
     subjects.extend(Subject::named("runc"));
     let run: Arc<OnceLock<Run>> = Arc::default();
+    let preflight: Arc<Preflight> = Arc::default();
     let trials = jobs(&catalogue::all(), &subjects).into_iter().enumerate().map(|(number, job)| {
-        let run = Arc::clone(&run);
+        let (run, preflight) = (Arc::clone(&run), Arc::clone(&preflight));
         let name = format!("{}::{}", job.subject_name(), job.check.id);
-        Trial::ignorable_test(name, move || play(&run, &job, number))
+        Trial::ignorable_test(name, move || play(&run, &job, number, &preflight))
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     // `exit` would skip it, and leave the run's directory behind.
@@ -32,9 +34,9 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn play(run: &OnceLock<Run>, job: &Job, number: usize) -> Result<Completion, Failed> {
+fn play(run: &OnceLock<Run>, job: &Job, number: usize, preflight: &Preflight) -> Result<Completion, Failed> {
     let run = run.get_or_init(|| Run::begin().expect("a run can begin"));
-    let outcome = run_one(run, job, number, Terms::default());
+    let outcome = run_one(run, job, number, preflight, Terms::default());
     match outcome.verdict {
         Verdict::Pass => Ok(Completion::Completed),
         Verdict::Skip | Verdict::Inconclusive => Ok(Completion::ignored_with(outcome.reason)),

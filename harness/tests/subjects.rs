@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use harness::findings;
@@ -61,6 +62,85 @@ fn a_subject_that_drops_the_quota_fails_what_rests_on_it_and_nothing_else() {
     ];
     assert_eq!(failed, expected, "{}", said(&output));
     assert!(run.left_behind.is_empty(), "{:?}", run.left_behind);
+}
+
+/// A program that says it is a runtime, and whose `run` is these words; `$core` is our own runtime.
+fn pretender(dir: &Path, name: &str, run: &str) -> String {
+    let link = dir.join("plim-runtime");
+    if !link.exists() {
+        std::os::unix::fs::symlink(PLIMSOLL, &link).unwrap();
+    }
+    let path = dir.join(name);
+    let script = format!(
+        "#!/bin/sh\ncore={}\nbundle=\nfor word; do [ \"$last\" = --bundle ] && bundle=$word; last=$word; done\n\
+         case \"$*\" in --version) echo 'runc version 9'; echo 'spec: 1.0.2'; exit;; esac\n\
+         [ -n \"$bundle\" ] || exec \"$core\" \"$@\"\n{run}\n",
+        link.display()
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_subject_that_runs_nothing_passes_nothing_and_fails_nothing() {
+    if !nix::unistd::geteuid().is_root() {
+        skip("needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let cases = [
+        ("false", "exit 1", "exit status is 1, without a word"),
+        ("true", "exit 0", "exit status is 0, without a word"),
+        ("hangs", "exec sleep 1000", "no end within 20s"),
+        ("garbage", "printf 'y\\377\\033[2J\\n'; echo tea >&2; exit 3", "tea"),
+        ("endless", "exec cat /dev/zero", "longer than"),
+        // The container is there, and its application is not the one that was asked for.
+        (
+            "other",
+            "sed -i 's/\"serve\"/\"sleep\"/' \"$bundle/config.json\"; exec \"$core\" \"$@\"",
+            "no answer to",
+        ),
+    ];
+    std::thread::scope(|scope| {
+        for (name, words, expected) in cases {
+            let subject = pretender(dir.path(), name, words);
+            let record = dir.path().join(format!("{name}.json"));
+            scope.spawn(move || {
+                let words = [
+                    "check",
+                    "--scope",
+                    "runtime",
+                    "--subject",
+                    &subject,
+                    "--json",
+                    record.to_str().unwrap(),
+                ];
+                let output = plimsoll(&words);
+                assert_eq!(output.status.code(), Some(2), "{name}: {}", said(&output));
+                let told = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(told.matches("before the checks: ").count(), 1, "{name}: {told}");
+                let run: Run = json::read(&record).unwrap();
+                assert!(run.outcomes.len() > 50);
+                for outcome in &run.outcomes {
+                    let is_told = outcome.verdict == Verdict::Error && outcome.reason.contains(expected);
+                    assert!(
+                        is_told || outcome.verdict == Verdict::Skip,
+                        "{name}: {}: {}",
+                        outcome.check,
+                        outcome.reason
+                    );
+                }
+                assert!(run.counts().error > 50, "{name}: {:?}", run.counts());
+                assert!(run.left_behind.is_empty(), "{name}: {:?}", run.left_behind);
+            });
+        }
+    });
+    for program in ["/bin/false", "/bin/true"] {
+        let output = plimsoll(&["check", "--subject", program]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains("neither a runtime nor an engine"), "{}", said(&output));
+    }
 }
 
 fn said_has_runc() -> bool {

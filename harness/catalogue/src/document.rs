@@ -23,7 +23,9 @@ pub fn markdown(checks: &[&'static Check]) -> String {
                 "\n## {area}\n\n| id | looks at | claim | needs | faults | source |\n|---|---|---|---|---|---|\n"
             );
         }
-        let needs: Vec<String> = check.all_needs().map(Need::describe).collect();
+        // Containers need groups: that stands in every line of a runtime or an engine already.
+        let needs = check.all_needs().filter(|need| *need != Need::Groups);
+        let needs: Vec<String> = needs.map(Need::describe).collect();
         let faults: Vec<&str> = check.faults.iter().map(|fault| fault.name).collect();
         let scope = format!("{:?}", check.scope).to_lowercase();
         let row = [check.id, &scope, check.claim, &needs.join(", "), &faults.join(", "), check.source];

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use runtime::cgroup::Layout;
 
-use crate::run::RUN_VARIABLE;
+/// Name of the environment variable by which everything that a run starts is found again.
+pub const RUN_VARIABLE: &str = "PLIMSOLL_RUN";
 
 /// Everything on the host that has `name` in it: cgroups, mounts, network devices, processes in such cgroups.
 pub fn remains(layout: &Layout, name: &str) -> Vec<String> {

@@ -47,24 +47,25 @@ pub struct Check {
 }
 
 impl Check {
-    /// A check of a runtime's containers. Like every check it needs root.
+    /// A check of a runtime's containers. Like every check it needs root, and control groups for the containers.
     pub const fn of_runtime(
         id: &'static str,
         claim: &'static str,
         source: &'static str,
         body: fn(&mut RuntimeFixture) -> Checked,
     ) -> Self {
-        Self::new(id, Scope::Runtime, claim, source, Body::Runtime(body))
+        let usual = &[Need::Root, Need::Groups];
+        Self { usual, ..Self::new(id, Scope::Runtime, claim, source, Body::Runtime(body)) }
     }
 
-    /// A check of an engine. It needs overlay mounts.
+    /// A check of an engine. It needs overlay mounts and control groups.
     pub const fn of_engine(
         id: &'static str,
         claim: &'static str,
         source: &'static str,
         body: fn(&mut EngineFixture) -> Checked,
     ) -> Self {
-        let usual = &[Need::Root, Need::Filesystem("overlay")];
+        let usual = &[Need::Root, Need::Groups, Need::Filesystem("overlay")];
         Self { usual, ..Self::new(id, Scope::Engine, claim, source, Body::Engine(body)) }
     }
 

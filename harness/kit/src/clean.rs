@@ -65,6 +65,17 @@ pub fn end_processes(run: &str) {
     }
 }
 
+/// Removes the groups and mounts that a try left, after they were noted.
+pub fn sweep_try(layout: &Layout, tag: &str) {
+    let groups = Directories(audit::cgroups(layout, &format!("{tag}-")));
+    let group = Group::at(layout, &groups);
+    let _ = group.kill();
+    let _ = group.remove();
+    for point in audit::mounts(tag).into_iter().filter(|point| audit::is_of_try(point, tag)) {
+        let _ = umount2(&point, MntFlags::MNT_DETACH);
+    }
+}
+
 /// Removes all that a run which was told to end has left beside its directory, and says what could not be removed.
 pub fn sweep_run(run: &Run) -> Vec<String> {
     let (mut done, mut failed) = (Vec::new(), Vec::new());

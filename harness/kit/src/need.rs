@@ -1,18 +1,23 @@
 //! What must hold for a check to be tried, asked by trying.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use runtime::cgroup::{Group, Layout, Version};
+use runtime::cgroup::{Layout, Version};
 use runtime::namespace::Kind;
 
 use crate::loopdev::LoopDevice;
+use tries::in_fresh_group;
+
+mod tries;
 
 /// One condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Rights over namespaces, mounts and cgroups.
+    /// Rights over namespaces and mounts: root's, where nothing takes them away.
     Root,
+    /// A control group of our own can be made on every hierarchy.
+    Groups,
     /// A mounted hierarchy that has this controller (on v1 or v2).
     Controller(&'static str),
     /// CPU time can be accounted by group: `cpuacct` on v1, `cpu` on v2.
@@ -56,10 +61,30 @@ pub enum Need {
 impl Need {
     /// Why it is not met here, with the remedy; `None` if it is.
     pub fn unmet(self, layout: &Layout) -> Option<String> {
+        let missing = self.missing(layout);
+        // What a control group must have can be seen only where one can be made.
+        if missing.is_none() && self.is_of_groups() { Need::Groups.unmet(layout) } else { missing }
+    }
+
+    fn is_of_groups(self) -> bool {
+        matches!(
+            self,
+            Need::Controller(_)
+                | Need::CpuAccounting
+                | Need::Freezer
+                | Need::V2(_)
+                | Need::V1(_)
+                | Need::Unified
+                | Need::BlockIo
+                | Need::DeviceControl
+                | Need::DomainController
+        )
+    }
+
+    fn missing(self, layout: &Layout) -> Option<String> {
         match self {
-            Need::Root => {
-                (!nix::unistd::geteuid().is_root()).then(|| "needs root: run it with sudo".to_owned())
-            }
+            Need::Root => once(self, tries::rights),
+            Need::Groups => once(self, || tries::groups(layout)),
             Need::Controller(name) => layout.owner(name).is_none().then(|| no_controller(name)),
             Need::CpuAccounting => {
                 let v2 = layout.owner("cpu").is_some_and(|owner| owner.version == Version::V2);
@@ -69,12 +94,13 @@ impl Need {
             }
             Need::Freezer => (layout.owner("freezer").is_none() && layout.v2().is_none())
                 .then(|| "no cgroup hierarchy has a freezer: mount the v1 freezer or cgroup2".to_owned()),
-            Need::Namespace(kind) => (!kind.is_supported())
-                .then(|| format!("this kernel has no {} namespaces (CONFIG_NAMESPACES)", kind.file())),
+            // Without rights nothing is known of namespaces, and that is said already.
+            Need::Namespace(kind) if kind.is_supported() && Need::Root.unmet(layout).is_some() => None,
+            Need::Namespace(kind) => once(self, || tries::namespace(kind)),
             Need::Filesystem(name) => {
                 let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
                 let module = || Path::new("/sys/module").join(name).exists();
-                (!known.lines().any(|line| line.ends_with(name)) && !module())
+                (!is_known(&known, name) && !module())
                     .then(|| format!("this kernel has no file system '{name}': modprobe {name}"))
             }
             Need::V2(name) => on(layout, name, Version::V2),
@@ -83,7 +109,7 @@ impl Need {
                 .v2()
                 .is_none()
                 .then(|| "no cgroup2 hierarchy is mounted: mount -t cgroup2 none DIR".to_owned()),
-            Need::GroupFile(controller, v1, v2) => group_file(layout, controller, v1, v2),
+            Need::GroupFile(controller, v1, v2) => once(self, || group_file(layout, controller, v1, v2)),
             Need::Cpus(count) => {
                 let has = std::thread::available_parallelism().map_or(1, usize::from);
                 (has < count).then(|| format!("needs {count} CPUs, and may use {has}"))
@@ -97,7 +123,7 @@ impl Need {
             Need::DeviceControl => {
                 (layout.owner("devices").is_none() && layout.v2().is_none()).then(|| no_controller("devices"))
             }
-            Need::UnifiedFile(file) => unified_file(layout, file),
+            Need::UnifiedFile(file) => once(self, || unified_file(layout, file)),
             Need::DomainController => {
                 let owns = |name: &&str| layout.v2().is_some_and(|v2| v2.owns(name));
                 (!["memory", "io", "hugetlb", "pids"].iter().any(owns)).then(|| {
@@ -121,6 +147,7 @@ impl Need {
     pub fn describe(self) -> String {
         match self {
             Need::Root => "root".into(),
+            Need::Groups => "control groups of our own".into(),
             Need::Controller(name) => format!("cgroup controller {name}"),
             Need::CpuAccounting => "CPU accounting by cgroup".into(),
             Need::Freezer => "cgroup freezer".into(),
@@ -190,26 +217,57 @@ fn group_file(layout: &Layout, controller: &str, v1: &str, v2: &str) -> Option<S
             if owner.version == Version::V1 { "v1" } else { "v2" }
         ));
     }
-    let has = in_fresh_group(layout, |group| {
-        group.part(controller).is_some_and(|part| part.dir.join(file).exists())
-    });
-    (!has).then(|| format!("this kernel has no {file}"))
+    has_file(
+        file,
+        in_fresh_group(layout, |group| {
+            group.part(controller).is_some_and(|part| part.dir.join(file).exists())
+        }),
+    )
 }
 
 fn unified_file(layout: &Layout, file: &str) -> Option<String> {
-    let has = in_fresh_group(layout, |group| {
-        let unified = group.parts().iter().find(|part| part.hierarchy.version == Version::V2);
-        unified.is_some_and(|part| part.dir.join(file).exists())
-    });
-    (!has).then(|| format!("this kernel has no {file}"))
+    has_file(
+        file,
+        in_fresh_group(layout, |group| {
+            let unified = group.parts().iter().find(|part| part.hierarchy.version == Version::V2);
+            unified.is_some_and(|part| part.dir.join(file).exists())
+        }),
+    )
 }
 
-fn in_fresh_group(layout: &Layout, ask: impl FnOnce(&Group) -> bool) -> bool {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let path = format!("/{}need{}-{number}", crate::run::PREFIX, std::process::id());
-    let Ok(group) = Group::plan(layout, Path::new(&path)) else { return false };
-    let answer = group.make().is_ok() && ask(&group);
-    let _ = group.remove();
+fn has_file(file: &str, answer: Result<bool, String>) -> Option<String> {
+    match answer {
+        Ok(true) => None,
+        Ok(false) => Some(format!("this kernel has no {file}")),
+        Err(error) => Some(error),
+    }
+}
+
+/// What is known of a need: the answer does not change while a run goes on, and to try costs a process or a group.
+fn once(need: Need, ask: impl FnOnce() -> Option<String>) -> Option<String> {
+    static KNOWN: Mutex<Vec<(Need, Option<String>)>> = Mutex::new(Vec::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, answer)) = known.iter().find(|(asked, _)| *asked == need) {
+        return answer.clone();
+    }
+    let answer = ask();
+    known.push((need, answer.clone()));
     answer
+}
+
+/// Whether a file system is in a text of /proc/filesystems. Source: proc_filesystems(5).
+fn is_known(text: &str, name: &str) -> bool {
+    text.lines().any(|line| line.split_whitespace().last() == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_is_known_by_its_whole_name() {
+        let text = "nodev\tsysfs\nnodev\tfuse.overlay\n\text4\nnodev\tmytmpfs\n";
+        assert!(is_known(text, "ext4") && is_known(text, "sysfs"));
+        assert!(!is_known(text, "tmpfs") && !is_known(text, "overlay") && !is_known(text, "fs"));
+    }
 }

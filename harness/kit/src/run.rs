@@ -7,13 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use runtime::cgroup::Layout;
 
+pub use crate::audit::RUN_VARIABLE;
 use crate::trouble::Trouble;
 
 /// First part of every name that a run gives on the host.
 pub const PREFIX: &str = "plimsoll-";
-
-/// Name of the environment variable by which everything that a run starts is found again.
-pub const RUN_VARIABLE: &str = "PLIMSOLL_RUN";
 
 /// A run that is going on. Its directory is removed when it is dropped.
 #[derive(Debug)]
@@ -33,20 +31,43 @@ pub fn base() -> PathBuf {
     if nix::unistd::geteuid().is_root() {
         // Root file systems of containers lie there, so programs and devices must work: systemd's /run allows neither.
         let usual = ["/run", "/var/lib", "/var/tmp", "/tmp"];
-        let dir = usual.into_iter().find(|dir| allows_all(dir)).unwrap_or("/var/lib");
+        let dir = usual.into_iter().find(|dir| refused(dir).is_none()).unwrap_or("/var/lib");
         return Path::new(dir).join("plimsoll");
     }
     let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     base.join(format!("plimsoll-{}", nix::unistd::geteuid()))
 }
 
-fn allows_all(dir: &str) -> bool {
-    use rustix::fs::StatVfsMountFlags;
-    let refused = StatVfsMountFlags::NOEXEC
-        | StatVfsMountFlags::NODEV
-        | StatVfsMountFlags::NOSUID
-        | StatVfsMountFlags::RDONLY;
-    rustix::fs::statvfs(dir).is_ok_and(|mount| !mount.f_flag.intersects(refused))
+/// Why containers cannot have their root file systems where runs have their directories.
+pub(crate) fn unusable_base() -> Option<String> {
+    let base = base();
+    let parent = base.parent().unwrap_or(Path::new("/"));
+    refused(parent.to_str()?).map(|why| {
+        format!(
+            "programs and devices of containers do not work in {}: {why} (mount -o remount,exec,dev,suid,rw)",
+            base.display()
+        )
+    })
+}
+
+/// Why a directory is not for runs: what its mount withholds. Something may be mounted on the very directory of runs in it.
+fn refused(dir: &str) -> Option<String> {
+    use rustix::fs::StatVfsMountFlags as Flags;
+    let own = Path::new(dir).join("plimsoll");
+    let dir = if own.is_dir() { own } else { dir.into() };
+    let flags = match rustix::fs::statvfs(&dir) {
+        Ok(mount) => mount.f_flag,
+        Err(error) => return Some(error.to_string()),
+    };
+    let withheld = [
+        (Flags::NOEXEC, "noexec"),
+        (Flags::NODEV, "nodev"),
+        (Flags::NOSUID, "nosuid"),
+        (Flags::RDONLY, "ro"),
+    ];
+    let words: Vec<&str> =
+        withheld.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, word)| word).collect();
+    (!words.is_empty()).then(|| format!("its mount is {}", words.join(",")))
 }
 
 impl Run {

@@ -15,6 +15,9 @@ use crate::ask::{Ask, Reply};
 /// How long an answer may take beyond what the question itself needs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// No answer is longer: what stands at the other end may be no probe at all.
+const LONGEST: usize = 16 << 20;
+
 /// A probe at the other end of two pipes, or of a socket.
 #[derive(Debug)]
 pub struct Channel {
@@ -122,9 +125,10 @@ impl Channel {
     fn read_line(&mut self, asked: &str) -> Result<String, Error> {
         let broken = |error: std::io::Error| Error::Channel(format!("waiting for an answer: {error}"));
         let deadline = Instant::now() + PATIENCE;
+        let mut seen = 0;
         loop {
-            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.unread.drain(..=end).collect();
+            if let Some(end) = self.unread[seen..].iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.unread.drain(..=seen + end).collect();
                 return Ok(String::from_utf8_lossy(&line).trim().to_owned());
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -138,7 +142,13 @@ impl Channel {
             if length == 0 {
                 return Err(Error::Gone(format!("the container ended before it answered '{asked}'")));
             }
+            seen = self.unread.len();
             self.unread.extend(&chunk[..length]);
+            if self.unread.len() > LONGEST {
+                return Err(Error::Strange(format!(
+                    "the answer to '{asked}' is longer than {LONGEST} bytes"
+                )));
+            }
         }
     }
 }

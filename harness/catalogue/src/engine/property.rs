@@ -85,7 +85,7 @@ fn roundtrip_property(engine: &mut EngineFixture) -> Checked {
         &strategy,
         |(first, second)| case(engine, &first, &second),
     );
-    searched.expect_none(&mut engine.seen);
+    searched.expect_none(&mut engine.seen)?;
     Ok(())
 }
 

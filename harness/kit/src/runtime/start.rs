@@ -1,5 +1,6 @@
 //! Starting a container, and how that ends.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use probe::verbs::look;
 
 use super::container::Container;
 use super::driver::Driver;
-use crate::patience::{PATIENCE, wait_within};
+use crate::patience::{PATIENCE, wait_for, wait_within};
 use crate::trouble::Trouble;
 
 /// How the start of a container ended.
@@ -56,7 +57,14 @@ impl Refusal {
 
     /// The same as an error, where a container had to start.
     pub fn into_trouble(self) -> Trouble {
-        let told = if self.said.is_empty() { &self.answer } else { &self.said };
+        let told = match (self.in_time, self.said.is_empty(), self.status) {
+            (true, false, _) => self.said.clone(),
+            (true, true, Some(status)) => {
+                format!("{}; its exit status is {status}, without a word", self.answer)
+            }
+            (true, true, None) => format!("{}; a signal ended it", self.answer),
+            (false, ..) => format!("{self} ({})", self.answer),
+        };
         Trouble::Subject(format!("{} could not run a container: {told}", self.subject))
     }
 }
@@ -99,18 +107,29 @@ impl Container {
         };
         // The container may end a moment before the subject says why.
         channel.hang_up();
-        let ended = wait_within(child.id().cast_signed(), "run").is_ok();
+        let left = PATIENCE.saturating_sub(begun.elapsed());
+        let in_time = wait_for(child.id().cast_signed(), "run", left).is_ok();
         let status = child.wait()?.code();
-        let in_time = ended && begun.elapsed() < PATIENCE;
         if !in_time {
             // What hung may have left a process that nobody waits for.
             let _ = driver.call(&["delete", "--force", id]);
         }
-        let said = std::fs::read_to_string(&errors).unwrap_or_default().trim().replace('\n', " ");
+        let said = complaint(&errors);
         let subject = driver.runtime.name().to_owned();
         Ok(Started::Refused(Refusal { subject, status, in_time, said, answer: error.to_string() }))
     }
 }
+
+/// What a subject complained of, as far as somebody will read it.
+fn complaint(errors: &Path) -> String {
+    let mut said = Vec::new();
+    let file = std::fs::File::open(errors).map(|file| file.take(LONGEST_COMPLAINT));
+    let _ = file.and_then(|mut file| file.read_to_end(&mut said));
+    String::from_utf8_lossy(&said).trim().replace('\n', " ")
+}
+
+/// In bytes.
+const LONGEST_COMPLAINT: u64 = 64 << 10;
 
 /// Runs a bundle whose application ends by itself, and returns its exit status.
 pub(crate) fn run_to_end(driver: &Driver, bundle: &Path, id: &str) -> Result<i32, Trouble> {

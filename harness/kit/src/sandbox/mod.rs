@@ -4,6 +4,7 @@ mod enter;
 mod play;
 mod program;
 mod services;
+mod tries;
 
 pub use play::Report;
 pub use program::main;

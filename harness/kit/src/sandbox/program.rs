@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 
-use super::enter;
 use super::play::play;
+use super::{enter, tries};
 use crate::check::Check;
 use crate::role::SANDBOX;
 use crate::trouble::{Doing, Trouble};
@@ -33,6 +33,7 @@ pub fn main(find: impl Fn(&str) -> Option<&'static Check>) -> ExitCode {
                 None => Err(Trouble::Harness(format!("no check '{id}'"))),
             }
         }
+        ["try", words @ ..] => tries::perform(words),
         other => Err(Trouble::Harness(format!("unknown arguments {other:?}"))),
     };
     match done {
