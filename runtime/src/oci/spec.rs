@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Hooks, IdMapping, Linux, Process, nullable};
 
 /// The version of the runtime specification that the core writes and understands.
-pub const VERSION: &str = "1.2.0";
+pub const VERSION: &str = "1.2.1";
 
 /// A container's configuration, as `config.json` holds it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

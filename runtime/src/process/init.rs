@@ -17,6 +17,7 @@ use super::finish::{DEFAULT_PATH, Finish, reset_signals};
 use super::hooks::{self, Inside};
 use super::label::Labels;
 use super::outside::receive_sources;
+use super::scheduling;
 use super::seccomp::Filter;
 use super::terminal::{Console, Terminal};
 use crate::cgroup::{Group, Layout, Ticket};
@@ -204,6 +205,7 @@ impl Init<'_> {
     /// Waits until the runtime has made the remaining groups, and joins them.
     fn join_groups(&self, channel: &Channel) -> Result<()> {
         self.late.ticket_of(channel.receive_files()?)?.join()?;
+        scheduling::run_anywhere()?;
         if self.spec.linux().makes(Kind::Cgroup) {
             // Now, not at the clone: the root of a cgroup namespace is where its maker stands.
             nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).doing(|| "making a cgroup namespace")?;

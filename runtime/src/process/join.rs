@@ -139,6 +139,7 @@ impl Join<'_> {
         }
         drop(proc);
         self.ticket.join()?;
+        scheduling::run_anywhere()?;
         if let Some(affinity) = affinity {
             scheduling::run_on("process.execCPUAffinity.final", &affinity.last)?;
         }

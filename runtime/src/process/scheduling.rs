@@ -83,6 +83,21 @@ fn set_memory_policy(mode: i32, nodes: &[u32]) -> nix::Result<()> {
     Errno::result(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, pointer, bits) }).map(drop)
 }
 
+/// Lets the calling process run on every CPU of its cpuset, whatever its caller was bound to: since Linux 6.2 joining a cpuset no
+/// longer does so (da019032819a).
+///
+/// # Errors
+/// The caller may not change where it runs.
+pub(super) fn run_anywhere() -> Result<()> {
+    set_affinity(&vec![u64::MAX; 8192 / 64]).doing(|| "running on all CPUs of the container's set")
+}
+
+fn set_affinity(mask: &[u64]) -> nix::Result<()> {
+    // SAFETY: the mask is as large as said, and outlives the call.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(mask), mask.as_ptr()) };
+    Errno::result(result).map(drop)
+}
+
 /// Lets the calling process run on the CPUs of a list alone; an empty list changes nothing.
 ///
 /// # Errors
@@ -96,8 +111,5 @@ pub(super) fn run_on(field: &str, text: &str) -> Result<()> {
     for cpu in cpus {
         mask[cpu as usize / 64] |= 1 << (cpu % 64);
     }
-    let size = mask.len() * size_of::<u64>();
-    // SAFETY: the mask is as large as said, and outlives the call.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size, mask.as_ptr()) };
-    Errno::result(result).map(drop).doing(|| format!("config.json: {field}: running on CPUs {text}"))
+    set_affinity(&mask).doing(|| format!("config.json: {field}: running on CPUs {text}"))
 }
