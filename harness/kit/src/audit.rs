@@ -50,12 +50,17 @@ fn devices(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The cgroups directly below the root of each hierarchy whose name contains `name`.
+/// The cgroups directly below the root of each hierarchy whose name contains `name`; and such directories in
+/// /sys/fs/cgroup/CONTROLLER where no hierarchy is mounted, as a runtime may make them that believes there is one.
 pub fn cgroups(layout: &Layout, name: &str) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = layout
-        .hierarchies
+    let unmounted = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut roots: Vec<PathBuf> =
+        layout.hierarchies.iter().map(|hierarchy| hierarchy.mount_point.clone()).chain(unmounted).collect();
+    roots.sort_unstable();
+    roots.dedup();
+    let mut found: Vec<PathBuf> = roots
         .iter()
-        .flat_map(|hierarchy| fs::read_dir(&hierarchy.mount_point).into_iter().flatten().flatten())
+        .flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten())
         .filter(|entry| entry.file_name().to_string_lossy().contains(name))
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())

@@ -71,10 +71,26 @@ fn wait(end: &impl AsFd) -> Result<(), Trouble> {
 /// # Errors
 /// None comes in time.
 pub fn read_line(master: &File) -> Result<String, Trouble> {
-    let deadline = Instant::now() + PATIENCE;
+    let text = read_line_within(master, PATIENCE)?;
+    if text.ends_with('\n') {
+        return Ok(text);
+    }
+    Err(Trouble::Subject(format!("no line came from the terminal within {PATIENCE:?}, only '{text}'")))
+}
+
+/// What the application writes to its terminal, up to the end of a line or for so long.
+///
+/// # Errors
+/// The system's.
+pub fn read_line_within(master: &File, patience: Duration) -> Result<String, Trouble> {
+    let deadline = Instant::now() + patience;
     let mut text = Vec::new();
-    while !text.ends_with(b"\n") && Instant::now() < deadline {
-        wait(master)?;
+    while !text.ends_with(b"\n") {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        if poll(&mut [PollFd::new(master.as_fd(), PollFlags::POLLIN)], timeout)? == 0 {
+            break;
+        }
         let mut byte = [0];
         // EIO: the other end is closed.
         match (&mut &*master).read(&mut byte) {
@@ -83,4 +99,15 @@ pub fn read_line(master: &File) -> Result<String, Trouble> {
         }
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Switches off that a terminal turns characters into signals: a fault. Source: termios(3), ISIG.
+///
+/// # Errors
+/// It is no terminal.
+pub fn without_signals(master: &File) -> Result<(), Trouble> {
+    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+    let mut settings = tcgetattr(master)?;
+    settings.local_flags.remove(LocalFlags::ISIG);
+    Ok(tcsetattr(master, SetArg::TCSANOW, &settings)?)
 }

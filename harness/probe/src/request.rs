@@ -14,6 +14,7 @@ use crate::verbs::net::Net;
 use crate::verbs::program::Program;
 use crate::verbs::state::State;
 use crate::verbs::tasks::Tasks;
+use crate::verbs::terms::Terms;
 use crate::verbs::tree::Trees;
 
 /// A group for each kind of request.
@@ -52,7 +53,7 @@ macro_rules! groups {
     };
 }
 
-groups!(Look, Files, State, Attempt, Bare, Tasks, Cpu, Net, Ipc, Trees, Measure, Program);
+groups!(Look, Files, State, Attempt, Bare, Tasks, Terms, Cpu, Net, Ipc, Trees, Measure, Program);
 
 #[cfg(test)]
 mod tests {

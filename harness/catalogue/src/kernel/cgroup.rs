@@ -79,12 +79,15 @@ pub(crate) const CHECKS: &[Check] = &[
     .faults(&[in_fixture(ATTACHED_LATER)]),
     Check::of_runtime(
         "cgroup.attach-writes-procs",
-        "the container's process stands in cgroup.procs of every controller asked for",
+        "the container's process is in its own group of every controller that a configuration can limit or freeze",
         "OCI config-linux.md, Control groups; cgroups(7)",
         attach_writes_procs,
     )
     .needs(&[Need::Controller("cpu"), Need::Controller("pids")])
-    .faults(&[Fault { name: "one controller skipped", kind: FaultKind::SkipsController("pids") }]),
+    .faults(&[
+        Fault { name: "pids skipped", kind: FaultKind::SkipsController("pids") },
+        Fault { name: "cpu skipped", kind: FaultKind::SkipsController("cpu") },
+    ]),
 ];
 
 const ONE_SIGNAL: &str = "one process signalled";
@@ -303,11 +306,14 @@ fn clone_into(kernel: &mut KernelFixture) -> Checked {
     Ok(())
 }
 
+/// What a configuration can limit, count or freeze. Source: OCI config-linux.md, Control groups; runc-pause(8).
+const CONTROLLERS: [&str; 8] = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"];
+
 fn attach_writes_procs(runtime: &mut RuntimeFixture) -> Checked {
     let container = runtime.container().pids(64).cpu_quota(50_000, 100_000).start()?;
     let pid = container.pid.to_string();
     for hierarchy in runtime.layout().hierarchies.clone() {
-        for controller in ["cpu", "pids"].into_iter().filter(|controller| hierarchy.owns(controller)) {
+        for controller in CONTROLLERS.into_iter().filter(|controller| hierarchy.owns(controller)) {
             let files: &[&str] =
                 if hierarchy.version == Version::V1 { &["cgroup.procs", "tasks"] } else { &["cgroup.procs"] };
             for file in files {

@@ -28,7 +28,7 @@ pub(crate) const CHECKS: &[Check] = &[
         lower_never_changes,
     )
     .needs(&[Need::Filesystem("overlay")])
-    .faults(&[in_fixture(WRITE_TO_LOWER)]),
+    .faults(&[in_fixture(WRITE_TO_LOWER), in_fixture(XATTR_TO_LOWER)]),
     Check::of_kernel(
         "overlay.opaque.hides-lower",
         "a directory made again is opaque and shows nothing of the one below",
@@ -40,6 +40,7 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 const DELETE_IN_LOWER: &str = "delete in lower";
+const XATTR_TO_LOWER: &str = "attribute of lower changed";
 const WRITE_TO_LOWER: &str = "write to lower";
 const NO_OPAQUE_MARK: &str = "xattr missing";
 
@@ -106,9 +107,15 @@ fn whiteout_hides_lower(kernel: &mut KernelFixture) -> Checked {
 }
 
 fn lower_never_changes(kernel: &mut KernelFixture) -> Checked {
-    let layers = Layers::new(kernel)?;
-    let before = tree(&layers.lower)?;
+    let layers = Layers::with(kernel, &[], |lower| {
+        for name in ["mapped", "holed", "tagged", "stamped"] {
+            fs::write(lower.join(name), "lower lower lower")?;
+        }
+        Ok(xattr::set(lower.join("tagged"), "trusted.plimsoll", b"lower")?)
+    })?;
+    let before = whole(&layers.lower)?;
     let merged = &layers.merged;
+    changes_by_descriptor(merged)?;
     fs::write(merged.join("file"), "changed")?;
     fs::set_permissions(merged.join("file"), fs::Permissions::from_mode(0o600))?;
     fs::write(merged.join("new"), "new")?;
@@ -122,13 +129,65 @@ fn lower_never_changes(kernel: &mut KernelFixture) -> Checked {
     if kernel.has(WRITE_TO_LOWER) {
         fs::write(layers.lower.join("file"), "struck")?;
     }
+    if kernel.has(XATTR_TO_LOWER) {
+        xattr::set(layers.lower.join("tagged"), "trusted.plimsoll", b"struck")?;
+    }
     layers.remount()?;
     // Proof that something happened at all.
     let changed = fs::read_to_string(merged.join("moved")).ok();
     kernel.seen.expect_eq("merged shows the changes", &changed.as_deref(), &Some("changed"));
-    let after = tree(&layers.lower)?;
-    kernel.seen.expect_eq("the tree of lower", &after, &before);
+    let mapped = fs::read_to_string(merged.join("mapped")).ok();
+    kernel.seen.expect_eq("and what came by a mapping", &mapped.as_deref(), &Some("MAPPEDlower lower"));
+    let after = whole(&layers.lower)?;
+    kernel.seen.expect_eq("the tree of lower, with attributes and times of change", &after, &before);
     Ok(())
+}
+
+/// Ways to change a file that need no path: a mapping, a hole, an attribute, a time, and a file without a name that gets one.
+fn changes_by_descriptor(merged: &Path) -> Checked {
+    use nix::sys::mman::{MapFlags, MsFlags, ProtFlags, mmap, msync, munmap};
+    let file = fs::File::options().read(true).write(true).open(merged.join("mapped"))?;
+    let length = std::num::NonZeroUsize::new(17).ok_or_else(|| Trouble::Harness("no length".into()))?;
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new mapping anywhere, of a file that nobody shortens.
+    let memory = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, &file, 0) }?;
+    // SAFETY: six bytes at the start of the mapping.
+    unsafe { memory.cast::<u8>().copy_from_nonoverlapping(std::ptr::NonNull::from(b"MAPPED").cast(), 6) };
+    // SAFETY: the whole mapping.
+    unsafe { msync(memory, 17, MsFlags::MS_SYNC) }?;
+    // SAFETY: the same; nobody uses it any longer.
+    unsafe { munmap(memory, 17) }?;
+    let holed = fs::File::options().read(true).write(true).open(merged.join("holed"))?;
+    rustix::fs::fallocate(
+        &holed,
+        rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE,
+        0,
+        8,
+    )?;
+    xattr::set(merged.join("tagged"), "trusted.plimsoll", b"upper")?;
+    let stamped = fs::File::options().write(true).open(merged.join("stamped"))?;
+    stamped.set_modified(std::time::UNIX_EPOCH)?;
+    // Not every kernel has files without a name on an overlay (since Linux 6.1).
+    let nameless = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::WRONLY;
+    if let Ok(file) = rustix::fs::open(merged.join("dir"), nameless, rustix::fs::Mode::from_raw_mode(0o600)) {
+        rustix::io::write(&file, b"nameless")?;
+    }
+    Ok(())
+}
+
+/// A layer's tree with what only the kernel sets: times of change, and extended attributes.
+fn whole(dir: &Path) -> Result<BTreeMap<String, String>, Trouble> {
+    let mut found = tree(dir)?;
+    for (path, what) in &mut found {
+        let path = dir.join(path);
+        let of = fs::symlink_metadata(&path)?;
+        what.push_str(&format!(" changed {}.{}", of.ctime(), of.ctime_nsec()));
+        for name in xattr::list(&path)? {
+            let value = xattr::get(&path, &name)?.unwrap_or_default();
+            what.push_str(&format!(" {}={}", name.to_string_lossy(), String::from_utf8_lossy(&value)));
+        }
+    }
+    Ok(found)
 }
 
 fn opaque_hides_lower(kernel: &mut KernelFixture) -> Checked {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use runtime::cgroup::{Group, Layout, Version};
+use runtime::namespace::{self, Kind};
 use runtime::oci::Resources;
 
 use kit::audit;
@@ -34,6 +35,12 @@ const DOCTORED: &str = "doctored mount table";
 /// What detection says is compared with what the kernel does: a process is put where detection says that a
 /// controller's groups live, and the kernel's own account of that process must name the group for that controller.
 fn hierarchy_detected(kernel: &mut KernelFixture) -> Checked {
+    // PROC_CGROUP_INIT_INO of include/linux/proc_ns.h: in another namespace the kernel's account begins elsewhere.
+    if namespace::id(std::process::id().cast_signed(), Kind::Cgroup)? != 0xEFFF_FFFB {
+        return Err(Trouble::Skip(
+            "this is a cgroup namespace, whose paths do not begin at the hierarchies' roots".into(),
+        ));
+    }
     let layout = if kernel.has(DOCTORED) { detect_from_doctored_table()? } else { Layout::detect()? };
     let path = format!("/{}-1", kernel.tag());
     let group = Group::plan(&layout, Path::new(&path))?;

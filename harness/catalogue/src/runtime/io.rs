@@ -189,23 +189,39 @@ fn iops(runtime: &mut RuntimeFixture) -> Checked {
     )
 }
 
-/// Bytes and operations written to a device by a group, as its controller counts them.
-fn written(cell: &Cell, device: &LoopDevice) -> Result<(u64, u64), Trouble> {
+/// A direction of transfer, by its names in io.stat and in blkio's files.
+struct Counter {
+    bytes: &'static str,
+    operations: &'static str,
+    v1: &'static str,
+}
+
+const READ: Counter = Counter { bytes: "rbytes=", operations: "rios=", v1: "Read" };
+const WRITTEN: Counter = Counter { bytes: "wbytes=", operations: "wios=", v1: "Write" };
+
+/// Bytes and operations between a group and a device, as its controller counts them. A device with which the group had nothing to
+/// do yet has no line, which is 0; a line without the number is trouble.
+fn counted(cell: &Cell, device: &LoopDevice, which: &Counter) -> Result<(u64, u64), Trouble> {
     let id = format!("{}:{}", device.major, device.minor);
+    let strange = |line: &str| Trouble::Harness(format!("no counter in '{line}'"));
     if let Ok(dir) = cell.dir("io") {
         let text = fs::read_to_string(dir.join("io.stat"))?;
-        let line = text.lines().find(|line| line.split(' ').next() == Some(&id)).unwrap_or_default();
-        let field =
-            |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.parse().ok()).unwrap_or(0);
-        return Ok((field("wbytes="), field("wios=")));
+        let Some(line) = text.lines().find(|line| line.split(' ').next() == Some(&id)) else {
+            return Ok((0, 0));
+        };
+        let field = |name: &str| -> Result<u64, Trouble> {
+            let word = line.split(' ').find_map(|word| word.strip_prefix(name));
+            word.and_then(|word| word.parse().ok()).ok_or_else(|| strange(line))
+        };
+        return Ok((field(which.bytes)?, field(which.operations)?));
     }
     let dir = cell.dir("blkio")?;
     let read = |file: &str| -> Result<u64, Trouble> {
         let text = fs::read_to_string(dir.join(file))?;
-        Ok(text
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("{id} Write "))?.parse().ok())
-            .unwrap_or(0))
+        let Some(line) = text.lines().find(|line| line.starts_with(&format!("{id} {} ", which.v1))) else {
+            return Ok(0);
+        };
+        line.rsplit(' ').next().and_then(|word| word.parse().ok()).ok_or_else(|| strange(line))
     };
     Ok((read("blkio.throttle.io_service_bytes")?, read("blkio.throttle.io_serviced")?))
 }
@@ -222,14 +238,22 @@ fn counts(kernel: &mut KernelFixture) -> Checked {
         )?;
     }
     let mut probe = cell.probe()?;
-    let before = written(watched, &device)?;
-    probe.ask(files::write_stream(&device.path.display().to_string(), MIB, 65536, How::Direct))?;
-    let after = written(watched, &device)?;
-    kernel.seen.expect_eq(
-        "bytes and operations counted for 16 writes of 64 KiB",
-        &(after.0 - before.0, after.1 - before.1),
-        &(MIB, 16),
-    );
+    let path = device.path.display().to_string();
+    let before = [counted(watched, &device, &WRITTEN)?, counted(watched, &device, &READ)?];
+    probe.ask(files::write_stream(&path, MIB, 65_536, How::Direct))?;
+    let written = [counted(watched, &device, &WRITTEN)?, counted(watched, &device, &READ)?];
+    // It reads in pieces of 64 KiB.
+    probe.ask(files::read_stream(&path, MIB / 2, How::Direct))?;
+    let read = [counted(watched, &device, &WRITTEN)?, counted(watched, &device, &READ)?];
+    let grown = |from: (u64, u64), to: (u64, u64)| (to.0 - from.0, to.1 - from.1);
+    for (what, seen, expected) in [
+        ("written by 16 writes of 64 KiB", grown(before[0], written[0]), (MIB, 16)),
+        ("read meanwhile", grown(before[1], written[1]), (0, 0)),
+        ("read by 8 reads of 64 KiB", grown(written[1], read[1]), (MIB / 2, 8)),
+        ("written meanwhile", grown(written[0], read[0]), (0, 0)),
+    ] {
+        kernel.seen.expect_eq(&format!("bytes and operations {what}"), &seen, &expected);
+    }
     drop(probe);
     Ok(())
 }
@@ -242,7 +266,7 @@ fn buffered(kernel: &mut KernelFixture) -> Checked {
     probe.ask(files::write_stream(&device.path.display().to_string(), 8 * MIB, 65536, How::Behind))?;
     // This process, which stands in another group, has it written back.
     device.flush()?;
-    let bytes = as_f64(written(watched, &device)?.0) / as_f64(MIB);
+    let bytes = as_f64(counted(watched, &device, &WRITTEN)?.0) / as_f64(MIB);
     kernel.seen.expect_in(
         "bytes charged to the writer's group, in MiB",
         bytes,

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use runtime::oci::{Mount, Rlimit, Root, User};
+use runtime::oci::{Mount, Rlimit, Root, Spec, User};
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, FaultKind, in_fixture};
@@ -59,20 +59,40 @@ pub(crate) const CHECKS: &[Check] = &[
         "OCI config-linux.md, Default Devices; runtime-linux.md, Dev symbolic links",
         dev_nodes,
     )
-    .faults(&[fault::config("one is another", |spec| {
-        spec.linux.get_or_insert_default().masked_paths.push("/dev/full".into());
-    })]),
+    .faults(&[
+        fault::config("one is another", |spec| {
+            spec.linux.get_or_insert_default().masked_paths.push("/dev/full".into());
+        }),
+        fault::config("the host's /dev/ptmx", |spec| {
+            // The multiplexer of another instance makes its terminals there.
+            spec.mounts.push(fault::bind("/dev/pts/ptmx", "/dev/pts/ptmx", "bind"));
+        }),
+    ]),
     Check::of_runtime(
         "rootfs.proc-sys-mounts",
         "proc, sysfs, devpts, shm, mqueue and cgroup are mounted as asked for, and act so",
         "OCI config-linux.md, Default Filesystems; config.md, Mounts",
         proc_sys_mounts,
     )
-    .faults(&[fault::config("options dropped", |spec| spec.mounts.iter_mut().for_each(|mount| mount.options.clear()))]),
+    .faults(&[
+        fault::config("sysfs without its options", |spec| options_of(spec, "/sys", |_| false)),
+        fault::config("cgroup without its options", |spec| options_of(spec, "/sys/fs/cgroup", |_| false)),
+        fault::config("shm without its options", |spec| options_of(spec, "/dev/shm", |_| false)),
+        fault::config("mqueue without its options", |spec| options_of(spec, "/dev/mqueue", |_| false)),
+        fault::config("devpts without its mode", |spec| options_of(spec, "/dev/pts", |option| option != "mode=0620")),
+        fault::config("devpts without its group", |spec| options_of(spec, "/dev/pts", |option| option != "gid=5")),
+        fault::config("devpts without ptmxmode", |spec| options_of(spec, "/dev/pts", |option| !option.starts_with("ptmxmode"))),
+    ]),
     Check::of_runtime("rootfs.masked-paths", "masked files read empty and masked directories list empty", LINUX, masked_paths)
         .faults(&[fault::config("not masked", |spec| spec.linux.get_or_insert_default().masked_paths.clear())]),
     Check::of_runtime("rootfs.readonly-paths", "/proc/sys and its like cannot be written", LINUX, readonly_paths)
-        .faults(&[fault::config("not remounted", |spec| spec.linux.get_or_insert_default().readonly_paths.clear())]),
+        .faults(&[
+        fault::config("not remounted", |spec| spec.linux.get_or_insert_default().readonly_paths.clear()),
+        fault::config("the last one left out", |spec| drop(spec.linux.get_or_insert_default().readonly_paths.pop())),
+        fault::config("/proc/irq left out", |spec| {
+            spec.linux.get_or_insert_default().readonly_paths.retain(|path| path != Path::new("/proc/irq"));
+        }),
+    ]),
     Check::of_runtime(
         "rootfs.process-spec",
         "working directory, environment, arguments, user, groups, mask, limits and OOM score are those asked for",
@@ -207,7 +227,6 @@ fn dev_nodes(runtime: &mut RuntimeFixture) -> Checked {
         ("stdin", "/proc/self/fd/0"),
         ("stdout", "/proc/self/fd/1"),
         ("stderr", "/proc/self/fd/2"),
-        ("ptmx", "pts/ptmx"),
     ] {
         let seen = container.ask(state::stat(&format!("/dev/{name}")))?;
         runtime.seen.expect_eq(
@@ -216,14 +235,27 @@ fn dev_nodes(runtime: &mut RuntimeFixture) -> Checked {
             &Some(Path::new(target)),
         );
     }
+    // A link or a bind of the container's own multiplexer: what it makes stands in the container's /dev/pts.
+    let made = container.ask(state::open_terminal("/dev/ptmx"))?;
+    runtime.seen.expect_list("names in /dev/pts once /dev/ptmx is open", &made.names, &["0", "ptmx"]);
+    runtime.seen.expect_eq("number of the terminal", &made.number, &0);
     container.close()?;
     Ok(())
 }
 
+/// Keeps some options of a mount.
+fn options_of(spec: &mut Spec, destination: &str, keep: impl Fn(&str) -> bool) {
+    for mount in spec.mounts.iter_mut().filter(|mount| mount.destination == Path::new(destination)) {
+        mount.options.retain(|option| keep(option));
+    }
+}
+
 fn proc_sys_mounts(runtime: &mut RuntimeFixture) -> Checked {
+    let cgroups = if runtime.layout().mode() == runtime::cgroup::Mode::V2 { "cgroup2" } else { "tmpfs" };
     let mut container = runtime.container().start()?;
     for (path, kind, options) in [
         ("/proc", "proc", vec![]),
+        ("/sys/fs/cgroup", cgroups, vec!["ro", "nosuid", "nodev", "noexec"]),
         ("/sys", "sysfs", vec!["ro", "nosuid", "nodev", "noexec"]),
         ("/dev/pts", "devpts", vec!["nosuid", "noexec"]),
         ("/dev/shm", "tmpfs", vec!["nosuid", "nodev", "noexec"]),
@@ -244,6 +276,10 @@ fn proc_sys_mounts(runtime: &mut RuntimeFixture) -> Checked {
     runtime.seen.expect_eq("error of writing to /sys", &written, &Tried(libc::EROFS));
     let group = container.ask(attempt::mkdir("/sys/fs/cgroup/new"))?;
     runtime.seen.expect_eq("error of making a directory in /sys/fs/cgroup", &group, &Tried(libc::EROFS));
+    let made = container.ask(state::open_terminal("/dev/pts/ptmx"))?;
+    runtime.seen.expect_eq("mode and group of a new terminal", &(made.mode, made.gid), &(0o620, 5));
+    let multiplexer = container.ask(state::stat("/dev/pts/ptmx"))?;
+    runtime.seen.expect_eq("mode of /dev/pts/ptmx", &multiplexer.mode, &0o666);
     // A devpts of its own is another file system than the host's.
     let inside = container.ask(state::stat("/dev/pts"))?;
     let outside = runtime.host_probe()?.ask(state::stat("/dev/pts"))?;
@@ -276,11 +312,28 @@ fn masked_paths(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 fn readonly_paths(runtime: &mut RuntimeFixture) -> Checked {
+    let paths = runtime::oci::example().linux.unwrap_or_default().readonly_paths;
     let mut container = runtime.container().start()?;
     // The host name of its own UTS namespace, which its capabilities would let it write.
     let error = container.ask(attempt::write("/proc/sys/kernel/hostname", "changed"))?;
     runtime.seen.expect_eq("error of writing /proc/sys/kernel/hostname", &error, &Tried(libc::EROFS));
-    // Not every kernel has it.
+    // Not every kernel has all of them.
+    for path in paths.iter().filter(|path| path.exists()) {
+        let mode = attempt::Octal(fs::metadata(path)?.permissions().mode() & 0o777);
+        let path = path.display().to_string();
+        let error = container.ask(attempt::chmod(&path, mode))?;
+        runtime.seen.expect_eq(
+            &format!("error of giving {path} the mode that it has"),
+            &error,
+            &Tried(libc::EROFS),
+        );
+    }
+    let error = container.ask(attempt::create("/proc/sys/kernel/domainname"))?;
+    runtime.seen.expect_eq(
+        "error of opening /proc/sys/kernel/domainname to empty it",
+        &error,
+        &Tried(libc::EROFS),
+    );
     if Path::new("/proc/sysrq-trigger").exists() {
         let error = container.ask(attempt::write("/proc/sysrq-trigger", ""))?;
         runtime.seen.expect_eq("error of opening /proc/sysrq-trigger to write", &error, &Tried(libc::EROFS));

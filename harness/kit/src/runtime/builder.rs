@@ -25,6 +25,8 @@ pub struct ContainerBuilder<'t, 'r> {
     usual: Spec,
     mutated: bool,
     flags: Vec<&'static str>,
+    /// The id that was already chosen.
+    id: Option<String>,
 }
 
 /// Moves a container's first process back to the root of a hierarchy.
@@ -40,6 +42,16 @@ impl ContainerBuilder<'_, '_> {
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Spec)) -> Self {
         change(&mut self.spec);
+        self
+    }
+
+    /// Changes anything of the configuration, with the container's id, which is also the name of its cgroup, at hand.
+    #[must_use]
+    pub fn with_id(mut self, change: impl FnOnce(&str, &mut Spec)) -> Self {
+        let id = self.runtime.next_id();
+        self.spec.linux.get_or_insert_default().cgroups_path = Some(Path::new("/").join(&id));
+        change(&id, &mut self.spec);
+        self.id = Some(id);
         self
     }
 
@@ -292,9 +304,15 @@ impl ContainerBuilder<'_, '_> {
 
     /// Writes the bundle; the id comes first, because it names the bundle and the cgroup.
     fn write(&mut self) -> Result<(String, PathBuf), Trouble> {
-        let id = self.runtime.next_id();
+        let id = match self.id.take() {
+            Some(id) => id,
+            None => {
+                let id = self.runtime.next_id();
+                self.spec.linux.get_or_insert_default().cgroups_path = Some(Path::new("/").join(&id));
+                id
+            }
+        };
         let bundle = self.runtime.bundle(&id)?;
-        self.spec.linux.get_or_insert_default().cgroups_path = Some(Path::new("/").join(&id));
         if let Some(FaultKind::Config(break_it)) = self.runtime.driver.fault {
             break_it(&mut self.spec);
         }
@@ -331,7 +349,14 @@ impl<'a> RuntimeFixture<'a> {
                 ..Capabilities::default()
             });
         }
-        ContainerBuilder { runtime: self, usual: spec.clone(), spec, mutated: false, flags: Vec::new() }
+        ContainerBuilder {
+            runtime: self,
+            usual: spec.clone(),
+            spec,
+            mutated: false,
+            flags: Vec::new(),
+            id: None,
+        }
     }
 }
 

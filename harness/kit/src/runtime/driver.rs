@@ -1,5 +1,7 @@
 //! The commands of a subject, each run to its end.
 
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -121,6 +123,65 @@ impl Driver {
         Err(Trouble::Subject(format!("{name} {}: {}", words.join(" "), complaint(&output))))
     }
 
+    /// The same for a command whose container outlives it: no pipe is left for that to hold open.
+    ///
+    /// # Errors
+    /// It ended with a failure, or did not end.
+    pub fn call_quietly(&self, words: &[&str]) -> Result<(), Trouble> {
+        let mut child = self.spawn(words)?;
+        wait_within(child.id().cast_signed(), &words.join(" "))?;
+        let status = child.wait()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Trouble::Subject(format!("{} {}: {status}", self.runtime.name(), words.join(" "))))
+    }
+
+    /// `run` of a bundle, whose standard output the caller reads.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn_run_of(&self, bundle: &Path, id: &str) -> Result<Child, Trouble> {
+        Ok(self.spawn_run(bundle, id, &[])?.0)
+    }
+
+    /// `run` of a bundle by a process that has `open` more descriptors, from 3 on, of which the subject is to preserve `count`; what
+    /// the application said.
+    ///
+    /// # Errors
+    /// It ended with a failure, or did not end.
+    pub fn run_with_descriptors(
+        &self,
+        bundle: &Path,
+        id: &str,
+        open: i32,
+        count: i32,
+    ) -> Result<String, Trouble> {
+        let leaks = matches!(self.fault, Some(FaultKind::LeaksDescriptor(_)));
+        let mut command = self.command();
+        let null = std::fs::File::open("/dev/null")?;
+        let prepare = move || {
+            for number in 3..3 + open {
+                // SAFETY: duplicates an open descriptor onto one that nobody of this process uses after its fork.
+                if unsafe { libc::dup2(null.as_raw_fd(), number) } < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        };
+        // SAFETY: between fork and exec it calls dup2 alone.
+        unsafe { command.pre_exec(prepare) };
+        let count = (count + i32::from(leaks)).to_string();
+        command.args(["run", "--preserve-fds", &count, "--bundle"]).arg(bundle).arg(id);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        wait_within(child.id().cast_signed(), "run")?;
+        let output = child.wait_with_output()?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(Trouble::Subject(format!("{} run: {}", self.runtime.name(), complaint(&output))))
+    }
+
     /// Runs a command of the subject to its end, whatever it says: its exit status, what it printed, and what it
     /// complained of.
     ///
@@ -233,17 +294,40 @@ impl Driver {
         Ok(std::fs::read_dir(&self.state)?.flatten().map(|entry| entry.path()).collect())
     }
 
-    fn create_with(&self, bundle: &Path, id: &str, more: &[&str]) -> Result<(), Trouble> {
-        let errors = bundle.join("errors");
-        let mut child = self
+    /// `create`, which the caller watches itself; what it complains of goes to a file.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn_create(&self, bundle: &Path, id: &str, errors: &Path) -> Result<Child, Trouble> {
+        self.spawn_create_with(bundle, id, &[], errors)
+    }
+
+    fn spawn_create_with(
+        &self,
+        bundle: &Path,
+        id: &str,
+        more: &[&str],
+        errors: &Path,
+    ) -> Result<Child, Trouble> {
+        Ok(self
             .command()
             .args(["create", "--bundle"])
             .arg(bundle)
             .args(more)
             .arg(id)
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&errors)?)
-            .spawn()?;
+            .stderr(std::fs::File::create(errors)?)
+            .spawn()?)
+    }
+
+    /// `create` with more options.
+    ///
+    /// # Errors
+    /// The subject refuses.
+    pub fn create_with(&self, bundle: &Path, id: &str, more: &[&str]) -> Result<(), Trouble> {
+        let errors = bundle.join("errors");
+        let mut child = self.spawn_create_with(bundle, id, more, &errors)?;
         wait_within(child.id().cast_signed(), "create")?;
         if child.wait()?.success() {
             return Ok(());

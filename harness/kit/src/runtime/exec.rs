@@ -72,7 +72,13 @@ impl Container {
                 if let Some(FaultKind::ExecOptions(change)) = self.driver.fault {
                     change(&pid_file.with_file_name(""), &mut options)?;
                 }
-                let mut command = self.driver.command();
+                let mut command = match self.driver.fault {
+                    Some(FaultKind::LeaksDescriptor(path)) => {
+                        options.extend(["--preserve-fds".to_owned(), "1".to_owned()]);
+                        self.driver.leaking(path)?
+                    }
+                    _ => self.driver.command(),
+                };
                 let words: Vec<&str> =
                     ["exec"].into_iter().chain(options.iter().map(String::as_str)).collect();
                 let (words, done) = self.driver.told(&words)?;

@@ -159,6 +159,9 @@ attempts! {
     /// Mounts a tmpfs.
     "mount" mount: Mount { path: String }
         => calls::mount_kind("tmpfs", &path, None)?;
+    /// Binds a directory or file to another.
+    "bind" bind: Bind { from: String, to: String }
+        => nix::mount::mount(Some(from.as_str()), to.as_str(), None::<&str>, nix::mount::MsFlags::MS_BIND, None::<&str>)?;
     /// Mounts a v1 cgroup hierarchy.
     "mount-cgroup" mount_cgroup: MountCgroup { path: String, options: String }
         => calls::mount_kind("cgroup", &path, Some(&options))?;

@@ -34,6 +34,8 @@ verbs! {
         "unmount" unmount: Unmount { path: String } -> ();
         /// Binds a directory to another.
         "bind" bind: Bind { from: String, to: String } -> ();
+        /// The same, with flags for the new mount: some of ro, nosuid, nodev and noexec, with commas between them.
+        "bind-flags" bind_flags: BindFlags { from: String, to: String, flags: String } -> ();
         /// Mounts an overlay of one lower layer.
         "overlay" overlay: Overlay { lower: String, upper: String, work: String, merged: String } -> ();
         /// Mounts an overlay of several lower layers, topmost first, with colons between them.
@@ -154,6 +156,23 @@ impl Act for Bind {
         let Self { from, to } = self;
         mount_at(Some(from.as_str()), to.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .doing(format_args!("binding {from} to {to}"))
+    }
+}
+
+impl Act for BindFlags {
+    fn act(self) -> Done<()> {
+        let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT;
+        for word in self.flags.split(',') {
+            flags |= match word {
+                "ro" => MsFlags::MS_RDONLY,
+                "nosuid" => MsFlags::MS_NOSUID,
+                "nodev" => MsFlags::MS_NODEV,
+                "noexec" => MsFlags::MS_NOEXEC,
+                _ => return Err(Failure::new(format!("unknown flag '{word}'"))),
+            };
+        }
+        bind(&self.from, &self.to).act()?;
+        mount_at(None::<&str>, self.to.as_str(), None::<&str>, flags, None::<&str>).doing(self.to)
     }
 }
 

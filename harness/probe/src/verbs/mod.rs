@@ -11,6 +11,7 @@ pub mod net;
 pub mod program;
 pub mod state;
 pub mod tasks;
+pub mod terms;
 pub mod tree;
 
 pub use crate::ask::Ask;

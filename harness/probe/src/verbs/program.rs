@@ -17,10 +17,12 @@ verbs! {
         /// Does nothing until it is ended.
         "sleep" sleep: Sleep {} -> ();
         /// Waits for a signal of those that can be blocked, and ends with its number as the status; says on standard output when it
-        /// waits.
+        /// waits, and which signal came.
         "await-signal" await_signal: AwaitSignal {} -> ();
         /// Writes to a log that a hook ran, and whose state it got on standard input.
         "hook" hook: Hook { point: String, log: String } -> ();
+        /// Writes to a file what a hook is given, and what the container's process executes.
+        "hook-account" hook_account: GiveHookAccount { path: String } -> ();
         /// Says so many numbered lines on each of its two outputs, by turns, and ends.
         "chatter" chatter: Chatter { lines: u32 } -> ();
         /// Answers questions on standard input until that ends.
@@ -51,8 +53,14 @@ impl Act for AwaitSignal {
         let all = nix::sys::signal::SigSet::all();
         all.thread_block().doing("blocking signals")?;
         output::outln!("waiting");
-        let came = all.wait().doing("waiting for a signal")?;
-        std::process::exit(came as i32)
+        let mut came = 0;
+        // SAFETY: waits for a signal of the set, and writes its number; real-time ones are in it too.
+        let error = unsafe { libc::sigwait(all.as_ref(), &raw mut came) };
+        if error != 0 {
+            return Err(nix::errno::Errno::from_raw(error)).doing("waiting for a signal");
+        }
+        output::outln!("signal {came}");
+        std::process::exit(came)
     }
 }
 
@@ -66,11 +74,38 @@ impl Act for Hook {
     }
 }
 
+/// What a hook is given, and what the container's process executes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HookAccount {
+    /// Its arguments, its own name first.
+    pub args: Vec<String>,
+    /// Its environment, sorted.
+    pub env: Vec<String>,
+    /// The command line of the container's process, with spaces between the words; nothing if the state has no pid.
+    pub executes: String,
+}
+
+impl Act for GiveHookAccount {
+    fn act(self) -> Done<()> {
+        let state: State = serde_json::from_reader(std::io::stdin().lock()).doing("the state")?;
+        let mut env: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
+        env.sort_unstable();
+        let words = state.pid.map(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default());
+        let words = words.unwrap_or_default();
+        let executes =
+            String::from_utf8_lossy(words.strip_suffix(b"\0").unwrap_or(&words)).replace('\0', " ");
+        let account = HookAccount { args: std::env::args().collect(), env, executes };
+        let line = serde_json::to_string(&account).doing("the account")?;
+        std::fs::write(&self.path, line).doing(self.path)
+    }
+}
+
 /// The state that a hook gets. Source: OCI runtime.md, State.
 #[derive(Debug, serde::Deserialize)]
 struct State {
     id: String,
     status: String,
+    pid: Option<i32>,
 }
 
 impl Act for Chatter {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{IsTerminal, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::process::Command;
@@ -40,6 +41,8 @@ verbs! {
         "rusage" rusage: Rusage {} -> u64;
         /// What the standard streams are.
         "terminal" terminal: GetTerminal {} -> Terminal;
+        /// Opens a multiplexer such as /dev/ptmx and keeps it open; what stands in /dev/pts then.
+        "open-terminal" open_terminal: OpenTerminal { path: String } -> NewTerminal;
         /// Reads standard input to its end, and says how much there was.
         "count-stdin" count_stdin: CountStdin {} -> Counted;
         /// Runs a program, and returns what it wrote and how it ended.
@@ -158,6 +161,19 @@ pub struct Terminal {
     pub controls: bool,
     /// Whether this process leads its session.
     pub session: bool,
+}
+
+/// A terminal that was just made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewTerminal {
+    /// Its number, as its multiplexer says.
+    pub number: u32,
+    /// The names in /dev/pts, sorted.
+    pub names: Vec<String>,
+    /// The permissions of /dev/pts/NUMBER.
+    pub mode: u32,
+    /// Its group.
+    pub gid: u32,
 }
 
 /// What came by standard input.
@@ -326,6 +342,24 @@ impl Act for GetTerminal {
             controls: File::open("/dev/tty").is_ok(),
             session: nix::unistd::getsid(None).doing("getsid")? == nix::unistd::getpid(),
         })
+    }
+}
+
+impl Act for OpenTerminal {
+    fn act(self) -> Done<NewTerminal> {
+        let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+        let master = rustix::fs::open(&self.path, flags, rustix::fs::Mode::empty())
+            .doing(format_args!("opening {}", self.path))?;
+        let mut number: libc::c_uint = 0;
+        // SAFETY: TIOCGPTN writes an unsigned int.
+        let asked = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) };
+        nix::errno::Errno::result(asked)
+            .doing(format_args!("{} is no multiplexer of terminals", self.path))?;
+        let of = fs::metadata(format!("/dev/pts/{number}")).doing(format_args!("/dev/pts/{number}"))?;
+        let names = list("/dev/pts").act()?;
+        // It stays open: the check looks at what it made.
+        std::mem::forget(master);
+        Ok(NewTerminal { number, names, mode: of.mode() & 0o7777, gid: of.gid() })
     }
 }
 
