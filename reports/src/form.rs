@@ -1,26 +1,10 @@
-//! The forms in which records are shown. A new form is one file that implements [`Form`], and one line in [`ALL`].
+//! What a form is: a way to show records.
 
 use record::Run;
 use record::bench::Bench;
 use record::matrix::{Matrix, Row};
 
-use crate::charts;
 use crate::fleet::Fleet;
-
-/// Every form, the usual one first.
-pub const ALL: &[&dyn Form] = &[
-    &crate::terminal::Table,
-    &crate::html::Page,
-    &crate::markdown::Markdown,
-    &crate::junit::Junit,
-    &crate::ktap::Ktap,
-    &crate::kcidb::Kcidb,
-    &crate::json::Json,
-    &crate::github::Github,
-    &crate::openmetrics::OpenMetrics,
-    &crate::sarif::Sarif,
-    &charts::Charts,
-];
 
 /// A form that records can be shown in.
 pub trait Form: Sync {
@@ -51,11 +35,6 @@ pub trait Form: Sync {
     fn fleet(&self, _fleet: &Fleet) -> Result<Product, Refused> {
         Err(Refused("--fleet has a table and a page; for other forms give the records without it".into()))
     }
-}
-
-/// The form of a name.
-pub fn named(name: &str) -> Option<&'static dyn Form> {
-    ALL.iter().copied().find(|form| form.name() == name)
 }
 
 /// Why a form does not show something.
@@ -164,17 +143,4 @@ pub(crate) fn borrowed(all: &[(String, Run)]) -> Vec<(String, &Run)> {
 fn free(name: &str, known: impl Fn(&str) -> bool) -> String {
     let numbered = (2..).map(|number| format!("{name}-{number}"));
     std::iter::once(name.to_owned()).chain(numbered).find(|name| !known(name)).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_form_has_a_name_of_its_own() {
-        for (number, form) in ALL.iter().enumerate() {
-            assert!(ALL[..number].iter().all(|other| other.name() != form.name()), "{}", form.name());
-            assert!(named(form.name()).is_some() && !form.about().is_empty());
-        }
-    }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::form::{self, Form, Look, Product, Records, Refused};
-use crate::terminal::summary;
+use crate::summary::summary;
 use record::{Run, Verdict};
 
 /// Annotations of GitHub Actions.

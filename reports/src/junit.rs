@@ -59,7 +59,7 @@ fn case(place: &str, outcome: &Outcome) -> TestCase {
     let failed = |kind| {
         let mut status = TestCaseStatus::non_success(kind);
         status.set_message(outcome.reason.clone()).set_type(outcome.shown().word());
-        status.set_description(crate::terminal::evidence(outcome));
+        status.set_description(crate::summary::evidence(outcome));
         status
     };
     let status = match outcome.shown() {

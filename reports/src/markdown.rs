@@ -3,7 +3,7 @@
 use crate::form::{self, Form, Look, Product, Records, Refused};
 use std::fmt::Write;
 
-use crate::terminal::summary;
+use crate::summary::summary;
 use record::{Run, Verdict};
 
 /// Runs as Markdown.

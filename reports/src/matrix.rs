@@ -74,7 +74,7 @@ fn facts(matrix: &Matrix) -> String {
             row.accelerator,
             row.first_check_ms / 1000,
             row.first_check_ms % 1000 / 100,
-            crate::terminal::summary(run)
+            crate::summary::summary(run)
         );
         for outcome in
             run.outcomes.iter().filter(|outcome| matches!(outcome.shown(), Verdict::Fail | Verdict::Error))

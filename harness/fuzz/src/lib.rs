@@ -6,20 +6,11 @@
 //! docs/fuzzing.md says how to search and how to keep a finding.
 
 mod bounded;
+mod target;
 mod targets;
 
 pub use bounded::Bounded;
-
-/// One parser, and what must hold of it.
-#[derive(Debug, Clone, Copy)]
-pub struct Target {
-    /// Its name, and that of its directory of seeds.
-    pub name: &'static str,
-    /// What is read, in a few words.
-    pub reads: &'static str,
-    /// Reads the bytes; panics where something does not hold.
-    pub run: fn(&[u8]),
-}
+pub use target::Target;
 
 /// All of them.
 pub const TARGETS: &[Target] = targets::ALL;

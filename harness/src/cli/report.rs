@@ -9,8 +9,8 @@ use output::Output;
 use record::matrix::Row;
 use record::status::{self, Require};
 use record::{Counts, Outcome, Run};
-use reports::form::{self, Form, Look, Product, Records};
-use reports::{fleet, json, terminal};
+use reports::form::{Form, Look, Product, Records};
+use reports::{fleet, forms, json, terminal};
 
 #[derive(Debug, Args)]
 pub(super) struct Report {
@@ -119,8 +119,8 @@ impl std::fmt::Debug for Chosen {
 
 impl FromArgMatches for Chosen {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let short = form::ALL.iter().find(|form| matches.get_flag(form.name()));
-        let named = matches.get_one::<String>("form").and_then(|name| form::named(name));
+        let short = forms::ALL.iter().find(|form| matches.get_flag(form.name()));
+        let named = matches.get_one::<String>("form").and_then(|name| forms::named(name));
         let chosen = short.copied().or(named);
         chosen
             .map(Self)
@@ -135,14 +135,14 @@ impl FromArgMatches for Chosen {
 
 impl Args for Chosen {
     fn augment_args(command: Command) -> Command {
-        let names = form::ALL.iter().map(|form| PossibleValue::new(form.name()).help(form.about()));
+        let names = forms::ALL.iter().map(|form| PossibleValue::new(form.name()).help(form.about()));
         let form = Arg::new("form")
             .long("form")
             .value_name("FORM")
-            .default_value(form::ALL[0].name())
+            .default_value(forms::ALL[0].name())
             .value_parser(PossibleValuesParser::new(names))
             .help("The form; each has an option of its own name too");
-        form::ALL.iter().fold(command.arg(form), |command, form| {
+        forms::ALL.iter().fold(command.arg(form), |command, form| {
             let short = Arg::new(form.name()).long(form.name()).group("short").action(ArgAction::SetTrue);
             command.arg(short.hide(true))
         })

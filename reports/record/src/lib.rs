@@ -9,9 +9,11 @@ mod mutants;
 mod run;
 pub mod schema;
 pub mod status;
+mod verdict;
 
 pub use mutants::{MUTANTS_SCHEMA_VERSION, Mutant, MutantFate, Mutants};
 pub use run::{
-    Area, Counts, Evidence, Expectation, Host, KernelFile, Outcome, Proof, Run, SCHEMA_VERSION, Scope,
-    Series, SubjectInfo, Try, Verdict,
+    Area, Evidence, Expectation, Host, KernelFile, Outcome, Proof, Run, SCHEMA_VERSION, Scope, Series,
+    SubjectInfo, Try,
 };
+pub use verdict::{Counts, Verdict};

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::run::Counts;
+use crate::verdict::Counts;
 
 /// Every claim that was tried passed, and something was tried.
 pub const PASSED: u8 = 0;

@@ -7,7 +7,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, SIZE, draw_sized, ink, whole};
+use super::draw::{Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, SIZE, draw_sized, ink, whole};
 use record::bench::{BASES, Bench, Measured, Side, Throttled};
 
 /// Reddish purple, the fourth of the colours that the colour-blind tell apart.

@@ -4,7 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use record::{Outcome, Series};
 
-use super::{Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, draw_sized, ink, series, whole};
+use super::draw::{Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, draw_sized, ink, series, whole};
 
 const SIZE: (u32, u32) = (720, 320);
 

@@ -1,6 +1,6 @@
 use super::*;
 use record::Host;
-use record::bench::Ratio;
+use record::bench::{BASES, Measured, Ratio, Side};
 
 /// Normally distributed numbers, the same in every run.
 struct Noise(u64);

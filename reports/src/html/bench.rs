@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{document, pictures};
+use super::frame::{document, pictures};
 use crate::bench::trial;
 use crate::charts::bench_charts;
 use record::bench::{Bench, EQUIVALENT, Finding, Measured, Side};

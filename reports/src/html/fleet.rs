@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use record::Verdict;
 
-use super::{class, document};
+use super::frame::{class, document};
 use crate::fleet::Fleet;
 
 /// The page of many hosts.

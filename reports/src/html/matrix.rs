@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, PreEscaped, html};
 use serde_json::{Value, json};
 
-use super::{class, document, filters};
+use super::frame::{attention, class, document, filters};
 use record::matrix::Matrix;
 use record::{Outcome, Verdict};
 
@@ -30,35 +30,14 @@ pub fn matrix_page(matrix: &Matrix) -> String {
     // What fails somewhere comes before what is only skipped here and there.
     let most = |check: &str| {
         let cells = cells.get(check).map_or(&[][..], Vec::as_slice);
-        cells
-            .iter()
-            .enumerate()
-            .filter_map(|(row, cell)| worst(matrix, row, cell))
-            .map(super::attention)
-            .max()
+        cells.iter().enumerate().filter_map(|(row, cell)| worst(matrix, row, cell)).map(attention).max()
     };
     differing.sort_by_key(|check| std::cmp::Reverse(most(check)));
     let mut areas: Vec<&str> = order.iter().filter_map(|check| check.split('.').next()).collect();
     areas.dedup();
-    let failed = matrix.rows.iter().filter(|row| row.run.is_none()).count();
     let title = format!("Plimsoll: {} kernels", matrix.rows.len());
     let body = html! {
-        header {
-            h1 { (title) }
-            p.total {
-                (order.len()) " checks, " (differing.len()) " of them not the same everywhere"
-                @if failed > 0 { "; " span.fail { (failed) " rows failed" } }
-                br; (matrix.shown_counts().to_string())
-            }
-            p.facts {
-                "Each cell is a check in a row: "
-                @for verdict in [Verdict::Pass, Verdict::Fail, Verdict::Error, Verdict::Inconclusive, Verdict::Skip] {
-                    span class=(class(verdict)) { b { (sign(verdict)) } " " (verdict.word().to_lowercase()) } "  "
-                }
-                "; empty: not in that row's catalogue. A cell opens its evidence."
-            }
-            ul.facts { @for row in &matrix.rows { li { (row.name) ": " (facts(row)) } } }
-        }
+        (header(matrix, &title, order.len(), differing.len()))
         (filters(areas.into_iter()))
         main.scroll tabindex="0" role="region" aria-label="Checks by rows" {
             table.matrix {
@@ -84,9 +63,31 @@ pub fn matrix_page(matrix: &Matrix) -> String {
     document(&title, &body)
 }
 
+fn header(matrix: &Matrix, title: &str, checks: usize, differing: usize) -> Markup {
+    let failed = matrix.rows.iter().filter(|row| row.run.is_none()).count();
+    html! {
+        header {
+            h1 { (title) }
+            p.total {
+                (checks) " checks, " (differing) " of them not the same everywhere"
+                @if failed > 0 { "; " span.fail { (failed) " rows failed" } }
+                br; (matrix.shown_counts().to_string())
+            }
+            p.facts {
+                "Each cell is a check in a row: "
+                @for verdict in [Verdict::Pass, Verdict::Fail, Verdict::Error, Verdict::Inconclusive, Verdict::Skip] {
+                    span class=(class(verdict)) { b { (sign(verdict)) } " " (verdict.word().to_lowercase()) } "  "
+                }
+                "; empty: not in that row's catalogue. A cell opens its evidence."
+            }
+            ul.facts { @for row in &matrix.rows { li { (row.name) ": " (facts(row)) } } }
+        }
+    }
+}
+
 fn facts(row: &record::matrix::Row) -> String {
     match &row.run {
-        Some(run) => format!("{} ({}): {}", run.host.kernel, row.accelerator, crate::terminal::summary(run)),
+        Some(run) => format!("{} ({}): {}", run.host.kernel, row.accelerator, crate::summary::summary(run)),
         None => format!("ERROR: the row failed: {}", row.failure),
     }
 }

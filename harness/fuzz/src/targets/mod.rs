@@ -2,11 +2,12 @@ mod builder;
 mod image;
 mod options;
 mod packages;
+mod parts;
 mod records;
 mod registry;
 mod spec;
 
-use crate::Target;
+use crate::target::Target;
 
 const fn target(name: &'static str, reads: &'static str, run: fn(&[u8])) -> Target {
     Target { name, reads, run }
@@ -30,18 +31,3 @@ pub(crate) const ALL: &[Target] = &[
     target("users", "/etc/passwd and /etc/group of an image", options::users),
     target("record", "records of checks, matrices and benchmarks, and every form of them", records::any),
 ];
-
-/// The parts of an input: what stands between lines of two percent signs.
-fn parts(data: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(data);
-    std::iter::from_fn(move || {
-        let all = rest?;
-        let mark = all.windows(4).position(|four| four == b"\n%%\n");
-        let (part, next) = match mark {
-            Some(at) => (&all[..at], Some(&all[at + 4..])),
-            None => (all, None),
-        };
-        rest = next;
-        Some(part)
-    })
-}

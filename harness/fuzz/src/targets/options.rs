@@ -26,7 +26,7 @@ pub(super) fn command_line(data: &[u8]) {
 /// The first part is who is wanted, the second /etc/passwd, the third /etc/group.
 pub(super) fn users(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let mut parts = super::parts(text.as_bytes()).map(String::from_utf8_lossy);
+    let mut parts = super::parts::parts(text.as_bytes()).map(String::from_utf8_lossy);
     let mut next = || parts.next().unwrap_or_default().into_owned();
     let (wanted, passwd, group) = (next(), next(), next());
     if let Ok(who) = Identity::from_files(&wanted, &passwd, &group) {

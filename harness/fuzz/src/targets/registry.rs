@@ -16,7 +16,7 @@ pub(super) fn pull(data: &[u8]) {
     }
     let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback device is up");
     let host = format!("127.0.0.1:{}", listener.local_addr().expect("it listens").port());
-    let answers: Vec<Vec<u8>> = super::parts(data).take(8).map(<[u8]>::to_vec).collect();
+    let answers: Vec<Vec<u8>> = super::parts::parts(data).take(8).map(<[u8]>::to_vec).collect();
     let server = std::thread::spawn(move || serve(&listener, &answers));
     let dir = tempfile::tempdir().expect("a directory can be made");
     let store = Store::open(dir.path()).expect("an empty store can be made");
