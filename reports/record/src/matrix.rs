@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::run::{Counts, Evidence, Host, Outcome, Run, SCHEMA_VERSION, Scope, Verdict};
+use crate::run::{Evidence, Host, Outcome, Run, SCHEMA_VERSION, Scope};
+use crate::verdict::{Counts, Verdict};
 
 /// All rows of a matrix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
