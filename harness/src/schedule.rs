@@ -1,7 +1,8 @@
 //! Running jobs: in what order, and how often.
 
-use std::sync::Mutex;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use record::{Evidence, Outcome, Try, Verdict};
@@ -20,6 +21,10 @@ use crate::{interrupt, judge};
 pub struct Terms<'a> {
     /// How long to wait for others who must not run beside a check of this run.
     pub patience: Duration,
+    /// How many checks that measure no time run side by side; `None`: one for each CPU, at most eight.
+    pub workers: Option<NonZeroUsize>,
+    /// Whether nothing more is tried once a check failed or had trouble.
+    pub fails_fast: bool,
     /// Hears of each outcome as it is there.
     pub told: &'a (dyn Fn(&Outcome) + Sync),
     /// Hears what the user should know meanwhile, such as for whom the run waits.
@@ -34,7 +39,7 @@ impl std::fmt::Debug for Terms<'_> {
 
 impl Default for Terms<'_> {
     fn default() -> Self {
-        Self { patience: USUAL_PATIENCE, told: &|_| {}, said: &|_| {} }
+        Self { patience: USUAL_PATIENCE, workers: None, fails_fast: false, told: &|_| {}, said: &|_| {} }
     }
 }
 
@@ -43,14 +48,24 @@ impl Default for Terms<'_> {
 pub fn run_all(run: &Run, jobs: &[Job], terms: Terms<'_>) -> Vec<Outcome> {
     let outcomes: Vec<Mutex<Option<Outcome>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     let preflight = Preflight::default();
+    let first_failure: OnceLock<String> = OnceLock::new();
     let play = |number: usize| {
-        let outcome = run_one(run, &jobs[number], number, &preflight, terms);
+        let outcome = match first_failure.get() {
+            Some(failed) => {
+                Outcome { reason: format!("not tried: {failed} failed before it"), ..untried(&jobs[number]) }
+            }
+            None => run_one(run, &jobs[number], number, &preflight, terms),
+        };
+        if terms.fails_fast && matches!(outcome.shown(), Verdict::Fail | Verdict::Error) {
+            let _ = first_failure.set(format!("{} ({})", outcome.check, outcome.subject));
+        }
         (terms.told)(&outcome);
         *outcomes[number].lock().expect("no thread panics here") = Some(outcome);
     };
     let (alone, together): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|n| jobs[*n].check.timing);
     let next = AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let usual = || std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let workers = terms.workers.map_or_else(usual, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {

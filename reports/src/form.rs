@@ -7,12 +7,17 @@ use record::matrix::{Matrix, Row};
 use crate::fleet::Fleet;
 
 /// A form that records can be shown in.
-pub trait Form: Sync {
+pub trait Form: std::fmt::Debug + Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
     /// What it is for, in a line.
     fn about(&self) -> &'static str;
+
+    /// Whether it is one text, and no files of a directory.
+    fn is_text(&self) -> bool {
+        true
+    }
 
     /// Shows runs and rows.
     ///

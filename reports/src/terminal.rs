@@ -59,6 +59,19 @@ pub fn table(run: &Run, color: bool) -> String {
     text
 }
 
+/// The table without its lines for checks: what is not a pass, with its reason; then the summary.
+pub fn brief(run: &Run) -> String {
+    let mut text = reasons(run);
+    if !text.is_empty() {
+        text.push_str("\n\n");
+    }
+    for left in &run.left_behind {
+        let _ = writeln!(text, "left behind: {left}");
+    }
+    let _ = writeln!(text, "{}", summary(run));
+    text
+}
+
 type Checks<'a> = Vec<(&'a str, Vec<&'a Outcome>)>;
 
 fn by_area(run: &Run) -> Vec<(Area, Checks<'_>)> {

@@ -1,6 +1,7 @@
 //! `plimsoll check`
 
 use std::io::IsTerminal;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use record::status::{self, Require};
 use record::{Outcome, Verdict};
 use reports::{html, json, terminal};
 
+use super::forms::Forms;
+use super::look::Color;
 use super::progress::Progress;
 use super::report::Place;
 use super::selecting::{Kind, Selecting};
@@ -38,6 +41,8 @@ pub(super) struct Check {
     /// Write the page there; on a terminal it is written to plimsoll.html anyway
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    #[command(flatten)]
+    forms: Forms,
     /// Write a line of JSON there for each verdict as it comes, and the record at the end
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
@@ -47,6 +52,14 @@ pub(super) struct Check {
     /// Show the evidence of every check, not only of those that failed
     #[arg(long, short)]
     verbose: bool,
+    /// Show only what did not pass, and the total
+    #[arg(long, short, conflicts_with = "verbose")]
+    quiet: bool,
+    #[command(flatten)]
+    color: Color,
+    /// Try nothing more once a check failed or had trouble
+    #[arg(long)]
+    fail_fast: bool,
     /// How many checks must pass or fail, as a number or a percentage of all: with fewer the exit status is 3
     #[arg(long, value_name = "N|PERCENT", default_value_t = Require::default())]
     require: Require,
@@ -54,12 +67,15 @@ pub(super) struct Check {
     #[arg(long)]
     bisect: bool,
     #[command(flatten)]
-    waiting: Waiting,
+    pace: Pace,
 }
 
-/// How long to wait for others.
+/// How a run goes on beside others.
 #[derive(Debug, Args)]
-pub(super) struct Waiting {
+pub(super) struct Pace {
+    /// How many checks run side by side, of those that measure no time [default: one for each CPU, at most 8]
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
     /// How long to wait for another run that must not run beside a check of this one, such as 90s or 10m
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration)]
     wait: Duration,
@@ -73,21 +89,35 @@ impl Check {
         let record = self.json.as_deref().map(Place::open).transpose()?;
         let page = page_path(self.html.as_deref(), "plimsoll.html");
         let page = page.as_deref().map(Place::open).transpose()?;
-        let run =
-            run_jobs(&jobs(&checks, &subjects), &subjects, self.events.as_deref(), self.seed, &self.waiting)?;
-        output::out!("{}", terminal::table(&run, terminal::wants_color(std::io::stdout().is_terminal())));
+        let forms = self.forms.open()?;
+        let how = How {
+            events: self.events.as_deref(),
+            seed: self.seed,
+            pace: &self.pace,
+            fails_fast: self.fail_fast,
+            is_quiet: self.quiet,
+        };
+        let run = run_jobs(&jobs(&checks, &subjects), &subjects, how)?;
+        if self.quiet {
+            output::out!("{}", terminal::brief(&run));
+        } else {
+            output::out!("{}", terminal::table(&run, self.color.is_wanted()));
+        }
         let shown = |outcome: &&Outcome| {
-            self.verbose || matches!(outcome.verdict, Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
+            let is_notable =
+                matches!(outcome.verdict, Verdict::Fail | Verdict::Error | Verdict::Inconclusive);
+            self.verbose || (is_notable && !self.quiet)
         };
         for outcome in run.outcomes.iter().filter(shown) {
             output::out!("\n{}", terminal::evidence(outcome));
         }
         // One that fails keeps the others from nothing.
         let written = record.map_or(Ok(()), |record| record.write(&json::text(&run)?));
+        let formed = forms.write(&run);
         if let Some(page) = page {
             page.write_page(&html::page(&run))?;
         }
-        written?;
+        written.and(formed)?;
         let status = ended(&run, self.require);
         Ok(if self.bisect { status::for_bisect(status) } else { status })
     }
@@ -162,31 +192,42 @@ pub(super) fn subjects(named: &[String], beside: &Beside) -> Result<Vec<Subject>
     Ok(subjects)
 }
 
+/// How jobs are run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How<'a> {
+    /// Where verdicts go as they come.
+    pub(super) events: Option<&'a Path>,
+    /// Of the property checks.
+    pub(super) seed: Option<u64>,
+    /// Beside others.
+    pub(super) pace: &'a Pace,
+    /// Whether the first failure ends it.
+    pub(super) fails_fast: bool,
+    /// Whether nothing is told meanwhile.
+    pub(super) is_quiet: bool,
+}
+
 /// Runs jobs under a progress line, and makes a record of it.
-pub(super) fn run_jobs(
-    jobs: &[Job],
-    subjects: &[Subject],
-    events: Option<&Path>,
-    seed: Option<u64>,
-    waiting: &Waiting,
-) -> Result<record::Run, String> {
-    let stream = events.map(EventStream::open).transpose()?;
+pub(super) fn run_jobs(jobs: &[Job], subjects: &[Subject], how: How<'_>) -> Result<record::Run, String> {
+    let stream = how.events.map(EventStream::open).transpose()?;
     let tell = |event: Event| {
         if let Some(stream) = &stream {
             stream.tell(&event);
         }
     };
-    let progress = Progress::new(jobs.len());
+    let progress = Progress::new(jobs.len(), how.is_quiet);
     tell(Event::Begin { jobs: jobs.len() });
     let terms = Terms {
-        patience: waiting.wait,
+        patience: how.pace.wait,
+        workers: how.pace.jobs,
+        fails_fast: how.fails_fast,
         told: &|outcome| {
             progress.tell(outcome);
             tell(Event::of(outcome));
         },
         said: &|text| progress.say(text),
     };
-    let record = session::run(jobs, subjects, seed, &end_by_signal, terms);
+    let record = session::run(jobs, subjects, how.seed, &end_by_signal, terms);
     progress.end();
     let record = record.map_err(Trouble::into_text)?;
     if stream.is_some() {

@@ -4,6 +4,8 @@ mod check;
 mod diff;
 mod doctor;
 mod explain;
+mod forms;
+mod look;
 mod matrix;
 mod mutants;
 mod own_kernels;

@@ -12,7 +12,7 @@ use record::{MUTANTS_SCHEMA_VERSION, Mutant, MutantFate, Mutants, Outcome, Verdi
 use reports::json;
 use subject::Subject;
 
-use super::check::{Waiting, run_jobs};
+use super::check::{How, Pace, run_jobs};
 use super::report::Place;
 use crate::jobs::{Job, jobs};
 
@@ -25,10 +25,16 @@ pub(super) struct Wanted<'a> {
     pub(super) most: usize,
     /// Where the record goes.
     pub(super) json: Option<&'a Path>,
-    /// How long to wait for others.
-    pub(super) waiting: &'a Waiting,
+    /// How a run goes on beside others.
+    pub(super) pace: &'a Pace,
     /// Whether those that were found are listed too.
     pub(super) verbose: bool,
+}
+
+impl Wanted<'_> {
+    fn how(&self) -> How<'_> {
+        How { events: None, seed: Some(self.seed), pace: self.pace, fails_fast: false, is_quiet: false }
+    }
 }
 
 /// One mutation of a job.
@@ -54,7 +60,7 @@ pub(super) fn run(checks: &[&'static Check], subject: &Subject, wanted: &Wanted)
         .map(|job| (job, Arc::new(Tap::survey())))
         .collect();
     let survey: Vec<Job> = surveyed.iter().map(|(job, tap)| job.tapped(Arc::clone(tap))).collect();
-    let first = run_jobs(&survey, subjects, None, Some(wanted.seed), wanted.waiting)?;
+    let first = run_jobs(&survey, subjects, wanted.how())?;
     let mut record = Mutants {
         schema_version: MUTANTS_SCHEMA_VERSION,
         plimsoll: env!("CARGO_PKG_VERSION").to_owned(),
@@ -69,7 +75,7 @@ pub(super) fn run(checks: &[&'static Check], subject: &Subject, wanted: &Wanted)
     };
     let planned = plan(&surveyed, &first.outcomes, &mut record);
     let broken: Vec<Job> = planned.iter().map(|one| one.job.tapped(Arc::clone(&one.tap))).collect();
-    let run = run_jobs(&broken, subjects, None, Some(wanted.seed), wanted.waiting)?;
+    let run = run_jobs(&broken, subjects, wanted.how())?;
     record.mutants.extend(planned.iter().zip(&run.outcomes).map(|(one, outcome)| {
         let (fate, reason) = judge(outcome, &one.tap.fate());
         mutant(one.job.check, &one.mutation, fate, reason, outcome.duration_ms)

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, stderr, stdout};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use record::Outcome;
 
 /// How far a run is.
@@ -15,11 +15,15 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Of so many verdicts.
-    pub(super) fn new(length: usize) -> Self {
+    pub(super) fn new(length: usize, is_quiet: bool) -> Self {
         let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
+        if is_quiet {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
         let style = ProgressStyle::with_template("{pos}/{len} [{bar:30}] {elapsed} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, lines: !(stdout().is_terminal() && stderr().is_terminal()) }
+        let is_watched = stdout().is_terminal() && stderr().is_terminal();
+        Self { bar, lines: !is_quiet && !is_watched }
     }
 
     /// A verdict is there.

@@ -5,7 +5,7 @@ use record::Proof;
 use record::status::Require;
 use reports::terminal;
 
-use super::check::{Waiting, ended, run_jobs, subjects};
+use super::check::{How, Pace, ended, run_jobs, subjects};
 use super::mutants;
 use super::selecting::{Kind, Selecting};
 use crate::jobs::{Job, jobs};
@@ -44,7 +44,7 @@ pub(super) struct Prove {
     #[arg(long, value_name = "N|PERCENT", default_value_t = Require::default())]
     require: Require,
     #[command(flatten)]
-    waiting: Waiting,
+    pace: Pace,
 }
 
 impl Prove {
@@ -59,7 +59,7 @@ impl Prove {
                     seed: self.seed,
                     most: self.most,
                     json: self.json.as_deref(),
-                    waiting: &self.waiting,
+                    pace: &self.pace,
                     verbose: self.verbose,
                 },
             );
@@ -68,7 +68,14 @@ impl Prove {
             .into_iter()
             .flat_map(|job| job.check.faults.iter().map(move |fault| job.under(fault)))
             .collect();
-        let run = run_jobs(&broken, &subjects, self.events.as_deref(), None, &self.waiting)?;
+        let how = How {
+            events: self.events.as_deref(),
+            seed: None,
+            pace: &self.pace,
+            fails_fast: false,
+            is_quiet: false,
+        };
+        let run = run_jobs(&broken, &subjects, how)?;
         let (mut red, mut toothless, mut unproven) = (0, 0, 0);
         for outcome in &run.outcomes {
             let fault = outcome.fault.as_deref().unwrap_or_default();

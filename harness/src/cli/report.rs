@@ -1,6 +1,6 @@
 //! `plimsoll report`: records, shown again in the form that a reader or another system wants.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -10,7 +10,9 @@ use record::matrix::Row;
 use record::status::{self, Require};
 use record::{Counts, Outcome, Run};
 use reports::form::{Form, Look, Product, Records};
-use reports::{fleet, forms, json, terminal};
+use reports::{fleet, forms, json};
+
+use super::look::Color;
 
 #[derive(Debug, Args)]
 pub(super) struct Report {
@@ -22,6 +24,8 @@ pub(super) struct Report {
     /// File (or, for charts, directory) instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    color: Color,
     /// How many checks must have passed or failed, as a number or a percentage of all: with fewer the exit status is 3
     #[arg(long, value_name = "N|PERCENT", default_value_t = Require::default())]
     require: Require,
@@ -36,7 +40,7 @@ impl Report {
         let paths = records(&self.record)?;
         // Files go to a directory; everything else is one text, whose place is opened before the work.
         let form = self.form.0;
-        let place = self.output.as_deref().filter(|_| !self.writes_files());
+        let place = self.output.as_deref().filter(|_| form.is_text());
         let place = place.map(Place::open).transpose()?;
         if self.fleet {
             let read = fleet::Fleet::read(&paths);
@@ -64,7 +68,7 @@ impl Report {
             form.benches(&benches)
         } else {
             broken.extend(benches.iter().map(|(name, _)| format!("{name}: a benchmark is shown alone")));
-            let colours = place.is_none() && terminal::wants_color(std::io::stdout().is_terminal());
+            let colours = place.is_none() && self.color.is_wanted();
             status = self.status(&all);
             form.records(all, Look { colours })
         };
@@ -81,10 +85,6 @@ impl Report {
         let all = || records.runs.iter().map(|(_, run)| run).chain(&rows);
         let counts = Counts::of(all().flat_map(|run| &run.outcomes).map(Outcome::shown));
         status::of(counts, all().any(|run| !run.left_behind.is_empty()), self.require)
-    }
-
-    fn writes_files(&self) -> bool {
-        self.form.0.name() == "charts"
     }
 
     fn write(&self, product: Product, place: Option<Place<'_>>) -> Result<(), String> {

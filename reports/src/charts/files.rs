@@ -18,6 +18,10 @@ impl Form for Charts {
         "Charts, as SVG files in the directory of --output"
     }
 
+    fn is_text(&self) -> bool {
+        false
+    }
+
     fn records(&self, records: Records, _: Look) -> Result<Product, Refused> {
         let named = records.named();
         files(named.iter().map(|(name, run)| (name.as_str(), charts(run))))
