@@ -1,8 +1,10 @@
 //! Files of /proc and of cgroup file systems.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 /// Room for what such a file usually holds: it says that its size is 0, and without room it would be read bit by bit, at first 32 bytes.
 const USUAL: usize = 4096;
@@ -12,7 +14,17 @@ const USUAL: usize = 4096;
 /// # Errors
 /// The kernel's.
 pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<String> {
-    let mut text = String::with_capacity(USUAL);
-    File::open(path)?.read_to_string(&mut text)?;
-    Ok(text)
+    // The standard library would ask for the size and the position first.
+    let file = openat(CWD, path.as_ref(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::with_capacity(USUAL);
+    loop {
+        match rustix::io::read(&file, spare_capacity(&mut text)) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(0) => break,
+            Ok(_) if text.len() == text.capacity() => text.reserve(USUAL),
+            Ok(_) => {}
+        }
+    }
+    String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

@@ -20,9 +20,10 @@ mod spec;
 mod terminal;
 mod update;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 
 use late::Late;
 
@@ -33,6 +34,15 @@ use crate::error::Error;
 #[derive(Debug, Parser)]
 #[command(name = "plim-runtime", disable_version_flag = true, arg_required_else_help = true)]
 struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Options of all commands.
+#[derive(Debug, Args)]
+struct Global {
     /// Show what is done, step by step
     #[arg(long, global = true)]
     debug: bool,
@@ -57,8 +67,6 @@ struct Arguments {
     /// Print the version
     #[arg(long, short = 'v')]
     version: bool,
-    #[command(subcommand)]
-    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -103,7 +111,7 @@ enum Command {
 
 /// Runs the command with the program's own arguments; returns the exit status.
 pub fn main() -> u8 {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse(&std::env::args_os().collect::<Vec<_>>()) {
         Ok(arguments) => arguments,
         Err(error) => {
             output::keep(error.print());
@@ -111,7 +119,8 @@ pub fn main() -> u8 {
             return output::end("plim-runtime", status, 1);
         }
     };
-    let log = match log::Log::open(arguments.log.clone(), arguments.log_format, arguments.debug) {
+    let Global { log, log_format, debug, .. } = &arguments.global;
+    let log = match log::Log::open(log.clone(), *log_format, *debug) {
         Ok(log) => log,
         Err(error) => {
             output::complainln!("plim-runtime: {error}");
@@ -128,17 +137,46 @@ pub fn main() -> u8 {
     output::end("plim-runtime", status, 1)
 }
 
+fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
+    match parse_frequent(words) {
+        Some(arguments) => Ok(arguments),
+        None => Arguments::try_parse_from(words),
+    }
+}
+
+/// Reads the command lines that start and end a container. To describe all commands to the parser takes longer than many a command itself, so
+/// it gets to know the one that is named alone. Whatever it does not accept then is for the whole parser.
+fn parse_frequent(words: &[OsString]) -> Option<Arguments> {
+    type Describe = fn(clap::Command) -> clap::Command;
+    let frequent: [(&str, Describe); 7] = [
+        ("create", create::Create::augment_args),
+        ("start", simple::Id::augment_args),
+        ("run", run::Run::augment_args),
+        ("exec", exec::Exec::augment_args),
+        ("state", simple::Id::augment_args),
+        ("kill", kill::Kill::augment_args),
+        ("delete", delete::Delete::augment_args),
+    ];
+    let named = |word: &OsString| frequent.iter().find(|(name, _)| word == name);
+    let (name, describe) = words.iter().skip(1).find_map(named)?;
+    let parser = Global::augment_args(clap::Command::new("plim-runtime").disable_version_flag(true))
+        .disable_help_subcommand(true)
+        .subcommand(describe(clap::Command::new(*name)));
+    let matches = parser.try_get_matches_from(words).ok()?;
+    Arguments::from_arg_matches(&matches).ok()
+}
+
 fn dispatch(arguments: Arguments, log: &log::Log) -> Result<u8, (Error, u8)> {
-    if arguments.version {
+    if arguments.global.version {
         output::outln!("plim-runtime version {}\nspec: {}", env!("CARGO_PKG_VERSION"), crate::oci::VERSION);
         return Ok(0);
     }
-    if arguments.systemd_cgroup {
+    if arguments.global.systemd_cgroup {
         let error = Error::new("--systemd-cgroup is not supported")
             .remedy("use the cgroupfs driver, for Docker: \"exec-opts\": [\"native.cgroupdriver=cgroupfs\"]");
         return Err((error, 1));
     }
-    let root = arguments.root.unwrap_or_else(default_root);
+    let root = arguments.global.root.unwrap_or_else(default_root);
     let Some(command) = arguments.command else {
         return Err((Error::new("no command is given").remedy("plim-runtime --help lists them"), 1));
     };
@@ -167,4 +205,45 @@ fn dispatch(arguments: Arguments, log: &log::Log) -> Result<u8, (Error, u8)> {
         Command::Spec(Late(command)) => command.run(),
     };
     outcome.map_err(|error| (error, failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        std::iter::once("plim-runtime").chain(line.split_whitespace()).map(OsString::from).collect()
+    }
+
+    #[test]
+    fn frequent_commands_are_read_as_the_whole_parser_reads_them() {
+        let all = [
+            "run -b DIR c",
+            "--root R --log L --log-format json create --bundle B --pid-file P --console-socket S c",
+            "--debug start c",
+            "start --debug c",
+            "exec --cap CAP_KILL -e A=b c sh -c run",
+            "exec c run --help",
+            "kill c TERM",
+            "kill --all c 9",
+            "delete --force c",
+            "--rootless true --criu x state c",
+        ];
+        for line in all {
+            let frequent = parse_frequent(&words(line)).expect(line);
+            let whole = Arguments::try_parse_from(words(line)).expect(line);
+            assert_eq!(format!("{frequent:?}"), format!("{whole:?}"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_frequent_command_is_for_the_whole_parser() {
+        for line in
+            ["", "list", "--root run list", "--root exec create c", "run --help", "run", "start --bad c"]
+        {
+            assert!(parse_frequent(&words(line)).is_none(), "{line}");
+        }
+        let parsed = parse(&words("--root exec create c")).unwrap();
+        assert!(matches!(parsed.command, Some(Command::Create(_))), "{parsed:?}");
+    }
 }

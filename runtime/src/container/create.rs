@@ -15,6 +15,7 @@ use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
 use crate::oci::{Bundle, Linux, Process, Resources, Spec, sysctl};
+use crate::process::ahead::Ahead;
 use crate::process::channel::{Channel, Message};
 use crate::process::clone::{Child, Side, clone3};
 use crate::process::credentials::{self, CapabilitySets};
@@ -24,7 +25,7 @@ use crate::process::outside::{id_maps, map_ids, open_sources, send_sources};
 use crate::process::seccomp::Filter;
 use crate::process::signal::Signal;
 use crate::process::terminal::Console;
-use crate::process::{Gate, Init, hooks, pidfd};
+use crate::process::{Gate, Init, hooks, pidfd, protect};
 use crate::rootfs::devices;
 use crate::rootfs::proc::Proc;
 use crate::rootfs::sources::IdMaps;
@@ -121,6 +122,9 @@ impl Container {
         check_console(process, options)?;
         let joins = open_joined_namespaces(spec, &linux)?;
 
+        // SAFETY: documented as this function's condition.
+        let ahead = unsafe { Ahead::start(namespaces_made_ahead(&linux, &joins)) };
+
         let home = Home::claim(options.root, options.id)?;
         let mut undo = Undo { home: &home, group: Group::default(), init: None, made: None, armed: true };
         let layout = Layout::detect()?;
@@ -167,6 +171,7 @@ impl Container {
         let id_maps_of_init =
             if in_user_namespace { IdMaps::new() } else { id_maps(&proc, &spec.mounts, None)? };
         let (flags, unshare) = prepare_namespaces(&linux, &joins, &proc)?;
+        let unshare = unshare - ahead.as_ref().map_or(CloneFlags::empty(), Ahead::made);
         let entry = Entry { joins: &joins, ticket: &ticket, process, flags };
         let mut init = Init {
             id: options.id,
@@ -178,6 +183,7 @@ impl Container {
             group: &shown,
             late: &late,
             unshare,
+            ahead: ahead.as_ref(),
             ticket: (!in_user_namespace).then_some(&ticket),
             joins: joins.iter().collect(),
             in_user_namespace,
@@ -196,6 +202,7 @@ impl Container {
             .or_advise(|| namespace::MAKING_NEEDS)?
         {
             Side::Child => {
+                protect::let_go();
                 home.release();
                 drop(ours);
                 if in_two_steps {
@@ -206,6 +213,9 @@ impl Container {
             Side::Parent(child) => child,
         };
         drop((theirs, gate));
+        if let Some(ahead) = &ahead {
+            ahead.leave();
+        }
         if in_two_steps {
             child = entry::receive(&ours, &child)?;
         }
@@ -238,6 +248,7 @@ impl Container {
         if spec.hooks.is_some() {
             undo.made = Some(record.clone());
         }
+        protect::let_go();
         let live = LiveHooks { bundle, record: &record };
         converse(&ours, &live, options.start)?;
         undo.armed = false;
@@ -398,6 +409,15 @@ fn is_own(namespace: &File, kind: Kind) -> Result<bool> {
 /// and an ordinary user may have to do without.
 fn meanwhile(linux: &Linux) -> bool {
     linux.namespace(Kind::User).is_none() && nix::unistd::geteuid().is_root()
+}
+
+/// Namespaces that can be made before anything else is known. One that a user namespace must own cannot.
+fn namespaces_made_ahead(linux: &Linux, joins: &[(File, Kind)]) -> CloneFlags {
+    if linux.makes(Kind::User) || joins_user(joins) || linux.makes(Kind::Time) {
+        return CloneFlags::empty();
+    }
+    let made = Kind::ALL.into_iter().filter(|kind| linux.makes(*kind));
+    Ahead::kinds(made.fold(CloneFlags::empty(), |all, kind| all | kind.flag()))
 }
 
 /// Does what must be done before the clone, and returns the flags for it, and those of the namespaces that the first process makes

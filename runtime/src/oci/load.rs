@@ -59,15 +59,9 @@ pub fn read(text: &str) -> Result<(Spec, Vec<String>)> {
 /// Reads a configuration; also says which properties were ignored.
 pub(super) fn parse(text: &str) -> Result<(Spec, Vec<String>)> {
     let mut ignored = Vec::new();
-    let mut track = serde_path_to_error::Track::new();
     let mut json = serde_json::Deserializer::from_str(text);
-    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let spec: Result<Spec, _> = serde_ignored::deserialize(tracked, |path| ignored.push(path.to_string()));
-    let spec = spec.map_err(|error| {
-        let place = track.path().to_string();
-        let field = if place == "." { String::new() } else { format!("{place}: ") };
-        Error::new(format!("config.json: {field}{error}"))
-    })?;
+    let spec: Spec = serde_ignored::deserialize(&mut json, |path| ignored.push(path.to_string()))
+        .map_err(|error| at_its_field(text, error))?;
     json.end().map_err(|error| Error::new(format!("config.json: {error}")))?;
     let warnings = ignored
         .into_iter()
@@ -75,6 +69,18 @@ pub(super) fn parse(text: &str) -> Result<(Spec, Vec<String>)> {
         .map(|path| format!("config.json: unknown property {} is ignored", path.replace(".?", "")))
         .collect();
     Ok((spec, warnings))
+}
+
+/// Says which field an error is about. To note the way to each field takes as long as to read it, so only a text that has an error is
+/// read that way.
+fn at_its_field(text: &str, error: serde_json::Error) -> Error {
+    let mut json = serde_json::Deserializer::from_str(text);
+    match serde_path_to_error::deserialize::<_, Spec>(&mut json) {
+        Err(found) if found.path().iter().next().is_some() => {
+            Error::new(format!("config.json: {}: {}", found.path(), found.inner()))
+        }
+        _ => Error::new(format!("config.json: {error}")),
+    }
 }
 
 #[cfg(test)]

@@ -102,9 +102,12 @@ impl CapabilitySets {
     }
 
     fn drop_bounding(&self) -> Result<()> {
-        let held = caps::read(None, CapSet::Bounding).map_err(capability_error)?;
-        for capability in held.difference(&self.bounding) {
-            caps::drop(None, CapSet::Bounding, *capability).map_err(capability_error)?;
+        for capability in caps::all().difference(&self.bounding) {
+            let Err(error) = caps::drop(None, CapSet::Bounding, *capability) else { continue };
+            // One that the kernel does not know is not there, and one that is not there need not be dropped.
+            if caps::has_cap(None, CapSet::Bounding, *capability).unwrap_or(false) {
+                return Err(capability_error(error));
+            }
         }
         Ok(())
     }

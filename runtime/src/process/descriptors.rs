@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::channel::receive_fd;
+use super::protect;
 use crate::error::{Doing, Error, Result};
 
 /// A console socket to ourselves: our end, and the one for the container.
@@ -35,7 +36,7 @@ pub fn close_others(preserve: u32) -> Result<()> {
     for kept in 3..first {
         let kept = i32::try_from(kept).unwrap_or(i32::MAX);
         // SAFETY: F_GETFD takes no pointer, and any number is allowed.
-        if unsafe { libc::fcntl(kept, libc::F_GETFD) } < 0 {
+        if protect::is_view(kept) || unsafe { libc::fcntl(kept, libc::F_GETFD) } < 0 {
             return Err(Error::new(format!("--preserve-fds: descriptor {kept} is not open")));
         }
     }

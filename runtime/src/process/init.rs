@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid, setresgid, setresuid, setsid};
 
+use super::ahead::Ahead;
 use super::channel::{Channel, Message};
 use super::credentials::CapabilitySets;
 use super::entry::set_oom_score;
@@ -23,13 +23,13 @@ use super::terminal::{Console, Terminal};
 use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
-use crate::oci::{Hook, Hooks, Process, Spec};
+use crate::oci::{Hook, Hooks, Mount, Process, Spec};
 use crate::rootfs::mounts::{self, Mounts};
 use crate::rootfs::null::{self, Null};
 use crate::rootfs::proc::Proc;
 use crate::rootfs::resolve::Root;
 use crate::rootfs::sources::{IdMaps, Sources, is_bind};
-use crate::rootfs::surroundings::Surroundings;
+use crate::rootfs::surroundings::{CgroupNamespace, Surroundings};
 use crate::rootfs::{devices, hide, switch, sysctl};
 
 /// When the application may start.
@@ -64,6 +64,8 @@ pub struct Init<'a> {
     pub late: &'a Group,
     /// Namespaces that it makes itself while the runtime makes these groups.
     pub unshare: CloneFlags,
+    /// Namespaces that a helper makes meanwhile.
+    pub ahead: Option<&'a Ahead>,
     /// Namespaces to join, in order.
     pub joins: Vec<&'a (File, Kind)>,
     /// Whether it begins in the container's user namespace, new or joined: then it waits until that is ready.
@@ -162,6 +164,9 @@ impl Init<'_> {
             namespace::join(namespace, *kind)?;
         }
         namespace::make(self.unshare)?;
+        if let Some(ahead) = self.ahead {
+            ahead.join()?;
+        }
         setsid().doing(|| "starting a session")?;
         if !self.no_new_keyring {
             join_session_keyring(self.id)?;
@@ -239,17 +244,12 @@ impl Init<'_> {
             bundle: self.bundle,
             group: self.group,
             layout: self.layout,
-            own_cgroup_namespace: linux.namespace(Kind::Cgroup).is_some(),
+            cgroup_namespace: self.cgroup_namespace(),
             id_maps: self.id_maps,
             label: linux.mount_label.as_deref().filter(|label| !label.is_empty()),
         };
         let mut mounts = Mounts::new(&root, &around, sources);
-        self.mount_all(channel, &mut mounts)?;
-        // Modes of nodes and directories are those asked for, whatever the caller's mask.
-        let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
-        let made = devices::make(&root, &mounts, &linux.devices);
-        nix::sys::stat::umask(mask);
-        made?;
+        self.fill_root(channel, &root, &mut mounts)?;
         let terminal =
             if self.process.terminal { Some(self.open_terminal(devices::ptmx(&root)?)?) } else { None };
         if let Some(terminal) = &terminal {
@@ -279,15 +279,38 @@ impl Init<'_> {
         Ok(terminal)
     }
 
-    fn mount_all(&self, channel: &Channel, mounts: &mut Mounts<'_>) -> Result<()> {
+    fn cgroup_namespace(&self) -> CgroupNamespace {
+        let linux = self.spec.linux();
+        match linux.namespace(Kind::Cgroup) {
+            None => CgroupNamespace::Host,
+            Some(_) if linux.makes(Kind::Cgroup) && !self.in_user_namespace => CgroupNamespace::New,
+            Some(_) => CgroupNamespace::Other,
+        }
+    }
+
+    /// Makes mounts and device nodes, in an order in which nobody waits for the groups without need.
+    fn fill_root(&self, channel: &Channel, root: &Root, mounts: &mut Mounts<'_>) -> Result<()> {
         let all = &self.spec.mounts;
-        let mut make =
-            |mut numbers: Range<usize>| numbers.try_for_each(|number| mounts.make(number, &all[number]));
         // A mount of a cgroup file system shows the groups that its maker is in.
         let before = all.iter().position(mounts::is_cgroup).unwrap_or(all.len());
-        make(0..before)?;
+        let (first, rest) = all.split_at(before);
+        first.iter().enumerate().try_for_each(|(number, mount)| mounts.make(number, mount))?;
+        let is_elsewhere = |mount: &Mount| mounts::is_cgroup(mount) && mount.destination.starts_with("/sys");
+        let nodes_first = rest.iter().all(is_elsewhere);
+        if nodes_first {
+            self.make_devices(root, mounts)?;
+        }
         self.join_groups(channel)?;
-        make(before..all.len())
+        rest.iter().enumerate().try_for_each(|(number, mount)| mounts.make(before + number, mount))?;
+        if nodes_first { Ok(()) } else { self.make_devices(root, mounts) }
+    }
+
+    fn make_devices(&self, root: &Root, mounts: &Mounts<'_>) -> Result<()> {
+        // Modes of nodes and directories are those asked for, whatever the caller's mask.
+        let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+        let made = devices::make(root, mounts, &self.spec.linux().devices);
+        nix::sys::stat::umask(mask);
+        made
     }
 
     /// Those of the runtime's namespaces run there, by its own hand, before those of the container's.

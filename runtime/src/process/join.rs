@@ -17,7 +17,7 @@ use super::label::Labels;
 use super::seccomp::Filter;
 use super::signal::Signal;
 use super::terminal::{Console, Terminal};
-use super::{pidfd, scheduling};
+use super::{pidfd, protect, scheduling};
 use crate::cgroup::Ticket;
 use crate::error::{Doing, Error, Result};
 use crate::namespace::{self, Kind};
@@ -80,11 +80,13 @@ impl Join<'_> {
         // SAFETY: the command line programs that start processes have a single thread.
         match unsafe { clone3(CloneFlags::empty(), self.ticket.cgroup()) }.doing(|| "cloning a process")? {
             Side::Child => {
+                protect::let_go();
                 drop(ours);
                 self.run(&theirs, &target, &kinds, &root)
             }
             Side::Parent(child) => {
                 drop(theirs);
+                protect::let_go();
                 match self.hear(&ours, child.pid) {
                     Ok(()) => Ok(child),
                     Err(error) => {

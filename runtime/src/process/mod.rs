@@ -1,5 +1,6 @@
 //! Processes: how they are cloned, prepared, executed, watched and signalled.
 
+pub mod ahead;
 pub mod channel;
 pub mod clone;
 pub mod credentials;

@@ -5,11 +5,12 @@
 //! commands that execute something inside a container first execute themselves again from a read-only view of the file
 //! that belongs to no mount namespace, or from a sealed copy where the kernel makes no such view.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -26,6 +27,7 @@ const OWN: &str = "/proc/self/exe";
 pub fn own_file() -> Result<()> {
     let own = File::open(OWN).doing(|| "opening the runtime's own file")?;
     if is_protected(&own)? {
+        keep_view(&own)?;
         return name_process();
     }
     let view = read_only_view().or_else(|_| sealed_copy(&own))?;
@@ -42,6 +44,49 @@ pub fn own_file() -> Result<()> {
     nix::unistd::execve(&path, &arguments, &environment)
         .doing(|| "executing the runtime from a place that cannot be written")
         .map(|never| match never {})
+}
+
+/// The descriptor of the view that this program was executed through, while it is open.
+static VIEW: AtomicI32 = AtomicI32::new(-1);
+
+/// Closes the view that this program was executed through. The mount then waits for a grace period of the kernel's, so the runtime closes
+/// its copy of the descriptor last, at a time when it would wait anyway: each process that it clones calls this first.
+pub(crate) fn let_go() {
+    let view = VIEW.swap(-1, Ordering::Relaxed);
+    if view >= 0 {
+        // SAFETY: `keep_view` found it open and nobody else's, and no other call gets its number.
+        drop(unsafe { OwnedFd::from_raw_fd(view) });
+    }
+}
+
+/// Whether a descriptor is the runtime's own view, which nobody passed to it.
+pub(super) fn is_view(fd: i32) -> bool {
+    fd >= 0 && VIEW.load(Ordering::Relaxed) == fd
+}
+
+/// Notes that descriptor, if this program begins by executing itself (see `entry`), and makes sure that no other program gets it.
+fn keep_view(own: &File) -> Result<()> {
+    // SAFETY: the kernel put the address of a C string there, or none.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    if name.is_null() {
+        return Ok(());
+    }
+    // SAFETY: it is a C string, above the stack, which lives as long as the process.
+    let name = unsafe { CStr::from_ptr(name) };
+    // The name under which execveat(2) knows what has no path.
+    let number = name.to_str().ok().and_then(|name| name.strip_prefix("/dev/fd/")?.parse().ok());
+    let Some(number) = number.filter(|number| *number > libc::STDERR_FILENO) else { return Ok(()) };
+    // SAFETY: nobody closes it meanwhile; if it is not open, the kernel says so.
+    let view = unsafe { BorrowedFd::borrow_raw(number) };
+    let doing = || "looking at the view of the runtime's own file";
+    let (Ok(shown), expected) = (rustix::fs::fstat(view), rustix::fs::fstat(own).doing(doing)?) else {
+        return Ok(());
+    };
+    if (shown.st_dev, shown.st_ino) == (expected.st_dev, expected.st_ino) {
+        rustix::io::fcntl_setfd(view, rustix::io::FdFlags::CLOEXEC).doing(doing)?;
+        VIEW.store(number, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// The kernel names a process after the file that it executed, which may have been a descriptor's number.

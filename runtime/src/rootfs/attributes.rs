@@ -57,7 +57,28 @@ impl Attributes {
         set(mounted, libc::mount_attr { attr_set, attr_clr, propagation: 0, userns_fd: 0 }, recursive)
     }
 
-    /// The same without mount_setattr(2), for an attached mount alone: mount(2) reaches it through its descriptor, so
+    /// Gives a mount that is not attached yet these attributes and no others, and takes it out of its peer group.
+    ///
+    /// # Errors
+    /// As of [`Attributes::apply`].
+    pub(super) fn replace(self, mounted: &impl AsFd) -> nix::Result<()> {
+        let all = libc::MOUNT_ATTR_RDONLY
+            | libc::MOUNT_ATTR_NOSUID
+            | libc::MOUNT_ATTR_NODEV
+            | libc::MOUNT_ATTR_NOEXEC
+            | libc::MOUNT_ATTR_NODIRATIME
+            | libc::MOUNT_ATTR_NOSYMFOLLOW
+            | libc::MOUNT_ATTR__ATIME;
+        let attributes = libc::mount_attr {
+            attr_set: self.set,
+            attr_clr: all,
+            propagation: libc::MS_PRIVATE,
+            userns_fd: 0,
+        };
+        set(mounted, attributes, Recursive::No)
+    }
+
+    /// [`Attributes::apply`] without mount_setattr(2), for an attached mount alone: mount(2) reaches it through its descriptor, so
     /// no name is looked up here either.
     ///
     /// # Errors

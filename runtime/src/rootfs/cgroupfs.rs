@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::attributes::{Attributes, Recursive};
 use super::detached::{Attached, Detached, FileSystem};
 use super::options::Options;
-use super::surroundings::Surroundings;
+use super::surroundings::{CgroupNamespace, Surroundings};
 use crate::cgroup::{Mode, Part, Version};
 use crate::error::{Doing, Error, Result};
 
@@ -66,17 +66,29 @@ fn show(
     around: &Surroundings<'_>,
 ) -> Result<Attached> {
     let point = part.hierarchy.mount_point.display();
-    let mount = if around.own_cgroup_namespace {
-        group_file_system(part, attributes.set)
-    } else {
-        Detached::copy(&part.dir, Recursive::No).doing(|| "binding it").and_then(|mut mount| {
-            mount.change(attributes, Recursive::No)?;
-            Ok(mount)
-        })
+    let mount = match around.cgroup_namespace {
+        CgroupNamespace::New => {
+            same_view(part, attributes).map_or_else(|| group_file_system(part, attributes.set), Ok)
+        }
+        CgroupNamespace::Other => group_file_system(part, attributes.set),
+        CgroupNamespace::Host => {
+            Detached::copy(&part.dir, Recursive::No).doing(|| "binding it").and_then(|mut mount| {
+                mount.change(attributes, Recursive::No)?;
+                Ok(mount)
+            })
+        }
     };
     mount
         .and_then(|mount| mount.attach(place))
         .map_err(|error| Error::new(format!("mounting the cgroup hierarchy of {point}: {error}")))
+}
+
+/// What a new mount would show to the first process of a new cgroup namespace: the same directory of the same file system. A copy of the host's
+/// mount takes a third of the time. `None` where the kernel does not let it have just these attributes.
+fn same_view(part: &Part, attributes: Attributes) -> Option<Detached> {
+    let copy = Detached::copy(&part.dir, Recursive::No).ok()?;
+    attributes.replace(&copy).ok()?;
+    Some(copy)
 }
 
 fn group_file_system(part: &Part, attributes: u64) -> Result<Detached> {

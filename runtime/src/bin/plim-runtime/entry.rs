@@ -83,7 +83,7 @@ global_asm!(
     "    jnz 8f",
     "    test byte ptr [rsp + {flags}], {read_only}",
     "    jnz 8f",
-    // A copy of its mount that shows just this file, read-only, attached nowhere.
+    // A copy of its mount that shows just this file, read-only, attached nowhere. It stays open, see `protect::let_go`.
     "    mov eax, {open_tree}",
     "    mov edi, {here}",
     "    lea rsi, [rip + {own}]",
@@ -129,7 +129,7 @@ global_asm!(
     flags = const std::mem::offset_of!(libc::statfs64, f_flags),
     read_only = const libc::ST_RDONLY,
     here = const libc::AT_FDCWD,
-    clone = const libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC,
+    clone = const libc::OPEN_TREE_CLONE,
     empty_path = const libc::AT_EMPTY_PATH,
     statfs = const libc::SYS_statfs,
     open_tree = const libc::SYS_open_tree,

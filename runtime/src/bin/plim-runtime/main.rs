@@ -2,8 +2,12 @@
 
 #![cfg_attr(early, no_main)]
 
+mod arena;
 #[cfg(early)]
 mod entry;
+
+#[global_allocator]
+static MEMORY: arena::Arena = arena::Arena::new();
 
 #[cfg(not(early))]
 fn main() -> std::process::ExitCode {
