@@ -115,6 +115,24 @@ fn after_the_first_failure_nothing_is_tried() {
 }
 
 #[test]
+fn shells_and_the_manual_know_the_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = plimsoll(&["completion", shell]);
+        assert!(output.status.success() && printed(&output).contains("fail-fast"), "{shell}");
+    }
+    let mut syntax = Command::new("bash").arg("-n").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut syntax.stdin.take().unwrap(), &plimsoll(&["completion", "bash"]).stdout)
+        .unwrap();
+    assert!(syntax.wait().unwrap().success());
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man1");
+    assert!(plimsoll(&["man", pages.to_str().unwrap()]).status.success());
+    let page = std::fs::read_to_string(pages.join("plimsoll-check.1")).unwrap();
+    assert!(page.contains("fail\\-fast") && page.contains(".TH"), "{page}");
+    assert_eq!(plimsoll(&["man", "/dev/null/x"]).status.code(), Some(2));
+}
+
+#[test]
 fn no_jobs_at_all_are_refused() {
     assert_eq!(plimsoll(&["check", "--jobs", "0"]).status.code(), Some(2));
 }

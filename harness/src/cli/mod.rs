@@ -4,6 +4,7 @@ mod check;
 mod diff;
 mod doctor;
 mod explain;
+mod extras;
 mod forms;
 mod look;
 mod matrix;
@@ -65,6 +66,10 @@ enum Command {
     Doctor,
     /// Remove what killed runs left on this host
     Clean,
+    /// Print the completions of a shell: plimsoll completion bash > /etc/bash_completion.d/plimsoll
+    Completion(extras::Completion),
+    /// Write the pages of the manual
+    Man(extras::Man),
 }
 
 /// Runs the command with the program's own arguments.
@@ -88,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Bench { arguments } => bench(&arguments),
         Command::Doctor => doctor::run(),
         Command::Clean => clean(),
+        Command::Completion(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     let status = done.unwrap_or_else(|error| {
         output::errln!("plimsoll: {error}");
