@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_word_is_refused_with_what_is_close() {
-        let said = ids(&["cpu.quota.20-precent"]).unwrap_err().to_string();
+        let said = ids(&["cpu.quota.200-percent"]).unwrap_err().to_string();
         assert!(said.contains("did you mean cpu.quota.20-percent"), "{said}");
         let said = ids(&["conserving"]).unwrap_err().to_string();
         assert!(said.contains("did you mean '*conserving*'?"), "{said}");
