@@ -81,6 +81,7 @@ impl Need {
         )
     }
 
+    // long because each need has a line
     fn missing(self, layout: &Layout) -> Option<String> {
         match self {
             Need::Root => once(self, tries::rights),

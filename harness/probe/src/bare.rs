@@ -180,6 +180,7 @@ const fn refuse(error: i32) -> u32 {
 }
 
 /// Filters as a runtime with a known mistake makes them, by the mistake's name.
+// long because it is a table of programs
 fn filter(name: &str) -> Option<Vec<libc::sock_filter>> {
     #[cfg(target_arch = "x86_64")]
     const NATIVE: u32 = 0xc000_003e;

@@ -7,38 +7,8 @@ use structure::tree::Tree;
 use structure::{circles, sizes};
 
 /// What is still to be cut, by the end of the crate's root file or of the file.
-const CIRCLES_LEFT: &[&str] = &[
-    "engine/src/lib.rs",
-    "plim/src/lib.rs",
-    "reports/src/lib.rs",
-    "fuzz/src/lib.rs",
-    "record/src/lib.rs",
-    "kit/src/lib.rs",
-];
-const LONG_LEFT: &[&str] = &[
-    "runtime/src/cgroup/device_filter.rs",
-    "runtime/src/container/create.rs",
-    "runtime/src/oci/example.rs",
-    "engine/src/builder/stage/copy.rs",
-    "engine/src/containers/logs.rs",
-    "engine/src/containers/mod.rs",
-    "engine/src/containers/mounts.rs",
-    "engine/src/containers/view.rs",
-    "engine/src/image/store.rs",
-    "engine/src/layer/archive.rs",
-    "engine/src/layer/extract.rs",
-    "plim/src/containers.rs",
-    "plim/src/lib.rs",
-    "plim/src/run/limits.rs",
-    "plim/src/run.rs",
-    "reports/src/gate.rs",
-    "reports/src/html/matrix.rs",
-    "catalogue/src/engine/security_registry.rs",
-    "catalogue/src/kernel/cpu_burst.rs",
-    "catalogue/src/runtime/cpu_quota.rs",
-    "kit/src/need.rs",
-    "probe/src/bare.rs",
-];
+const CIRCLES_LEFT: &[&str] = &[];
+const LONG_LEFT: &[&str] = &[];
 
 /// Whether a file is still to be cut.
 fn is_left(list: &[&str], file: &Path) -> bool {

@@ -64,15 +64,42 @@ pub(super) fn attach(dir: &Path, rules: &[DeviceRule]) -> Result<()> {
         .doing(|| format!("attaching the device filter to {}", dir.display()))
 }
 
+const fn ins(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> Instruction {
+    Instruction { code, registers: destination | source << 4, offset, immediate }
+}
+
+/// What must hold of an access for a rule to match it.
+fn tests_of(rule: &DeviceRule) -> Vec<Instruction> {
+    let mut tests = Vec::new();
+    match rule.kind.as_deref() {
+        Some("b") => tests.push(ins(JUMP_NOT_EQUAL, 2, 0, 0, DEVICE_BLOCK)),
+        Some("c") => tests.push(ins(JUMP_NOT_EQUAL, 2, 0, 0, DEVICE_CHARACTER)),
+        _ => {}
+    }
+    let access = access_bits(rule.access.as_deref().unwrap_or("rwm"));
+    if access != ACCESS_MKNOD | ACCESS_READ | ACCESS_WRITE {
+        // An allow rule must cover all that is wanted, a deny rule matches if it covers any of it.
+        tests.push(ins(COPY, 1, 3, 0, 0));
+        if rule.allow {
+            tests.push(ins(AND, 1, 0, 0, !access & 7));
+            tests.push(ins(JUMP_NOT_EQUAL, 1, 0, 0, 0));
+        } else {
+            tests.push(ins(AND, 1, 0, 0, access));
+            tests.push(ins(JUMP_EQUAL, 1, 0, 0, 0));
+        }
+    }
+    for (register, number) in [(4, rule.major), (5, rule.minor)] {
+        if let Some(number) = number.filter(|number| *number >= 0) {
+            let number = i32::try_from(number).unwrap_or(i32::MAX);
+            tests.push(ins(JUMP_NOT_EQUAL, register, 0, 0, number));
+        }
+    }
+    tests
+}
+
 /// The rules as a program: the last rule that matches decides, so they are tried from the last to the first.
 /// What none matches is denied, as a fresh v1 allow list would after `deny a`; OCI configurations begin with that.
 fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
-    let ins = |code, destination: u8, source: u8, offset, immediate| Instruction {
-        code,
-        registers: destination | source << 4,
-        offset,
-        immediate,
-    };
     // struct bpf_cgroup_dev_ctx: access type (access << 16 | device type), major, minor.
     let mut program = vec![
         ins(LOAD_WORD, 2, 1, 0, 0),
@@ -83,30 +110,7 @@ fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
         ins(LOAD_WORD, 5, 1, 8, 0),
     ];
     for rule in rules.iter().rev() {
-        let mut tests = Vec::new();
-        match rule.kind.as_deref() {
-            Some("b") => tests.push(ins(JUMP_NOT_EQUAL, 2, 0, 0, DEVICE_BLOCK)),
-            Some("c") => tests.push(ins(JUMP_NOT_EQUAL, 2, 0, 0, DEVICE_CHARACTER)),
-            _ => {}
-        }
-        let access = access_bits(rule.access.as_deref().unwrap_or("rwm"));
-        if access != ACCESS_MKNOD | ACCESS_READ | ACCESS_WRITE {
-            // An allow rule must cover all that is wanted, a deny rule matches if it covers any of it.
-            tests.push(ins(COPY, 1, 3, 0, 0));
-            if rule.allow {
-                tests.push(ins(AND, 1, 0, 0, !access & 7));
-                tests.push(ins(JUMP_NOT_EQUAL, 1, 0, 0, 0));
-            } else {
-                tests.push(ins(AND, 1, 0, 0, access));
-                tests.push(ins(JUMP_EQUAL, 1, 0, 0, 0));
-            }
-        }
-        for (register, number) in [(4, rule.major), (5, rule.minor)] {
-            if let Some(number) = number.filter(|number| *number >= 0) {
-                let number = i32::try_from(number).unwrap_or(i32::MAX);
-                tests.push(ins(JUMP_NOT_EQUAL, register, 0, 0, number));
-            }
-        }
+        let mut tests = tests_of(rule);
         let always = tests.is_empty();
         // Each failed test jumps over the rest of this rule: its later tests, and the verdict's two instructions.
         let length = tests.len();

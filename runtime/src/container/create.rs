@@ -8,25 +8,22 @@ use std::time::SystemTime;
 use nix::sched::CloneFlags;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
 
+use super::asked::Asked;
+use super::converse::{LiveHooks, converse};
 use super::lifecycle::{Container, DYING, run_poststop};
-use super::listener;
-use super::state::{Home, Record, Status, to_json, with_short_path};
+use super::state::{Home, Record, Status, with_short_path};
 use crate::cgroup::{Group, Layout, Ticket};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
-use crate::oci::{Bundle, Linux, Process, Resources, Spec, sysctl};
+use crate::oci::{Bundle, Linux, Resources};
 use crate::process::ahead::Ahead;
 use crate::process::channel::{Channel, Message};
 use crate::process::clone::{Child, Side, clone3};
-use crate::process::credentials::{self, CapabilitySets};
 use crate::process::entry::{self, Entry, joins_user};
-use crate::process::interrupt::Interrupt;
 use crate::process::outside::{id_maps, map_ids, open_sources, send_sources};
-use crate::process::seccomp::Filter;
 use crate::process::signal::Signal;
 use crate::process::terminal::Console;
-use crate::process::{Gate, Init, hooks, pidfd, protect};
-use crate::rootfs::devices;
+use crate::process::{Gate, Init, pidfd, protect, sources_come};
 use crate::rootfs::proc::Proc;
 use crate::rootfs::sources::IdMaps;
 
@@ -69,6 +66,29 @@ struct Undo<'a> {
 }
 
 impl Undo<'_> {
+    /// Makes those groups that the first process needs at once. It needs the others only later: they are made while it works, on another
+    /// CPU.
+    fn first_groups(&mut self, layout: Layout, planned: Group, asked: &Asked<'_>) -> Result<Groups> {
+        planned.refuse_missing_controllers(&asked.resources)?;
+        let (first, late) = if meanwhile(&asked.linux) {
+            planned.split(&asked.resources)
+        } else {
+            (planned, Group::default())
+        };
+        let first = self.make_group(first, &asked.resources)?;
+        let ticket = first.ticket(&asked.resources)?;
+        let mut shown = first;
+        shown.extend(&late);
+        Ok(Groups { layout, shown, late, ticket })
+    }
+
+    /// All steps have succeeded: nothing is undone.
+    fn keep(mut self) -> (Group, Child) {
+        self.armed = false;
+        let init = self.init.take().expect("a container that was made has a first process");
+        (std::mem::take(&mut self.group), init)
+    }
+
     /// Makes a planned group and writes its limits.
     fn make_group(&mut self, planned: Group, resources: &Resources) -> Result<Group> {
         let made = make_group(planned, resources)?;
@@ -110,151 +130,41 @@ impl Container {
     /// # Errors
     /// Names the field or file, and the remedy where one is known.
     pub fn create(bundle: &Bundle, options: &Options<'_>) -> Result<Created> {
-        let spec = &bundle.spec;
-        let linux = spec.linux();
-        // All that can be wrong in the configuration is found before anything is made.
-        let process = spec.process.as_ref().ok_or_else(|| {
-            Error::new("config.json: process is missing").remedy("without it there is nothing to start")
-        })?;
-        let (capabilities, warnings) = CapabilitySets::parse(process.capabilities.as_ref())?;
-        let filter = linux.seccomp.as_ref().map(Filter::compile).transpose()?;
-        process.rlimits.iter().try_for_each(|limit| credentials::resource(&limit.kind).map(drop))?;
-        check_console(process, options)?;
-        let joins = open_joined_namespaces(spec, &linux)?;
-
+        let (asked, warnings) = Asked::of(bundle, options)?;
         // SAFETY: documented as this function's condition.
-        let ahead = unsafe { Ahead::start(namespaces_made_ahead(&linux, &joins)) };
-
+        let ahead = unsafe { Ahead::start(namespaces_made_ahead(&asked.linux, &asked.joins)) };
         let home = Home::claim(options.root, options.id)?;
         let mut undo = Undo { home: &home, group: Group::default(), init: None, made: None, armed: true };
         let layout = Layout::detect()?;
         let default = PathBuf::from(options.id);
-        let path = linux.cgroups_path.as_deref().unwrap_or(&default);
-        let mut resources = linux.resources.clone().unwrap_or_default().without_zeros();
-        if !resources.devices.is_empty() {
-            resources.devices.extend(devices::default_rules());
-        }
-        let planned = Group::plan(&layout, path)?;
-        let mut record = Record {
-            id: options.id.into(),
-            pid: 0,
-            pid_start: 0,
-            bundle: bundle.dir.clone(),
-            rootfs: bundle.rootfs.clone(),
-            created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
-            owner: nix::unistd::geteuid().as_raw(),
-            cgroups: planned.directories(),
-            spec: spec.clone(),
-        };
+        let planned = Group::plan(&layout, asked.linux.cgroups_path.as_deref().unwrap_or(&default))?;
+        let mut record = new_record(bundle, options, &planned);
         // Written down before anything else is made: whoever finds only this can remove the rest.
         home.write(&record)?;
-        planned.refuse_missing_controllers(&resources)?;
-        // The first process needs some of its groups only later. They are made while it works, on another CPU.
-        let (first, late) =
-            if meanwhile(&linux) { planned.split(&resources) } else { (planned, Group::default()) };
-        let first = undo.make_group(first, &resources)?;
-        let ticket = first.ticket(&resources)?;
-        let mut shown = first;
-        shown.extend(&late);
-        let gate = if options.start { Gate::Open } else { Gate::Listening(listen_for_start(&home)?) };
-        let (ours, theirs) = Channel::pair()?;
-        // Only hooks read it, and to name the owner takes a look into the users' database.
-        let state = match &spec.hooks {
-            Some(_) => serde_json::to_value(record.show(Status::Creating))
-                .map_err(|error| Error::new(format!("writing JSON: {error}")))?,
-            None => serde_json::Value::Null,
-        };
-        let in_new_user_namespace = linux.makes(Kind::User);
-        let in_user_namespace = in_new_user_namespace || joins_user(&joins);
-        let in_two_steps = Entry::is_needed(&joins, in_new_user_namespace);
-        let proc = Proc::host()?;
-        let id_maps_of_init =
-            if in_user_namespace { IdMaps::new() } else { id_maps(&proc, &spec.mounts, None)? };
-        let (flags, unshare) = prepare_namespaces(&linux, &joins, &proc)?;
-        let unshare = unshare - ahead.as_ref().map_or(CloneFlags::empty(), Ahead::made);
-        let entry = Entry { joins: &joins, ticket: &ticket, process, flags };
-        let mut init = Init {
-            id: options.id,
-            spec,
-            process,
-            bundle: &bundle.dir,
-            rootfs: &bundle.rootfs,
-            layout: &layout,
-            group: &shown,
-            late: &late,
-            unshare,
-            ahead: ahead.as_ref(),
-            ticket: (!in_user_namespace).then_some(&ticket),
-            joins: joins.iter().collect(),
-            in_user_namespace,
-            console: options.console,
-            capabilities: &capabilities,
-            filter: filter.as_ref(),
-            id_maps: &id_maps_of_init,
-            no_pivot: options.no_pivot,
-            no_new_keyring: options.no_new_keyring,
-            state: &state,
-        };
-        let first = if in_two_steps { CloneFlags::empty() } else { flags };
-        // SAFETY: documented as this function's condition.
-        let mut child = match unsafe { clone3(first, ticket.cgroup()) }
-            .doing(|| namespace::making(first))
-            .or_advise(|| namespace::MAKING_NEEDS)?
-        {
-            Side::Child => {
-                protect::let_go();
-                home.release();
-                drop(ours);
-                if in_two_steps {
-                    init.joins = entry.pass(&theirs);
-                }
-                init.run(theirs, gate)
-            }
-            Side::Parent(child) => child,
-        };
-        drop((theirs, gate));
-        if let Some(ahead) = &ahead {
-            ahead.leave();
-        }
-        if in_two_steps {
-            child = entry::receive(&ours, &child)?;
-        }
+        let groups = undo.first_groups(layout, planned, &asked)?;
+        let making =
+            Making { bundle, options, asked: &asked, groups: &groups, home: &home, ahead: ahead.as_ref() };
+        let (ours, child, proc) = making.first_process(&record)?;
         let pid = child.pid;
         undo.init = Some(child);
-        if in_user_namespace {
-            if !in_two_steps {
-                attach(&undo.group, &ticket, pid)?;
-                entry::set_oom_score(process, &proc, &pid.to_string())?;
-            }
-            if in_new_user_namespace {
-                map_ids(&proc, pid, "linux", &linux.uid_mappings, &linux.gid_mappings)?;
-            }
-            ours.send(&Message::Go)?;
-            if init.sources_come() {
-                let maps = id_maps(&proc, &spec.mounts, Some(pid))?;
-                let process = undo.init.as_ref().expect("it was set above");
-                send_sources(&ours, &open_sources(process, &spec.mounts, &bundle.dir, &maps)?)?;
-            }
+        if asked.in_user_namespace {
+            making.let_in(&undo, &ours, &proc, pid)?;
         }
-        let late = undo.make_group(late, &resources)?;
+        let late = undo.make_group(groups.late.clone(), &asked.resources)?;
         if !undo.group.parts().is_empty() {
-            undo.group.apply_device_filter(&resources)?;
+            undo.group.apply_device_filter(&asked.resources)?;
         }
         // It may have failed already; its reason is read below.
-        let _ = ours.send_files(&late.ticket(&resources)?.files());
+        let _ = ours.send_files(&late.ticket(&asked.resources)?.files());
         record.pid = pid;
         record.pid_start = pidfd::start_time(pid).unwrap_or(0);
         home.write(&record)?;
-        if spec.hooks.is_some() {
+        if asked.spec.hooks.is_some() {
             undo.made = Some(record.clone());
         }
         protect::let_go();
-        let live = LiveHooks { bundle, record: &record };
-        converse(&ours, &live, options.start)?;
-        undo.armed = false;
-        let group = std::mem::take(&mut undo.group);
-        let init = undo.init.take().expect("it was set above");
-        drop(undo);
+        converse(&ours, &LiveHooks { spec: asked.spec, record: &record }, options.start)?;
+        let (group, init) = undo.keep();
         // The caller may watch it for days, while others pause, update or delete it.
         home.release();
         let container = Container { home, record, group };
@@ -271,63 +181,130 @@ impl Container {
     }
 }
 
-struct LiveHooks<'a> {
+/// The groups of a container while it is made.
+struct Groups {
+    layout: Layout,
+    /// All of them, those that are still to be made too.
+    shown: Group,
+    /// Made while the first process works.
+    late: Group,
+    /// By which the first process joins those that are made.
+    ticket: Ticket,
+}
+
+/// What the steps have in common.
+struct Making<'a> {
     bundle: &'a Bundle,
-    record: &'a Record,
+    options: &'a Options<'a>,
+    asked: &'a Asked<'a>,
+    groups: &'a Groups,
+    home: &'a Home,
+    /// Namespaces that were made before the rest was known.
+    ahead: Option<&'a Ahead>,
 }
 
-impl LiveHooks<'_> {
-    fn hand_on(&self, listener: Option<OwnedFd>) -> Result<()> {
-        let listener = listener.ok_or_else(|| Error::new("linux.seccomp: no listener came"))?;
-        let state = self.record.show(Status::Creating);
-        let linux = self.bundle.spec.linux();
-        listener::hand_on(linux.seccomp.as_ref(), &listener, self.record.pid, &state)
-    }
-
-    fn run(&self) -> Result<()> {
-        let Some(wanted) = &self.bundle.spec.hooks else { return Ok(()) };
-        let state = to_json(&self.record.show(Status::Creating))?;
-        hooks::run("prestart", &wanted.prestart, &state)?;
-        hooks::run("createRuntime", &wanted.create_runtime, &state)
-    }
-}
-
-/// Talks to the first process until it is ready, or has become the application.
-fn converse(channel: &Channel, hooks: &LiveHooks<'_>, start: bool) -> Result<()> {
-    let expects_hooks = hooks
-        .bundle
-        .spec
-        .hooks
-        .as_ref()
-        .is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty());
-    if !expects_hooks {
-        // It may have failed already; then its reason is what is read next.
-        let _ = channel.send(&Message::Go);
-    }
-    let interrupt = Interrupt::of_blocked()?;
-    loop {
-        interrupt.wait(channel.as_fd())?;
-        let Some((message, file)) = channel.receive_with_file()? else {
-            if start {
-                return Ok(());
-            }
-            return Err(Error::new("the container's first process was killed before it was ready")
-                .remedy("is linux.resources.memory.limit large enough for the runtime itself?"));
+impl Making<'_> {
+    /// Clones the first process, which goes on in [`Init::run`].
+    ///
+    /// The caller must have a single thread, as that of [`Container::create`] has.
+    fn first_process(&self, record: &Record) -> Result<(Channel, Child, Proc)> {
+        let Self { bundle, options, asked, groups, home, ahead } = *self;
+        let gate = if options.start { Gate::Open } else { Gate::Listening(listen_for_start(home)?) };
+        let (ours, theirs) = Channel::pair()?;
+        // Only hooks read it, and to name the owner takes a look into the users' database.
+        let state = match &asked.spec.hooks {
+            Some(_) => serde_json::to_value(record.show(Status::Creating))
+                .map_err(|error| Error::new(format!("writing JSON: {error}")))?,
+            None => serde_json::Value::Null,
         };
-        match message {
-            Message::Hooks => {
-                hooks.run()?;
-                // One for the hooks, one for going on.
-                channel.send(&Message::Go)?;
-                channel.send(&Message::Go)?;
+        let proc = Proc::host()?;
+        let id_maps =
+            if asked.in_user_namespace { IdMaps::new() } else { id_maps(&proc, &asked.spec.mounts, None)? };
+        let (flags, unshare) = prepare_namespaces(&asked.linux, &asked.joins, &proc)?;
+        let unshare = unshare - ahead.map_or(CloneFlags::empty(), Ahead::made);
+        let entry = Entry { joins: &asked.joins, ticket: &groups.ticket, process: asked.process, flags };
+        let mut init = Init {
+            id: options.id,
+            spec: asked.spec,
+            process: asked.process,
+            bundle: &bundle.dir,
+            rootfs: &bundle.rootfs,
+            layout: &groups.layout,
+            group: &groups.shown,
+            late: &groups.late,
+            unshare,
+            ahead,
+            ticket: (!asked.in_user_namespace).then_some(&groups.ticket),
+            joins: asked.joins.iter().collect(),
+            in_user_namespace: asked.in_user_namespace,
+            console: options.console,
+            capabilities: &asked.capabilities,
+            filter: asked.filter.as_ref(),
+            id_maps: &id_maps,
+            no_pivot: options.no_pivot,
+            no_new_keyring: options.no_new_keyring,
+            state: &state,
+        };
+        let first = if asked.in_two_steps { CloneFlags::empty() } else { flags };
+        // SAFETY: documented as this function's condition.
+        let child = match unsafe { clone3(first, groups.ticket.cgroup()) }
+            .doing(|| namespace::making(first))
+            .or_advise(|| namespace::MAKING_NEEDS)?
+        {
+            Side::Child => {
+                protect::let_go();
+                home.release();
+                drop(ours);
+                if asked.in_two_steps {
+                    init.joins = entry.pass(&theirs);
+                }
+                init.run(theirs, gate)
             }
-            Message::Failed(kind, reason) => return Err(Error::new(reason).of_kind(kind)),
-            Message::Ready => return Ok(()),
-            Message::Listener => hooks.hand_on(file)?,
-            Message::Go | Message::Process => {
-                return Err(Error::new("the container's first process lost its way"));
-            }
+            Side::Parent(child) => child,
+        };
+        drop((theirs, gate));
+        if let Some(ahead) = ahead {
+            ahead.leave();
         }
+        let child = if asked.in_two_steps { entry::receive(&ours, &child)? } else { child };
+        Ok((ours, child, proc))
+    }
+
+    /// Does for a first process in another user namespace what it has no rights to do itself.
+    fn let_in(&self, undo: &Undo<'_>, ours: &Channel, proc: &Proc, pid: i32) -> Result<()> {
+        let Self { bundle, asked, groups, .. } = *self;
+        if !asked.in_two_steps {
+            // It cannot join by itself once it is in a user namespace of its own.
+            if !groups.ticket.is_empty() {
+                undo.group.attach(pid)?;
+            }
+            entry::set_oom_score(asked.process, proc, &pid.to_string())?;
+        }
+        if asked.in_new_user_namespace {
+            map_ids(proc, pid, "linux", &asked.linux.uid_mappings, &asked.linux.gid_mappings)?;
+        }
+        ours.send(&Message::Go)?;
+        if sources_come(asked.spec, asked.in_user_namespace) {
+            let maps = id_maps(proc, &asked.spec.mounts, Some(pid))?;
+            let process = undo.init.as_ref().ok_or_else(|| Error::new("there is no first process"))?;
+            send_sources(ours, &open_sources(process, &asked.spec.mounts, &bundle.dir, &maps)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a container before its first process.
+fn new_record(bundle: &Bundle, options: &Options<'_>, planned: &Group) -> Record {
+    Record {
+        id: options.id.into(),
+        pid: 0,
+        pid_start: 0,
+        bundle: bundle.dir.clone(),
+        rootfs: bundle.rootfs.clone(),
+        created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+        owner: nix::unistd::geteuid().as_raw(),
+        cgroups: planned.directories(),
+        spec: bundle.spec.clone(),
     }
 }
 
@@ -347,62 +324,6 @@ fn make_group(planned: Group, resources: &Resources) -> Result<Group> {
         }
         Err(error) => Err(error),
     }
-}
-
-fn check_console(process: &Process, options: &Options<'_>) -> Result<()> {
-    match (process.terminal, options.console) {
-        (true, None) => {
-            Err(Error::new("config.json: process.terminal is set, but nobody would get the terminal")
-                .remedy("name a socket with --console-socket, use run without --detach, or set it to false"))
-        }
-        (false, Some(_)) => Err(Error::new("--console-socket is given, but process.terminal is not set")),
-        _ => Ok(()),
-    }
-}
-
-fn open_joined_namespaces(spec: &Spec, linux: &Linux) -> Result<Vec<(File, Kind)>> {
-    let mut joins = Vec::new();
-    for kind in Kind::ALL {
-        if let Some(path) = linux.namespace(kind).and_then(|namespace| namespace.path.as_ref()) {
-            let file = namespace::open(path)
-                .map_err(|error| Error::new(format!("config.json: linux.namespaces: {error}")))?;
-            if let Some(field) = sets(spec, linux, kind)
-                && is_own(&file, kind)?
-            {
-                let (path, kind) = (path.display(), kind.file());
-                return Err(Error::new(format!(
-                    "config.json: {field} would be set for the whole host: {path} is the runtime's own {kind} namespace"
-                ))
-                .remedy("make a namespace of its own, or drop the field"));
-            }
-            // The kernel refuses to join the user namespace that one is in.
-            if kind == Kind::User && is_own(&file, kind)? {
-                continue;
-            }
-            joins.push((file, kind));
-        }
-    }
-    Ok(joins)
-}
-
-/// What the configuration sets for a whole namespace of this kind.
-fn sets(spec: &Spec, linux: &Linux, kind: Kind) -> Option<String> {
-    if kind == Kind::Uts {
-        for (field, value) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
-            if value.is_some() {
-                return Some(field.into());
-            }
-        }
-    }
-    let name = linux.sysctl.keys().find(|name| sysctl::owner(name) == Some(kind))?;
-    Some(format!("linux.sysctl: '{name}'"))
-}
-
-/// Whether a namespace is the one that the caller is in.
-fn is_own(namespace: &File, kind: Kind) -> Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let meta = namespace.metadata().doing(|| "looking at a namespace")?;
-    Ok(meta.ino() == namespace::id(std::process::id().cast_signed(), kind)?)
 }
 
 /// Whether the first process can work while its groups are made: one of another user namespace could not join them by itself,
@@ -448,11 +369,6 @@ fn prepare_namespaces(
     let in_user_namespace = linux.makes(Kind::User) || joins_user(joins);
     let at_once = if in_user_namespace { all } else { all & CloneFlags::CLONE_NEWPID };
     Ok((at_once, all - at_once))
-}
-
-/// The first process cannot join by itself once it is in a user namespace of its own.
-fn attach(group: &Group, ticket: &Ticket, pid: i32) -> Result<()> {
-    if ticket.is_empty() { Ok(()) } else { group.attach(pid) }
 }
 
 fn listen_for_start(home: &Home) -> Result<OwnedFd> {

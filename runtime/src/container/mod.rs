@@ -1,5 +1,7 @@
 //! The lifecycle of a container, over all the other parts. Source: OCI runtime-spec, runtime.md.
 
+mod asked;
+mod converse;
 mod create;
 mod exec;
 mod lifecycle;

@@ -9,6 +9,7 @@ use super::{
 use crate::namespace::Kind;
 
 /// A container that runs `sh` on a terminal, with every namespace but the user's and few capabilities.
+// long because it is one configuration, in the order of the file that it becomes
 pub fn example() -> Spec {
     let capabilities = strings(&["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     let namespace = |kind| Namespace { kind, path: None };

@@ -158,8 +158,11 @@ impl Init<'_> {
             channel.wait_go()?;
             become_mapped_root()?;
         }
-        let sources =
-            if self.sources_come() { receive_sources(channel, &self.spec.mounts)? } else { Sources::new() };
+        let sources = if sources_come(self.spec, self.in_user_namespace) {
+            receive_sources(channel, &self.spec.mounts)?
+        } else {
+            Sources::new()
+        };
         for (namespace, kind) in &self.joins {
             namespace::join(namespace, *kind)?;
         }
@@ -181,12 +184,6 @@ impl Init<'_> {
             self.change_root(channel, &proc, null)?
         };
         Ok((terminal, labels))
-    }
-
-    /// Whether the runtime opens the sources of bind mounts, because this process may not be able to.
-    pub fn sources_come(&self) -> bool {
-        let linux = self.spec.linux();
-        self.in_user_namespace && linux.makes(Kind::Mount) && self.spec.mounts.iter().any(is_bind)
     }
 
     /// Without a mount namespace of its own a container can only change its root directory.
@@ -389,4 +386,9 @@ fn accept(socket: &OwnedFd) -> Result<Channel> {
             }
         }
     }
+}
+
+/// Whether the runtime opens the sources of bind mounts, because the first process may not be able to.
+pub fn sources_come(spec: &Spec, in_user_namespace: bool) -> bool {
+    in_user_namespace && spec.linux().makes(Kind::Mount) && spec.mounts.iter().any(is_bind)
 }

@@ -21,7 +21,7 @@ pub mod signal;
 pub mod supervise;
 pub mod terminal;
 
-pub use init::{Gate, Init};
+pub use init::{Gate, Init, sources_come};
 pub use join::Join;
 
 /// The program of that name on this host: the first in the directories of `PATH`.

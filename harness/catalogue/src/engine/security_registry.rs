@@ -72,6 +72,12 @@ fn registry_bounded(engine: &mut EngineFixture) -> Checked {
     Ok(())
 }
 
+/// How many requests below a path a server got, and how many of them with a password.
+fn with(server: &Server, path: &str) -> (usize, usize) {
+    let all: Vec<_> = server.asked().into_iter().filter(|asked| asked.path.starts_with(path)).collect();
+    (all.len(), all.iter().filter(|asked| asked.authorization.is_some()).count())
+}
+
 fn registry_credentials(engine: &mut EngineFixture) -> Checked {
     engine.base()?;
     let cargo = Cargo::of(engine, BASE)?;
@@ -112,10 +118,6 @@ fn registry_credentials(engine: &mut EngineFixture) -> Checked {
         .iter()
         .any(|asked| asked.path.contains("/manifests/") && asked.authorization.is_some());
     engine.seen.expect_eq("the registry itself was told who asks", &known, &true);
-    let with = |server: &Server, path: &str| -> (usize, usize) {
-        let all: Vec<_> = server.asked().into_iter().filter(|asked| asked.path.starts_with(path)).collect();
-        (all.len(), all.iter().filter(|asked| asked.authorization.is_some()).count())
-    };
     let (here, there) = (with(&registry, "/elsewhere"), with(&other, "/elsewhere"));
     engine.seen.expect("requests behind the redirect", here.0 + there.0, "1 or more", here.0 + there.0 > 0);
     engine.seen.expect_eq("of them with the password", &(here.1 + there.1), &0);

@@ -3,9 +3,10 @@
 use super::cpu::{edge, usage};
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::in_fixture;
-use kit::kernel::KernelFixture;
+use kit::kernel::{Cell, KernelFixture};
 use kit::measure::as_f64;
 use kit::need::Need;
+use kit::probes::Probe;
 use kit::verbs::cpu;
 use std::time::Duration;
 
@@ -36,6 +37,11 @@ const MORE_BURST: &str = "burst without a bound";
 
 const NO_BURST: &str = "burst not written";
 
+fn throttled(cell: &Cell) -> Result<u64, Trouble> {
+    let told = cell.group().stats().throttled_ns;
+    told.ok_or_else(|| Trouble::Harness("the group does not tell its throttled time".into()))
+}
+
 fn burst(kernel: &mut KernelFixture) -> Checked {
     const QUOTA: u64 = 20_000;
     let cell = kernel.cell("group")?;
@@ -44,10 +50,6 @@ fn burst(kernel: &mut KernelFixture) -> Checked {
         let text = QUOTA.to_string();
         cell.set("cpu", ("cpu.cfs_burst_us", &text), ("cpu.max.burst", &text))?;
     }
-    let throttled = || {
-        let told = cell.group().stats().throttled_ns;
-        told.ok_or_else(|| Trouble::Harness("the group does not tell its throttled time".into()))
-    };
     let mut probe = cell.probe()?;
     // Run time is saved in whole periods in which the group has a timer running, so it is used a little, then idle.
     let (mut stopped, mut charged) = (Vec::new(), Vec::new());
@@ -56,9 +58,9 @@ fn burst(kernel: &mut KernelFixture) -> Checked {
         probe.ask(cpu::burn(1000))?;
         // Each round begins at another place in the period: always at the same one, a stop could be short every time.
         std::thread::sleep(Duration::from_millis(250 + 13 * round));
-        let before = throttled()?;
+        let before = throttled(&cell)?;
         probe.ask(cpu::burn(37000))?;
-        let (stop, charge) = (as_f64(throttled()? - before) / 1e6, as_f64(usage(&cell)? - start) / 1e6);
+        let (stop, charge) = (as_f64(throttled(&cell)? - before) / 1e6, as_f64(usage(&cell)? - start) / 1e6);
         // What an emulator charges beyond the work is taken from what was saved, and then a stop of a period is rightful.
         if charge > 39.5 {
             continue;
@@ -87,14 +89,19 @@ fn burst(kernel: &mut KernelFixture) -> Checked {
         "tick and slice",
         0.0,
     );
+    bounded(kernel, &cell, &mut probe)
+}
+
+/// What is saved has a bound: more work than that is stopped.
+fn bounded(kernel: &mut KernelFixture, cell: &Cell, probe: &mut Probe) -> Checked {
     if kernel.has(MORE_BURST) {
         cell.limit_cpu(100_000, 100_000)?;
     }
     std::thread::sleep(Duration::from_millis(250));
-    let before = throttled()?;
+    let before = throttled(cell)?;
     let wall = as_f64(probe.ask(cpu::burn(120_000))?) / 1e3;
     // At most 20 saved, 20 of the period it begins in and 20 of the next leave three stops; the first may be cut short.
-    let stop = as_f64(throttled()? - before) / 1e6;
+    let stop = as_f64(throttled(cell)? - before) / 1e6;
     // Whoever gets the CPU too seldom to use a quota up is not stopped.
     if wall - stop > 120.0 + edge(2.0) && stop < 100.0 {
         return Err(Trouble::Noise(format!(

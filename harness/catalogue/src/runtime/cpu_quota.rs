@@ -227,48 +227,59 @@ fn period_sweep(runtime: &mut RuntimeFixture) -> Checked {
         container.close()?;
         let stalls = stalls(&answer);
         expect_fifth(runtime, period, grown, wall, late);
-        let mut distances = periods(&stalls);
-        runtime.seen.series(
-            &format!("period {period} ms: from the end of a stall to that of the next"),
-            "ms",
-            distances.clone(),
-        );
-        distances.sort_by(f64::total_cmp);
-        let Some(median) = distances.get(distances.len() / 2).copied() else {
-            // Where others have the CPU for the rest of a period, the quota is not used up in it.
-            let starved = (others / (as_f64(period) * 0.8)).ceil();
-            runtime.seen.expect_in(
-                &format!("period {period} ms: stalls in {watched} ms"),
-                as_f64(stalls.len() as u64),
-                2.0..=f64::INFINITY,
-                "one in each period",
-                starved,
-            );
-            continue;
-        };
-        let length = as_f64(period);
-        let whole = (median / length).round().max(1.0);
-        let slack = millis(tick()) + 1.0;
-        runtime.seen.expect_in(
-            &format!("period {period} ms: median distance, in ms"),
-            median,
-            (whole * length - slack)..=(whole * length + slack),
-            "a tick",
-            // Others that have the CPU put off the stall itself.
-            late + others,
-        );
-        // Where a tick is a good part of the period, what was used too much takes whole periods to repay.
-        let most = (millis(tick()) * 5.0 / length).ceil().max(1.0);
-        runtime.seen.expect_in(
-            &format!("period {period} ms: periods from stall to stall"),
-            whole,
-            1.0..=most,
-            "debts of a tick",
-            // What others took for so long was charged to the group, which repays it at a fifth of a CPU.
-            (late + others) * 5.0 / length,
-        );
+        expect_distances(runtime, (period, watched), &stalls, late, others);
     }
     Ok(())
+}
+
+/// From the end of a stall to that of the next it is a period, or a few.
+fn expect_distances(
+    runtime: &mut RuntimeFixture,
+    (period, watched): (u64, u64),
+    stalls: &[(f64, f64)],
+    late: f64,
+    others: f64,
+) {
+    let mut distances = periods(stalls);
+    runtime.seen.series(
+        &format!("period {period} ms: from the end of a stall to that of the next"),
+        "ms",
+        distances.clone(),
+    );
+    distances.sort_by(f64::total_cmp);
+    let Some(median) = distances.get(distances.len() / 2).copied() else {
+        // Where others have the CPU for the rest of a period, the quota is not used up in it.
+        let starved = (others / (as_f64(period) * 0.8)).ceil();
+        runtime.seen.expect_in(
+            &format!("period {period} ms: stalls in {watched} ms"),
+            as_f64(stalls.len() as u64),
+            2.0..=f64::INFINITY,
+            "one in each period",
+            starved,
+        );
+        return;
+    };
+    let length = as_f64(period);
+    let whole = (median / length).round().max(1.0);
+    let slack = millis(tick()) + 1.0;
+    runtime.seen.expect_in(
+        &format!("period {period} ms: median distance, in ms"),
+        median,
+        (whole * length - slack)..=(whole * length + slack),
+        "a tick",
+        // Others that have the CPU put off the stall itself.
+        late + others,
+    );
+    // Where a tick is a good part of the period, what was used too much takes whole periods to repay.
+    let most = (millis(tick()) * 5.0 / length).ceil().max(1.0);
+    runtime.seen.expect_in(
+        &format!("period {period} ms: periods from stall to stall"),
+        whole,
+        1.0..=most,
+        "debts of a tick",
+        // What others took for so long was charged to the group, which repays it at a fifth of a CPU.
+        (late + others) * 5.0 / length,
+    );
 }
 
 /// CPU time of a group, its periods and its throttlings so far.
