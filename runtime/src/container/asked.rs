@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fs::File;
 
-use super::create::Options;
 use crate::error::{Doing, Error, Result};
 use crate::namespace::{self, Kind};
 use crate::oci::{Bundle, Linux, Process, Resources, Spec, sysctl};
@@ -31,7 +30,7 @@ pub(super) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// Finds all that can be wrong in the configuration. Also returns what is passed over.
-    pub(super) fn of(bundle: &'a Bundle, options: &Options<'_>) -> Result<(Self, Vec<String>)> {
+    pub(super) fn of(bundle: &'a Bundle, has_console: bool) -> Result<(Self, Vec<String>)> {
         let spec = &bundle.spec;
         let linux = spec.linux();
         let process = spec.process.as_ref().ok_or_else(|| {
@@ -40,7 +39,7 @@ impl<'a> Asked<'a> {
         let (capabilities, warnings) = CapabilitySets::parse(process.capabilities.as_ref())?;
         let filter = linux.seccomp.as_ref().map(Filter::compile).transpose()?;
         process.rlimits.iter().try_for_each(|limit| credentials::resource(&limit.kind).map(drop))?;
-        check_console(process, options)?;
+        check_console(process, has_console)?;
         let joins = open_joined_namespaces(spec, &linux)?;
         let mut resources = linux.resources.clone().unwrap_or_default().without_zeros();
         if !resources.devices.is_empty() {
@@ -63,13 +62,14 @@ impl<'a> Asked<'a> {
     }
 }
 
-fn check_console(process: &Process, options: &Options<'_>) -> Result<()> {
-    match (process.terminal, options.console) {
-        (true, None) => {
+/// Whoever asks for a terminal must be able to hand it over.
+fn check_console(process: &Process, has_console: bool) -> Result<()> {
+    match (process.terminal, has_console) {
+        (true, false) => {
             Err(Error::new("config.json: process.terminal is set, but nobody would get the terminal")
                 .remedy("name a socket with --console-socket, use run without --detach, or set it to false"))
         }
-        (false, Some(_)) => Err(Error::new("--console-socket is given, but process.terminal is not set")),
+        (false, true) => Err(Error::new("--console-socket is given, but process.terminal is not set")),
         _ => Ok(()),
     }
 }

@@ -130,7 +130,7 @@ impl Container {
     /// # Errors
     /// Names the field or file, and the remedy where one is known.
     pub fn create(bundle: &Bundle, options: &Options<'_>) -> Result<Created> {
-        let (asked, warnings) = Asked::of(bundle, options)?;
+        let (asked, warnings) = Asked::of(bundle, options.console.is_some())?;
         // SAFETY: documented as this function's condition.
         let ahead = unsafe { Ahead::start(namespaces_made_ahead(&asked.linux, &asked.joins)) };
         let home = Home::claim(options.root, options.id)?;
@@ -211,12 +211,7 @@ impl Making<'_> {
         let Self { bundle, options, asked, groups, home, ahead } = *self;
         let gate = if options.start { Gate::Open } else { Gate::Listening(listen_for_start(home)?) };
         let (ours, theirs) = Channel::pair()?;
-        // Only hooks read it, and to name the owner takes a look into the users' database.
-        let state = match &asked.spec.hooks {
-            Some(_) => serde_json::to_value(record.show(Status::Creating))
-                .map_err(|error| Error::new(format!("writing JSON: {error}")))?,
-            None => serde_json::Value::Null,
-        };
+        let state = state_for_hooks(asked, record)?;
         let proc = Proc::host()?;
         let id_maps =
             if asked.in_user_namespace { IdMaps::new() } else { id_maps(&proc, &asked.spec.mounts, None)? };
@@ -290,6 +285,15 @@ impl Making<'_> {
             send_sources(ours, &open_sources(process, &asked.spec.mounts, &bundle.dir, &maps)?)?;
         }
         Ok(())
+    }
+}
+
+/// The state that hooks read. Without any it is not formed: to name the owner takes a look into the users' database.
+fn state_for_hooks(asked: &Asked<'_>, record: &Record) -> Result<serde_json::Value> {
+    match &asked.spec.hooks {
+        Some(_) => serde_json::to_value(record.show(Status::Creating))
+            .map_err(|error| Error::new(format!("writing JSON: {error}"))),
+        None => Ok(serde_json::Value::Null),
     }
 }
 

@@ -241,21 +241,17 @@ fn expect_distances(
     others: f64,
 ) {
     let mut distances = periods(stalls);
-    runtime.seen.series(
-        &format!("period {period} ms: from the end of a stall to that of the next"),
-        "ms",
-        distances.clone(),
-    );
+    let name = format!("period {period} ms: from the end of a stall to that of the next");
+    runtime.seen.series(&name, "ms", distances.clone());
     distances.sort_by(f64::total_cmp);
     let Some(median) = distances.get(distances.len() / 2).copied() else {
         // Where others have the CPU for the rest of a period, the quota is not used up in it.
-        let starved = (others / (as_f64(period) * 0.8)).ceil();
         runtime.seen.expect_in(
             &format!("period {period} ms: stalls in {watched} ms"),
             as_f64(stalls.len() as u64),
             2.0..=f64::INFINITY,
             "one in each period",
-            starved,
+            (others / (as_f64(period) * 0.8)).ceil(),
         );
         return;
     };
