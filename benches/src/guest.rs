@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use kit::run::Run;
+use matrix::archive::default_cache;
 use matrix::initramfs::{GuestConfiguration, Kernel};
 use matrix::list::List;
 use matrix::machine::{Accelerator, Machine};
-use matrix::packages::{Archive, default_cache};
+use matrix::packages::{self, Index};
 use matrix::probed::Probed;
 use probe::measure::DYNAMIC;
 
@@ -30,9 +31,9 @@ pub fn boot(run: &Run, row: Option<&str>, cache: Option<&Path>) -> Result<Guest,
         None => vec![nearest(&list)?],
     };
     let row = rows.first().ok_or("the matrix has no such row")?;
-    let archive = Archive::open(&cache.map_or_else(default_cache, Path::to_owned), &list, &rows, false)?;
-    let kernel = archive.index()?.resolve(row)?;
-    let kernel = Kernel::find(&archive.unpack(&kernel)?)?;
+    let archive = packages::open(&cache.map_or_else(default_cache, Path::to_owned), &list, &rows, false)?;
+    let kernel = Index::of(&archive)?.resolve(row)?;
+    let kernel = Kernel::find(&packages::unpack(&archive, &kernel)?)?;
     let dir = run.dir().join("guest");
     let accelerator = Accelerator::probe(&kernel, &dir);
     let machine = Machine {

@@ -8,6 +8,7 @@ pub mod interrupt;
 pub mod jobs;
 pub mod judge;
 pub mod preflight;
+pub mod regress;
 pub mod roles;
 pub mod schedule;
 pub mod session;

@@ -3,6 +3,7 @@
 //! This crate runs nothing: it can read and show records of any machine. What a record is says the crate `record`.
 
 pub mod bench;
+pub mod catch_rate;
 pub mod charts;
 pub mod difference;
 pub mod fleet;

@@ -4,6 +4,7 @@
 //! and the modules that checks need, and a [`machine`] boots it. In there the program is the [`guest`]'s first process,
 //! runs the catalogue, and sends every verdict and at last the record over a serial line of its own.
 
+pub mod archive;
 mod error;
 pub mod events;
 pub mod guest;

@@ -11,10 +11,11 @@ use serde_json::json;
 
 use super::own_kernels::{Candidate, Own};
 use super::selecting::{Kind, Selecting};
+use ::matrix::archive::default_cache;
 use ::matrix::initramfs::Kernel;
 use ::matrix::list::{List, Row};
 use ::matrix::machine::Accelerator;
-use ::matrix::packages::{Archive, default_cache};
+use ::matrix::packages::{self, Index};
 use ::matrix::row::{Found, Plan, Progress, run};
 
 #[derive(Debug, Args)]
@@ -156,14 +157,14 @@ impl Matrix {
             return Ok(Vec::new());
         }
         let cache = self.cache.clone().unwrap_or_else(default_cache);
-        let archive = Archive::open(&cache, list, &rows, self.refresh)?;
-        let index = archive.index()?;
+        let archive = packages::open(&cache, list, &rows, self.refresh)?;
+        let index = Index::of(&archive)?;
         let progress = ProgressBar::new_spinner();
         let found = rows.into_iter().map(|row| {
             progress.set_message(format!("{}: fetching its kernel", row.name));
             progress.tick();
             let found = index.resolve(&row).and_then(|resolved| {
-                let kernel = Kernel::find(&archive.unpack(&resolved)?)?;
+                let kernel = Kernel::find(&packages::unpack(&archive, &resolved)?)?;
                 let from = resolved.packages.iter();
                 let from = from.map(|package| format!("{} {}", package.name, package.version)).collect();
                 Ok(Found { from, kernel })

@@ -12,6 +12,7 @@ mod mutants;
 mod own_kernels;
 mod progress;
 mod prove;
+mod regress;
 mod report;
 mod selecting;
 
@@ -46,6 +47,9 @@ enum Command {
     /// nothing
     #[command(after_help = STATUSES)]
     Prove(prove::Prove),
+    /// Run checks on old versions of runtimes, and say which of their known bugs are found
+    #[command(after_help = STATUSES)]
+    Regress(regress::Known),
     /// Run the catalogue on other kernels and cgroup layouts, in virtual machines
     #[command(after_help = STATUSES)]
     Matrix(matrix::Matrix),
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::List(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Prove(command) => command.run(),
+        Command::Regress(command) => command.run(),
         Command::Matrix(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Diff(command) => command.run(),

@@ -6,12 +6,14 @@
 pub mod bench;
 pub mod matrix;
 mod mutants;
+mod regress;
 mod run;
 pub mod schema;
 pub mod status;
 mod verdict;
 
 pub use mutants::{MUTANTS_SCHEMA_VERSION, Mutant, MutantFate, Mutants};
+pub use regress::{Case, CaseFate, KnownBug, REGRESS_SCHEMA_VERSION, Rate, Regress, Unexplained};
 pub use run::{
     Area, Evidence, Expectation, Host, KernelFile, Outcome, Proof, Run, SCHEMA_VERSION, Scope, Series,
     SubjectInfo, Try,

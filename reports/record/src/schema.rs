@@ -3,6 +3,7 @@
 use crate::bench::Bench;
 use crate::matrix::Matrix;
 use crate::mutants::Mutants;
+use crate::regress::Regress;
 use crate::run::Run;
 
 /// The JSON Schema of a record.
@@ -25,6 +26,11 @@ pub fn mutants_schema() -> String {
     schema_of::<Mutants>()
 }
 
+/// The JSON Schema of a record of known bugs.
+pub fn regress_schema() -> String {
+    schema_of::<Regress>()
+}
+
 fn schema_of<T: schemars::JsonSchema>() -> String {
     serde_json::to_string_pretty(&schemars::schema_for!(T)).expect("a schema is plain JSON") + "\n"
 }
@@ -43,6 +49,8 @@ mod tests {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/bench.json"), bench_schema()).unwrap();
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/mutants.json"), mutants_schema())
             .unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/regress.json"), regress_schema())
+            .unwrap();
     }
 
     #[test]
@@ -52,5 +60,6 @@ mod tests {
         assert_eq!(matrix_schema(), include_str!("../../schema/matrix.json"), "{remedy}");
         assert_eq!(bench_schema(), include_str!("../../schema/bench.json"), "{remedy}");
         assert_eq!(mutants_schema(), include_str!("../../schema/mutants.json"), "{remedy}");
+        assert_eq!(regress_schema(), include_str!("../../schema/regress.json"), "{remedy}");
     }
 }
