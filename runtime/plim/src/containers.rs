@@ -308,8 +308,13 @@ impl Rm {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         each(&self.names, |name| {
             let record = match engine.find(name) {
-                // What is not there need not be removed, if one insists.
-                Err(_) if self.force => return Ok(()),
+                Err(_) if self.force => {
+                    // What is not there need not be removed, if one insists.
+                    if engine.remove_damaged(name)? {
+                        output::showln!("{name}");
+                    }
+                    return Ok(());
+                }
                 record => record?,
             };
             engine.remove(&record, self.force, self.volumes)?;

@@ -148,10 +148,12 @@ impl Source {
 
     /// As an archive in which it has its own name.
     fn write(&self, style: &Style<'_>, to: &mut impl Write) -> Result<()> {
+        let name = Path::new(&self.name);
         if self.node.is_dir() {
-            return layer::write_some(&self.node, style, to);
+            let under = (!self.contents).then_some(name);
+            return layer::write_some(&self.node, &Style { under, ..*style }, to);
         }
-        layer::write_one(&self.node, Path::new(&self.name), style, to)
+        layer::write_one(&self.node, name, style, to)
     }
 
     fn copy_to(&self, target: &Target, style: &Style<'_>) -> Result<()> {

@@ -120,6 +120,7 @@ fn prune(engine: &Engine, all: bool, volumes: bool) -> Result<()> {
             output::showln!("container {}", record.name);
         }
     }
+    engine.refuse_unknown_uses()?;
     engine.store.clear_build_cache()?;
     for found in engine.store.images()? {
         let is_unused = engine.user_of_image(found.id()).is_none() && (all || found.names.is_empty());

@@ -102,6 +102,7 @@ impl Volume {
             })?,
             Self::Prune { all, force } => {
                 super::system::confirm(*force, "remove all volumes that no container uses")?;
+                engine.refuse_unknown_uses()?;
                 for volume in volumes.list()? {
                     let is_unused =
                         (*all || volume.anonymous) && engine.users_of_volume(&volume.name)?.is_empty();

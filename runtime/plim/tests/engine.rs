@@ -46,6 +46,21 @@ fn files_go_in_and_out_of_running_and_stopped_containers() {
     shop.plim(&["export", "-o", &here("exported.tar"), "one"]);
     shop.plim(&["import", &here("exported.tar"), "again"]);
     assert_eq!(shop.alone(&["again", "cat", "/added"]), "from here");
+    for (path, expected) in [
+        ("/etc/sub", &["sub/", "sub/file"][..]),
+        ("/etc/sub/", &["sub/", "sub/file"]),
+        ("/etc/sub/.", &["./", "file"]),
+        ("/etc/sub/file", &["file"]),
+    ] {
+        let archive = shop.command(&["cp", &format!("one:{path}"), "-"]).output().unwrap().stdout;
+        let mut archive = tar::Archive::new(archive.as_slice());
+        let names: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| String::from_utf8(entry.unwrap().path_bytes().into_owned()).unwrap())
+            .collect();
+        assert_eq!(names, expected, "{path}");
+    }
     let (status, _, err) = shop.said(&["cp", "one:/nothing", &here("x")]);
     assert!(status != 0 && err.contains("/nothing"), "{err}");
 }

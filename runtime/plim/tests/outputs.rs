@@ -133,4 +133,6 @@ fn programs_that_do_not_start_have_one_status_by_run_exec_and_start() {
         let (status, _, err) = shop.said(&["exec", "-w", dir, "live", "true"]);
         assert!(status != 0 && status != 127, "{status} {err}");
     }
+    let (status, _, err) = shop.said(&["exec", "-w", "/no/such", "live", "true"]);
+    assert!(status == 127 && err.contains("/no/such"), "{status} {err}");
 }

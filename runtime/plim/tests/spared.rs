@@ -125,3 +125,42 @@ fn a_container_in_use_is_not_removed_and_an_image_in_use_keeps_its_layers() {
     assert_eq!(out, "", "prune removes what nobody uses");
     assert_eq!(shop.plim(&["system", "check"]), "nothing is wrong");
 }
+
+#[test]
+fn a_container_whose_record_is_damaged_stops_what_removes_by_use() {
+    let Some(shop) = Shop::open("a damaged record") else { return };
+    let id = shop.plim(&["create", "--name", "kept", "--network", "none", "-v", "kept:/kept", "box", "true"]);
+    let other = shop.plim(&["create", "--name", "other", "--network", "none", "box", "true"]);
+    assert_ne!(id, other);
+    let record = shop.path("data/containers").join(&id).join("record.json");
+    let whole = fs::read(&record).unwrap();
+    for damaged in [&whole[..whole.len() / 2], b"", b"{}", b"\x1b[31m"] {
+        fs::write(&record, damaged).unwrap();
+        for words in [
+            &["system", "prune", "--force", "--all", "--volumes"][..],
+            &["volume", "prune", "--force", "--all"],
+            &["volume", "rm", "kept"],
+            &["rmi", "-f", "box"],
+        ] {
+            let (status, out, err) = shop.said(words);
+            assert!(
+                status != 0 && err.contains(&format!("the record of container {}", &id[..12])),
+                "{words:?}: {out}{err}"
+            );
+            assert!(err.contains(&format!("plim rm -f {}", &id[..12])) && !err.contains('\u{1b}'), "{err:?}");
+        }
+        let (status, out, _) = shop.said(&["system", "check", "--repair"]);
+        assert!(status != 0 && out.contains("the record of container") && !out.contains('\u{1b}'), "{out:?}");
+        assert!(record.exists(), "its files are for its owner to give up");
+    }
+    // What was put back is as it was.
+    fs::write(&record, &whole).unwrap();
+    assert_eq!(shop.plim(&["start", "kept"]), "kept");
+    shop.plim(&["wait", "kept"]);
+    fs::write(&record, b"{").unwrap();
+    shop.plim(&["rm", "-f", &id[..12]]);
+    assert!(!record.exists());
+    shop.plim(&["system", "prune", "--force", "--all", "--volumes"]);
+    assert_eq!(shop.said(&["volume", "ls", "-q"]).1.trim(), "");
+    assert_eq!(shop.said(&["system", "check"]).0, 0);
+}

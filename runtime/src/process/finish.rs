@@ -54,14 +54,28 @@ fn last_of_each(env: &[String]) -> Vec<&str> {
     kept
 }
 
+/// Docker's status for a working directory that cannot be entered is the one of a program that is missing, or may not be executed.
+fn kind_of_cwd(errno: Option<i32>) -> Kind {
+    match errno {
+        Some(libc::ENOENT) => Kind::NoProgram,
+        Some(libc::EACCES | libc::ENOTDIR) => Kind::NotExecutable,
+        _ => Kind::Other,
+    }
+}
+
 impl Finish<'_> {
     /// Enters the working directory.
     pub(super) fn enter_cwd(&self) -> Result<()> {
         let cwd = &self.process.cwd;
         let doing = || format!("config.json: process.cwd: entering {}", cwd.display());
-        let dir = Root::open(Path::new("/"))?.find(cwd);
-        let dir = dir.map_err(|error| Error::new(format!("config.json: process.cwd: {error}")))?;
-        rustix::process::fchdir(&dir).doing(doing)?;
+        let dir = Root::open(Path::new("/"))?.find(cwd).map_err(|error| {
+            let kind = kind_of_cwd(error.errno());
+            Error::new(format!("config.json: process.cwd: {error}")).of_kind(kind)
+        })?;
+        rustix::process::fchdir(&dir).doing(doing).map_err(|error| {
+            let kind = kind_of_cwd(error.errno());
+            error.of_kind(kind)
+        })?;
         // A directory that was reached through a leaked descriptor lies outside the root (CVE-2024-21626), and
         // getcwd then gives no absolute path.
         match nix::unistd::getcwd() {

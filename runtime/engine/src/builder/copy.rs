@@ -93,7 +93,15 @@ impl Copying<'_> {
 
     fn style<'s>(&self, owner: Option<(u32, u32)>, keep: &'s Keep<'s>, timeless: bool) -> Style<'s> {
         let owner = owner.or((!self.keeps_owner).then_some((0, 0)));
-        Style { owner, mode: self.mode, rootless: true, timeless, keep: Some(keep), mounts: Mounts::All }
+        Style {
+            owner,
+            mode: self.mode,
+            rootless: true,
+            timeless,
+            keep: Some(keep),
+            mounts: Mounts::All,
+            under: None,
+        }
     }
 
     /// Which paths below a source are copied.

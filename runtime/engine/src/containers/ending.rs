@@ -111,7 +111,8 @@ impl Engine {
             renamed => renamed.doing(|| format!("removing container '{}'", record.name))?,
         }
         fs::remove_dir_all(&aside).doing(|| format!("removing the files of container '{}'", record.name))?;
-        if volumes {
+        // Another container may use them, if it is not known what one uses.
+        if volumes && self.damaged()?.is_empty() {
             for mount in record.mounts.iter().filter(|mount| mount.anonymous) {
                 if let Some(name) = &mount.name {
                     self.volumes.remove(name, &self.users_of_volume(name)?)?;

@@ -116,6 +116,25 @@ impl Engine {
         Ok(all)
     }
 
+    /// Ids of containers whose records are there and cannot be read, and why not. What these use is not known.
+    ///
+    /// # Errors
+    /// The containers cannot be listed.
+    pub fn damaged(&self) -> Result<Vec<(String, Error)>> {
+        let dir = self.data.join("containers");
+        let entries = fs::read_dir(&dir).doing(|| format!("reading {}", dir.display()))?;
+        let mut damaged = Vec::new();
+        for entry in entries.flatten() {
+            match read_json::<Record>(&entry.path().join("record.json")) {
+                // It is being made, or was just removed.
+                Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENOTDIR)) => {}
+                Err(error) => damaged.push((entry.file_name().to_string_lossy().into_owned(), error)),
+                Ok(_) => {}
+            }
+        }
+        Ok(damaged)
+    }
+
     /// The container of a name, or of the beginning of an id.
     ///
     /// # Errors

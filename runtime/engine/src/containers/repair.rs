@@ -17,6 +17,15 @@ use runtime::error::{Doing, Result};
 pub fn check(engine: &Engine, repair: bool) -> Result<Vec<Problem>> {
     let mut problems = image::check(&engine.store, repair)?;
     let mut found = |what: String, mended: bool| problems.push(Problem { what, mended });
+    let damaged = engine.damaged()?;
+    for (id, error) in &damaged {
+        let shown = id.get(..12).unwrap_or(id);
+        // Its files may be all that somebody has: only its owner can give them up.
+        found(
+            format!("the record of container {shown} is damaged: {error} (`plim rm -f {shown}` removes it)"),
+            false,
+        );
+    }
     let records = engine.containers()?;
     for record in &records {
         let is_dead = engine.phase(&record.id) == Phase::Dead;
@@ -40,7 +49,13 @@ pub fn check(engine: &Engine, repair: bool) -> Result<Vec<Problem>> {
     let devices: Vec<String> = records.iter().filter_map(|record| engine.state(&record.id).device).collect();
     for interface in &if_nameindex().doing(|| "listing the network devices")? {
         let name = interface.name().to_string_lossy();
-        if name.starts_with("plv") && !devices.contains(&name.to_string()) && engine.is_ours(&name) {
+        // One of a container whose record cannot be read is nobody's to remove.
+        let is_unknown = damaged.iter().any(|(id, _)| id.starts_with(name.trim_start_matches("plv")));
+        if name.starts_with("plv")
+            && !is_unknown
+            && !devices.contains(&name.to_string())
+            && engine.is_ours(&name)
+        {
             let mended = repair && runtime::network::link::remove(&name).is_ok();
             found(format!("device {name} belongs to no container"), mended);
         }

@@ -3,8 +3,9 @@
 use super::create;
 use super::engine::Engine;
 use super::record::Record;
-use crate::image::Digest;
-use runtime::error::{Error, Result};
+use crate::image::{Digest, damaged_record};
+use runtime::container::Container;
+use runtime::error::{Doing, Error, Result};
 
 impl Engine {
     /// Gives a container another name.
@@ -25,6 +26,7 @@ impl Engine {
     /// As of [`crate::image::remove`].
     pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<String>> {
         let _lock = self.lock()?;
+        self.refuse_unknown_uses()?;
         crate::image::remove(&self.store, name, force, |id| self.user_of_image(id)).map(|(said, _)| said)
     }
 
@@ -34,6 +36,7 @@ impl Engine {
     /// As of [`Volumes::remove`].
     pub fn remove_volume(&self, name: &str) -> Result<()> {
         let _lock = self.lock()?;
+        self.refuse_unknown_uses()?;
         self.volumes.remove(name, &self.users_of_volume(name)?)
     }
 
@@ -43,7 +46,40 @@ impl Engine {
     /// As of [`Networks::remove`].
     pub fn remove_network(&self, name: &str) -> Result<()> {
         let _lock = self.lock()?;
+        self.refuse_unknown_uses()?;
         self.networks.remove(name, &self.users_of_network(name)?)
+    }
+
+    /// Refuses while the record of a container cannot be read: it may use what is to be removed.
+    ///
+    /// # Errors
+    /// There is one; it is named.
+    pub fn refuse_unknown_uses(&self) -> Result<()> {
+        match self.damaged()?.first() {
+            Some((id, error)) => Err(damaged_record(id, &error.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives up a container whose record cannot be read, with all that is known to be its own. `wanted` is the beginning of its id.
+    /// Says whether there was one.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove_damaged(&self, wanted: &str) -> Result<bool> {
+        let _lock = self.lock()?;
+        let mut found: Vec<String> = self.damaged()?.into_iter().map(|(id, _)| id).collect();
+        found.retain(|id| !wanted.is_empty() && id.starts_with(wanted));
+        let [id] = found.as_slice() else { return Ok(false) };
+        match Container::hold(&self.run, id) {
+            Ok(container) => container.delete(true)?,
+            // It does not run, or little is left of it.
+            Err(_) if self.run.join(id).exists() => Container::delete_remains(&self.run, id)?,
+            Err(_) => {}
+        }
+        let dir = self.dir(id);
+        std::fs::remove_dir_all(&dir).doing(|| format!("removing {}", dir.display()))?;
+        Ok(true)
     }
 
     /// Names of the containers that use a volume.

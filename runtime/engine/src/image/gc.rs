@@ -146,12 +146,24 @@ fn manifests_of_containers(store: &Store) -> Result<Vec<Digest>> {
     let entries = fs::read_dir(store.root().join("containers")).into_iter().flatten().flatten();
     let mut manifests = Vec::new();
     for entry in entries {
-        let text = bounded::read_if_there(&entry.path().join("record.json"), bounded::LARGEST_DOCUMENT)?;
-        manifests.extend(
-            text.and_then(|text| serde_json::from_slice::<Record>(&text).ok()).map(|record| record.manifest),
-        );
+        let path = entry.path().join("record.json");
+        // One that is not there belongs to a container that is being made: it needs its image by a lock.
+        let Some(text) = bounded::read_if_there(&path, bounded::LARGEST_DOCUMENT)? else { continue };
+        let record: Record = serde_json::from_slice(&text)
+            .map_err(|error| damaged_record(&entry.file_name().to_string_lossy(), &error.to_string()))?;
+        manifests.push(record.manifest);
     }
     Ok(manifests)
+}
+
+/// The error for a container whose record cannot be read, and why nothing may be removed beside it.
+pub(crate) fn damaged_record(id: &str, why: &str) -> Error {
+    let shown = id.get(..12).unwrap_or(id).escape_debug();
+    Error::new(format!(
+        "the record of container {shown} is damaged ({}): what it uses is not known, so nothing is removed",
+        why.escape_debug()
+    ))
+    .remedy(format!("put the record back from a copy, or give the container up with `plim rm -f {shown}`"))
 }
 
 fn blobs(store: &Store) -> Result<BTreeMap<Digest, PathBuf>> {

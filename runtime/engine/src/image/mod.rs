@@ -20,6 +20,7 @@ pub use archive::{Loaded, import, load, save};
 pub use cache::Cached;
 pub use compress::{Compression, decompress};
 pub use digest::{Digest, Hashing};
+pub(crate) use gc::damaged_record;
 pub use gc::{Freed, Problem, check, collect, remove};
 pub use reference::{DEFAULT_REGISTRY, Reference};
 pub use store::{Image, Store, Use};

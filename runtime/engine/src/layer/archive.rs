@@ -86,6 +86,8 @@ pub struct Style<'a> {
     pub mode: Option<u32>,
     /// Without an entry for the root: its target keeps its own attributes.
     pub rootless: bool,
+    /// A name for the root, with which all names begin; absent means that they begin in the root.
+    pub under: Option<&'a Path>,
     /// No times: what differs in them alone gives the same bytes.
     pub timeless: bool,
     /// Which paths are written, told whether they are directories; all if absent.
@@ -155,7 +157,10 @@ pub fn write_some(root: &Node, style: &Style<'_>, to: impl Write) -> Result<()> 
         top.set_entry_type(EntryType::Directory);
         root.attributes()
             .and_then(|found| archive.describe(root, &found))
-            .and_then(|()| archive.to.append_data(&mut top, "./", std::io::empty()))
+            .and_then(|()| {
+                let name = style.under.map_or_else(|| PathBuf::from("./"), |under| under.join(""));
+                archive.to.append_data(&mut top, name, std::io::empty())
+            })
             .doing(|| "storing the root")?;
     }
     let walk = Walk { marks: false, enters: &|node| style.has(node) };
@@ -164,6 +169,10 @@ pub fn write_some(root: &Node, style: &Style<'_>, to: impl Write) -> Result<()> 
             return Ok(());
         }
         let found = node.attributes();
+        let change = match style.under {
+            Some(under) => Change { path: under.join(&change.path), ..change },
+            None => change,
+        };
         archive.entry(&change, &node, found).doing(|| format!("storing {}", change.path.display()))
     })?;
     archive.to.finish().doing(|| "finishing the archive")
