@@ -5,6 +5,7 @@
 //! runs the catalogue, and sends every verdict and at last the record over a serial line of its own.
 
 pub mod archive;
+pub mod bisect;
 mod error;
 pub mod events;
 pub mod guest;

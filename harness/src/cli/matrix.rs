@@ -55,12 +55,8 @@ pub(super) struct Matrix {
     /// Where the records and console logs go; rows that are there already stay, unless they run again
     #[arg(long, value_name = "DIR", default_value = "plimsoll-matrix")]
     out: PathBuf,
-    /// Where packages are kept [default: $XDG_CACHE_HOME/plimsoll, or ~/.cache/plimsoll]
-    #[arg(long, value_name = "DIR")]
-    cache: Option<PathBuf>,
-    /// Fetch the package index anew
-    #[arg(long)]
-    refresh: bool,
+    #[command(flatten)]
+    fetching: Fetching,
     /// More words for the guests' kernel command line, such as cgroup_disable=memory
     #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
     append: String,
@@ -71,6 +67,17 @@ pub(super) struct Matrix {
     own: Own,
 }
 
+/// How kernels of the list are had.
+#[derive(Debug, Args)]
+pub(super) struct Fetching {
+    /// Where packages are kept [default: $XDG_CACHE_HOME/plimsoll, or ~/.cache/plimsoll]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Fetch the package index anew
+    #[arg(long)]
+    refresh: bool,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum PlanForm {
     /// The value of `strategy.matrix` of a GitHub Actions job.
@@ -78,13 +85,24 @@ enum PlanForm {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Acceleration {
+pub(super) enum Acceleration {
     /// KVM if a guest really boots under it, else emulation.
     Auto,
     /// KVM.
     Kvm,
     /// Emulation.
     Tcg,
+}
+
+impl Acceleration {
+    /// What runs guests: KVM only if one really boots there.
+    pub(super) fn choose(self, first: Option<&Kernel>, out: &Path) -> Accelerator {
+        match (self, first) {
+            (Self::Kvm, _) => Accelerator::Kvm,
+            (Self::Tcg, _) | (Self::Auto, None) => Accelerator::Tcg,
+            (Self::Auto, Some(first)) => Accelerator::probe(first, &out.join("probe")),
+        }
+    }
 }
 
 /// A row whose kernel was found.
@@ -122,11 +140,11 @@ impl Matrix {
         std::fs::create_dir_all(&self.out)
             .map_err(|error| format!("--out {}: {error}", self.out.display()))?;
         let started = std::time::Instant::now();
-        let (ready, failed) = sorted(own, self.prepare(&list, rows)?);
+        let (ready, failed) = sorted(own, found(&list, rows, &self.fetching)?);
         for row in &failed {
             write_row(&self.out, row)?;
         }
-        let accelerator = self.accelerator(&ready);
+        let accelerator = self.accel.choose(ready.first().map(|first| &first.kernel.kernel), &self.out);
         let mut arguments = vec![if self.prove { "prove" } else { "check" }.to_owned()];
         arguments.extend(self.selecting.words());
         for kind in &self.scope {
@@ -149,41 +167,6 @@ impl Matrix {
             self.out.display()
         );
         Ok(whole.exit_status_if(self.require))
-    }
-
-    /// Finds, fetches and unpacks the kernels of the list's rows.
-    fn prepare(&self, list: &List, rows: Vec<Row>) -> Result<Vec<Candidate>, String> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let cache = self.cache.clone().unwrap_or_else(default_cache);
-        let archive = packages::open(&cache, list, &rows, self.refresh)?;
-        let index = Index::of(&archive)?;
-        let progress = ProgressBar::new_spinner();
-        let found = rows.into_iter().map(|row| {
-            progress.set_message(format!("{}: fetching its kernel", row.name));
-            progress.tick();
-            let found = index.resolve(&row).and_then(|resolved| {
-                let kernel = Kernel::find(&packages::unpack(&archive, &resolved)?)?;
-                let from = resolved.packages.iter();
-                let from = from.map(|package| format!("{} {}", package.name, package.version)).collect();
-                Ok(Found { from, kernel })
-            });
-            (row, found)
-        });
-        let found = found.collect();
-        progress.finish_and_clear();
-        Ok(found)
-    }
-
-    fn accelerator(&self, ready: &[Ready]) -> Accelerator {
-        match (self.accel, ready.first()) {
-            (Acceleration::Kvm, _) => Accelerator::Kvm,
-            (Acceleration::Tcg, _) | (Acceleration::Auto, None) => Accelerator::Tcg,
-            (Acceleration::Auto, Some(first)) => {
-                Accelerator::probe(&first.kernel.kernel, &self.out.join("probe"))
-            }
-        }
     }
 
     /// Boots the rows, some at a time; each row's record is written as soon as it is there.
@@ -246,6 +229,31 @@ impl Matrix {
         json::write(&whole, &path)?;
         Ok(whole)
     }
+}
+
+/// Finds, fetches and unpacks the kernels of the list's rows.
+pub(super) fn found(list: &List, rows: Vec<Row>, fetching: &Fetching) -> Result<Vec<Candidate>, String> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let cache = fetching.cache.clone().unwrap_or_else(default_cache);
+    let archive = packages::open(&cache, list, &rows, fetching.refresh)?;
+    let index = Index::of(&archive)?;
+    let progress = ProgressBar::new_spinner();
+    let found = rows.into_iter().map(|row| {
+        progress.set_message(format!("{}: fetching its kernel", row.name));
+        progress.tick();
+        let found = index.resolve(&row).and_then(|resolved| {
+            let kernel = Kernel::find(&packages::unpack(&archive, &resolved)?)?;
+            let from = resolved.packages.iter();
+            let from = from.map(|package| format!("{} {}", package.name, package.version)).collect();
+            Ok(Found { from, kernel })
+        });
+        (row, found)
+    });
+    let found = found.collect();
+    progress.finish_and_clear();
+    Ok(found)
 }
 
 /// A row without a kernel is a failed row, not the end.

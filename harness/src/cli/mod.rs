@@ -1,5 +1,6 @@
 //! The command `plimsoll`.
 
+mod bisect;
 mod check;
 mod diff;
 mod doctor;
@@ -53,6 +54,9 @@ enum Command {
     /// Run the catalogue on other kernels and cgroup layouts, in virtual machines
     #[command(after_help = STATUSES)]
     Matrix(matrix::Matrix),
+    /// Find between which two kernels of the list a check begins to say something else. Exit status 3: nothing to look for
+    #[command(after_help = STATUSES)]
+    Bisect(bisect::Bisect),
     /// Show records of runs and matrices again: as a table, a page, JUnit, KTAP, Markdown, charts
     #[command(after_help = STATUSES)]
     Report(report::Report),
@@ -93,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Prove(command) => command.run(),
         Command::Regress(command) => command.run(),
         Command::Matrix(command) => command.run(),
+        Command::Bisect(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Diff(command) => command.run(),
         Command::Bench { arguments } => bench(&arguments),
