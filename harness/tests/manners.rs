@@ -1,6 +1,7 @@
 //! What people expect of a command that runs tests: forms, quiet, colours, the first failure. None of these checks needs root
 //! to say what it says.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -94,7 +95,7 @@ fn forgetful(dir: &Path) -> PathBuf {
 #[test]
 fn after_the_first_failure_nothing_is_tried() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skip: needs root");
+        let _ = writeln!(std::io::stderr(), "skipped: needs root");
         return;
     }
     let dir = tempfile::tempdir().unwrap();
