@@ -122,8 +122,7 @@ fn shells_and_the_manual_know_the_command() {
         assert!(output.status.success() && printed(&output).contains("fail-fast"), "{shell}");
     }
     let mut syntax = Command::new("bash").arg("-n").stdin(std::process::Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut syntax.stdin.take().unwrap(), &plimsoll(&["completion", "bash"]).stdout)
-        .unwrap();
+    Write::write_all(&mut syntax.stdin.take().unwrap(), &plimsoll(&["completion", "bash"]).stdout).unwrap();
     assert!(syntax.wait().unwrap().success());
     let dir = tempfile::tempdir().unwrap();
     let pages = dir.path().join("man1");
