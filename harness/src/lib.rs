@@ -2,11 +2,13 @@
 
 mod attempt;
 pub mod cli;
+pub mod examine;
 pub mod findings;
 pub mod host;
 pub mod interrupt;
 pub mod jobs;
 pub mod judge;
+pub mod known;
 pub mod preflight;
 pub mod regress;
 pub mod roles;

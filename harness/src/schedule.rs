@@ -13,6 +13,7 @@ use kit::{audit, clean, remove};
 
 use crate::attempt::attempt;
 use crate::jobs::Job;
+use crate::known::Known;
 use crate::preflight::Preflight;
 use crate::{interrupt, judge};
 
@@ -25,6 +26,8 @@ pub struct Terms<'a> {
     pub workers: Option<NonZeroUsize>,
     /// Whether nothing more is tried once a check failed or had trouble.
     pub fails_fast: bool,
+    /// Failures that are expected.
+    pub known: Option<&'a Known>,
     /// Hears of each outcome as it is there.
     pub told: &'a (dyn Fn(&Outcome) + Sync),
     /// Hears what the user should know meanwhile, such as for whom the run waits.
@@ -39,7 +42,14 @@ impl std::fmt::Debug for Terms<'_> {
 
 impl Default for Terms<'_> {
     fn default() -> Self {
-        Self { patience: USUAL_PATIENCE, workers: None, fails_fast: false, told: &|_| {}, said: &|_| {} }
+        Self {
+            patience: USUAL_PATIENCE,
+            workers: None,
+            fails_fast: false,
+            known: None,
+            told: &|_| {},
+            said: &|_| {},
+        }
     }
 }
 
@@ -56,7 +66,7 @@ pub fn run_all(run: &Run, jobs: &[Job], terms: Terms<'_>) -> Vec<Outcome> {
             }
             None => run_one(run, &jobs[number], number, &preflight, terms),
         };
-        if terms.fails_fast && matches!(outcome.shown(), Verdict::Fail | Verdict::Error) {
+        if terms.fails_fast && matches!(outcome.weighed(), Verdict::Fail | Verdict::Error) {
             let _ = first_failure.set(format!("{} ({})", outcome.check, outcome.subject));
         }
         (terms.told)(&outcome);
@@ -81,6 +91,15 @@ pub fn run_all(run: &Run, jobs: &[Job], terms: Terms<'_>) -> Vec<Outcome> {
 
 /// Runs one job, as often as its verdict needs.
 pub fn run_one(run: &Run, job: &Job, number: usize, preflight: &Preflight, terms: Terms<'_>) -> Outcome {
+    let mut outcome = try_job(run, job, number, preflight, terms);
+    if let Some(known) = terms.known {
+        let kernel = rustix::system::uname();
+        known.mark(&mut outcome, job.subject(), &kernel.release().to_string_lossy());
+    }
+    outcome
+}
+
+fn try_job(run: &Run, job: &Job, number: usize, preflight: &Preflight, terms: Terms<'_>) -> Outcome {
     let mut outcome = untried(job);
     if let Some(signal) = interrupt::caught() {
         outcome.reason = format!("not tried: the run was ended by {signal}");
@@ -189,5 +208,6 @@ fn untried(job: &Job) -> Outcome {
         duration_ms: 0,
         evidence: Evidence::default(),
         earlier: Vec::new(),
+        known: None,
     }
 }

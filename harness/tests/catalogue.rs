@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use harness::jobs::{Job, jobs};
+use harness::known::Known;
 use harness::preflight::Preflight;
 use harness::schedule::{Terms, run_one};
 use harness::{findings, roles};
@@ -36,15 +37,31 @@ fn main() -> ExitCode {
 
 fn play(run: &OnceLock<Run>, job: &Job, number: usize, preflight: &Preflight) -> Result<Completion, Failed> {
     let run = run.get_or_init(|| Run::begin().expect("a run can begin"));
-    let outcome = run_one(run, job, number, preflight, Terms::default());
+    let terms = Terms { known: expected(), ..Terms::default() };
+    let outcome = run_one(run, job, number, preflight, terms);
     match outcome.verdict {
+        Verdict::Pass if !outcome.reason.is_empty() => {
+            eprintln!("{} on {} {}", outcome.check, outcome.subject, outcome.reason);
+            Ok(Completion::Completed)
+        }
         Verdict::Pass => Ok(Completion::Completed),
+        Verdict::Fail if outcome.known.is_some() => Ok(Completion::ignored_with(outcome.reason)),
         Verdict::Skip | Verdict::Inconclusive => Ok(Completion::ignored_with(outcome.reason)),
         Verdict::Fail | Verdict::Error => match known(job) {
             Some(finding) => Ok(Completion::ignored_with(format!("known of this version: {}", finding.what))),
             None => Err(terminal::evidence(&outcome).into()),
         },
     }
+}
+
+/// The failures that `PLIMSOLL_KNOWN` names, as `plimsoll check --known` does.
+fn expected() -> Option<&'static Known> {
+    static KNOWN: OnceLock<Option<Known>> = OnceLock::new();
+    let read = || {
+        let path = std::env::var_os("PLIMSOLL_KNOWN")?;
+        Some(Known::read(path.as_ref()).unwrap_or_else(|error| panic!("PLIMSOLL_KNOWN: {error}")))
+    };
+    KNOWN.get_or_init(read).as_ref()
 }
 
 fn known(job: &Job) -> Option<&'static findings::Finding> {

@@ -36,7 +36,7 @@ fn a_signal_ends_the_checks_and_what_is_known_is_written() {
     let dir = tempfile::tempdir().unwrap();
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let record = dir.path().join(format!("{signal}.json"));
-        let mut child = plimsoll(&["check", "ns.", "rootfs.", "memory.", "--subject", "core", "--json"])
+        let mut child = plimsoll(&["check", "ns", "rootfs", "memory", "--subject", "core", "--json"])
             .arg(&record)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -104,6 +104,20 @@ fn nothing_tried_too_little_and_a_bisection_have_their_statuses() {
 }
 
 #[test]
+fn doctor_says_what_can_be_tried_in_words_and_as_json() {
+    let output = plimsoll(&["doctor", "--json"]).output().unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let possible = found["can_be_tried"].as_u64().unwrap();
+    assert_eq!(output.status.code(), Some(if possible > 0 { 0 } else { 3 }), "{}", text(&output.stderr));
+    assert!(found["needs"].as_array().unwrap().iter().any(|need| need["name"] == "root"), "{found}");
+    assert_eq!(found["subjects"][0]["name"], "core");
+    let more = found["checks"].as_u64().unwrap() + 1;
+    let asked = plimsoll(&["doctor", "--require", &more.to_string()]).output().unwrap();
+    assert_eq!(asked.status.code(), Some(3));
+    assert!(text(&asked.stdout).contains(&format!("{possible} of {} checks can be tried here", more - 1)));
+}
+
+#[test]
 fn a_run_that_must_not_begin_beside_another_says_so_and_gives_up_in_time() {
     if !is_root() {
         return;
@@ -119,4 +133,52 @@ fn a_run_that_must_not_begin_beside_another_says_so_and_gives_up_in_time() {
     assert_eq!(status.code(), Some(2), "{}", text(&stdout));
     assert!(text(&stderr).contains(&format!("waiting for {own}")), "{}", text(&stderr));
     assert!(text(&stdout).contains("waited 3s"), "{}", text(&stdout));
+}
+
+#[test]
+fn known_failures_are_marked_in_all_forms_and_do_not_decide_the_status() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let runtime = path("runtime");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_plimsoll"), path("plim-runtime")).unwrap();
+    // It gives every container another name.
+    let script = format!(
+        "#!/bin/sh\nfor word; do [ \"$last\" = --bundle ] && sed -i 's/\"hostname\": *\"inside\"/\"hostname\": \"other\"/' \
+         \"$word/config.json\"; last=$word; done\nexec {} \"$@\"\n",
+        path("plim-runtime")
+    );
+    std::fs::write(&runtime, script).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&runtime, executable).unwrap();
+    let entry = |check: &str, version: &str| {
+        format!(
+            "[[known]]\ncheck = '{check}'\nsubject = 'runtime'\nversion = '{version}'\nlink = 'https://x/7'\n"
+        )
+    };
+    let check = |known: &str, record: &str| {
+        std::fs::write(path("known"), known).unwrap();
+        let (known, record) = (path("known"), path(record));
+        let words = ["check", "ns.uts.hostname", "ns.uts.domainname", "--subject", &runtime];
+        plimsoll(&[&words[..], &["--known", &known, "--json", &record]].concat()).output().unwrap()
+    };
+    let both = entry("ns.uts.hostname", ">=0.1") + &entry("ns.uts.domainname", "<9");
+    let output = check(&both, "record");
+    assert_eq!(output.status.code(), Some(0), "{} {}", text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stderr).contains("1 of the failures are known"), "{}", text(&output.stderr));
+    let run: Run = json::read(path("record").as_ref()).unwrap();
+    assert_eq!((run.counts().fail, run.counts().pass), (1, 1), "known failures stay failures");
+    let record = path("record");
+    for form in ["table", "html", "junit", "ktap", "kcidb", "markdown", "github", "sarif"] {
+        let shown = plimsoll(&["report", "--form", form, &record]).output().unwrap();
+        let shown_text = text(&shown.stdout);
+        assert!(shown_text.contains("https://x/7"), "{form}: {shown_text}");
+        assert_eq!(shown.status.code(), Some(0), "{form}");
+    }
+    let passes = text(&plimsoll(&["report", "--form", "table", &record]).output().unwrap().stdout);
+    assert!(passes.contains("passes, and is known to fail"), "{passes}");
+    assert_eq!(check(&entry("ns.uts.hostname", ">=9"), "other").status.code(), Some(1), "of another version");
+    assert_eq!(check("[[known]]", "none").status.code(), Some(2));
 }

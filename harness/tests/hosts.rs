@@ -38,7 +38,7 @@ fn reasons(run: &Run) -> BTreeSet<&str> {
     run.outcomes.iter().map(|outcome| outcome.reason.as_str()).collect()
 }
 
-const CHECKS: &str = "$P check ns.uts ns.pid rootfs.dev memory.limit --subject core --json $R";
+const CHECKS: &str = "$P check ns.uts ns.pid rootfs.dev-nodes memory.limit --subject core --json $R";
 
 #[test]
 fn a_host_that_lacks_a_right_is_told_that_once_and_no_claim_fails() {

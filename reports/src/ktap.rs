@@ -50,7 +50,10 @@ fn line(outcome: &Outcome, number: usize, indent: &str, text: &mut String) {
         Verdict::Pass => ("ok", String::new()),
         Verdict::Skip => ("ok", format!(" # SKIP {}", plain(&outcome.reason))),
         Verdict::Inconclusive => ("ok", format!(" # SKIP inconclusive: {}", plain(&outcome.reason))),
-        Verdict::Fail => ("not ok", String::new()),
+        Verdict::Fail => {
+            let known = outcome.known.as_deref().map(|link| format!(" # XFAIL known: {}", plain(link)));
+            ("not ok", known.unwrap_or_default())
+        }
         Verdict::Error => ("not ok", format!(" # ERROR {}", plain(&outcome.reason))),
     };
     let fault = outcome.fault.as_ref().map(|fault| format!(" under {}", plain(fault))).unwrap_or_default();

@@ -90,10 +90,13 @@ fn by_area(run: &Run) -> Vec<(Area, Checks<'_>)> {
     areas
 }
 
-/// Reasons of what is not a pass; equal ones are told once.
+/// Reasons of what is not a pass, and of a pass that was not expected; equal ones are told once.
 fn reasons(run: &Run) -> String {
     let mut grouped: BTreeMap<(Verdict, &str), Vec<String>> = BTreeMap::new();
-    for outcome in run.outcomes.iter().filter(|outcome| outcome.shown() != Verdict::Pass) {
+    let is_news = |outcome: &&Outcome| {
+        outcome.shown() != Verdict::Pass || (outcome.fault.is_none() && !outcome.reason.is_empty())
+    };
+    for outcome in run.outcomes.iter().filter(is_news) {
         let name = format!("{} ({})", outcome.check, outcome.subject);
         grouped.entry((outcome.shown(), &outcome.reason)).or_default().push(name);
     }
@@ -188,6 +191,7 @@ pub(crate) mod tests {
             duration_ms: 12,
             evidence: Evidence::default(),
             earlier: Vec::new(),
+            known: None,
         };
         Run {
             schema_version: SCHEMA_VERSION,

@@ -17,6 +17,7 @@ use super::progress::Progress;
 use super::report::Place;
 use super::selecting::{Kind, Selecting};
 use crate::jobs::{Job, jobs};
+use crate::known::Known;
 use crate::schedule::Terms;
 use crate::{interrupt, session};
 use ::matrix::events::{Event, EventStream};
@@ -66,6 +67,9 @@ pub(super) struct Check {
     /// End as `git bisect run` wants it: 0 passed, 1 failed, 125 cannot be told
     #[arg(long)]
     bisect: bool,
+    /// Failures that are expected, and where they are described: they are marked, and not counted in the exit status
+    #[arg(long, value_name = "FILE")]
+    known: Option<PathBuf>,
     #[command(flatten)]
     pace: Pace,
 }
@@ -90,12 +94,14 @@ impl Check {
         let page = page_path(self.html.as_deref(), "plimsoll.html");
         let page = page.as_deref().map(Place::open).transpose()?;
         let forms = self.forms.open()?;
+        let known = self.known.as_deref().map(Known::read).transpose()?;
         let how = How {
             events: self.events.as_deref(),
             seed: self.seed,
             pace: &self.pace,
             fails_fast: self.fail_fast,
             is_quiet: self.quiet,
+            known: known.as_ref(),
         };
         let run = run_jobs(&jobs(&checks, &subjects), &subjects, how)?;
         if self.quiet {
@@ -128,6 +134,12 @@ pub(super) fn ended(run: &record::Run, require: Require) -> u8 {
     if let Some(status) = interrupt::status() {
         output::errln!("plimsoll: ended by {}; what was known by then is shown", signal_name());
         return status;
+    }
+    let expected = run.outcomes.iter().filter(|outcome| outcome.weighed() != outcome.shown()).count();
+    if expected > 0 {
+        output::errln!(
+            "plimsoll: {expected} of the failures are known, and are not counted in the exit status"
+        );
     }
     let status = run.exit_status_if(require);
     if status == status::NOT_TRIED {
@@ -205,6 +217,8 @@ pub(super) struct How<'a> {
     pub(super) fails_fast: bool,
     /// Whether nothing is told meanwhile.
     pub(super) is_quiet: bool,
+    /// Failures that are expected.
+    pub(super) known: Option<&'a Known>,
 }
 
 /// Runs jobs under a progress line, and makes a record of it.
@@ -221,6 +235,7 @@ pub(super) fn run_jobs(jobs: &[Job], subjects: &[Subject], how: How<'_>) -> Resu
         patience: how.pace.wait,
         workers: how.pace.jobs,
         fails_fast: how.fails_fast,
+        known: how.known,
         told: &|outcome| {
             progress.tell(outcome);
             tell(Event::of(outcome));

@@ -71,7 +71,8 @@ enum Command {
         arguments: Vec<std::ffi::OsString>,
     },
     /// Say what this host has and lacks, and which command brings it
-    Doctor,
+    #[command(after_help = doctor::STATUSES)]
+    Doctor(doctor::Doctor),
     /// Remove what killed runs left on this host
     Clean,
     /// Print the completions of a shell: plimsoll completion bash > /etc/bash_completion.d/plimsoll
@@ -101,7 +102,7 @@ pub fn main() -> ExitCode {
         Command::Report(command) => command.run(),
         Command::Diff(command) => command.run(),
         Command::Bench { arguments } => bench(&arguments),
-        Command::Doctor => doctor::run(),
+        Command::Doctor(command) => command.run(),
         Command::Clean => clean(),
         Command::Completion(command) => command.run(),
         Command::Man(command) => command.run(),

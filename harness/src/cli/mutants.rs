@@ -33,7 +33,14 @@ pub(super) struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn how(&self) -> How<'_> {
-        How { events: None, seed: Some(self.seed), pace: self.pace, fails_fast: false, is_quiet: false }
+        How {
+            events: None,
+            seed: Some(self.seed),
+            pace: self.pace,
+            fails_fast: false,
+            is_quiet: false,
+            known: None,
+        }
     }
 }
 
@@ -218,6 +225,7 @@ mod tests {
                 ..Evidence::default()
             },
             earlier: Vec::new(),
+            known: None,
         }
     }
 

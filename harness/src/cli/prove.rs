@@ -74,6 +74,7 @@ impl Prove {
             pace: &self.pace,
             fails_fast: false,
             is_quiet: false,
+            known: None,
         };
         let run = run_jobs(&broken, &subjects, how)?;
         let (mut red, mut toothless, mut unproven) = (0, 0, 0);

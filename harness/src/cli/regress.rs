@@ -73,7 +73,14 @@ impl Known {
         let (versions, missing) = self.obtain(&table)?;
         let jobs: Vec<Job> = plan(&table, &versions, &self.without);
         let subjects: Vec<_> = versions.iter().map(|version| version.subject.clone()).collect();
-        let how = How { events: None, seed: None, pace: &self.pace, fails_fast: false, is_quiet: false };
+        let how = How {
+            events: None,
+            seed: None,
+            pace: &self.pace,
+            fails_fast: false,
+            is_quiet: false,
+            known: None,
+        };
         let run = run_jobs(&jobs, &subjects, how)?;
         let (bugs, unexplained) = record(&table, &versions, &run.outcomes)?;
         let found = Regress {

@@ -83,7 +83,7 @@ impl Report {
     fn status(&self, records: &Records) -> u8 {
         let rows: Vec<Run> = records.whole.iter().flat_map(|whole| &whole.rows).map(Row::to_run).collect();
         let all = || records.runs.iter().map(|(_, run)| run).chain(&rows);
-        let counts = Counts::of(all().flat_map(|run| &run.outcomes).map(Outcome::shown));
+        let counts = Counts::of(all().flat_map(|run| &run.outcomes).map(Outcome::weighed));
         status::of(counts, all().any(|run| !run.left_behind.is_empty()), self.require)
     }
 

@@ -158,6 +158,7 @@ mod tests {
                 ..Evidence::default()
             },
             earlier: Vec::new(),
+            known: None,
         }
     }
 

@@ -94,6 +94,7 @@ impl Row {
             duration_ms: self.duration_ms,
             evidence: Evidence { notes: self.console.clone(), ..Evidence::default() },
             earlier: Vec::new(),
+            known: None,
         };
         Run {
             schema_version: self.schema_version,
@@ -124,7 +125,9 @@ impl Matrix {
     /// The same, if so many claims must have been settled.
     pub fn exit_status_if(&self, require: crate::status::Require) -> u8 {
         let left = self.rows.iter().filter_map(|row| row.run.as_ref()).any(|run| !run.left_behind.is_empty());
-        crate::status::of(self.shown_counts(), left, require)
+        let runs = self.rows.iter().map(Row::to_run).collect::<Vec<_>>();
+        let counts = Counts::of(runs.iter().flat_map(|run| &run.outcomes).map(Outcome::weighed));
+        crate::status::of(counts, left, require)
     }
 
     /// Puts a row in the place of the one with its name, or at the end.

@@ -104,6 +104,9 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Why, in one line; empty for a plain pass.
     pub reason: String,
+    /// Where the failure is described, if a file of expected failures (`--known`) names it. It is not counted in the exit status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<String>,
     /// How often it was tried (more than once where the first try was inconclusive).
     pub attempts: u32,
     /// How long the last try took, in milliseconds.
@@ -149,6 +152,14 @@ impl Outcome {
             Some(Proof::Toothless) => Verdict::Fail,
             Some(Proof::NotTried) if self.verdict == Verdict::Error => Verdict::Error,
             Some(Proof::NotTried) => Verdict::Skip,
+        }
+    }
+
+    /// The verdict as exit statuses count it: a failure that is expected is none.
+    pub fn weighed(&self) -> Verdict {
+        match self.shown() {
+            Verdict::Fail if self.known.is_some() => Verdict::Pass,
+            shown => shown,
         }
     }
 
@@ -261,6 +272,7 @@ impl Run {
 
     /// The same, if so many claims must have been settled.
     pub fn exit_status_if(&self, require: crate::status::Require) -> u8 {
-        crate::status::of(self.shown_counts(), !self.left_behind.is_empty(), require)
+        let counts = Counts::of(self.outcomes.iter().map(Outcome::weighed));
+        crate::status::of(counts, !self.left_behind.is_empty(), require)
     }
 }
