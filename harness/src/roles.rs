@@ -18,6 +18,7 @@ pub fn dispatch() -> Option<ExitCode> {
         guest::SETTLE => Some(guest::settle()),
         subject::CORE => Some(runtime::cli::main().into()),
         subject::ENGINE => Some(plim::main()),
+        name if name == plim::first_process() => Some(plim::init()),
         _ => None,
     }
 }

@@ -5,6 +5,8 @@
 
 pub mod builder;
 pub mod containers;
+pub mod duration;
+pub mod events;
 pub mod image;
 pub mod layer;
 mod lock;

@@ -1,5 +1,6 @@
 //! Named volumes: directories of the data root that outlive the containers that use them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ pub struct Volume {
     pub anonymous: bool,
     /// Where its files are.
     pub path: PathBuf,
+    /// Free-form data.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The volumes of a data root.
@@ -72,6 +76,19 @@ impl Volumes {
     /// # Errors
     /// It is no name, or the directory cannot be made.
     pub fn ensure(&self, name: &str, anonymous: bool) -> Result<Volume> {
+        self.ensure_with(name, anonymous, BTreeMap::new())
+    }
+
+    /// The same; one that is made gets labels.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn ensure_with(
+        &self,
+        name: &str,
+        anonymous: bool,
+        labels: BTreeMap<String, String>,
+    ) -> Result<Volume> {
         check_name(name)?;
         if let Ok(volume) = self.find(name) {
             return Ok(volume);
@@ -79,7 +96,8 @@ impl Volumes {
         let dir = self.dir.join(name);
         let path = dir.join("_data");
         let doing = || format!("making volume {name}");
-        let volume = Volume { name: name.to_owned(), created: crate::containers::now(), anonymous, path };
+        let volume =
+            Volume { name: name.to_owned(), created: crate::containers::now(), anonymous, path, labels };
         let text = serde_json::to_vec(&volume).map_err(|error| Error::new(error.to_string()))?;
         // Made aside and renamed as a whole: a volume is there with all that belongs to it, or not at all.
         let temporary = self.dir.join(format!(".{name}-{}", std::process::id()));

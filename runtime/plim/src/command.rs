@@ -5,7 +5,8 @@ use clap::Subcommand;
 #[cfg(feature = "registry")]
 use super::registry;
 use super::{
-    build, commit, containers, copy, exec, groups, images, inspect, network, run, system, usage, volume,
+    about, build, commit, containers, copy, exec, groups, history, images, inspect, logs, network, ps, run,
+    system, update, usage, volume,
 };
 
 #[derive(Debug, Subcommand)]
@@ -24,9 +25,14 @@ pub(super) enum Command {
     #[command(override_usage = "plim exec [OPTIONS] CONTAINER COMMAND...")]
     Exec(exec::Exec),
     /// List containers
-    Ps(containers::Ps),
+    Ps(ps::Ps),
     /// Print a container's output
-    Logs(containers::Logs),
+    Logs(logs::Logs),
+    /// Show what a running container says, until it has ended
+    Attach(logs::Attach),
+    /// Change the limits and the restart policy of containers
+    #[command(override_usage = "plim update [OPTIONS] CONTAINER...")]
+    Update(Box<update::Update>),
     /// Ask containers to end, and kill them after a grace time
     Stop(containers::Stop),
     /// Send a signal to containers
@@ -64,7 +70,7 @@ pub(super) enum Command {
     /// Give an image another name
     Tag(images::Tag),
     /// Show how an image was made
-    History(images::History),
+    History(history::History),
     /// Write images to an archive
     Save(images::Save),
     /// Read images from an archive
@@ -97,9 +103,19 @@ pub(super) enum Command {
     /// Manage networks
     #[command(subcommand)]
     Network(network::Network),
+    /// Print the version
+    Version(about::Version),
+    /// Show what this engine is and stands on
+    Info(about::Info),
+    /// Tell what happens to containers, volumes and networks
+    Events(about::Events),
     /// Manage the data root
     #[command(subcommand)]
     System(system::System),
+    #[command(skip)]
+    ContainerPrune(system::ContainerPrune),
+    #[command(skip)]
+    ImagePrune(system::ImagePrune),
     /// Watch a container
     #[command(hide = true)]
     Monitor {
@@ -112,4 +128,10 @@ pub(super) enum Command {
     /// Carry published ports
     #[command(hide = true)]
     Proxy { ports: Vec<String> },
+    /// Ask for a container's health
+    #[command(hide = true)]
+    Health { id: String },
+    /// Run a command in a container for a time
+    #[command(hide = true)]
+    Probe(exec::Probe),
 }

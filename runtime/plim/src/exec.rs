@@ -9,9 +9,10 @@ use engine::containers::{Engine, Identity, Phase};
 use runtime::container::{Container, Exec as Execution};
 use runtime::error::{Error, Result};
 use runtime::oci::{Capabilities, Process, User};
+use runtime::process::signal::Signal;
 use runtime::process::supervise::{Signals, watch};
 use runtime::process::terminal::Console;
-use runtime::process::{descriptors, protect, terminal};
+use runtime::process::{descriptors, pidfd, protect, terminal};
 use runtime::rootfs::resolve::Root;
 
 #[derive(Debug, Args)]
@@ -45,6 +46,9 @@ pub(super) struct Exec {
 impl Exec {
     pub(super) fn run(self, engine: &Engine) -> Outcome {
         let own = |error| (error, 1);
+        if self.interactive && self.tty && !self.detach {
+            super::run::need_terminal().map_err(own)?;
+        }
         protect::own_file().map_err(own)?;
         let record = engine.find(&self.words[0]).map_err(own)?;
         if engine.phase(&record.id) == Phase::Paused {
@@ -122,5 +126,45 @@ impl Exec {
             process.env.push(format!("HOME={}", identity.home));
         }
         Ok(process)
+    }
+}
+
+/// A command in a container, with its own user and environment, that is killed when it takes too long: a health check.
+#[derive(Debug, Args)]
+pub(super) struct Probe {
+    /// Milliseconds
+    #[arg(long)]
+    patience: u64,
+    /// Id of the container, and the command
+    #[arg(required = true, num_args = 2.., trailing_var_arg = true)]
+    words: Vec<String>,
+}
+
+impl Probe {
+    pub(super) fn run(&self, engine: &Engine) -> Outcome {
+        let own = |error| (error, 1);
+        protect::own_file().map_err(own)?;
+        descriptors::close_others(0).map_err(own)?;
+        let container = engine.running(&engine.find(&self.words[0]).map_err(own)?).map_err(own)?;
+        let mut process = container.spec().process.clone().unwrap_or_default();
+        process.args = self.words[1..].to_vec();
+        process.terminal = false;
+        process.console_size = None;
+        let exec = Execution { process: &process, console: None, ignore_paused: false, cgroup: &[] };
+        let started = container.exec(&exec).map_err(|error| {
+            let status = error.kind().exit_status(1);
+            (error, status)
+        })?;
+        let child = &started.child.pidfd;
+        let patience = std::time::Duration::from_millis(self.patience);
+        if pidfd::wait_exit(child.as_fd(), patience).map_err(own)? {
+            let status = pidfd::reap(child).map_err(own)?;
+            return Ok(u8::try_from(status).unwrap_or(u8::MAX));
+        }
+        let _ = pidfd::signal(child.as_fd(), Signal::KILL);
+        let _ = pidfd::reap(child);
+        // Every exit status may be the command's own.
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+        Ok(1)
     }
 }

@@ -2,7 +2,9 @@
 
 use clap::Subcommand;
 
-use super::{build, commit, containers, copy, exec, images, inspect, run, usage};
+use super::{
+    build, commit, containers, copy, exec, history, images, inspect, logs, ps, run, system, update, usage,
+};
 
 /// Commands on containers.
 #[derive(Debug, Subcommand)]
@@ -22,9 +24,9 @@ pub(super) enum Container {
     Exec(exec::Exec),
     /// List containers
     #[command(visible_aliases = ["list", "ps"])]
-    Ls(containers::Ps),
+    Ls(ps::Ps),
     /// Print a container's output
-    Logs(containers::Logs),
+    Logs(logs::Logs),
     /// Ask containers to end, and kill them after a grace time
     Stop(containers::Stop),
     /// Send a signal to containers
@@ -56,6 +58,13 @@ pub(super) enum Container {
     Commit(commit::Commit),
     /// Write a container's file system as a tar archive
     Export(copy::Export),
+    /// Show what a running container says, until it has ended
+    Attach(logs::Attach),
+    /// Change the limits and the restart policy of containers
+    #[command(override_usage = "plim container update [OPTIONS] CONTAINER...")]
+    Update(Box<update::Update>),
+    /// Remove containers that do not run
+    Prune(system::ContainerPrune),
 }
 
 /// Commands on images.
@@ -70,7 +79,7 @@ pub(super) enum Image {
     /// Give an image another name
     Tag(images::Tag),
     /// Show how an image was made
-    History(images::History),
+    History(history::History),
     /// Print everything known about images
     Inspect(inspect::Inspect),
     /// Write images to an archive
@@ -81,6 +90,8 @@ pub(super) enum Image {
     Import(images::Import),
     /// Build an image from a Dockerfile
     Build(build::Build),
+    /// Remove images without a name, or all that no container uses
+    Prune(system::ImagePrune),
     /// Fetch an image from a registry
     #[cfg(feature = "registry")]
     Pull(super::registry::Pull),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::listing::{Listing, Row};
-use super::shared::{each, print_table, show_age, show_bytes};
+use super::shared::{each, show_age, show_bytes_with};
 use engine::builder;
 use engine::containers::Engine;
 use engine::image::{self, Image, Reference};
@@ -68,7 +68,8 @@ impl Images {
             if found.names.is_empty() && wanted.is_none() && filters.references.is_empty() {
                 names.push(("<none>".into(), "<none>".into()));
             }
-            rows.extend(names.into_iter().map(|(repository, tag)| self.row(found, repository, tag)));
+            let size = engine.store.image_size(found)?;
+            rows.extend(names.into_iter().map(|(repository, tag)| self.row(found, repository, tag, size)));
         }
         if self.quiet {
             let mut ids: Vec<&str> = rows.iter().filter_map(|row| row["ID"].as_str()).collect();
@@ -83,9 +84,8 @@ impl Images {
         Listing { fields: FIELDS, columns }.print(&rows, self.format.as_deref())
     }
 
-    fn row(&self, image: &Image, repository: String, tag: String) -> Row {
+    fn row(&self, image: &Image, repository: String, tag: String, bytes: u64) -> Row {
         let created = image.config.created.as_deref().unwrap_or("");
-        let size: u64 = image.manifest.layers.iter().map(|layer| layer.size).sum();
         let id = if self.no_trunc { image.id().as_str() } else { image.id().short() };
         let fields = [
             ("CreatedAt", created.to_owned()),
@@ -93,7 +93,7 @@ impl Images {
             ("Digest", image.entry.digest.to_string()),
             ("ID", id.to_owned()),
             ("Repository", repository),
-            ("Size", show_bytes(size)),
+            ("Size", show_bytes_with(bytes, 3)),
             ("Tag", tag),
         ];
         fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
@@ -212,39 +212,6 @@ impl Tag {
 /// An image's entry without a name.
 fn bare(found: &Image) -> image::Descriptor {
     image::Descriptor::new(&found.entry.media_type, found.entry.digest.clone(), found.entry.size)
-}
-
-#[derive(Debug, Args)]
-pub(super) struct History {
-    /// Whole commands
-    #[arg(long)]
-    no_trunc: bool,
-    /// Name or id
-    image: String,
-}
-
-impl History {
-    pub(super) fn run(&self, engine: &Engine) -> Result<()> {
-        let found = engine.store.find(&self.image)?;
-        let mut sizes = found.manifest.layers.iter().map(|layer| layer.size);
-        let mut rows = Vec::new();
-        for step in &found.config.history {
-            let size = if step.empty_layer { 0 } else { sizes.next().unwrap_or(0) };
-            let mut command = step.created_by.clone().unwrap_or_default();
-            if !self.no_trunc && command.chars().count() > 60 {
-                command = command.chars().take(59).chain(['…']).collect();
-            }
-            rows.push(vec![
-                show_age(step.created.as_deref().unwrap_or("")),
-                command,
-                show_bytes(size),
-                step.comment.clone().unwrap_or_default(),
-            ]);
-        }
-        rows.reverse();
-        print_table(&["CREATED", "CREATED BY", "SIZE", "COMMENT"], &rows);
-        Ok(())
-    }
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! Docker-compatible command line; one file per command group.
 
+mod about;
 mod build;
 mod command;
 mod commit;
@@ -7,18 +8,24 @@ mod containers;
 mod copy;
 mod exec;
 mod groups;
+mod history;
 mod images;
+mod init;
 mod inspect;
 mod listing;
+mod logs;
 mod network;
 mod progress;
+mod ps;
 #[cfg(feature = "registry")]
 mod registry;
 mod run;
 mod shared;
 mod system;
 mod template;
+mod time;
 mod ungroup;
+mod update;
 mod usage;
 mod volume;
 
@@ -59,6 +66,25 @@ pub fn understand(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result
     Arguments::try_parse_from(arguments).map(drop).map_err(|error| error.to_string())
 }
 
+/// Runs what the program's own name stands for: it is also the first process of containers with `--init`.
+pub fn main_as_called() -> ExitCode {
+    let name = std::env::args_os().next().unwrap_or_default();
+    if std::path::Path::new(&name).file_name().is_some_and(|name| name == first_process()) {
+        return init();
+    }
+    main()
+}
+
+/// The name under which the program is the first process of a container.
+pub fn first_process() -> &'static str {
+    engine::containers::INIT
+}
+
+/// Is the first process of a container.
+pub fn init() -> ExitCode {
+    ExitCode::from(init::run(std::env::args_os().skip(1)))
+}
+
 /// Runs the command with the program's own arguments.
 pub fn main() -> ExitCode {
     // Output that nobody reads any more ends a command; Rust's programs ignore that signal.
@@ -96,6 +122,9 @@ fn dispatch(arguments: Arguments) -> Outcome {
     if let Command::Proxy { ports } = &command {
         return publish::carry(ports).map(|()| 0).map_err(|error| (error, 1));
     }
+    if let Command::Version(command) = &command {
+        return command.run().map(|()| 0).map_err(|error| (error, 1));
+    }
     let failure = if matches!(command, Command::Run(_) | Command::Create(_)) { 125 } else { 1 };
     let run = arguments.run_root.unwrap_or_else(|| Engine::default_run(&arguments.data_root));
     let engine = Engine::open(&arguments.data_root, &run, own_program()).map_err(|error| (error, failure))?;
@@ -113,6 +142,11 @@ fn run_on(engine: &Engine, command: Command) -> Outcome {
         Command::Exec(command) => command.run(engine),
         Command::Ps(command) => done(command.run(engine)),
         Command::Logs(command) => done(command.run(engine)),
+        Command::Attach(command) => command.run(engine),
+        Command::Update(command) => done(command.run(engine)),
+        Command::Version(command) => done(command.run()),
+        Command::Info(command) => done(command.run(engine)),
+        Command::Events(command) => done(command.run(engine)),
         Command::Stop(command) => done(command.run(engine)),
         Command::Kill(command) => done(command.run(engine)),
         Command::Rm(command) => done(command.run(engine)),
@@ -152,6 +186,10 @@ fn run_on(engine: &Engine, command: Command) -> Outcome {
                 .map_err(|error| (Error::new(format!("--attach: {error}")), 1))?;
             done(monitor(engine, &id, control, attach))
         }
+        Command::ContainerPrune(command) => done(command.run(engine)),
+        Command::ImagePrune(command) => done(command.run(engine)),
+        Command::Health { id } => done(engine.watch_health(&id)),
+        Command::Probe(command) => command.run(engine),
         Command::Proxy { .. } | Command::Container(_) | Command::Image(_) => Ok(0),
     }
 }

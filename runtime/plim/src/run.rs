@@ -1,5 +1,6 @@
 //! `plim run`, `create`, `start`
 
+mod health;
 mod limits;
 mod options;
 mod wanted;
@@ -11,6 +12,7 @@ use clap::Args;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+pub(super) use limits::Limits;
 use options::Options;
 
 use super::shared::{Outcome, each};
@@ -20,15 +22,20 @@ use runtime::process::supervise::Signals;
 use runtime::process::{pidfd, terminal};
 
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub(super) struct Run {
     #[command(flatten)]
     options: Options,
     /// Return once it has started, and print its id
     #[arg(long, short)]
     detach: bool,
+    /// false: signals for this command are not passed on
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    sig_proxy: Option<bool>,
 }
 
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub(super) struct Create {
     #[command(flatten)]
     options: Options,
@@ -51,7 +58,10 @@ impl Run {
     pub(super) fn run(self, engine: &Engine) -> Outcome {
         let own = |error| (error, 125);
         let remove = self.options.rm;
-        let (record, claim) = self.options.create(engine).map_err(own)?;
+        if self.options.tty && self.options.interactive && !self.detach {
+            need_terminal().map_err(|error| (error, 1))?;
+        }
+        let (record, claim) = self.options.create(engine, !self.detach).map_err(own)?;
         if self.detach {
             let started = engine.start(&record, Attach::default());
             drop(claim);
@@ -62,7 +72,7 @@ impl Run {
             output::showln!("{}", record.id);
             return Ok(0);
         }
-        let status = attached(engine, &record, claim, true);
+        let status = attached(engine, &record, claim, true, self.sig_proxy != Some(false));
         if status.is_err() {
             give_up(engine, &record, remove);
         }
@@ -79,7 +89,7 @@ fn give_up(engine: &Engine, record: &Record, remove: bool) {
 
 impl Create {
     pub(super) fn run(self, engine: &Engine) -> Outcome {
-        let (record, _claim) = self.options.create(engine).map_err(|error| (error, 125))?;
+        let (record, _claim) = self.options.create(engine, false).map_err(|error| (error, 125))?;
         output::showln!("{}", record.id);
         Ok(0)
     }
@@ -93,7 +103,7 @@ impl Start {
             };
             let record = engine.find(name).map_err(|error| (error, 1))?;
             let claim = engine.claim(&record).map_err(|error| (error, 1))?;
-            return attached(engine, &record, claim, self.interactive);
+            return attached(engine, &record, claim, self.interactive, true);
         }
         let mut status = 1;
         let started = each(&self.names, |name| {
@@ -112,13 +122,11 @@ impl Start {
 }
 
 /// Runs a container in the foreground.
-fn attached(engine: &Engine, record: &Record, claim: Claim, input: bool) -> Outcome {
+fn attached(engine: &Engine, record: &Record, claim: Claim, input: bool, passes_signals: bool) -> Outcome {
     let own = |error| (error, 125);
     let size = record.host.tty.then(|| terminal::size(std::io::stdin())).flatten();
-    if record.host.tty && record.host.interactive && !std::io::stdin().is_terminal() {
-        return Err(
-            own(Error::new("-t needs a terminal, and standard input is none").remedy("leave -t out")),
-        );
+    if record.host.tty && record.host.interactive && input {
+        need_terminal().map_err(|error| (error, 1))?;
     }
     let signals = Signals::block().map_err(own)?;
     let attach = Attach { input: record.host.interactive && input, output: true, size };
@@ -127,15 +135,23 @@ fn attached(engine: &Engine, record: &Record, claim: Claim, input: bool) -> Outc
     drop(claim);
     let started = started?;
     let raw = (record.host.tty && attach.input).then(terminal::Raw::stdin).flatten();
-    let waited = follow(&started, &signals, record.host.tty);
+    let waited = follow(&started, &signals, record.host.tty, passes_signals);
     drop(raw);
     waited.map_err(own)?;
     let status = started.ended().map_err(own)?;
     Ok(u8::try_from(status).unwrap_or(u8::MAX))
 }
 
+/// `-i` with `-t` types on a terminal.
+pub(super) fn need_terminal() -> Result<()> {
+    if std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    Err(Error::new("the input device is not a TTY").remedy("leave -t out, or run this from a terminal"))
+}
+
 /// Passes signals and the terminal's size on until the watcher has something to say.
-fn follow(started: &Started, signals: &Signals, tty: bool) -> Result<()> {
+fn follow(started: &Started, signals: &Signals, tty: bool, passes_signals: bool) -> Result<()> {
     let process = pidfd::open(started.pid).ok();
     loop {
         let mut fds = [
@@ -157,7 +173,7 @@ fn follow(started: &Started, signals: &Signals, tty: bool) -> Result<()> {
                         }
                     }
                     _ => {
-                        if let Some(process) = &process {
+                        if let Some(process) = process.as_ref().filter(|_| passes_signals) {
                             let _ = pidfd::signal(process.as_fd(), signal);
                         }
                     }

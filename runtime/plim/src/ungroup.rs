@@ -29,6 +29,9 @@ impl From<Container> for Command {
             Container::Cp(command) => Self::Cp(command),
             Container::Commit(command) => Self::Commit(command),
             Container::Export(command) => Self::Export(command),
+            Container::Attach(command) => Self::Attach(command),
+            Container::Update(command) => Self::Update(command),
+            Container::Prune(command) => Self::ContainerPrune(command),
         }
     }
 }
@@ -45,6 +48,7 @@ impl From<Image> for Command {
             Image::Load(command) => Self::Load(command),
             Image::Import(command) => Self::Import(command),
             Image::Build(command) => Self::Build(command),
+            Image::Prune(command) => Self::ImagePrune(command),
             #[cfg(feature = "registry")]
             Image::Pull(command) => Self::Pull(command),
             #[cfg(feature = "registry")]

@@ -4,9 +4,9 @@ use clap::Subcommand;
 
 use super::inspect::volume_value;
 use super::listing::{Listing, Row};
-use super::shared::{each, print_json};
+use super::shared::each;
 use engine::containers::Engine;
-use runtime::error::Result;
+use runtime::error::{Error, Result};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Volume {
@@ -14,6 +14,15 @@ pub(super) enum Volume {
     Create {
         /// Its name; absent means one is made up
         name: Option<String>,
+        /// The same
+        #[arg(long = "name", value_name = "NAME", hide = true, conflicts_with = "name")]
+        also_name: Option<String>,
+        /// local
+        #[arg(long, short, value_name = "DRIVER", default_value = "local")]
+        driver: String,
+        /// Free-form data, as KEY=VALUE
+        #[arg(long, value_name = "LABEL")]
+        label: Vec<String>,
     },
     /// List volumes
     #[command(visible_alias = "list")]
@@ -24,9 +33,15 @@ pub(super) enum Volume {
         /// json, or a template for each such as '{{.Name}}', or 'table {{.Name}}\\t{{.Driver}}'
         #[arg(long, value_name = "TEMPLATE")]
         format: Option<String>,
+        /// Only some: dangling=true|false, driver=, label=, name=
+        #[arg(long, short, value_name = "FILTER")]
+        filter: Vec<String>,
     },
     /// Print all that is known of volumes
     Inspect {
+        /// Template for each, such as '{{.Mountpoint}}'
+        #[arg(long, short, value_name = "TEMPLATE")]
+        format: Option<String>,
         /// Names
         #[arg(required = true)]
         names: Vec<String>,
@@ -53,12 +68,18 @@ pub(super) enum Volume {
 }
 
 /// What a template of `volume ls` may use.
-const FIELDS: &[(&str, &str)] =
-    &[("Driver", "DRIVER"), ("Mountpoint", "MOUNTPOINT"), ("Name", "VOLUME NAME"), ("Scope", "SCOPE")];
+const FIELDS: &[(&str, &str)] = &[
+    ("Driver", "DRIVER"),
+    ("Labels", "LABELS"),
+    ("Mountpoint", "MOUNTPOINT"),
+    ("Name", "VOLUME NAME"),
+    ("Scope", "SCOPE"),
+];
 
 fn row(volume: &engine::volume::Volume) -> Row {
     let fields = [
         ("Driver", "local".to_owned()),
+        ("Labels", super::shared::joined(&volume.labels)),
         ("Mountpoint", volume.path.display().to_string()),
         ("Name", volume.name.clone()),
         ("Scope", "local".to_owned()),
@@ -66,17 +87,57 @@ fn row(volume: &engine::volume::Volume) -> Row {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
+fn fits(engine: &Engine, volume: &engine::volume::Volume, filters: &[String]) -> Result<bool> {
+    for filter in filters {
+        let (key, value) = super::shared::filter(filter)?;
+        let fits = match key {
+            "dangling" => {
+                engine.users_of_volume(&volume.name)?.is_empty() == super::shared::truth(filter, value)?
+            }
+            "driver" => value == "local",
+            "label" => super::shared::has_label(&volume.labels, value),
+            "name" => volume.name.contains(value),
+            _ => {
+                return Err(Error::new(format!("unknown filter '{key}'"))
+                    .remedy("volumes have dangling, driver, label and name"));
+            }
+        };
+        if !fits {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn create(engine: &Engine, name: Option<&String>, driver: &str, label: &[String]) -> Result<()> {
+    if driver != "local" {
+        return Err(Error::new(format!("--driver {driver}: it is not supported")).remedy("local is"));
+    }
+    let anonymous = name.is_none();
+    let name = name.cloned().unwrap_or_else(engine::containers::new_id);
+    let is_new = engine.volumes.find(&name).is_err();
+    let volume = engine.volumes.ensure_with(&name, anonymous, super::shared::labels(label))?;
+    if is_new {
+        engine.tell_of("volume", "create", &volume.name, Default::default());
+    }
+    output::showln!("{}", volume.name);
+    Ok(())
+}
+
 impl Volume {
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
         let volumes = &engine.volumes;
         match self {
-            Self::Create { name } => {
-                let anonymous = name.is_none();
-                let name = name.clone().unwrap_or_else(engine::containers::new_id);
-                output::showln!("{}", volumes.ensure(&name, anonymous)?.name);
+            Self::Create { name, also_name, driver, label } => {
+                create(engine, name.as_ref().or(also_name.as_ref()), driver, label)?;
             }
-            Self::Ls { quiet, format } => {
-                let all = volumes.list()?;
+            Self::Ls { quiet, format, filter } => {
+                let mut all = Vec::new();
+                for volume in volumes.list()? {
+                    if fits(engine, &volume, filter)? {
+                        all.push(volume);
+                    }
+                }
                 if *quiet {
                     all.iter().for_each(|volume| output::showln!("{}", volume.name));
                     return Ok(());
@@ -85,18 +146,17 @@ impl Volume {
                 Listing { fields: FIELDS, columns: vec!["Driver", "Name"] }
                     .print(&rows, format.as_deref())?;
             }
-            Self::Inspect { names } => {
-                let all = names
-                    .iter()
-                    .map(|name| volume_value(engine, &volumes.find(name)?))
-                    .collect::<Result<Vec<_>>>()?;
-                print_json(&all)?;
+            Self::Inspect { format, names } => {
+                super::inspect::print(names, format.as_deref(), |name| {
+                    volume_value(engine, &volumes.find(name)?)
+                })?;
             }
             Self::Rm { force, names } => each(names, |name| {
                 if *force && volumes.find(name).is_err() {
                     return Ok(());
                 }
                 engine.remove_volume(name)?;
+                engine.tell_of("volume", "destroy", name, Default::default());
                 output::showln!("{name}");
                 Ok(())
             })?,

@@ -22,6 +22,7 @@ const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_DUMP: u16 = 0x300;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
@@ -59,25 +60,29 @@ fn name(text: &str) -> Vec<u8> {
 /// # Errors
 /// The name is taken, the process is gone, or the kernel has no veth.
 pub fn make_pair(here: &str, there: &str, pid: i32) -> Result<()> {
-    pair(here, there, IFLA_NET_NS_PID, pid)
+    pair(here, there, None, IFLA_NET_NS_PID, pid)
 }
 
-/// Makes a pair of devices, one here, one in another network namespace.
+/// Makes a pair of devices, one here, one in another network namespace, with a hardware address there.
 ///
 /// # Errors
 /// The name is taken, or the kernel has no veth.
-pub fn make_pair_into(here: &str, there: &str, namespace: impl AsFd) -> Result<()> {
-    pair(here, there, IFLA_NET_NS_FD, namespace.as_fd().as_raw_fd())
+pub fn make_pair_into(here: &str, there: &str, hardware: [u8; 6], namespace: impl AsFd) -> Result<()> {
+    pair(here, there, Some(hardware), IFLA_NET_NS_FD, namespace.as_fd().as_raw_fd())
 }
 
-fn pair(here: &str, there: &str, place: u16, number: i32) -> Result<()> {
+fn pair(here: &str, there: &str, hardware: Option<[u8; 6]>, place: u16, number: i32) -> Result<()> {
     let number = number.to_ne_bytes();
     let message = Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &device(0, 0))
         .with(IFLA_IFNAME, &name(here))
         .nest(IFLA_LINKINFO, |info| {
             info.with(IFLA_INFO_KIND, b"veth").nest(IFLA_INFO_DATA, |data| {
                 data.nest(VETH_INFO_PEER, |peer| {
-                    peer.raw(&device(0, 0)).with(IFLA_IFNAME, &name(there)).with(place, &number)
+                    let peer = peer.raw(&device(0, 0)).with(IFLA_IFNAME, &name(there)).with(place, &number);
+                    match hardware {
+                        Some(address) => peer.with(IFLA_ADDRESS, &address),
+                        None => peer,
+                    }
                 })
             })
         });

@@ -192,7 +192,7 @@ fn health(flags: &[(String, Option<String>)], test: Option<&Form>) -> Result<Val
             }
             _ => return Err(bad()),
         };
-        let time = humantime::parse_duration(given).map_err(|_| bad())?;
+        let time = crate::duration::parse(given).ok_or_else(bad)?;
         value[key] = u64::try_from(time.as_nanos()).map_err(|_| bad())?.into();
     }
     Ok(value)

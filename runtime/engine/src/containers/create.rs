@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use super::claim::Claim;
 use super::mounts::Wanted;
-use super::record::{Host, MountPoint, Record};
+use super::record::{Host, MountKind, MountPoint, Record};
 use super::{Engine, init_layer, new_id, now, watch_lock};
 use crate::image::{Execution, Image};
 use runtime::error::{Doing, Error, Result};
@@ -33,6 +35,10 @@ pub struct Create {
     pub labels: Vec<String>,
     /// Stop signal instead of the image's.
     pub stop_signal: Option<String>,
+    /// Ports that it exposes beside the image's, such as `80/tcp`.
+    pub expose: Vec<String>,
+    /// How its health is asked for, instead of the image's: fields of the image specification's `Healthcheck`.
+    pub health: Option<Value>,
     /// Mounts.
     pub mounts: Vec<Wanted>,
     /// What the host gives.
@@ -56,7 +62,7 @@ impl Engine {
     ///
     /// # Errors
     /// Likewise.
-    pub fn create_from(&self, image: &Image, wanted: Create) -> Result<(Record, Claim)> {
+    pub fn create_from(&self, image: &Image, mut wanted: Create) -> Result<(Record, Claim)> {
         let _use = self.store.using()?;
         self.store.unpack(image, true)?;
         let config = execution(&image.config.config, &wanted)?;
@@ -66,8 +72,13 @@ impl Engine {
         if !matches!(wanted.host.network.as_str(), "none" | "host")
             && !wanted.host.network.starts_with("container:")
         {
-            self.networks.find(&wanted.host.network)?;
+            // It may be given by its id.
+            wanted.host.network = self.networks.find(&wanted.host.network)?.name;
         }
+        wanted.host.aliases.iter().try_for_each(|name| {
+            super::hosts::check_name(name)
+                .map_err(|why| Error::new(format!("--network-alias '{name}': {why}")))
+        })?;
         let id = new_id();
         let _lock = self.lock()?;
         let names: Vec<String> = self.containers()?.into_iter().map(|record| record.name).collect();
@@ -75,7 +86,7 @@ impl Engine {
             Some(name) => checked(name, &names)?,
             None => super::defaults::name(&names),
         };
-        let mounts = self.mounts(&config, wanted.mounts)?;
+        let mounts = self.mounts(&config, wanted.mounts, &wanted.host.volumes_from)?;
         let record = Record {
             id: id.clone(),
             name,
@@ -95,7 +106,10 @@ impl Engine {
             moved.doing(|| format!("making container '{}'", record.name)).map(|()| claim)
         });
         match made {
-            Ok(claim) => Ok((record, claim)),
+            Ok(claim) => {
+                self.tell(&record, "create", &[]);
+                Ok((record, claim))
+            }
             Err(error) => {
                 let _ = fs::remove_dir_all(&place);
                 Err(error)
@@ -127,20 +141,62 @@ impl Engine {
     }
 
     /// The user's mounts, and a volume for each path that the image declares as one; parents before children.
-    fn mounts(&self, config: &Execution, mut wanted: Vec<Wanted>) -> Result<Vec<MountPoint>> {
+    fn mounts(
+        &self,
+        config: &Execution,
+        mut wanted: Vec<Wanted>,
+        others: &[String],
+    ) -> Result<Vec<MountPoint>> {
         for (number, mount) in wanted.iter().enumerate() {
             if wanted[..number].iter().any(|other| other.target() == mount.target()) {
                 return Err(Error::new(format!("two mounts have the target {}", mount.target().display())));
             }
         }
+        let mut taken = Vec::new();
+        for other in others {
+            for mount in self.mounts_of(other)? {
+                taken.retain(|known: &MountPoint| known.destination != mount.destination);
+                if !wanted.iter().any(|own| own.target() == mount.destination) {
+                    taken.push(mount);
+                }
+            }
+        }
         for path in config.volumes.keys() {
             let volume = Wanted::of_image(path)?;
-            if !wanted.iter().any(|mount| mount.target() == volume.target()) {
+            let is_there = wanted.iter().any(|mount| mount.target() == volume.target())
+                || taken.iter().any(|mount| mount.destination == volume.target());
+            if !is_there {
                 wanted.push(volume);
             }
         }
-        wanted.sort_by_key(|mount| mount.target().components().count());
-        wanted.into_iter().map(|mount| mount.resolve(&self.volumes)).collect()
+        let resolved = wanted.into_iter().map(|mount| mount.resolve(&self.volumes));
+        taken.extend(resolved.collect::<Result<Vec<_>>>()?);
+        taken.sort_by_key(|mount| mount.destination.components().count());
+        Ok(taken)
+    }
+
+    /// The mounts of another container, as `--volumes-from CONTAINER[:ro|:rw]` takes them; its memory is its own.
+    fn mounts_of(&self, wanted: &str) -> Result<Vec<MountPoint>> {
+        let (name, read_only) = match wanted.rsplit_once(':') {
+            None => (wanted, false),
+            Some((name, "ro")) => (name, true),
+            Some((name, "rw")) => (name, false),
+            Some((_, mode)) => {
+                return Err(Error::new(format!("--volumes-from {wanted}: invalid mode '{mode}'"))
+                    .remedy("expected CONTAINER[:ro|:rw]"));
+            }
+        };
+        let other =
+            self.find(name).map_err(|error| Error::new(format!("--volumes-from {wanted}: {error}")))?;
+        let shared = other.mounts.into_iter().filter(|mount| mount.kind != MountKind::Tmpfs);
+        // An unnamed volume goes with the container that it was made for.
+        let taken = shared.map(|mount| MountPoint {
+            anonymous: false,
+            writable: mount.writable && !read_only,
+            no_copy: true,
+            ..mount
+        });
+        Ok(taken.collect())
     }
 }
 
@@ -185,6 +241,13 @@ fn execution(image: &Execution, wanted: &Create) -> Result<Execution> {
         }
         config.working_dir.clone_from(workdir);
     }
+    for port in &wanted.expose {
+        config.exposed_ports.insert(port.clone(), json!({}));
+    }
+    if let Some(Value::Object(fields)) = &wanted.health {
+        config.healthcheck = Some(healthcheck(config.healthcheck.take(), fields));
+        super::HealthCheck::of(&config)?;
+    }
     if wanted.stop_signal.is_some() {
         config.stop_signal.clone_from(&wanted.stop_signal);
     }
@@ -193,6 +256,15 @@ fn execution(image: &Execution, wanted: &Create) -> Result<Execution> {
             .remedy("say what to run: plim run IMAGE COMMAND [ARG...]"));
     }
     Ok(config)
+}
+
+/// The image's health check with the user's changes.
+fn healthcheck(image: Option<Value>, changes: &serde_json::Map<String, Value>) -> Value {
+    let mut all = image.filter(Value::is_object).unwrap_or_else(|| json!({}));
+    for (name, value) in changes {
+        all[name] = value.clone();
+    }
+    all
 }
 
 /// What is executed: the entry point followed by the command.

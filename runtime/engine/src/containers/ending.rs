@@ -3,17 +3,23 @@
 use std::fs;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::claim::Claim;
 use super::engine::Engine;
-use super::ids::now;
-use super::record::{Phase, Record};
+use super::ids::{STOPPED, now};
+use super::record::Record;
+use super::restart::Restart;
 use super::watch_lock;
 use runtime::container::{Container, Status};
 use runtime::error::{Doing, Error, Result};
 use runtime::process::pidfd;
 use runtime::process::signal::Signal;
+use runtime::rights;
 
 impl Engine {
     /// Waits until a container has ended and nothing is left of its run; `None` if it has not within the patience.
@@ -36,11 +42,44 @@ impl Engine {
         Ok(Some(text.trim().parse().unwrap_or_else(|_| self.state(&record.id).exit_code.unwrap_or(0))))
     }
 
+    /// Waits until a container has ended, also when its policy starts it again. Returns its exit status.
+    ///
+    /// # Errors
+    /// As of [`Engine::wait`].
+    pub fn wait_run(&self, record: &Record) -> Result<i32> {
+        if record.host.restart == Restart::No {
+            return Ok(self.wait(record, None)?.unwrap_or(0));
+        }
+        let before = self.state(&record.id);
+        if let Ok(process) = pidfd::open(before.pid)
+            && before.pid != 0
+        {
+            pidfd::wait_exit(process.as_fd(), Duration::MAX)?;
+        }
+        // The watcher notes how it ended before it starts it again.
+        let dir = self.dir(&record.id);
+        let watch = changes_of(&dir).doing(|| format!("waiting for container '{}'", record.name))?;
+        loop {
+            let state = self.state(&record.id);
+            if !dir.exists()
+                || !self.is_watched(&record.id)
+                || (state.pid != before.pid && state.exit_code.is_some())
+            {
+                return Ok(state.exit_code.unwrap_or(0));
+            }
+            let mut fds = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+            // A lock that goes with its holder tells nobody: the second look is for a watcher that was killed.
+            let _ = poll(&mut fds, PollTimeout::from(1000_u16));
+            while watch.read_events().is_ok() {}
+        }
+    }
+
     /// Asks a container to end, and kills it when it has not within the grace time. Returns its exit status.
     ///
     /// # Errors
     /// It cannot be signalled.
     pub fn stop(&self, record: &Record, grace: Duration) -> Result<i32> {
+        self.by_hand(record);
         if let Ok(container) = self.running(record) {
             let signal = record.config.stop_signal.as_deref().unwrap_or("SIGTERM");
             let process = pidfd::open(self.state(&record.id).pid);
@@ -54,8 +93,22 @@ impl Engine {
             {
                 let _ = container.kill(Signal::KILL, false);
             }
+            let status = self.wait(record, None)?.unwrap_or(0);
+            self.tell(record, "stop", &[]);
+            return Ok(status);
         }
         Ok(self.wait(record, None)?.unwrap_or(0))
+    }
+
+    /// Notes that somebody ends the container, so that it is not started again.
+    pub fn by_hand(&self, record: &Record) {
+        // Without room on the disk it is started again, which the next attempt ends.
+        let _ = rights::write_private(&self.dir(&record.id).join(STOPPED), b"");
+    }
+
+    /// Whether it was ended by hand since it was started.
+    pub fn was_stopped(&self, id: &str) -> bool {
+        self.dir(id).join(STOPPED).exists()
     }
 
     /// Removes a container; with `force` it is killed first, with `volumes` its own unnamed volumes go too.
@@ -65,7 +118,7 @@ impl Engine {
     pub fn remove(&self, record: &Record, force: bool, volumes: bool) -> Result<()> {
         // Others may wait for the lock of all containers while they need this one, so the container comes first.
         let _alone = loop {
-            if matches!(self.phase(&record.id), Phase::Running | Phase::Paused) {
+            if self.phase(&record.id).is_up() {
                 if !force {
                     return Err(Error::new(format!("container '{}' is running", record.name))
                         .remedy(format!("`plim stop {0}` first, or `plim rm -f {0}`", record.name)));
@@ -88,7 +141,7 @@ impl Engine {
                     .remedy(format!("wait for that command, or use `plim rm -f {}`", record.name)));
             }
             // Its run is being cleared away, or somebody copies from it; if it was started meanwhile, that is seen above.
-            if !matches!(self.phase(&record.id), Phase::Running | Phase::Paused)
+            if !self.phase(&record.id).is_up()
                 && let Ok(lock) = watch_lock::open(&lock)
             {
                 watch_lock::await_free(&lock)?;
@@ -110,6 +163,7 @@ impl Engine {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             renamed => renamed.doing(|| format!("removing container '{}'", record.name))?,
         }
+        self.tell(record, "destroy", &[]);
         fs::remove_dir_all(&aside).doing(|| format!("removing the files of container '{}'", record.name))?;
         // Another container may use them, if it is not known what one uses.
         if volumes && self.damaged()?.is_empty() {
@@ -158,4 +212,14 @@ pub fn parse_signal(text: &str) -> Result<Signal> {
         signal if signal.number() == 0 => Err(Error::new("signal 0 is never delivered")),
         signal => Ok(signal),
     }
+}
+
+/// Tells of files that appear in a directory.
+fn changes_of(dir: &Path) -> nix::Result<Inotify> {
+    let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    watch.add_watch(
+        dir,
+        AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVE_SELF,
+    )?;
+    Ok(watch)
 }

@@ -195,6 +195,7 @@ impl Engine {
             // Its watcher may just have cleared it away.
             Ok(_) if Container::find(&self.run, id).is_err() => Phase::Exited,
             Ok(_) => Phase::Dead,
+            Err(_) if state.restarting && self.is_watched(id) => Phase::Restarting,
             Err(_) if state.started.is_none() && state.error.is_none() => Phase::Created,
             Err(_) => Phase::Exited,
         }
@@ -219,7 +220,7 @@ impl Engine {
     }
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = bounded::read(path, bounded::LARGEST_DOCUMENT)?;
     serde_json::from_slice(&text).map_err(|error| Error::new(format!("{}: {error}", path.display())))
 }

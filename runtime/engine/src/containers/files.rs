@@ -9,12 +9,21 @@ use super::Engine;
 use super::record::{Record, State};
 use crate::network::Attached;
 use runtime::error::{Doing, Error, Result};
+use runtime::namespace::Kind;
 use runtime::process::pidfd;
 
 impl Record {
     /// The container's host name.
     pub fn hostname(&self) -> String {
         self.host.hostname.clone().unwrap_or_else(|| self.id[..12].to_owned())
+    }
+
+    /// The names by which others on its network know it.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = vec![self.name.clone()];
+        names.extend(self.host.aliases.iter().cloned());
+        names.push(self.id[..12].to_owned());
+        names
     }
 
     /// The network that it is a member of, if it has a network of its own.
@@ -33,15 +42,38 @@ impl Engine {
             record.hostname()
         };
         self.write_file(record, "hostname", &format!("{hostname}\n"))?;
-        let mut resolv = String::new();
-        if record.host.dns.is_empty() {
-            resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        }
-        for server in &record.host.dns {
-            let _ = writeln!(resolv, "nameserver {server}");
-        }
+        let resolv = self.resolv_conf(record)?;
         self.write_file(record, "resolv.conf", &resolv)?;
         self.write_hosts(record, state, &[])
+    }
+
+    /// The host's resolver configuration, with what was asked for instead of its parts. Source: resolv.conf(5).
+    fn resolv_conf(&self, record: &Record) -> Result<String> {
+        let host = &record.host;
+        let theirs = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let mut text = String::new();
+        for line in theirs.lines() {
+            let replaced = match line.split_whitespace().next() {
+                Some("nameserver") => !host.dns.is_empty(),
+                Some("search" | "domain") => !host.dns_search.is_empty(),
+                Some("options") => !host.dns_options.is_empty(),
+                _ => false,
+            };
+            if !replaced {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+        for server in &host.dns {
+            let _ = writeln!(text, "nameserver {server}");
+        }
+        // A dot alone: no domain at all.
+        if !host.dns_search.is_empty() && host.dns_search != ["."] {
+            let _ = writeln!(text, "search {}", host.dns_search.join(" "));
+        }
+        if !host.dns_options.is_empty() {
+            let _ = writeln!(text, "options {}", host.dns_options.join(" "));
+        }
+        Ok(text)
     }
 
     fn write_hosts(&self, record: &Record, state: &State, neighbours: &[(Ipv4Addr, String)]) -> Result<()> {
@@ -74,7 +106,7 @@ impl Engine {
         let Some(name) = record.own_network() else { return Ok(None) };
         let network = self.networks.find(name)?;
         let _lock = self.networks.lock()?;
-        let attached = network.attach(&record.id, &self.taken_addresses()?)?;
+        let attached = network.attach(&record.id, &self.taken_addresses()?, record.host.fixed_address)?;
         state.address = Some(attached.address);
         state.device = Some(attached.device.clone());
         self.write_state(&record.id, state)?;
@@ -118,7 +150,7 @@ impl Engine {
             let others: Vec<(Ipv4Addr, String)> = members
                 .iter()
                 .filter(|(other, _)| other.id != record.id)
-                .filter_map(|(other, state)| Some((state.address?, other.name.clone())))
+                .filter_map(|(other, state)| Some((state.address?, other.names().join(" "))))
                 .collect();
             // A member may be on its way out.
             let _ = self.write_hosts(record, state, &others);
@@ -126,14 +158,14 @@ impl Engine {
         Ok(())
     }
 
-    /// The network namespace of another container.
-    pub(super) fn network_of(&self, name: &str) -> Result<PathBuf> {
+    /// A namespace of another container; `option` is the one that asks for it.
+    pub(super) fn namespace_of(&self, option: &str, name: &str, kind: Kind) -> Result<PathBuf> {
         let other = self.find(name)?;
         let container = self.running(&other)?;
         let pid = container.state().pid;
         if pidfd::start_time(pid).is_none() {
-            return Err(Error::new(format!("--network container:{name}: it has just ended")));
+            return Err(Error::new(format!("{option} container:{name}: it has just ended")));
         }
-        Ok(runtime::namespace::link(pid, runtime::namespace::Kind::Network))
+        Ok(runtime::namespace::link(pid, kind))
     }
 }

@@ -71,6 +71,23 @@ pub fn hostname(text: &str) -> Result<String> {
         .map(|()| text.to_owned())
 }
 
+/// Passes a domain name on, as `--domainname` and `--dns-search` take it; `option` is theirs. A dot alone means none at all.
+///
+/// # Errors
+/// As of [`hostname`].
+pub fn domain(option: &str, text: &str) -> Result<String> {
+    if text == "." {
+        return Ok(text.to_owned());
+    }
+    check(text, LONGEST_NAME)
+        .map_err(|why| Error::new(format!("{option} '{text}': {why}")))
+        .map(|()| text.to_owned())
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    check(name, LONGEST_NAME)
+}
+
 fn check(name: &str, longest: usize) -> Result<(), String> {
     if name.is_empty() {
         return Err("the name is empty".to_owned());

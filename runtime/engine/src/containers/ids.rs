@@ -17,3 +17,12 @@ pub fn new_id() -> String {
         .expect("every kernel has random numbers");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// The name under which the engine's program is the first process of a container with `--init`.
+pub const INIT: &str = "docker-init";
+
+/// Its path in such a container.
+pub(super) const INIT_PATH: &str = "/sbin/docker-init";
+
+/// A file in a container's directory while it is stopped by hand: its restart policy does not hold then.
+pub(super) const STOPPED: &str = "stopped";

@@ -1,10 +1,12 @@
 //! What a container said: one line of JSON for each line, with its stream and its time. Bytes that are no text are kept too.
 
-use std::fs::File;
+use std::collections::VecDeque;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,8 +14,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, Record, now};
-use runtime::error::{Doing, Result};
+use super::engine::Engine;
+use super::ids::now;
+use super::log_config::LogConfig;
+use super::record::Record;
+use runtime::error::{Doing, Error, Result};
 
 /// A line longer than this is stored in pieces.
 const LONGEST: usize = 16 * 1024;
@@ -56,6 +61,8 @@ pub struct Line {
 /// there is room again the log says what is missing at that place; if there never is, a file beside it that was made before does.
 #[derive(Debug)]
 pub(super) struct Writer {
+    path: PathBuf,
+    config: LogConfig,
     file: File,
     /// Bytes that the file has, and are whole lines.
     length: u64,
@@ -79,17 +86,42 @@ const RESERVE: usize = 4096;
 const DROPPED: &str = "log.dropped";
 
 impl Writer {
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)
-            .doing(|| format!("opening {}", path.display()))?;
+    pub(super) fn open(path: &Path, config: &LogConfig) -> Result<Self> {
+        let keeps = config.driver != "none";
+        let path = if keeps { path } else { Path::new("/dev/null") };
+        let file = open_log(path)?;
         let length = file.metadata().doing(|| format!("looking at {}", path.display()))?.len();
-        let reserve = runtime::rights::private_file(&path.with_file_name(DROPPED))
-            .and_then(|mut reserve| reserve.write_all(&[b' '; RESERVE]).map(|()| reserve));
-        Ok(Self { file, length, partial: Default::default(), lost: None, reserve: reserve.ok() })
+        let reserve = keeps.then(|| {
+            let reserve = runtime::rights::private_file(&path.with_file_name(DROPPED));
+            reserve.and_then(|mut reserve| reserve.write_all(&[b' '; RESERVE]).map(|()| reserve)).ok()
+        });
+        Ok(Self {
+            path: path.to_owned(),
+            config: config.clone(),
+            file,
+            length,
+            partial: Default::default(),
+            lost: None,
+            reserve: reserve.flatten(),
+        })
+    }
+
+    /// Begins a new file when this one has no room for more bytes.
+    fn rotate(&mut self, more: usize) {
+        let is_full = |most: u64| self.length > 0 && self.length + more as u64 > most;
+        if self.config.driver == "none" || !self.config.max_size.is_some_and(is_full) {
+            return;
+        }
+        for number in (0..self.config.max_file - 1).rev() {
+            let _ = fs::rename(numbered(&self.path, number), numbered(&self.path, number + 1));
+        }
+        if self.config.max_file == 1 {
+            let _ = fs::remove_file(&self.path);
+        }
+        // Where none can be made, the old one grows on.
+        if let Ok(file) = open_log(&self.path) {
+            (self.file, self.length) = (file, 0);
+        }
     }
 
     /// Takes bytes as they come.
@@ -106,6 +138,12 @@ impl Writer {
             if end.is_some() || partial.len() == LONGEST {
                 taken[stream as usize] += partial.len() as u64;
                 store(std::mem::take(partial), stream, &mut text);
+                if self.config.max_size.is_some() {
+                    // Each line may be the first of a new file.
+                    self.append(&text, taken);
+                    text.clear();
+                    taken = [0; 2];
+                }
             }
         }
         self.append(&text, taken);
@@ -135,6 +173,7 @@ impl Writer {
         if all.is_empty() {
             return;
         }
+        self.rotate(all.len());
         match self.file.write_all(&all) {
             Ok(()) => {
                 self.length += all.len() as u64;
@@ -172,6 +211,20 @@ impl Lost {
     }
 }
 
+fn open_log(path: &Path) -> Result<File> {
+    File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .doing(|| format!("opening {}", path.display()))
+}
+
+/// The log itself, or one that was written before it: the higher the number, the earlier.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    if number == 0 { path.to_owned() } else { path.with_file_name(format!("log.{number}")) }
+}
+
 fn store(bytes: Vec<u8>, stream: Stream, to: &mut Vec<u8>) {
     let (log, bytes) = match String::from_utf8(bytes) {
         Ok(text) => (Some(text), None),
@@ -182,36 +235,59 @@ fn store(bytes: Vec<u8>, stream: Stream, to: &mut Vec<u8>) {
     to.push(b'\n');
 }
 
-/// How far a log is read.
+/// Which part of a log is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Follow {
     /// Wait for more while the container runs.
     pub follow: bool,
     /// Only so many of the last lines.
     pub tail: Option<usize>,
+    /// Nothing from before.
+    pub since: Option<SystemTime>,
+    /// Nothing from after.
+    pub until: Option<SystemTime>,
+}
+
+impl Follow {
+    /// Whether a line of a time is wanted; none is, any more, when it is too late.
+    fn takes(&self, time: &str) -> bool {
+        let at = humantime::parse_rfc3339(time).ok();
+        let Some(at) = at else { return true };
+        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at <= until)
+    }
+
+    /// How long there can still be something to wait for; `None` means for ever.
+    fn patience(&self) -> Option<Duration> {
+        self.until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default())
+    }
 }
 
 /// Reads a container's log. The sink says whether it wants more.
 ///
 /// # Errors
-/// The log cannot be read.
+/// The log cannot be read, or none is kept.
 pub fn read(engine: &Engine, record: &Record, how: Follow, mut sink: impl FnMut(Line) -> bool) -> Result<()> {
+    if record.host.log.driver == "none" {
+        return Err(Error::new(format!(
+            "container '{}' has the log driver none: nothing is kept",
+            record.name
+        )));
+    }
     let dir = engine.dir(&record.id);
     let path = dir.join("log");
     let doing = || format!("reading the log of container '{}'", record.name);
     // The watch comes before the first look, so that nothing falls between.
-    let watch = how.follow.then(|| watch(&dir)).transpose().doing(doing)?;
-    let mut reader = File::open(&path).ok().map(BufReader::new);
-    let mut partial = Vec::new();
-    let mut kept = std::collections::VecDeque::new();
-    let mut tail = how.tail;
+    let watch = how.follow.then(|| watch_of(&dir).doing(doing)).transpose()?;
+    let mut reader = Reader::open(&path);
+    let (mut kept, mut tail) = (VecDeque::new(), how.tail);
     loop {
         // Asked before the log is read to its end: what was written until the end of the run is then in it.
-        let runs = engine.state(&record.id).pid != 0;
-        if reader.is_none() {
-            reader = File::open(&path).ok().map(BufReader::new);
-        }
-        while let Some(line) = reader.as_mut().and_then(|reader| next(reader, &mut partial)) {
+        let state = engine.state(&record.id);
+        let runs = state.pid != 0 || state.restarting;
+        while let Some(line) = reader.next() {
+            if !how.takes(&line.time) {
+                continue;
+            }
             match tail {
                 Some(most) => {
                     kept.push_back(line);
@@ -230,17 +306,19 @@ pub fn read(engine: &Engine, record: &Record, how: Follow, mut sink: impl FnMut(
                 return Ok(());
             }
         }
-        let Some(watch) = watch.as_ref().filter(|_| runs && dir.exists()) else {
-            let dropped = File::open(dir.join(DROPPED)).ok();
-            if let Some(line) =
-                dropped.and_then(|file| next(&mut BufReader::new(file.take(RESERVE as u64)), &mut Vec::new()))
-            {
+        let patience = how.patience();
+        let goes_on = runs && dir.exists() && patience != Some(Duration::ZERO);
+        let Some(watch) = watch.as_ref().filter(|_| goes_on) else {
+            if let Some(line) = dropped(&dir).filter(|line| how.takes(&line.time)) {
                 sink(line);
             }
             return Ok(());
         };
+        let timeout = patience.map_or(PollTimeout::NONE, |left| {
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+        });
         let mut fds = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::NONE) {
+        match poll(&mut fds, timeout) {
             Err(nix::errno::Errno::EINTR) => {}
             ready => drop(ready.doing(doing)?),
         }
@@ -248,8 +326,7 @@ pub fn read(engine: &Engine, record: &Record, how: Follow, mut sink: impl FnMut(
     }
 }
 
-/// Tells of every change of a log's file.
-fn watch(dir: &Path) -> nix::Result<Inotify> {
+fn watch_of(dir: &Path) -> nix::Result<Inotify> {
     let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     let what = AddWatchFlags::IN_MODIFY
         | AddWatchFlags::IN_CREATE
@@ -257,6 +334,56 @@ fn watch(dir: &Path) -> nix::Result<Inotify> {
         | AddWatchFlags::IN_MOVE_SELF;
     watch.add_watch(dir, what)?;
     Ok(watch)
+}
+
+/// What was dropped at the end of a log.
+fn dropped(dir: &Path) -> Option<Line> {
+    let file = File::open(dir.join(DROPPED)).ok()?;
+    next(&mut BufReader::new(file.take(RESERVE as u64)), &mut Vec::new())
+}
+
+/// Reads the files of a log one after the other, the oldest first, and the newest as it grows and is replaced.
+struct Reader {
+    path: PathBuf,
+    older: Vec<BufReader<File>>,
+    newest: Option<BufReader<File>>,
+    partial: Vec<u8>,
+}
+
+impl Reader {
+    fn open(path: &Path) -> Self {
+        let older = (1..).map_while(|number| File::open(numbered(path, number)).ok()).map(BufReader::new);
+        let older = older.collect();
+        Self { path: path.to_owned(), older, newest: None, partial: Vec::new() }
+    }
+
+    fn next(&mut self) -> Option<Line> {
+        while let Some(reader) = self.older.last_mut() {
+            if let Some(line) = next(reader, &mut self.partial) {
+                return Some(line);
+            }
+            self.older.pop();
+        }
+        loop {
+            if let Some(line) = self.newest.as_mut().and_then(|reader| next(reader, &mut self.partial)) {
+                return Some(line);
+            }
+            let file = File::open(&self.path).ok()?;
+            if let Some(known) = &self.newest
+                && same(known.get_ref(), &file)
+            {
+                return None;
+            }
+            self.partial.clear();
+            self.newest = Some(BufReader::new(file));
+        }
+    }
+}
+
+fn same(one: &File, other: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |file: &File| file.metadata().map(|found| (found.dev(), found.ino())).ok();
+    id(one) == id(other)
 }
 
 fn next(reader: &mut impl BufRead, partial: &mut Vec<u8>) -> Option<Line> {
@@ -284,7 +411,7 @@ mod tests {
     fn whatever_is_said_comes_back_in_order_and_apart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let mut writer = Writer::open(&path).unwrap();
+        let mut writer = Writer::open(&path, &LogConfig::default()).unwrap();
         let long = vec![b'x'; LONGEST + 5];
         writer.take(Stream::Stdout, b"one\ntw");
         writer.take(Stream::Stderr, b"bad \xff\n");
@@ -302,5 +429,32 @@ mod tests {
         assert_eq!(joined(Stream::Stdout), [b"one\ntwo\n".as_slice(), &long].concat());
         assert_eq!(joined(Stream::Stderr), b"bad \xff\n");
         assert_eq!(all[0], (Stream::Stdout, b"one\n".to_vec()));
+    }
+
+    #[test]
+    fn files_are_begun_anew_and_read_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let size = |text: &str| text.parse().map_err(|_| Error::new("no number"));
+        let options = ["max-size=300".to_owned(), "max-file=3".to_owned()];
+        let config = LogConfig::parse("json-file", &options, size).unwrap();
+        let mut writer = Writer::open(&path, &config).unwrap();
+        let mut follower = Reader::open(&path);
+        let mut followed = Vec::new();
+        for number in 0..20 {
+            writer.take(Stream::Stdout, format!("{number}\n").as_bytes());
+            followed.extend(std::iter::from_fn(|| follower.next()));
+        }
+        let mut reader = Reader::open(&path);
+        let all: Vec<Line> = std::iter::from_fn(|| reader.next()).collect();
+        assert!((6..20).contains(&all.len()), "{}", all.len());
+        assert_eq!(all.last().unwrap().bytes, b"19\n");
+        assert_eq!(followed.len(), 20);
+        assert_eq!(followed[20 - all.len()..], all);
+        assert!(path.with_file_name("log.2").exists() && !path.with_file_name("log.3").exists());
+        for wrong in ["max-size=x", "max-file=0", "colour=red", "max-size"] {
+            assert!(LogConfig::parse("json-file", &[wrong.to_owned()], size).is_err(), "{wrong}");
+        }
+        assert!(LogConfig::parse("syslog", &[], size).unwrap_err().to_string().contains("syslog"));
     }
 }

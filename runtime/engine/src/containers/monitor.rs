@@ -1,158 +1,40 @@
 //! The process that watches a container from its start to its end: it mounts the layers where nobody else sees them, gives the
 //! container its network, ports and volumes, keeps its log, and clears everything away.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::mount::{MntFlags, umount2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::{dup, pipe2, setsid};
-use serde::{Deserialize, Serialize};
 
+use super::engine::Engine;
+use super::health::{Health, HealthCheck};
+use super::ids::{STOPPED, now};
 use super::logs::{Stream, Writer};
 use super::pump::{Input, Output, Pump};
 use super::record::{Record, State};
-use super::{Engine, Identity, now, spec, watch_lock};
+use super::restart::Backoff;
+use super::start::{Attach, Report};
+use super::users::Identity;
+use super::{spec, watch_lock};
 use crate::network::publish::{self, Listening};
 use runtime::container::{Container, Created, Options};
 use runtime::error::{Doing, Error, Result};
-use runtime::oci::{Bundle, ConsoleSize};
+use runtime::namespace::Kind;
+use runtime::oci::Bundle;
 use runtime::process::supervise::Signals;
 use runtime::process::terminal::Console;
 use runtime::process::{descriptors, pidfd, protect};
 use runtime::rootfs::resolve::{Root, by_descriptor};
-
-/// Which of the caller's standard streams are the container's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Attach {
-    /// What the caller types goes to the container.
-    pub input: bool,
-    /// What the container says goes to the caller.
-    pub output: bool,
-    /// Size of the caller's terminal.
-    pub size: Option<ConsoleSize>,
-}
-
-/// What the watcher tells the command that started it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Report {
-    /// The application runs.
-    Started {
-        /// Its PID on the host.
-        pid: i32,
-    },
-    /// It could not be started.
-    Failed {
-        /// Exit status for that: 125 for the engine's own failure, 126 if it cannot be executed, 127 if it is not there.
-        status: u8,
-        /// Why.
-        reason: String,
-    },
-    /// It has ended, and nothing is left of its run.
-    Ended {
-        /// Its exit status.
-        status: i32,
-    },
-}
-
-/// A container that was started, seen from the command that did so.
-#[derive(Debug)]
-pub struct Started {
-    /// PID of the container's first process on the host.
-    pub pid: i32,
-    control: OwnedFd,
-}
-
-impl Engine {
-    /// Starts a container, watched by a process of its own.
-    ///
-    /// # Errors
-    /// It cannot be started; the reason is the watcher's, and so is the exit status.
-    pub fn start(&self, record: &Record, attach: Attach) -> Result<Started, (Error, u8)> {
-        let own = |error: Error| (error, 125);
-        let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-                .doing(|| "making a socket pair")
-                .map_err(own)?;
-        fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).doing(|| "passing a socket on").map_err(own)?;
-        let null = || if attach.output { Stdio::inherit() } else { Stdio::null() };
-        let attach_text =
-            serde_json::to_string(&attach).map_err(|error| own(Error::new(error.to_string())))?;
-        Command::new(&self.helper.program)
-            .arg0(&self.helper.name)
-            .arg("--data-root")
-            .arg(&self.data)
-            .arg("--run-root")
-            .arg(&self.run)
-            .args([
-                "monitor",
-                "--control",
-                &theirs.as_raw_fd().to_string(),
-                "--attach",
-                &attach_text,
-                &record.id,
-            ])
-            .stdin(if attach.input { Stdio::inherit() } else { Stdio::null() })
-            .stdout(null())
-            .stderr(null())
-            .spawn()
-            .doing(|| "starting the container's watcher")
-            .map_err(own)?;
-        drop(theirs);
-        match receive(&ours).map_err(own)? {
-            Some(Report::Started { pid }) => Ok(Started { pid, control: ours }),
-            Some(Report::Failed { status, reason }) => Err((Error::new(reason), status)),
-            other => {
-                Err(own(Error::new(format!("the watcher of container '{}' died: {other:?}", record.name))))
-            }
-        }
-    }
-}
-
-impl Started {
-    /// The connection, to be waited for.
-    pub fn control(&self) -> &OwnedFd {
-        &self.control
-    }
-
-    /// Tells the size of the caller's terminal.
-    pub fn resize(&self, size: ConsoleSize) {
-        if let Ok(text) = serde_json::to_vec(&size) {
-            let _ = send(self.control.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL);
-        }
-    }
-
-    /// The exit status, once the container has ended and was cleared away.
-    ///
-    /// # Errors
-    /// The watcher was killed.
-    pub fn ended(&self) -> Result<i32> {
-        match receive(&self.control)? {
-            Some(Report::Ended { status }) => Ok(status),
-            _ => Err(Error::new("the container's watcher was killed")
-                .remedy("`plim system check --repair` clears away what is left")),
-        }
-    }
-}
-
-fn receive(socket: &OwnedFd) -> Result<Option<Report>> {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-            Err(nix::errno::Errno::EINTR) => {}
-            Ok(0) | Err(nix::errno::Errno::ECONNRESET) => return Ok(None),
-            length => {
-                let length = length.doing(|| "listening to the container's watcher")?;
-                return Ok(serde_json::from_slice(&buffer[..length]).ok());
-            }
-        }
-    }
-}
 
 /// Watches a container to its end. The process must have a single thread and nothing else to do. `control` is the number of
 /// the inherited socket.
@@ -180,25 +62,26 @@ pub fn monitor(engine: &Engine, id: &str, control: i32, attach: Attach) -> Resul
         tell(&Report::Failed { status: 125, reason });
         return Ok(());
     };
-    let mut watch = Watch { engine, record: &record, state: State::default(), proxy: None };
-    let (created, mut pump) = match watch.start(attach) {
+    let _ = fs::remove_file(engine.dir(id).join(STOPPED));
+    let mut watch =
+        Watch { engine, record: &record, state: State::default(), helpers: Vec::new(), is_apart: false };
+    let mut run = match watch.begin(attach) {
         Ok(started) => started,
         Err(error) => {
             let reason = error.to_string();
             let status = error.kind().exit_status(125);
-            watch.clear(status.into(), Some(reason.clone()));
+            watch.clear(status.into(), Some(reason.clone()), false);
             watch_lock::tell(&lock, status.into());
             tell(&Report::Failed { status, reason });
             return Ok(());
         }
     };
-    tell(&Report::Started { pid: created.init.pid });
-    pump.control = Some(control.try_clone().doing(|| "duplicating a descriptor")?);
-    let pumped = pump.run(&created.init.pidfd);
-    let status = pidfd::reap(&created.init.pidfd).unwrap_or(137);
-    drop(created);
-    drop(pump);
-    watch.clear(status, pumped.err().map(|error| error.to_string()));
+    tell(&Report::Started { pid: run.0.init.pid });
+    run.1.control = Some(control.try_clone().doing(|| "duplicating a descriptor")?);
+    let status = watch.run_on(run, |status| {
+        // A run's end is told to whoever looked on, even when another follows.
+        tell(&Report::Ended { status });
+    });
     // Whoever waits for the lock finds the status in it, even when the container's directory is gone.
     watch_lock::tell(&lock, status);
     if record.host.auto_remove {
@@ -214,10 +97,103 @@ struct Watch<'a> {
     engine: &'a Engine,
     record: &'a Record,
     state: State,
-    proxy: Option<Child>,
+    /// Processes that serve the run: they carry ports, ask for its health.
+    helpers: Vec<Child>,
+    /// This process has a mount namespace of its own.
+    is_apart: bool,
 }
 
 impl Watch<'_> {
+    /// Carries a run to its end, and those that its policy has follow. `ended` is told of each but the last.
+    fn run_on(&mut self, first: (Created, Pump), ended: impl Fn(i32)) -> i32 {
+        let (mut run, mut backoff) = (first, Backoff::new());
+        loop {
+            let began = Instant::now();
+            let (created, mut pump) = run;
+            let pumped = pump.run(&created.init.pidfd);
+            let status = pidfd::reap(&created.init.pidfd).unwrap_or(137);
+            drop(created);
+            drop(pump);
+            // It may have been changed since.
+            let policy =
+                self.engine.find(&self.record.id).map_or(self.record.host.restart, |now| now.host.restart);
+            let goes_on = policy.again(status, self.state.restarts, self.engine.was_stopped(&self.record.id));
+            self.clear(status, pumped.err().map(|error| error.to_string()), goes_on);
+            if !goes_on {
+                return status;
+            }
+            ended(status);
+            if self.is_told_to_stop(backoff.after(began.elapsed())) {
+                return self.give_up(status, None);
+            }
+            let restarts = self.state.restarts + 1;
+            run = match self.begin(Attach::default()) {
+                Ok(next) => next,
+                Err(error) => return self.give_up(error.kind().exit_status(125).into(), Some(error)),
+            };
+            self.state.restarts = restarts;
+            let _ = self.engine.write_state(&self.record.id, &self.state);
+        }
+    }
+
+    fn give_up(&mut self, status: i32, error: Option<Error>) -> i32 {
+        self.clear(status, error.map(|error| error.to_string()), false);
+        status
+    }
+
+    /// Waits before the next start; true if the container is stopped by hand meanwhile.
+    fn is_told_to_stop(&self, patience: Duration) -> bool {
+        let id = &self.record.id;
+        let until = Instant::now() + patience;
+        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
+        if let Some(watch) = &watch {
+            let what = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE;
+            let _ = watch.add_watch(&self.engine.dir(id), what);
+        }
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.engine.was_stopped(id) {
+                return true;
+            }
+            if left.is_zero() {
+                return false;
+            }
+            let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            let mut fds: Vec<PollFd<'_>> =
+                watch.iter().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)).collect();
+            let _ = poll(&mut fds, timeout);
+            while watch.as_ref().is_some_and(|watch| watch.read_events().is_ok()) {}
+        }
+    }
+
+    /// A start, with what serves the run beside it.
+    fn begin(&mut self, attach: Attach) -> Result<(Created, Pump)> {
+        let check = HealthCheck::of(&self.record.config)?;
+        let started = self.start(attach)?;
+        if check.is_some() {
+            let health = self.engine.write_health(self.record, &Health::starting());
+            let asking = health.and_then(|()| self.help(&["health".to_owned(), self.record.id.clone()]));
+            self.helpers.push(asking?);
+        }
+        Ok(started)
+    }
+
+    /// Starts a process that serves the run, and goes with this one.
+    fn help(&self, words: &[String]) -> Result<Child> {
+        Command::new(&self.engine.helper.program)
+            .arg0(&self.engine.helper.name)
+            .arg("--data-root")
+            .arg(&self.engine.data)
+            .arg("--run-root")
+            .arg(&self.engine.run)
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .doing(|| format!("starting the helper '{}'", words[0]))
+    }
+
     /// All that has to be there before the application, then the application.
     fn start(&mut self, attach: Attach) -> Result<(Created, Pump)> {
         let (engine, record) = (self.engine, self.record);
@@ -227,10 +203,14 @@ impl Watch<'_> {
             engine.bury(record)?;
         }
         self.state = State { started: Some(now()), ..State::default() };
-        unshare(CloneFlags::CLONE_NEWNS).doing(|| "making a mount namespace")?;
+        if !self.is_apart {
+            unshare(CloneFlags::CLONE_NEWNS).doing(|| "making a mount namespace")?;
+            self.is_apart = true;
+        }
         let rootfs = engine.mount_layers(record)?;
         let root = Root::open(&rootfs)?;
-        let identity = Identity::find(&root, &record.config.user)?;
+        let mut identity = Identity::find(&root, &record.config.user)?;
+        identity.join(&root, &record.host.group_add)?;
         engine.fill_volumes(record, &root)?;
         make_workdir(&root, record)?;
         drop(root);
@@ -238,20 +218,29 @@ impl Watch<'_> {
         let attached = engine.join_network(record, &mut self.state)?;
         engine.write_files(record, &self.state)?;
         engine.meet_neighbours(record)?;
-        self.proxy = self.carry_ports(&sockets)?;
+        self.helpers.extend(self.carry_ports(&sockets)?);
         drop(sockets);
         let network = match (&attached, record.host.network.strip_prefix("container:")) {
             (Some(attached), _) => Some(by_descriptor(&attached.namespace)),
-            (None, Some(other)) => Some(engine.network_of(other)?),
+            (None, Some(other)) => Some(engine.namespace_of("--network", other, Kind::Network)?),
             (None, None) => None,
         };
-        let now = spec::Now { rootfs: &rootfs, identity: &identity, network, console_size: attach.size };
+        let processes = record.host.pid_of.as_deref();
+        let now = spec::Now {
+            rootfs: &rootfs,
+            identity: &identity,
+            network,
+            processes: processes.map(|other| engine.namespace_of("--pid", other, Kind::Pid)).transpose()?,
+            init: if record.host.init { engine.init_program()? } else { Default::default() },
+            console_size: attach.size,
+        };
         let spec = engine.spec(&engine.with_fixed_sources(record)?, &now)?;
         let bundle =
             Bundle { dir: engine.dir(&record.id), spec, rootfs: rootfs.clone(), warnings: Vec::new() };
         let (created, pump) = self.create(&bundle, attach)?;
         self.state.pid = created.init.pid;
         engine.write_state(&record.id, &self.state)?;
+        engine.tell(record, "start", &[]);
         Ok((created, pump))
     }
 
@@ -259,8 +248,9 @@ impl Watch<'_> {
         if self.record.own_network().is_none() {
             return Ok(Vec::new());
         }
-        let sockets: Vec<Listening> =
-            self.record.host.ports.iter().map(publish::listen).collect::<Result<_>>()?;
+        let exposed = if self.record.host.publish_all { self.record.exposed()? } else { Vec::new() };
+        let all = self.record.host.ports.iter().chain(&exposed);
+        let sockets: Vec<Listening> = all.map(publish::listen).collect::<Result<_>>()?;
         self.state.ports = sockets.iter().map(|listening| listening.port.clone()).collect();
         Ok(sockets)
     }
@@ -296,7 +286,7 @@ impl Watch<'_> {
         let typist = attach.input.then(|| theirs(0)).transpose()?;
         let lookers =
             (attach.output.then(|| theirs(1)).transpose()?, attach.output.then(|| theirs(2)).transpose()?);
-        let log = Writer::open(&self.engine.dir(&self.record.id).join("log"))?;
+        let log = Writer::open(&self.engine.dir(&self.record.id).join("log"), &host.log)?;
         let options = |console| Options {
             root: &self.engine.run,
             id: &self.record.id,
@@ -341,20 +331,27 @@ impl Watch<'_> {
         Ok((created?, Pump { outputs, input, terminal: None, control: None, log }))
     }
 
-    /// Removes what the run has made, and writes down how it ended.
-    fn clear(&mut self, status: i32, error: Option<String>) {
+    /// Removes what the run has made, and writes down how it ended, and whether another follows.
+    fn clear(&mut self, status: i32, error: Option<String>, goes_on: bool) {
         let (engine, record) = (self.engine, self.record);
         if let Ok(container) = Container::hold(&engine.run, &record.id) {
             self.state.oom_killed = container.stats().oom_kills.is_some_and(|kills| kills > 0);
             let _ = container.delete(true);
         }
-        if let Some(proxy) = &mut self.proxy {
-            let _ = proxy.kill();
-            let _ = proxy.wait();
+        for mut helper in self.helpers.drain(..) {
+            let _ = helper.kill();
+            let _ = helper.wait();
         }
         let _ = engine.leave_network(record, &mut self.state);
         let _ = umount2(&engine.dir(&record.id).join("merged"), MntFlags::MNT_DETACH);
+        if self.state.pid != 0 {
+            if self.state.oom_killed {
+                engine.tell(record, "oom", &[]);
+            }
+            engine.tell(record, "die", &[("exitCode", status.to_string())]);
+        }
         self.state.pid = 0;
+        self.state.restarting = goes_on;
         self.state.finished = Some(now());
         self.state.exit_code = Some(status);
         self.state.error = error;

@@ -6,9 +6,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::devices::HostDevice;
 use super::hosts::ExtraHost;
+use super::log_config::LogConfig;
+use super::restart::Restart;
 use crate::image::{Digest, Execution};
 use crate::network::publish::Port;
+use runtime::error::Result;
 use runtime::oci::{Resources, Rlimit};
 
 /// What was asked for, written once when the container is made.
@@ -38,6 +42,23 @@ pub struct Record {
     /// A step of a build, which no list shows.
     #[serde(default)]
     pub build: bool,
+}
+
+impl Record {
+    /// The ports that it exposes, each to be published on any port that is free.
+    ///
+    /// # Errors
+    /// The image exposes something that is no port.
+    pub(super) fn exposed(&self) -> Result<Vec<Port>> {
+        let asked = |port: &Port| {
+            self.host
+                .ports
+                .iter()
+                .any(|known| (known.container, known.protocol) == (port.container, port.protocol))
+        };
+        let all = self.config.exposed_ports.keys().map(|text| Port::parse(text));
+        Ok(all.collect::<Result<Vec<_>>>()?.concat().into_iter().filter(|port| !asked(port)).collect())
+    }
 }
 
 /// What the host gives a container.
@@ -78,6 +99,54 @@ pub struct Host {
     pub shm_size: Option<u64>,
     /// It sees the host's processes.
     pub pid_host: bool,
+    /// It sees the processes of another container.
+    pub pid_of: Option<String>,
+    /// It shares System V IPC, message queues and /dev/shm with the host.
+    pub ipc_host: bool,
+    /// It has the host's name.
+    pub uts_host: bool,
+    /// It sees the host's control groups.
+    pub cgroupns_host: bool,
+    /// Its control group is made in this one.
+    pub cgroup_parent: Option<String>,
+    /// Its first process is the engine's, which starts the program and reaps what is left to it.
+    pub init: bool,
+    /// Devices of the host.
+    pub devices: Vec<HostDevice>,
+    /// Further groups, by names or numbers.
+    pub group_add: Vec<String>,
+    /// Containers whose mounts it has, too; with `:ro` or `:rw`.
+    pub volumes_from: Vec<String>,
+    /// Every port that the image exposes is published.
+    pub publish_all: bool,
+    /// Further names on its network.
+    pub aliases: Vec<String>,
+    /// Its address on its network, if it is to have one in particular.
+    pub fixed_address: Option<Ipv4Addr>,
+    /// Domain of its host name.
+    pub domainname: Option<String>,
+    /// What happens when it has ended.
+    pub restart: Restart,
+    /// How its output is kept.
+    pub log: LogConfig,
+    /// Domains in which its names are looked up.
+    pub dns_search: Vec<String>,
+    /// Options of its resolver.
+    pub dns_options: Vec<String>,
+    /// No path of /proc and /sys is masked or read-only.
+    pub system_paths_unconfined: bool,
+    /// `--cpus` in billionths of a CPU; 0 if it was not given.
+    pub nano_cpus: u64,
+    /// Limit of memory and swap together, as asked for; it cannot be set everywhere.
+    pub memory_swap: Option<i64>,
+    /// `--tmpfs` as it was given: options by path.
+    pub tmpfs: BTreeMap<String, String>,
+    /// Whoever made it looked on from the start.
+    pub attached: bool,
+    /// `-v` and `--security-opt`, as they were given.
+    pub binds: Vec<String>,
+    /// Likewise.
+    pub security_opt: Vec<String>,
     /// Adjustment of the OOM killer's score.
     pub oom_score_adj: Option<i32>,
     /// More lines of /etc/hosts, as NAME:ADDRESS.
@@ -155,6 +224,10 @@ pub struct State {
     pub device: Option<String>,
     /// Published ports, with the host's part known.
     pub ports: Vec<Port>,
+    /// The container has ended, and is about to be started again.
+    pub restarting: bool,
+    /// How often its policy has started it again since somebody did.
+    pub restarts: u32,
 }
 
 /// Where a container stands, in a word.
@@ -166,10 +239,19 @@ pub enum Phase {
     Running,
     /// All its processes are frozen.
     Paused,
+    /// It has ended and is about to be started again.
+    Restarting,
     /// It has ended.
     Exited,
     /// Its watcher was killed: what is left of it waits for `plim system check`.
     Dead,
+}
+
+impl Phase {
+    /// Whether it has a process, or is about to have one again.
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
 }
 
 impl std::fmt::Display for Phase {
@@ -178,6 +260,7 @@ impl std::fmt::Display for Phase {
             Self::Created => "created",
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Dead => "dead",
         })

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::create::arguments;
 use super::defaults::{CAPABILITIES, PATH, masked_paths};
+use super::ids::INIT_PATH;
 use super::record::{MountKind, MountPoint, Record};
 use super::seccomp::default_profile;
 use super::{Engine, Identity, init_layer};
@@ -24,6 +25,10 @@ pub(super) struct Now<'a> {
     pub(super) identity: &'a Identity,
     /// The network namespace to join; absent means one without devices, unless it has the host's.
     pub(super) network: Option<PathBuf>,
+    /// The PID namespace to join; absent means one of its own, unless it has the host's.
+    pub(super) processes: Option<PathBuf>,
+    /// The engine's own program, for a container whose first process it is.
+    pub(super) init: PathBuf,
     /// Size of the terminal.
     pub(super) console_size: Option<ConsoleSize>,
 }
@@ -36,53 +41,59 @@ impl Engine {
         let capabilities = capabilities(record)?;
         let on_host = host.network == "host";
         spec.root = Some(Root { path: now.rootfs.to_owned(), readonly: host.read_only });
-        spec.hostname = (!on_host || host.hostname.is_some()).then(|| record.hostname());
+        spec.hostname = (!host.uts_host && (!on_host || host.hostname.is_some())).then(|| record.hostname());
+        spec.domainname = spec.hostname.as_ref().and(host.domainname.clone());
         spec.process = Some(process(record, now, &capabilities));
-        spec.mounts = self.spec_mounts(record);
+        spec.mounts = self.spec_mounts(record, now);
         let defaults = spec.linux().into_owned();
         let mut namespaces: Vec<Namespace> = defaults.namespaces;
         namespaces.retain(|namespace| match namespace.kind {
             Kind::Pid => !host.pid_host,
             Kind::Network => !on_host,
-            Kind::Uts => !on_host || host.hostname.is_some(),
+            Kind::Uts => !host.uts_host && (!on_host || host.hostname.is_some()),
+            Kind::Ipc => !host.ipc_host,
+            Kind::Cgroup => !host.cgroupns_host,
             _ => true,
         });
         for namespace in &mut namespaces {
-            if namespace.kind == Kind::Network {
-                namespace.path.clone_from(&now.network);
+            match namespace.kind {
+                Kind::Network => namespace.path.clone_from(&now.network),
+                Kind::Pid => namespace.path.clone_from(&now.processes),
+                _ => {}
             }
         }
         let mut resources = host.resources.clone();
         let rules = if host.privileged { vec![rule(true)] } else { vec![rule(false)] };
         resources.devices.splice(0..0, rules);
+        let mut devices = Vec::new();
+        for wanted in &host.devices {
+            for (node, rule) in wanted.nodes()? {
+                devices.push(node);
+                resources.devices.push(rule);
+            }
+        }
         let mut sysctl = host.sysctls.clone();
+        let is_open = host.privileged || host.system_paths_unconfined;
         if record.own_network().is_some() {
             // A container's ports are its own: below 1024 they need no right.
             sysctl.entry("net.ipv4.ip_unprivileged_port_start".into()).or_insert_with(|| "0".into());
         }
-        let shared =
-            record.mounts.iter().any(|mount| mount.options.iter().any(|option| option.ends_with("shared")));
-        let slave =
-            record.mounts.iter().any(|mount| mount.options.iter().any(|option| option.ends_with("slave")));
         spec.linux = Some(Linux {
             namespaces,
             resources: Some(resources),
-            cgroups_path: Some(format!("plim-{}", record.id).into()),
+            cgroups_path: Some(group_path(record)),
+            devices,
             sysctl,
             seccomp: seccomp(record, &capabilities)?,
-            masked_paths: if host.privileged { Vec::new() } else { masked_paths() },
-            readonly_paths: if host.privileged { Vec::new() } else { defaults.readonly_paths },
-            rootfs_propagation: match (shared, slave) {
-                (true, _) => Some("rshared".into()),
-                (false, true) => Some("rslave".into()),
-                (false, false) => None,
-            },
+            masked_paths: if is_open { Vec::new() } else { masked_paths() },
+            readonly_paths: if is_open { Vec::new() } else { defaults.readonly_paths },
+            rootfs_propagation: propagation(record),
             ..Linux::default()
         });
         Ok(spec)
     }
 
-    fn spec_mounts(&self, record: &Record) -> Vec<Mount> {
+    fn spec_mounts(&self, record: &Record, now: &Now<'_>) -> Vec<Mount> {
         let host = &record.host;
         let mut mounts = example().mounts;
         for mount in &mut mounts {
@@ -110,8 +121,48 @@ impl Engine {
                 });
             }
         }
+        if host.init {
+            mounts.push(bound(INIT_PATH.into(), now.init.clone(), "ro"));
+        }
+        if host.ipc_host && !covered(Path::new("/dev/shm")) {
+            mounts.retain(|mount| !matches!(mount.destination.to_str(), Some("/dev/shm" | "/dev/mqueue")));
+            mounts.push(bound("/dev/shm".into(), "/dev/shm".into(), "rw"));
+            if Path::new("/dev/mqueue").is_dir() {
+                mounts.push(bound("/dev/mqueue".into(), "/dev/mqueue".into(), "rw"));
+            }
+        }
         mounts.extend(record.mounts.iter().map(mount));
         mounts
+    }
+}
+
+/// What the root needs for a mount that passes on, or takes, what is mounted below it.
+fn propagation(record: &Record) -> Option<String> {
+    let has = |end: &str| {
+        record.mounts.iter().any(|mount| mount.options.iter().any(|option| option.ends_with(end)))
+    };
+    if has("shared") {
+        return Some("rshared".into());
+    }
+    has("slave").then(|| "rslave".into())
+}
+
+fn bound(destination: PathBuf, source: PathBuf, access: &str) -> Mount {
+    Mount {
+        destination,
+        kind: Some("bind".into()),
+        source: Some(source),
+        options: vec!["bind".into(), "rprivate".into(), access.into()],
+        ..Mount::default()
+    }
+}
+
+/// Its control group: below the caller's own, or in the one that was asked for.
+fn group_path(record: &Record) -> PathBuf {
+    let name = format!("plim-{}", record.id);
+    match &record.host.cgroup_parent {
+        Some(parent) => Path::new(parent).join(name),
+        None => name.into(),
     }
 }
 
@@ -178,7 +229,12 @@ fn process(record: &Record, now: &Now<'_>, capabilities: &[String]) -> Process {
         console_size: now.console_size,
         cwd: cwd.into(),
         env,
-        args: arguments(&record.config),
+        args: if host.init {
+            let before = [INIT_PATH.to_owned(), "--".to_owned()];
+            before.into_iter().chain(arguments(&record.config)).collect()
+        } else {
+            arguments(&record.config)
+        },
         rlimits: host.ulimits.clone(),
         no_new_privileges: host.no_new_privileges,
         capabilities: Some(sets(capabilities, now.identity.uid)),

@@ -37,6 +37,24 @@ impl Identity {
         Self::from_files(wanted, &passwd, &group)
     }
 
+    /// Adds further groups, by names or numbers.
+    ///
+    /// # Errors
+    /// A name is unknown in the container.
+    pub fn join(&mut self, root: &Root, groups: &[String]) -> Result<()> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let file = read(root, "/etc/group")?;
+        for name in groups {
+            let gid = group_id(name, &file)?;
+            if !self.groups.contains(&gid) {
+                self.groups.push(gid);
+            }
+        }
+        Ok(())
+    }
+
     /// The same by the texts of the container's `/etc/passwd` and `/etc/group`.
     ///
     /// # Errors

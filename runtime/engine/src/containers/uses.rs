@@ -17,7 +17,9 @@ impl Engine {
         let names: Vec<String> = self.containers()?.into_iter().map(|record| record.name).collect();
         let renamed = Record { name: create::checked(name, &names)?, ..record.clone() };
         let text = serde_json::to_vec(&renamed).map_err(|error| Error::new(error.to_string()))?;
-        self.store.replace(&self.dir(&record.id).join("record.json"), &text)
+        self.store.replace(&self.dir(&record.id).join("record.json"), &text)?;
+        self.tell(&renamed, "rename", &[("oldName", format!("/{}", record.name))]);
+        Ok(())
     }
 
     /// Removes an image's name, or the image; containers that use it are asked for while none can be made.

@@ -5,21 +5,17 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
-use serde_json::{Value, json};
-
-use super::create::arguments;
-use super::record::{MountKind, MountPoint, Phase, Record, State};
+use super::record::{MountKind, MountPoint, Record};
 use super::{Engine, init_layer, watch_lock};
 use crate::image::Store;
 use crate::layer::{FileId, Node};
-use runtime::container::Container;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use runtime::error::{Doing, Error, Result};
 use runtime::overlay::Stack;
 use runtime::rootfs::resolve::{Root, by_descriptor};
 use runtime::rootfs::switch::make_parent_private;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 /// A container's root as a path of this process: that of its first process while it runs, volumes included; its layers alone
 /// when it does not.
@@ -160,119 +156,4 @@ fn show(root: &Root, wanted: &MountPoint) -> Result<()> {
     // What is mounted upon it must not appear on the host.
     change(MsFlags::MS_PRIVATE | MsFlags::MS_REC)?;
     if wanted.writable { Ok(()) } else { change(MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY) }
-}
-
-/// All that is known of a container, in the form that Docker gives it.
-///
-/// # Errors
-/// None at present; what cannot be found out is absent.
-pub fn inspect(engine: &Engine, record: &Record) -> Result<Value> {
-    let state = engine.state(&record.id);
-    let phase = engine.phase(&record.id);
-    let dir = engine.dir(&record.id);
-    let is_up = matches!(phase, Phase::Running | Phase::Paused);
-    let words = arguments(&record.config);
-    let container = engine.running(record).ok();
-    let cgroups: Vec<String> = container.iter().flat_map(Container::cgroup_dirs).collect();
-    let ports: serde_json::Map<String, Value> = state
-        .ports
-        .iter()
-        .map(|port| {
-            let there = json!([{ "HostIp": port.address.to_string(), "HostPort": port.host.to_string() }]);
-            (format!("{}/{}", port.container, port.protocol), there)
-        })
-        .collect();
-    let address = state.address.filter(|_| is_up).map(|address| address.to_string()).unwrap_or_default();
-    Ok(json!({
-        "Id": record.id,
-        "Created": record.created,
-        "Path": words.first(),
-        "Args": words.get(1..),
-        "State": state_value(&state, phase),
-        "Image": record.image_id,
-        "Name": format!("/{}", record.name),
-        "LogPath": dir.join("log"),
-        "HostnamePath": dir.join("hostname"),
-        "HostsPath": dir.join("hosts"),
-        "ResolvConfPath": dir.join("resolv.conf"),
-        "HostConfig": host_config(record),
-        "Cgroups": cgroups,
-        "GraphDriver": graph_driver(engine, record, &state, is_up),
-        "RootFS": { "Type": "layers", "Layers": record.layers },
-        "Mounts": record.mounts,
-        "Config": config(record)?,
-        "NetworkSettings": {
-            "IPAddress": address,
-            "Ports": ports,
-            "Networks": record.own_network().map(|name| json!({ name: { "IPAddress": address } })),
-        },
-    }))
-}
-
-fn state_value(state: &State, phase: Phase) -> Value {
-    let is_up = matches!(phase, Phase::Running | Phase::Paused);
-    json!({
-        "Status": phase.to_string(),
-        "Running": is_up,
-        "Paused": phase == Phase::Paused,
-        "OOMKilled": state.oom_killed,
-        "Dead": phase == Phase::Dead,
-        "Pid": if is_up { state.pid } else { 0 },
-        "ExitCode": state.exit_code.unwrap_or(0),
-        "Error": state.error.as_deref().unwrap_or_default(),
-        "StartedAt": state.started,
-        "FinishedAt": state.finished,
-    })
-}
-
-fn host_config(record: &Record) -> Value {
-    let resources = &record.host.resources;
-    let (cpu, memory) =
-        (resources.cpu.clone().unwrap_or_default(), resources.memory.clone().unwrap_or_default());
-    json!({
-        "NetworkMode": record.host.network,
-        "AutoRemove": record.host.auto_remove,
-        "Privileged": record.host.privileged,
-        "ReadonlyRootfs": record.host.read_only,
-        "CapAdd": record.host.cap_add,
-        "CapDrop": record.host.cap_drop,
-        "CpuPeriod": cpu.period,
-        "CpuQuota": cpu.quota,
-        "CpuShares": cpu.shares,
-        "CpusetCpus": cpu.cpus,
-        "Memory": memory.limit,
-        "MemorySwap": memory.swap,
-        "PidsLimit": resources.pids.map(|pids| pids.limit),
-        "Sysctls": record.host.sysctls,
-        "Ulimits": record.host.ulimits,
-    })
-}
-
-/// Where the layers are. While it runs, its mount namespace alone has them merged.
-fn graph_driver(engine: &Engine, record: &Record, state: &State, is_up: bool) -> Value {
-    let dir = engine.dir(&record.id);
-    let lower: Vec<String> = std::iter::once(dir.join("init"))
-        .chain(record.layers.iter().rev().map(|layer| engine.store.layer_dir(layer)))
-        .map(|path| path.display().to_string())
-        .collect();
-    let merged = if is_up { PathBuf::from(format!("/proc/{}/root", state.pid)) } else { dir.join("merged") };
-    json!({
-        "Name": "overlay2",
-        "Data": {
-            "LowerDir": lower.join(":"),
-            "UpperDir": dir.join("upper"),
-            "WorkDir": dir.join("work"),
-            "MergedDir": merged,
-        },
-    })
-}
-
-fn config(record: &Record) -> Result<Value> {
-    let mut config =
-        serde_json::to_value(&record.config).map_err(|error| Error::new(format!("writing JSON: {error}")))?;
-    config["Hostname"] = record.hostname().into();
-    config["Tty"] = record.host.tty.into();
-    config["OpenStdin"] = record.host.interactive.into();
-    config["Image"] = record.image.clone().into();
-    Ok(config)
 }

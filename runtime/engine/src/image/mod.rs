@@ -13,6 +13,7 @@ mod parallel;
 mod reference;
 #[cfg(feature = "registry")]
 pub mod registry;
+mod size;
 mod store;
 mod types;
 

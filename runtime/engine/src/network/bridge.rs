@@ -27,6 +27,17 @@ pub struct Attached {
     pub device: String,
 }
 
+/// The hardware address of a device that has an address: as Docker's, so that it is the same at each start.
+fn hardware(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x42, a, b, c, d]
+}
+
+/// The hardware address of a container's device, as people write it.
+pub fn hardware_address(address: Ipv4Addr) -> String {
+    hardware(address).map(|byte| format!("{byte:02x}")).join(":")
+}
+
 /// The caller's network namespace.
 fn own_namespace() -> Result<File> {
     File::open("/proc/self/ns/net").doing(|| "opening the network namespace")
@@ -51,13 +62,10 @@ impl Network {
     ///
     /// # Errors
     /// All addresses are in use, or the kernel lacks something.
-    pub fn attach(&self, id: &str, taken: &BTreeSet<Ipv4Addr>) -> Result<Attached> {
+    pub fn attach(&self, id: &str, taken: &BTreeSet<Ipv4Addr>, wanted: Option<Ipv4Addr>) -> Result<Attached> {
         let lock = lock_namespace()?;
         let network = self.assemble()?;
-        let address = (2..255)
-            .map(|last| network.address(last))
-            .find(|address| !taken.contains(address))
-            .ok_or_else(|| Error::new(format!("all addresses of network '{}' are in use", network.name)))?;
+        let address = network.free_address(taken, wanted)?;
         let own = own_namespace()?;
         unshare(CloneFlags::CLONE_NEWNET).doing(|| "making a network namespace")?;
         let inside = own_namespace();
@@ -67,7 +75,7 @@ impl Network {
         let namespace = prepared?;
         // Device names hold 15 bytes.
         let device = format!("plv{}", &id[..11.min(id.len())]);
-        link::make_pair_into(&device, "eth0", &namespace)?;
+        link::make_pair_into(&device, "eth0", hardware(address), &namespace)?;
         let attached = Attached { namespace, address, device };
         let wired =
             link::plug(&attached.device, network.bridge()).and_then(|()| link::set_up(&attached.device));
@@ -85,6 +93,23 @@ impl Network {
             return Err(error);
         }
         Ok(attached)
+    }
+
+    fn free_address(&self, taken: &BTreeSet<Ipv4Addr>, wanted: Option<Ipv4Addr>) -> Result<Ipv4Addr> {
+        let mut all = (2..255).map(|last| self.address(last));
+        let Some(wanted) = wanted else {
+            return all
+                .find(|address| !taken.contains(address))
+                .ok_or_else(|| Error::new(format!("all addresses of network '{}' are in use", self.name)));
+        };
+        if !all.any(|address| address == wanted) {
+            return Err(Error::new(format!("--ip {wanted}: network '{}' has no such address", self.name))
+                .remedy(format!("it has {} to {}", self.address(2), self.address(254))));
+        }
+        if taken.contains(&wanted) {
+            return Err(Error::new(format!("--ip {wanted}: the address is in use")));
+        }
+        Ok(wanted)
     }
 
     /// Takes a container's device away, and the bridge if nobody else is on it. To be called with the data root's lock held.
@@ -142,7 +167,7 @@ impl Network {
             return Err(error);
         }
         // Without it containers reach each other and this machine, and nothing beyond.
-        if way_out::open(&network.bridge, network.address(0)).is_ok() {
+        if !network.internal && way_out::open(&network.bridge, network.address(0)).is_ok() {
             let _ = fs::write("/proc/sys/net/ipv4/ip_forward", "1");
         }
         Ok(network)

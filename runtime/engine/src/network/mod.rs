@@ -5,5 +5,5 @@ mod networks;
 pub mod publish;
 mod way_out;
 
-pub use bridge::Attached;
+pub use bridge::{Attached, hardware_address};
 pub use networks::{Network, Networks, RANGE};

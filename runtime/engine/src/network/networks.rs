@@ -1,6 +1,6 @@
 //! The networks of a data root: their names and what is kept of them on disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
@@ -30,15 +30,35 @@ pub struct Network {
     pub number: u8,
     /// RFC 3339.
     pub created: String,
+    /// Nothing of it leaves this machine.
+    #[serde(default)]
+    pub internal: bool,
+    /// Free-form data.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Its bridge; of the data root alone, so that another root's network of the same name has another one.
     #[serde(skip)]
     pub(super) bridge: String,
 }
 
 impl Network {
+    /// 64 hexadecimal digits.
+    pub fn id(&self) -> String {
+        Digest::of(format!("{}:{}", self.bridge, self.created).as_bytes()).hex().to_owned()
+    }
+
     /// The device.
     pub fn bridge(&self) -> &str {
         &self.bridge
+    }
+
+    /// What connects its containers: a bridge, this machine's own network, or nothing.
+    pub fn driver(&self) -> &str {
+        match self.name.as_str() {
+            "host" => "host",
+            "none" => "null",
+            _ => "bridge",
+        }
     }
 
     /// Address of the bridge, which is the containers' way out.
@@ -82,6 +102,12 @@ impl Networks {
         Ok(Self { dir, identity: (found.dev(), found.ino()) })
     }
 
+    /// When the data root was made, as RFC 3339: since then there is the default network.
+    fn began(&self) -> String {
+        let made = fs::metadata(&self.dir).and_then(|found| found.created());
+        made.map(|time| humantime::format_rfc3339_nanos(time).to_string()).unwrap_or_default()
+    }
+
     /// The name of a network's bridge. Device names hold 15 bytes.
     fn bridge_of(&self, name: &str) -> String {
         let (device, inode) = self.identity;
@@ -105,7 +131,9 @@ impl Networks {
         let mut networks = vec![Network {
             name: DEFAULT.into(),
             number: 0,
-            created: String::new(),
+            created: self.began(),
+            internal: false,
+            labels: BTreeMap::new(),
             bridge: self.bridge_of(DEFAULT),
         }];
         let entries = fs::read_dir(&self.dir).doing(|| format!("reading {}", self.dir.display()))?;
@@ -122,12 +150,38 @@ impl Networks {
         Ok(networks)
     }
 
-    /// One of them.
+    /// All of them with those that need no bridge: `host` and `none`.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn with_builtin(&self) -> Result<Vec<Network>> {
+        let mut all = self.list()?;
+        for name in ["host", "none"] {
+            all.push(Network {
+                name: name.into(),
+                number: 0,
+                created: self.began(),
+                internal: false,
+                labels: BTreeMap::new(),
+                bridge: self.bridge_of(name),
+            });
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
+    }
+
+    /// One of them, by its name or the beginning of its id.
     ///
     /// # Errors
     /// There is none of that name.
     pub fn find(&self, name: &str) -> Result<Network> {
-        self.list()?.into_iter().find(|network| network.name == name).ok_or_else(|| {
+        let mut all = self.list()?;
+        let by_name = all.iter().position(|network| network.name == name);
+        let by_id = || {
+            let mut fits = (0..all.len()).filter(|at| name.len() > 3 && all[*at].id().starts_with(name));
+            fits.next().filter(|_| fits.next().is_none())
+        };
+        by_name.or_else(by_id).map(|at| all.swap_remove(at)).ok_or_else(|| {
             Error::new(format!("there is no network '{name}'")).remedy(format!(
                 "`plim network create {name}` makes one; none, host and container:NAME are others"
             ))
@@ -139,6 +193,19 @@ impl Networks {
     /// # Errors
     /// The name is taken or not a name, or all 255 are in use.
     pub fn create(&self, name: &str) -> Result<Network> {
+        self.create_with(name, false, BTreeMap::new())
+    }
+
+    /// The same, perhaps without a way out, and with labels.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn create_with(
+        &self,
+        name: &str,
+        internal: bool,
+        labels: BTreeMap<String, String>,
+    ) -> Result<Network> {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         let reserved = matches!(name, "none" | "host" | "default");
         if name.is_empty() || name.starts_with(['.', '-']) || !name.bytes().all(is_name) || reserved {
@@ -158,6 +225,8 @@ impl Networks {
             name: name.to_owned(),
             number,
             created: crate::containers::now(),
+            internal,
+            labels,
             bridge: self.bridge_of(name),
         };
         let text = serde_json::to_vec(&network).map_err(|error| Error::new(error.to_string()))?;

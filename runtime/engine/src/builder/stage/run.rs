@@ -166,7 +166,7 @@ impl Stages<'_> {
     /// The end of what a step said, for a build that shows nothing.
     fn last_words(&self, record: &crate::containers::Record) -> String {
         let mut text = Vec::new();
-        let how = crate::containers::Follow { follow: false, tail: Some(10) };
+        let how = crate::containers::Follow { tail: Some(10), ..Default::default() };
         let _ = crate::containers::read_log(self.engine, record, how, |line| {
             text.extend(line.bytes);
             true
