@@ -75,22 +75,38 @@ pub fn only_pair(before: &Run, after: &Run) -> Option<Pair> {
     (pair.before != pair.after).then_some(pair)
 }
 
+/// A run has no outcomes of a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoSuchSubject {
+    /// The run's id.
+    pub run: String,
+    /// The subject that was asked for.
+    pub subject: String,
+    /// Those that it has.
+    pub known: Vec<String>,
+}
+
+impl std::fmt::Display for NoSuchSubject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { run, subject, known } = self;
+        write!(f, "run {run} has no outcomes of '{subject}'; it has {}", known.join(", "))
+    }
+}
+
+impl std::error::Error for NoSuchSubject {}
+
 /// Two runs with the outcomes of these subjects and of the kernel alone, under one name. Both may be the same run.
 ///
 /// # Errors
 /// A run has no such subject.
-pub fn paired(before: &Run, after: &Run, pair: &Pair) -> Result<(Run, Run), String> {
+pub fn paired(before: &Run, after: &Run, pair: &Pair) -> Result<(Run, Run), NoSuchSubject> {
     let name = format!("{} -> {}", pair.before, pair.after);
     let only = |run: &Run, subject: &str| {
         let mut run = run.clone();
         run.outcomes.retain(|outcome| outcome.subject == subject || outcome.subject == "kernel");
         if !run.outcomes.iter().any(|outcome| outcome.subject == subject) {
-            let names: Vec<&str> = run.subjects.iter().map(|subject| subject.name.as_str()).collect();
-            return Err(format!(
-                "run {} has no outcomes of '{subject}'; it has {}",
-                run.id,
-                names.join(", ")
-            ));
+            let known = run.subjects.into_iter().map(|subject| subject.name).collect();
+            return Err(NoSuchSubject { run: run.id, subject: subject.to_owned(), known });
         }
         run.outcomes
             .iter_mut()

@@ -12,7 +12,7 @@ use record::{Outcome, Run, Verdict};
 ///
 /// # Errors
 /// The text cannot be formed.
-pub fn junit(runs: &[(String, &Run)]) -> Result<String, String> {
+pub fn junit(runs: &[(String, &Run)]) -> Result<String, Refused> {
     let mut report = Report::new("plimsoll");
     for (place, run) in runs {
         let mut suites: Vec<(String, TestSuite)> = Vec::new();
@@ -43,7 +43,7 @@ pub fn junit(runs: &[(String, &Run)]) -> Result<String, String> {
     report
         .to_string()
         .map(|text| as_the_schema_has_it(&text))
-        .map_err(|error| format!("writing JUnit: {error}"))
+        .map_err(|error| Refused(format!("writing JUnit: {error}")))
 }
 
 /// The common schema (that of Jenkins' xUnit plugin) has no number of skipped cases for the whole, only for each suite.
@@ -106,6 +106,6 @@ impl Form for Junit {
 
     fn records(&self, records: Records, _: Look) -> Result<Product, Refused> {
         let all = records.flat();
-        junit(&form::borrowed(&all)).map(Product::Text).map_err(Refused)
+        junit(&form::borrowed(&all)).map(Product::Text)
     }
 }

@@ -88,6 +88,6 @@ impl Form for Kcidb {
 
     fn records(&self, records: Records, _: Look) -> Result<Product, Refused> {
         let all = records.flat();
-        crate::json::text(&kcidb(&form::borrowed(&all))).map(Product::Text).map_err(Refused)
+        Ok(Product::Text(crate::json::text(&kcidb(&form::borrowed(&all)))?))
     }
 }

@@ -22,7 +22,7 @@ impl Form for Sarif {
 
     fn records(&self, records: Records, _: Look) -> Result<Product, Refused> {
         let all = records.flat();
-        crate::json::text(&sarif(&form::borrowed(&all))).map(Product::Text).map_err(Refused)
+        Ok(Product::Text(crate::json::text(&sarif(&form::borrowed(&all)))?))
     }
 }
 

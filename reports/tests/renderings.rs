@@ -264,6 +264,7 @@ fn two_builds_of_one_subject_are_compared() {
     assert!(
         difference::paired(&both, &both, &wrong)
             .unwrap_err()
+            .to_string()
             .contains("no outcomes of 'none'; it has old, new")
     );
 }

@@ -21,8 +21,8 @@ const DYING: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The cgroup layout cannot be read.
-pub fn clean() -> Result<(Vec<String>, Vec<String>), String> {
-    let layout = Layout::detect().map_err(|error| error.to_string())?;
+pub fn clean() -> runtime::error::Result<(Vec<String>, Vec<String>)> {
+    let layout = Layout::detect()?;
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for run in dead_runs(&layout) {
         remove_run(&layout, &run, &mut done, &mut failed);

@@ -10,6 +10,7 @@ use matrix::row::{Plan, run};
 use record::{Outcome, Verdict, status};
 use reports::terminal;
 
+use super::failed::Failed;
 use super::matrix::{Acceleration, Fetching, found};
 
 #[derive(Debug, Args)]
@@ -43,10 +44,10 @@ struct Told {
 }
 
 impl Bisect {
-    pub(super) fn run(&self) -> Result<u8, String> {
+    pub(super) fn run(&self) -> Result<u8, Failed> {
         let check = catalogue::find(&self.check)
             .ok_or_else(|| format!("no check has the id '{}'; `plimsoll list` shows them all", self.check))?;
-        let list = List::read(self.file.as_deref()).map_err(|error| error.to_string())?;
+        let list = List::read(self.file.as_deref())?;
         let rows = between(list.rows(), &self.row)?;
         std::fs::create_dir_all(&self.out)
             .map_err(|error| format!("--out {}: {error}", self.out.display()))?;
@@ -67,12 +68,12 @@ impl Bisect {
                 Ok(one) => Some(one),
                 // A kernel that cannot be had or does not boot says nothing; its neighbours may.
                 Err(error) => {
-                    output::errln!("plimsoll: {error}");
+                    output::errln!("plimsoll: {}", error.text());
                     None
                 }
             };
             let said = verdict(&told, row).filter(|said| is_telling(Some(*said)));
-            Ok::<_, String>(said.map(|said| Some(said) != first))
+            Ok::<_, Failed>(said.map(|said| Some(said) != first))
         })?;
         show(&rows, &told, &[found.before, found.after]);
         output::outln!("{}", sentence(&rows, &told, check.id, found));
@@ -80,7 +81,7 @@ impl Bisect {
     }
 
     /// Runs the check on a row.
-    fn ask(&self, list: &List, row: &Row, id: &str) -> Result<Told, String> {
+    fn ask(&self, list: &List, row: &Row, id: &str) -> Result<Told, Failed> {
         let (_, kernel) = found(list, vec![row.clone()], &self.fetching)?.remove(0);
         let kernel = kernel.map_err(|error| format!("{}: {error}", row.name))?;
         let accelerator = self.accel.choose(Some(&kernel.kernel), &self.out);
@@ -104,9 +105,9 @@ fn is_telling(verdict: Option<Verdict>) -> bool {
 }
 
 /// The rows from one end to the other, in the order of the list, of the same layout and variant.
-fn between(all: Vec<Row>, ends: &[String]) -> Result<Vec<Row>, String> {
+fn between(all: Vec<Row>, ends: &[String]) -> Result<Vec<Row>, Failed> {
     let [one, other] = ends else {
-        return Err(format!("--row: expected two ends, got {}", ends.len()));
+        return Err(Failed::new(format!("--row: expected two ends, got {}", ends.len())));
     };
     let place = |name: &String| {
         all.iter().position(|row| row.name == *name).ok_or_else(|| {
@@ -117,10 +118,10 @@ fn between(all: Vec<Row>, ends: &[String]) -> Result<Vec<Row>, String> {
     let (one, other) = (place(one)?, place(other)?);
     let (layout, variant) = (all[one].layout, all[one].variant);
     if one == other || all[other].layout != layout || all[other].variant != variant {
-        return Err(format!(
+        return Err(Failed::new(format!(
             "--row {} --row {}: expected two rows of one layout and variant",
             all[one].name, all[other].name
-        ));
+        )));
     }
     let range = one.min(other)..=one.max(other);
     let rows = all.into_iter().enumerate().filter(|(place, _)| range.contains(place)).map(|(_, row)| row);
@@ -150,7 +151,7 @@ fn sentence(rows: &[Row], told: &[Option<Told>], id: &str, found: Edge) -> Strin
 mod tests {
     use super::*;
 
-    fn names(ends: &[&str]) -> Result<Vec<String>, String> {
+    fn names(ends: &[&str]) -> Result<Vec<String>, Failed> {
         let ends: Vec<String> = ends.iter().map(|end| (*end).to_owned()).collect();
         Ok(between(List::read(None).unwrap().rows(), &ends)?.into_iter().map(|row| row.name).collect())
     }
@@ -167,7 +168,7 @@ mod tests {
             (&["6.1-v2", "2.4-v2"], "--row 2.4-v2: there is no such row"),
         ] {
             let error = names(ends).unwrap_err();
-            assert!(error.contains(said), "{error}");
+            assert!(error.text().contains(said), "{}", error.text());
         }
     }
 }

@@ -11,6 +11,7 @@ use record::status::{self, Require};
 use record::{Outcome, Verdict};
 use reports::{html, json, terminal};
 
+use super::failed::{Failed, Invalid};
 use super::forms::Forms;
 use super::look::Color;
 use super::progress::Progress;
@@ -86,8 +87,8 @@ pub(super) struct Pace {
 }
 
 impl Check {
-    pub(super) fn run(&self) -> Result<u8, String> {
-        let checks = self.selecting.checks(&self.scope).map_err(|error| error.to_string())?;
+    pub(super) fn run(&self) -> Result<u8, Failed> {
+        let checks = self.selecting.checks(&self.scope)?;
         let subjects = subjects(&self.subject, &self.beside)?;
         // Whatever cannot be written is known before minutes of work, and not after them.
         let record = self.json.as_deref().map(Place::open).transpose()?;
@@ -164,7 +165,7 @@ pub(super) fn page_path(wanted: Option<&Path>, usual: &str) -> Option<PathBuf> {
 }
 
 /// Writes the page and says where it is.
-pub(super) fn write_page(path: &Path, text: &str) -> Result<(), String> {
+pub(super) fn write_page(path: &Path, text: &str) -> Result<(), Failed> {
     Place::open(path)?.write_page(text)
 }
 
@@ -179,27 +180,27 @@ pub(super) struct Beside {
     runtime: Vec<(String, PathBuf)>,
 }
 
-fn runtime_below(text: &str) -> Result<(String, PathBuf), String> {
+fn runtime_below(text: &str) -> Result<(String, PathBuf), Invalid> {
     let (name, path) = text.split_once('=').ok_or("give NAME=PATH, such as crun=/usr/bin/crun")?;
     let path = Path::new(path);
     if !path.is_file() {
-        return Err(format!("{}: no such program", path.display()));
+        return Err(format!("{}: no such program", path.display()).into());
     }
     // Daemons have a working directory of their own.
     Ok((name.to_owned(), std::path::absolute(path).map_err(|error| error.to_string())?))
 }
 
 /// The subjects that a user named, or those that every host can have.
-pub(super) fn subjects(named: &[String], beside: &Beside) -> Result<Vec<Subject>, String> {
+pub(super) fn subjects(named: &[String], beside: &Beside) -> Result<Vec<Subject>, Failed> {
     let options = Options { host: beside.host.clone(), runtimes: beside.runtime.clone() };
     if !named.is_empty() {
-        let subject = |word: &String| Subject::with(word, &options).map_err(|error| error.to_string());
+        let subject = |word: &String| Ok(Subject::with(word, &options)?);
         return named.iter().map(subject).collect();
     }
     if options != Options::default() {
         return Err("--host and --runtime are of an engine: name it, such as --subject docker".into());
     }
-    let mut subjects = vec![Subject::core().map_err(|error| error.to_string())?];
+    let mut subjects = vec![Subject::core()?];
     subjects.extend(Subject::named("runc"));
     Ok(subjects)
 }
@@ -222,7 +223,7 @@ pub(super) struct How<'a> {
 }
 
 /// Runs jobs under a progress line, and makes a record of it.
-pub(super) fn run_jobs(jobs: &[Job], subjects: &[Subject], how: How<'_>) -> Result<record::Run, String> {
+pub(super) fn run_jobs(jobs: &[Job], subjects: &[Subject], how: How<'_>) -> Result<record::Run, Failed> {
     let stream = how.events.map(EventStream::open).transpose()?;
     let tell = |event: Event| {
         if let Some(stream) = &stream {

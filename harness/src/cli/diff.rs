@@ -9,6 +9,8 @@ use record::status::{self, Require};
 use reports::difference::Pair;
 use reports::{bench, difference, gate, json};
 
+use super::failed::{Failed, Invalid};
+
 #[derive(Debug, Args)]
 pub(super) struct Diff {
     /// Record of the earlier run or benchmark; FILE:ROW is a row of a matrix
@@ -25,19 +27,19 @@ pub(super) struct Diff {
     require: Option<Require>,
 }
 
-fn pair(text: &str) -> Result<Pair, String> {
+fn pair(text: &str) -> Result<Pair, Invalid> {
     let (before, after) = text.split_once('=').ok_or("write it as OLD=NEW")?;
     Ok(Pair { before: before.to_owned(), after: after.to_owned() })
 }
 
 impl Diff {
     /// See [`record::status`]; 1 is that something got worse, and 3 that something was not tried again.
-    pub(super) fn run(&self) -> Result<u8, String> {
+    pub(super) fn run(&self) -> Result<u8, Failed> {
         let (before, after) = match (read(&self.before)?, read(&self.after)?) {
             (Given::Run(before), Given::Run(after)) => (before, after),
             (Given::Bench(before), Given::Bench(after)) => return costs(&before, &after),
-            (Given::Bench(_), _) => return Err(alone(&self.before)),
-            (_, Given::Bench(_)) => return Err(alone(&self.after)),
+            (Given::Bench(_), _) => return Err(alone(&self.before).into()),
+            (_, Given::Bench(_)) => return Err(alone(&self.after).into()),
         };
         let pair = self.subject.clone().or_else(|| difference::only_pair(&before, &after));
         let (before, after) = match pair {
@@ -74,7 +76,7 @@ fn alone(path: &Path) -> String {
 }
 
 /// What got slower beyond noise, between two benchmarks.
-fn costs(before: &Bench, after: &Bench) -> Result<u8, String> {
+fn costs(before: &Bench, after: &Bench) -> Result<u8, Failed> {
     let (agree, of) = bench::agreement(before, after);
     output::outln!("ratios that agree: {agree} of {of}");
     let judgement = gate::judge(std::slice::from_ref(before), after);
@@ -85,7 +87,7 @@ fn costs(before: &Bench, after: &Bench) -> Result<u8, String> {
     Ok(u8::from(!judgement.slower.is_empty()))
 }
 
-fn read(given: &Path) -> Result<Given, String> {
+fn read(given: &Path) -> Result<Given, Failed> {
     let text = given.to_string_lossy();
     let (path, wanted) = match text.rsplit_once(':') {
         Some((path, row)) if !given.exists() => (PathBuf::from(path), Some(row)),
@@ -95,7 +97,7 @@ fn read(given: &Path) -> Result<Given, String> {
         format!("{}: row {} has no run: {}", path.display(), row.name, row.failure)
     };
     let found = |row: &record::matrix::Row| {
-        row.run.clone().map(|run| Given::Run(Box::new(run))).ok_or_else(|| no_run(row))
+        row.run.clone().map(|run| Given::Run(Box::new(run))).ok_or_else(|| Failed::new(no_run(row)))
     };
     match json::read_any(&path)? {
         json::Record::Run(run) => Ok(Given::Run(run)),

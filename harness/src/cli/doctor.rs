@@ -4,6 +4,7 @@ use clap::Args;
 use record::status::{self, Require};
 use reports::json;
 
+use super::failed::Failed;
 use crate::examine::{Candidate, Examined, examine};
 use kit::check::Trouble;
 
@@ -22,7 +23,7 @@ pub(super) const STATUSES: &str = "Exit status: 0 checks can be tried here, 2 ou
                                    what it needs, 3 no check can be tried or fewer than --require asks";
 
 impl Doctor {
-    pub(super) fn run(&self) -> Result<u8, String> {
+    pub(super) fn run(&self) -> Result<u8, Failed> {
         let found = examine(&|text| output::errln!("plimsoll: {text}")).map_err(Trouble::into_text)?;
         if self.json {
             output::outln!("{}", json::text(&found)?.trim_end());

@@ -5,6 +5,7 @@ use kit::check::{Body, Check};
 use kit::need::Need;
 use serde::Serialize;
 
+use super::failed::Failed;
 use super::selecting::{Kind, Selecting};
 
 #[derive(Debug, Args)]
@@ -52,11 +53,11 @@ impl Listed {
 }
 
 impl List {
-    pub(super) fn run(&self) -> Result<u8, String> {
-        let checks = self.selecting.checks(&self.scope).map_err(|error| error.to_string())?;
+    pub(super) fn run(&self) -> Result<u8, Failed> {
+        let checks = self.selecting.checks(&self.scope)?;
         if self.json {
             let listed: Vec<Listed> = checks.into_iter().map(Listed::of).collect();
-            let text = serde_json::to_string_pretty(&listed).map_err(|error| error.to_string())?;
+            let text = serde_json::to_string_pretty(&listed)?;
             output::outln!("{text}");
             return Ok(0);
         }
@@ -75,7 +76,7 @@ pub(super) struct Explain {
 }
 
 impl Explain {
-    pub(super) fn run(&self) -> Result<u8, String> {
+    pub(super) fn run(&self) -> Result<u8, Failed> {
         let check = catalogue::find(&self.id)
             .ok_or_else(|| format!("no check has the id '{}'; `plimsoll list` shows them all", self.id))?;
         let needs: Vec<String> = check.all_needs().map(Need::describe).collect();

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::Arguments;
+use super::failed::Failed;
 
 /// Completions of a shell.
 #[derive(Debug, Args)]
@@ -14,7 +15,7 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    pub(super) fn run(&self) -> Result<u8, String> {
+    pub(super) fn run(&self) -> Result<u8, Failed> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "plimsoll", &mut script);
         output::out!("{}", String::from_utf8_lossy(&script));
@@ -30,7 +31,7 @@ pub(super) struct Man {
 }
 
 impl Man {
-    pub(super) fn run(&self) -> Result<u8, String> {
+    pub(super) fn run(&self) -> Result<u8, Failed> {
         let told = |error: &std::io::Error| format!("man {}: {error}", self.directory.display());
         std::fs::create_dir_all(&self.directory).map_err(|error| told(&error))?;
         clap_mangen::generate_to(Arguments::command(), &self.directory).map_err(|error| told(&error))?;

@@ -9,6 +9,7 @@ use record::Run;
 use reports::form::{Form, Look, Product, Records};
 use reports::{forms, github, markdown};
 
+use super::failed::{Failed, Invalid};
 use super::report::Place;
 
 /// Forms that these commands have other options for.
@@ -27,7 +28,7 @@ impl Forms {
     ///
     /// # Errors
     /// One cannot be written.
-    pub(super) fn open(&self) -> Result<Open<'_>, String> {
+    pub(super) fn open(&self) -> Result<Open<'_>, Failed> {
         let known = self.0.iter().filter_map(|(name, path)| Some((forms::named(name)?, path)));
         known.map(|(form, path)| Ok((form, Place::open(path)?))).collect::<Result<_, _>>().map(Open)
     }
@@ -38,14 +39,16 @@ impl Open<'_> {
     ///
     /// # Errors
     /// The first failure.
-    pub(super) fn write(self, run: &Run) -> Result<(), String> {
+    pub(super) fn write(self, run: &Run) -> Result<(), Failed> {
         let mut done = hosted(run);
         for (form, place) in self.0 {
             let records = Records { whole: None, runs: vec![(String::new(), run.clone())] };
             let written = match form.records(records, Look::default()) {
                 Ok(Product::Text(text)) => place.write(&text),
-                Ok(Product::Files(_)) => Err(format!("--form {}: it is several files", form.name())),
-                Err(refused) => Err(format!("--form {}: {refused}", form.name())),
+                Ok(Product::Files(_)) => {
+                    Err(Failed::new(format!("--form {}: it is several files", form.name())))
+                }
+                Err(refused) => Err(Failed::new(format!("--form {}: {refused}", form.name()))),
             };
             done = done.and(written);
         }
@@ -55,7 +58,7 @@ impl Open<'_> {
 
 /// In a job of GitHub Actions: annotations among the output, and the summary of the step. Source: "Workflow commands for GitHub
 /// Actions".
-fn hosted(run: &Run) -> Result<(), String> {
+fn hosted(run: &Run) -> Result<(), Failed> {
     if std::env::var_os("GITHUB_ACTIONS").is_none_or(|value| value != "true") {
         return Ok(());
     }
@@ -65,7 +68,7 @@ fn hosted(run: &Run) -> Result<(), String> {
     let file = OpenOptions::new().append(true).create(true).open(&path);
     let written =
         file.and_then(|mut file| file.write_all(markdown::markdown(&[(String::new(), run)]).as_bytes()));
-    written.map_err(|error| format!("GITHUB_STEP_SUMMARY: writing {}: {error}", path.display()))
+    Ok(written.map_err(|error| format!("GITHUB_STEP_SUMMARY: writing {}: {error}", path.display()))?)
 }
 
 fn offered() -> impl Iterator<Item = &'static dyn Form> {
@@ -111,14 +114,14 @@ impl Args for Forms {
     }
 }
 
-fn form_and_file(text: &str) -> Result<(&'static str, PathBuf), String> {
+fn form_and_file(text: &str) -> Result<(&'static str, PathBuf), Invalid> {
     let (name, path) = text.split_once('=').ok_or("expected FORM=FILE, such as junit=junit.xml")?;
     let form = offered().find(|form| form.name() == name).ok_or_else(|| {
         let names: Vec<&str> = offered().map(Form::name).collect();
         format!("unknown form '{name}': expected one of {}", names.join(", "))
     })?;
     if path.is_empty() {
-        return Err("the file's name is empty".to_owned());
+        return Err("the file's name is empty".into());
     }
     Ok((form.name(), path.into()))
 }

@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use reports::{json, matrix};
 use serde_json::json;
 
+use super::failed::Failed;
 use super::own_kernels::{Candidate, Own};
 use super::selecting::{Kind, Selecting};
 use ::matrix::archive::default_cache;
@@ -112,7 +113,7 @@ struct Ready {
 }
 
 impl Matrix {
-    pub(super) fn run(&self) -> Result<u8, String> {
+    pub(super) fn run(&self) -> Result<u8, Failed> {
         let list = List::read(self.file.as_deref())?;
         // Kernels of one's own run alone, unless rows of the list are asked for too.
         let listed = self.own.is_empty() || self.all || !self.row.is_empty();
@@ -136,7 +137,7 @@ impl Matrix {
             return Ok(whole.exit_status_if(self.require));
         }
         // A wrong filter is found here, not in a guest.
-        self.selecting.checks(&self.scope).map_err(|error| error.to_string())?;
+        self.selecting.checks(&self.scope)?;
         std::fs::create_dir_all(&self.out)
             .map_err(|error| format!("--out {}: {error}", self.out.display()))?;
         let started = std::time::Instant::now();
@@ -194,7 +195,7 @@ impl Matrix {
                         own.finish_and_clear();
                         all.inc(1);
                         if let Err(error) = write_row(&self.out, &record) {
-                            let _ = bars.println(error);
+                            let _ = bars.println(error.to_string());
                         }
                         records.lock().expect("no thread panics here").push(record);
                     }
@@ -210,7 +211,7 @@ impl Matrix {
         &self,
         order: &[String],
         ran: Vec<record::matrix::Row>,
-    ) -> Result<record::matrix::Matrix, String> {
+    ) -> Result<record::matrix::Matrix, Failed> {
         let path = self.out.join("matrix.json");
         let mut whole = record::matrix::Matrix {
             schema_version: record::SCHEMA_VERSION,
@@ -232,7 +233,7 @@ impl Matrix {
 }
 
 /// Finds, fetches and unpacks the kernels of the list's rows.
-pub(super) fn found(list: &List, rows: Vec<Row>, fetching: &Fetching) -> Result<Vec<Candidate>, String> {
+pub(super) fn found(list: &List, rows: Vec<Row>, fetching: &Fetching) -> Result<Vec<Candidate>, Failed> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -271,7 +272,7 @@ fn sorted(own: Vec<Candidate>, listed: Vec<Candidate>) -> (Vec<Ready>, Vec<recor
     (ready, failed)
 }
 
-fn write_row(out: &Path, row: &record::matrix::Row) -> Result<(), String> {
+fn write_row(out: &Path, row: &record::matrix::Row) -> Result<(), json::Error> {
     json::write(row, &out.join(format!("{}.json", row.name)))
 }
 

@@ -6,6 +6,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod extras;
+mod failed;
 mod forms;
 mod look;
 mod matrix;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use failed::Failed;
 use record::status::TROUBLE;
 
 /// The meaning of the exit status, as `--help` tells it.
@@ -108,30 +110,30 @@ pub fn main() -> ExitCode {
         Command::Man(command) => command.run(),
     };
     let status = done.unwrap_or_else(|error| {
-        output::errln!("plimsoll: {error}");
+        output::errln!("plimsoll: {}", error.text());
         TROUBLE
     });
     ExitCode::from(output::end("plimsoll", status, TROUBLE))
 }
 
 /// Measurements stand above the checks, so they are a program of their own.
-fn bench(arguments: &[std::ffi::OsString]) -> Result<u8, String> {
+fn bench(arguments: &[std::ffi::OsString]) -> Result<u8, Failed> {
     use std::os::unix::process::CommandExt;
     let own = std::env::current_exe().map_err(|error| format!("finding this program: {error}"))?;
     let beside = own.with_file_name("plimsoll-bench");
     let program = if beside.exists() { beside } else { "plimsoll-bench".into() };
     let error = std::process::Command::new(&program).args(arguments).exec();
-    Err(format!(
+    Err(Failed::new(format!(
         "bench: starting {}: {error} (cargo build --release --workspace makes it)",
         program.display()
-    ))
+    )))
 }
 
-fn clean() -> Result<u8, String> {
+fn clean() -> Result<u8, Failed> {
     let (done, failed) = kit::clean::clean()?;
     done.iter().for_each(|what| output::outln!("removed {what}"));
     if done.is_empty() && failed.is_empty() {
         output::outln!("nothing to remove");
     }
-    if failed.is_empty() { Ok(0) } else { Err(failed.join("\n")) }
+    if failed.is_empty() { Ok(0) } else { Err(Failed::new(failed.join("\n"))) }
 }

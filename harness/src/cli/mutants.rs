@@ -13,6 +13,7 @@ use reports::json;
 use subject::Subject;
 
 use super::check::{How, Pace, run_jobs};
+use super::failed::Failed;
 use super::report::Place;
 use crate::jobs::{Job, jobs};
 
@@ -56,7 +57,7 @@ struct Planned {
 ///
 /// # Errors
 /// No run can begin, or the record cannot be written.
-pub(super) fn run(checks: &[&'static Check], subject: &Subject, wanted: &Wanted) -> Result<u8, String> {
+pub(super) fn run(checks: &[&'static Check], subject: &Subject, wanted: &Wanted) -> Result<u8, Failed> {
     let place = wanted.json.map(Place::open).transpose()?;
     let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let subjects = std::slice::from_ref(subject);

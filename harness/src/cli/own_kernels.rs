@@ -10,6 +10,8 @@ use matrix::list::{Layout, Row, Variant};
 use matrix::machine::Size;
 use matrix::row::Found;
 
+use super::failed::{Failed, Invalid};
+
 #[derive(Debug, Args)]
 pub(super) struct Own {
     /// Boot this bzImage or vmlinux; several give several rows. Rows of the list run beside it if they are asked for
@@ -35,8 +37,8 @@ pub(super) struct Own {
     qemu_arg: Vec<String>,
 }
 
-fn layout(word: &str) -> Result<Layout, String> {
-    Layout::named(word).ok_or_else(|| format!("invalid layout '{word}': expected v1, v2 or hybrid"))
+fn layout(word: &str) -> Result<Layout, Invalid> {
+    Layout::named(word).ok_or_else(|| format!("invalid layout '{word}': expected v1, v2 or hybrid").into())
 }
 
 /// A row, and its kernel or why there is none.
@@ -57,7 +59,7 @@ impl Own {
     ///
     /// # Errors
     /// Two rows would have the same name.
-    pub(super) fn rows(&self) -> Result<Vec<Candidate>, String> {
+    pub(super) fn rows(&self) -> Result<Vec<Candidate>, Failed> {
         let mut rows: Vec<Candidate> = Vec::new();
         for path in &self.kernel {
             let found = self.find(path);
@@ -67,9 +69,9 @@ impl Own {
             for layout in &self.layout {
                 let name = format!("{}-{}", clean(&base), layout.word());
                 if rows.iter().any(|(row, _)| row.name == name) {
-                    return Err(format!(
+                    return Err(Failed::new(format!(
                         "two rows are called {name} (give each kernel's run a --name of its own)"
-                    ));
+                    )));
                 }
                 let row = Row {
                     name,

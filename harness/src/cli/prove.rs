@@ -6,6 +6,7 @@ use record::status::Require;
 use reports::terminal;
 
 use super::check::{How, Pace, ended, run_jobs, subjects};
+use super::failed::Failed;
 use super::mutants;
 use super::selecting::{Kind, Selecting};
 use crate::jobs::{Job, jobs};
@@ -48,8 +49,8 @@ pub(super) struct Prove {
 }
 
 impl Prove {
-    pub(super) fn run(&self) -> Result<u8, String> {
-        let checks = self.selecting.checks(&self.scope).map_err(|error| error.to_string())?;
+    pub(super) fn run(&self) -> Result<u8, Failed> {
+        let checks = self.selecting.checks(&self.scope)?;
         let subjects = subjects(std::slice::from_ref(&self.subject), &self.beside)?;
         if self.mutants {
             return mutants::run(

@@ -10,6 +10,7 @@ use record::{CaseFate, Mutants, REGRESS_SCHEMA_VERSION, Regress};
 use reports::{catch_rate, json};
 
 use super::check::{How, Pace, run_jobs};
+use super::failed::{Failed, Invalid};
 use super::report::Place;
 use crate::jobs::Job;
 use crate::regress::{Obtained, Table, fetch, given, plan, record};
@@ -47,19 +48,19 @@ pub(super) struct Known {
 /// Versions that cannot be had, and why.
 type Missing = Vec<(String, String)>;
 
-fn named_path(text: &str) -> Result<(String, PathBuf), String> {
+fn named_path(text: &str) -> Result<(String, PathBuf), Invalid> {
     let (name, path) = text.split_once('=').ok_or_else(|| {
         format!("invalid program '{text}': write NAME=PATH, such as runc-1.1.5=/usr/sbin/runc")
     })?;
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-._~+".contains(letter);
     if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
-        return Err(format!("invalid name '{name}': letters, digits and -._~+ are allowed"));
+        return Err(format!("invalid name '{name}': letters, digits and -._~+ are allowed").into());
     }
     Ok((name.to_owned(), PathBuf::from(path)))
 }
 
 impl Known {
-    pub(super) fn run(&self) -> Result<u8, String> {
+    pub(super) fn run(&self) -> Result<u8, Failed> {
         let table = Table::read()?;
         if self.list {
             list(&table);
@@ -104,7 +105,7 @@ impl Known {
     }
 
     /// The versions that can be had, and why others cannot.
-    fn obtain(&self, table: &Table) -> Result<(Vec<Obtained>, Missing), String> {
+    fn obtain(&self, table: &Table) -> Result<(Vec<Obtained>, Missing), Failed> {
         let cache = self.cache.clone().unwrap_or_else(default_cache).join("runtimes");
         let bin = cache.join("bin");
         let mut versions = Vec::new();
@@ -114,10 +115,10 @@ impl Known {
         for name in &self.version {
             if !table.versions.iter().any(|version| version.name == *name) {
                 let known: Vec<&str> = table.versions.iter().map(|version| version.name.as_str()).collect();
-                return Err(format!(
+                return Err(Failed::new(format!(
                     "--version-of {name}: there is no such version; there are {}",
                     known.join(" ")
-                ));
+                )));
             }
         }
         let all = self.version.is_empty() && self.with.is_empty();
@@ -142,10 +143,10 @@ fn list(table: &Table) {
     }
 }
 
-fn read_mutants(path: &Path) -> Result<Mutants, String> {
+fn read_mutants(path: &Path) -> Result<Mutants, Failed> {
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
-    serde_json::from_str(&text).map_err(|error| told(&error))
+    Ok(serde_json::from_str(&text).map_err(|error| told(&error))?)
 }
 
 /// A check that speaks of a bug and does not find it fails. A bug of which no check speaks yet is a gap, and no failure.

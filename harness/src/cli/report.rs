@@ -12,6 +12,7 @@ use record::{Counts, Outcome, Run};
 use reports::form::{Form, Look, Product, Records};
 use reports::{fleet, forms, json};
 
+use super::failed::Failed;
 use super::look::Color;
 
 #[derive(Debug, Args)]
@@ -36,7 +37,7 @@ pub(super) struct Report {
 
 impl Report {
     /// Shows what can be read; what cannot is said, and the rest is shown all the same.
-    pub(super) fn run(&self) -> Result<u8, String> {
+    pub(super) fn run(&self) -> Result<u8, Failed> {
         let paths = records(&self.record)?;
         // Files go to a directory; everything else is one text, whose place is opened before the work.
         let form = self.form.0;
@@ -44,11 +45,11 @@ impl Report {
         let place = place.map(Place::open).transpose()?;
         if self.fleet {
             let read = fleet::Fleet::read(&paths);
-            self.write(form.fleet(&read).map_err(|refused| refused.to_string())?, place)?;
+            self.write(form.fleet(&read)?, place)?;
             return if read.broken.is_empty() {
                 Ok(0)
             } else {
-                Err(format!("{} records were not read", read.broken.len()))
+                Err(Failed::new(format!("{} records were not read", read.broken.len())))
             };
         }
         let (mut all, mut benches, mut broken) = (Records::default(), Vec::new(), Vec::new());
@@ -59,7 +60,7 @@ impl Report {
                 Ok(json::Record::Row(row)) => all.add_rows(row.schema_version, vec![*row], &name),
                 Ok(json::Record::Matrix(more)) => all.add_rows(more.schema_version, more.rows, &name),
                 Ok(json::Record::Bench(bench)) => benches.push((name, *bench)),
-                Err(error) => broken.push(error),
+                Err(error) => broken.push(error.to_string()),
             }
         }
         // The same record may have been given to look at one way or the other; each kind has its own page.
@@ -72,9 +73,9 @@ impl Report {
             status = self.status(&all);
             form.records(all, Look { colours })
         };
-        self.write(product.map_err(|refused| refused.to_string())?, place)?;
+        self.write(product?, place)?;
         if !broken.is_empty() {
-            return Err(broken.join("\n"));
+            return Err(Failed::new(broken.join("\n")));
         }
         Ok(status)
     }
@@ -87,7 +88,7 @@ impl Report {
         status::of(counts, all().any(|run| !run.left_behind.is_empty()), self.require)
     }
 
-    fn write(&self, product: Product, place: Option<Place<'_>>) -> Result<(), String> {
+    fn write(&self, product: Product, place: Option<Place<'_>>) -> Result<(), Failed> {
         let files = match (product, place) {
             (Product::Text(text), Some(place)) => return place.write(&text),
             (Product::Text(text), None) => {
@@ -158,7 +159,7 @@ fn name_of(path: &Path) -> String {
 }
 
 /// The records that a list of files and directories means.
-fn records(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+fn records(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failed> {
     let mut all = Vec::new();
     for path in given {
         if !path.is_dir() {
@@ -173,7 +174,7 @@ fn records(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
             .filter(|path| path.extension().is_some_and(|extension| extension == "json") && path.is_file())
             .collect();
         if found.is_empty() {
-            return Err(format!("{} holds no records (*.json)", path.display()));
+            return Err(Failed::new(format!("{} holds no records (*.json)", path.display())));
         }
         found.sort();
         all.extend(found);
@@ -191,7 +192,7 @@ pub(super) struct Place<'a> {
 impl<'a> Place<'a> {
     /// # Errors
     /// It cannot be written to.
-    pub(super) fn open(path: &'a Path) -> Result<Self, String> {
+    pub(super) fn open(path: &'a Path) -> Result<Self, Failed> {
         let output = Output::open(path).map_err(|error| told(path, &error))?;
         Ok(Self { path, output })
     }
@@ -200,16 +201,16 @@ impl<'a> Place<'a> {
     ///
     /// # Errors
     /// The disk is full, or the reader gone.
-    pub(super) fn write(mut self, text: &str) -> Result<(), String> {
+    pub(super) fn write(mut self, text: &str) -> Result<(), Failed> {
         let written = self.output.write_all(text.as_bytes()).and_then(|()| self.output.finish());
-        written.map_err(|error| told(self.path, &error))
+        Ok(written.map_err(|error| told(self.path, &error))?)
     }
 
     /// Writes a page and says where it is.
     ///
     /// # Errors
     /// As of [`Place::write`].
-    pub(super) fn write_page(self, text: &str) -> Result<(), String> {
+    pub(super) fn write_page(self, text: &str) -> Result<(), Failed> {
         let path = self.path;
         self.write(text)?;
         output::outln!("\npage: {}", path.canonicalize().unwrap_or_else(|_| path.to_owned()).display());

@@ -5,6 +5,8 @@ use clap::{Args, ValueEnum};
 use kit::check::Check;
 use record::Scope;
 
+use super::failed::Invalid;
+
 /// Which checks a command takes.
 #[derive(Debug, Args)]
 pub(super) struct Selecting {
@@ -34,14 +36,14 @@ struct Partition {
 }
 
 impl std::str::FromStr for Partition {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let numbers =
             text.split_once('/').and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
         match numbers {
             Some((part, parts)) if 1 <= part && part <= parts => Ok(Self { part, parts }),
-            _ => Err("expected PART/PARTS such as 1/3, with a part from 1 to the number of parts".to_owned()),
+            _ => Err("expected PART/PARTS such as 1/3, with a part from 1 to the number of parts".into()),
         }
     }
 }

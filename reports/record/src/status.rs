@@ -30,12 +30,24 @@ impl Default for Require {
     }
 }
 
-impl FromStr for Require {
-    type Err = String;
+/// A text that is no requirement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidRequirement(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let invalid =
-            || format!("invalid requirement '{text}': write a number of checks, or a percentage such as 90%");
+impl std::fmt::Display for InvalidRequirement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = &self.0;
+        write!(f, "invalid requirement '{text}': write a number of checks, or a percentage such as 90%")
+    }
+}
+
+impl std::error::Error for InvalidRequirement {}
+
+impl FromStr for Require {
+    type Err = InvalidRequirement;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRequirement> {
+        let invalid = || InvalidRequirement(text.to_owned());
         match text.strip_suffix('%') {
             None => text.parse().map(Self::Count).map_err(|_| invalid()),
             Some(number) => {

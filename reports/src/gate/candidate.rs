@@ -9,6 +9,30 @@ use super::spread::Spread;
 /// Fewer rounds have no interval of 95 % for their median.
 const FEWEST_ROUNDS: usize = 6;
 
+/// Why a side cannot be judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unjudged {
+    /// It was not measured, for this reason.
+    NotMeasured(String),
+    /// Its rounds are fewer than [`FEWEST_ROUNDS`].
+    FewRounds(usize),
+    /// An earlier session does not have it.
+    New,
+    /// Its figures are no positive numbers.
+    NoFigures,
+}
+
+impl std::fmt::Display for Unjudged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotMeasured(why) => write!(f, "not measured: {why}"),
+            Self::FewRounds(rounds) => write!(f, "{rounds} rounds are too few"),
+            Self::New => f.write_str("not measured in every earlier session"),
+            Self::NoFigures => f.write_str("its figures are no positive numbers"),
+        }
+    }
+}
+
 /// What a side is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Against {
@@ -50,7 +74,7 @@ pub(super) fn candidate<'a>(
     sessions: &Sessions<'_>,
     row: &'a Measured,
     number: usize,
-) -> Result<Option<Candidate<'a>>, String> {
+) -> Result<Option<Candidate<'a>>, Unjudged> {
     let side = &row.sides[number];
     let own = is_own_base(row);
     let is_base = number == 0 && row.sides.iter().any(|side| side.ratio.is_some());
@@ -72,21 +96,21 @@ pub(super) fn candidate<'a>(
         }));
     }
     if !side.missing.is_empty() {
-        return Err(format!("not measured: {}", side.missing));
+        return Err(Unjudged::NotMeasured(side.missing.clone()));
     }
     if side.rounds < FEWEST_ROUNDS {
-        return Err(format!("{} rounds are too few", side.rounds));
+        return Err(Unjudged::FewRounds(side.rounds));
     }
     if sessions
         .baselines
         .iter()
         .any(|session| twin(session, &row.name).is_none_or(|row| find(row, &side.name).is_none()))
     {
-        return Err("not measured in every earlier session".into());
+        return Err(Unjudged::New);
     }
     let changes = if own { own_changes(sessions, row, side) } else { ratio_changes(sessions, row, side) };
     if changes.is_empty() {
-        return Err("its figures are no positive numbers".into());
+        return Err(Unjudged::NoFigures);
     }
     let untouched = !is_ours(own, row, &side.name);
     let base = if own { None } else { base() };

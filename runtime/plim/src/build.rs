@@ -154,7 +154,7 @@ fn text_of(bytes: Vec<u8>) -> Result<String> {
 }
 
 /// `id=NAME,src=FILE`, `id=NAME,env=VARIABLE`; a NAME alone is a variable, or a file, of that name.
-fn secret(text: &str) -> Result<(String, builder::Secret), String> {
+fn secret(text: &str) -> Result<(String, builder::Secret)> {
     let (mut id, mut from) = (None, None);
     for field in text.split(',') {
         match field.split_once('=') {
@@ -163,13 +163,13 @@ fn secret(text: &str) -> Result<(String, builder::Secret), String> {
             Some(("env", name)) => from = Some(builder::Secret::Variable(name.to_owned())),
             Some(("type", "file" | "env")) => {}
             _ => {
-                return Err(format!(
+                return Err(Error::new(format!(
                     "unknown field '{field}': expected id=NAME,src=FILE or id=NAME,env=VARIABLE"
-                ));
+                )));
             }
         }
     }
-    let id = id.ok_or("a secret needs id=NAME")?;
+    let id = id.ok_or_else(|| Error::new("a secret needs id=NAME"))?;
     let usual = || match std::env::var_os(&id) {
         Some(_) => builder::Secret::Variable(id.clone()),
         None => builder::Secret::File(PathBuf::from(&id)),

@@ -62,8 +62,8 @@ struct Arguments {
 ///
 /// # Errors
 /// What the program would print: what is wrong with it, or the help that it asks for.
-pub fn understand(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<(), String> {
-    Arguments::try_parse_from(arguments).map(drop).map_err(|error| error.to_string())
+pub fn understand(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<(), clap::Error> {
+    Arguments::try_parse_from(arguments).map(drop)
 }
 
 /// Runs what the program's own name stands for: it is also the first process of containers with `--init`.

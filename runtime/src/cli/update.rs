@@ -138,8 +138,9 @@ fn read(path: &Path) -> Result<Resources> {
 }
 
 /// Reads a number of bytes: `1024`, `50M`, `1.5g`, `64kb`, `64KiB`. Units are powers of 1024, as under runc and Docker.
-fn bytes(text: &str) -> Result<i64, String> {
-    let wrong = || format!("invalid size '{text}': give bytes, or a number with one of k, m, g, t, p");
+fn bytes(text: &str) -> Result<i64> {
+    let wrong =
+        || Error::new(format!("invalid size '{text}': give bytes, or a number with one of k, m, g, t, p"));
     if let Ok(number) = text.parse::<i64>() {
         return if number >= -1 { Ok(number) } else { Err(wrong()) };
     }

@@ -34,7 +34,7 @@ impl FromStr for ExtraHost {
         };
         let (name, address) =
             text.split_once([':', '=']).ok_or_else(|| bad("there is no address".to_owned()))?;
-        check(name, LONGEST_NAME).map_err(&bad)?;
+        check(name, LONGEST_NAME).map_err(|error| bad(error.to_string()))?;
         let plain = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
         let address = plain.parse().map_err(|_| bad(format!("'{address}' is no IP address")))?;
         Ok(Self { name: name.to_owned(), address })
@@ -84,22 +84,22 @@ pub fn domain(option: &str, text: &str) -> Result<String> {
         .map(|()| text.to_owned())
 }
 
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     check(name, LONGEST_NAME)
 }
 
-fn check(name: &str, longest: usize) -> Result<(), String> {
+fn check(name: &str, longest: usize) -> Result<()> {
     if name.is_empty() {
-        return Err("the name is empty".to_owned());
+        return Err(Error::new("the name is empty"));
     }
     if name.len() > longest {
-        return Err(format!("the name is longer than {longest} bytes"));
+        return Err(Error::new(format!("the name is longer than {longest} bytes")));
     }
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     if !name.bytes().all(is_fit) || name.starts_with(['-', '.']) {
-        return Err(
-            "a name has letters, digits, '-', '_' and '.', and begins with none of '-' and '.'".to_owned()
-        );
+        return Err(Error::new(
+            "a name has letters, digits, '-', '_' and '.', and begins with none of '-' and '.'",
+        ));
     }
     Ok(())
 }

@@ -67,10 +67,10 @@ impl FromStr for Digest {
 }
 
 impl TryFrom<String> for Digest {
-    type Error = String;
+    type Error = Error;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse().map_err(|error: Error| error.to_string())
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
     }
 }
 

@@ -64,7 +64,7 @@ impl Port {
             other => return Err(bad(format!("invalid protocol '{other}': expected tcp or udp"))),
         };
         let (rest, container) = rest.rsplit_once(':').map_or((None, rest), |(rest, last)| (Some(rest), last));
-        let (first, last) = range(container).map_err(bad)?;
+        let (first, last) = range(container).map_err(|error| bad(error.to_string()))?;
         let (address, host) = match rest {
             None => (None, ""),
             Some(rest) => match rest.rsplit_once(':') {
@@ -72,7 +72,8 @@ impl Port {
                 None => (None, rest),
             },
         };
-        let host = if host.is_empty() { None } else { Some(range(host).map_err(bad)?) };
+        let host =
+            if host.is_empty() { None } else { Some(range(host).map_err(|error| bad(error.to_string()))?) };
         if let Some((from, to)) = host.filter(|(from, to)| to - from != last - first) {
             return Err(bad(format!("{from}-{to} and {first}-{last} are not of one length")));
         }
@@ -91,12 +92,14 @@ impl Port {
 }
 
 /// `80`, or `80-82`.
-fn range(text: &str) -> std::result::Result<(u16, u16), String> {
+fn range(text: &str) -> Result<(u16, u16)> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let number = |part: &str| part.parse::<u16>().ok().filter(|port| *port > 0);
     match (number(first), number(last)) {
         (Some(first), Some(last)) if first <= last && last - first < MOST => Ok((first, last)),
-        _ => Err(format!("invalid port '{text}': expected 1 to 65535, or a range of at most {MOST}")),
+        _ => Err(Error::new(format!(
+            "invalid port '{text}': expected 1 to 65535, or a range of at most {MOST}"
+        ))),
     }
 }
 

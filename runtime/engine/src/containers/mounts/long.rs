@@ -13,6 +13,7 @@ impl Wanted {
     /// Names what is wrong with it.
     pub fn from_mount(text: &str) -> Result<Self> {
         let bad = |why: String| Error::new(format!("--mount {text}: {why}"));
+        let wrong = |error: Error| bad(error.to_string());
         let mut fields: BTreeMap<String, String> = BTreeMap::new();
         for field in fields_of(text).map_err(|why| bad(why.to_owned()))? {
             let (key, value) = field.split_once('=').unwrap_or((&field, ""));
@@ -22,12 +23,12 @@ impl Wanted {
         }
         let mut take = |names: &[&'static str]| names.iter().find_map(|name| fields.remove(*name));
         let kind = kind_of(take(&["type"]).as_deref())
-            .map_err(|why| bad(why).remedy("bind, volume and tmpfs are known"))?;
+            .map_err(|error| wrong(error).remedy("bind, volume and tmpfs are known"))?;
         let target = take(&["target", "destination", "dst"])
             .ok_or_else(|| bad("it has no target".into()).remedy("add target=/PATH"))?;
         let source = take(&["source", "src"]);
-        let read_only = flag("readonly", take(&["readonly", "ro"]).as_deref()).map_err(bad)?;
-        let no_copy = flag("volume-nocopy", take(&["volume-nocopy"]).as_deref()).map_err(bad)?;
+        let read_only = flag("readonly", take(&["readonly", "ro"]).as_deref()).map_err(wrong)?;
+        let no_copy = flag("volume-nocopy", take(&["volume-nocopy"]).as_deref()).map_err(wrong)?;
         let target = absolute(&target)
             .ok_or_else(|| bad(format!("invalid path '{target}': expected an absolute path below /")))?;
         let mut wanted = Self { writable: !read_only, no_copy, ..Self::bare(kind, source.clone(), target) };
@@ -48,7 +49,7 @@ impl Wanted {
             wanted.options = vec!["noexec".into(), "nosuid".into(), "nodev".into()];
             for (key, option) in [("tmpfs-size", "size"), ("tmpfs-mode", "mode")] {
                 if let Some(value) = take(&[key]) {
-                    wanted.options.push(tmpfs_option(key, option, &value).map_err(bad)?);
+                    wanted.options.push(tmpfs_option(key, option, &value).map_err(wrong)?);
                 }
             }
             if source.is_some() {
@@ -68,27 +69,27 @@ impl Wanted {
     }
 }
 
-fn kind_of(text: Option<&str>) -> Result<MountKind, String> {
+fn kind_of(text: Option<&str>) -> Result<MountKind> {
     match text {
         None | Some("volume") => Ok(MountKind::Volume),
         Some("bind") => Ok(MountKind::Bind),
         Some("tmpfs") => Ok(MountKind::Tmpfs),
-        Some(other) => Err(format!("type '{other}' is unknown")),
+        Some(other) => Err(Error::new(format!("type '{other}' is unknown"))),
     }
 }
 
-fn flag(name: &str, value: Option<&str>) -> Result<bool, String> {
+fn flag(name: &str, value: Option<&str>) -> Result<bool> {
     match value {
         None | Some("false" | "0") => Ok(false),
         Some("" | "true" | "1") => Ok(true),
-        Some(other) => Err(format!("'{name}={other}' is neither true nor false")),
+        Some(other) => Err(Error::new(format!("'{name}={other}' is neither true nor false"))),
     }
 }
 
 /// An option of tmpfs whose value is a number, with a unit perhaps.
-fn tmpfs_option(key: &str, option: &str, value: &str) -> Result<String, String> {
+fn tmpfs_option(key: &str, option: &str, value: &str) -> Result<String> {
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(format!("'{key}={value}' is no number"));
+        return Err(Error::new(format!("'{key}={value}' is no number")));
     }
     Ok(format!("{option}={value}"))
 }
