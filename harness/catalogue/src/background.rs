@@ -31,12 +31,34 @@ const fn text(
 const OPTION: &str = "config.json /mounts/*/options/*";
 const COMPUTED: &str = "execve computes the set anew, for root from the bounding set and for others from the ambient one \
                         (capabilities(7), Transformation of capabilities during execve)";
+const IMAGE: &str = "the image is the check's own setting; rootfs.is-image speaks of which one is used";
+const USUAL_MOUNT: &str =
+    "a mount that every check starts with and this one cannot have, such as in a user namespace";
+const HOOK: &str = "what the hook's program is told to do, as the arguments of the probe are";
+const GROUP: &str =
+    "a limit is asked for so that there is a group; the claim speaks of the group, not of its size";
+const ATTACK: &str = "it carries the attack: with less of it there is nothing left that could be missed";
+const DEVICE: &str = "the disk that the measurement needs; devices.* speak of who may use it";
+const PROFILE: &str = "a profile as engines have it; the claim speaks of calls that are not in it";
+const RIGHTS: &str =
+    "a right that the check's own steps need or may have; sec.caps.* speak of which ones there are";
+const GROUP_ID: &str = "the claim speaks of a user that is not root; which group it has changes nothing";
+const NO_SWAP: &str = "where there is no swap, memory and swap are one; memory.swap.limit speaks of it";
 
 /// All of them.
 pub const BACKGROUND: &[Background] = &[
     of("*", "config.json /ociVersion", "every version that the subject takes means the same here"),
     of("*", "config.json /annotations", "annotations change nothing of a container"),
+    of("*", "config.json /root/path", IMAGE),
+    of("*", "config.json /mounts/-", USUAL_MOUNT),
+    of("*", "config.json /hooks/*/*/args", HOOK),
+    of(
+        "*",
+        "config.json /hooks/*/*/timeout",
+        "the hook ends long before; life.hook-timeout speaks of one that does not",
+    ),
     text("*", OPTION, "rbind", "the source has no mount below it: rbind and bind are the same"),
+    text("*", OPTION, "bind", "the source has no mount below it, and the type of the mount says bind too"),
     text(
         "*",
         OPTION,
@@ -47,10 +69,97 @@ pub const BACKGROUND: &[Background] = &[
     of("*", "config.json /process/capabilities/effective", COMPUTED),
     of("*", "exec --process /capabilities/permitted", COMPUTED),
     of("*", "exec --process /capabilities/effective", COMPUTED),
+    of("memory.*", "config.json /linux/resources/memory/swap", NO_SWAP),
+    of("memory.*", "config.json /linux/devices", DEVICE),
+    of("memory.*", "config.json /linux/resources/devices", DEVICE),
+    of("io.*", "config.json /linux/devices", DEVICE),
+    of("io.*", "config.json /linux/resources/devices", DEVICE),
+    of("cgroup.*", "config.json /linux/resources/pids", GROUP),
+    of("cgroup.*", "config.json /linux/resources/cpu", GROUP),
+    of("ns.cgroup.*", "config.json /linux/resources/pids", GROUP),
+    of("life.leaves-nothing", "config.json /linux/resources", GROUP),
+    of(
+        "life.leaves-nothing",
+        "config.json /mounts",
+        "there is something to be left; its removal leaves less",
+    ),
     of("ns.exec.user", "exec --process /capabilities/bounding", "the claim speaks of effective capabilities"),
     of("ns.exec.user", "exec --process /env", "the claim speaks of ids, not of the environment"),
-    text("ns.exec.user", "exec /--user/*", "0:0", "the user that exec has without the option"),
-    of("sec.caps.default-set", "config.json /process/user/gid", "a group has no part in capabilities"),
+    of(
+        "ns.exec.user",
+        "exec /--user",
+        "the user that exec has without the option is asked for too, as the control",
+    ),
+    of("ns.exec.inheritable-empty", "exec /--user", GROUP_ID),
+    of("ns.exec.inheritable-empty", "config.json /process/capabilities/bounding", RIGHTS),
+    of(
+        "ns.user.*",
+        "config.json /linux/uidMappings/*/size",
+        "ids at the end of the range; ns.user.id-range-property speaks of it",
+    ),
+    of(
+        "ns.user.*",
+        "config.json /linux/gidMappings/*/size",
+        "ids at the end of the range; ns.user.id-range-property speaks of it",
+    ),
+    of("net.*", "config.json /process/capabilities/bounding", RIGHTS),
+    of("sec.caps.default-set", "config.json /process/user/gid", GROUP_ID),
+    of("sec.no-new-privs", "config.json /process/user/gid", GROUP_ID),
+    of("sec.passwd.bounded", "config.json /process/user", "any user makes the runtime look into the file"),
+    of("sec.passwd.bounded", "run /--bundle", ATTACK),
+    of("volume.bind.recursive-flags", "config.json /process/user/gid", GROUP_ID),
+    of("sec.host-processes", "config.json /process/capabilities", ATTACK),
+    of("sec.exe-overwrite", "config.json /process/capabilities", ATTACK),
+    of("sec.release-agent", "config.json /process/capabilities", ATTACK),
+    of("sec.core-pattern", "config.json /process/capabilities", ATTACK),
+    of("sec.fd-leak-cwd", "config.json /process/cwd", ATTACK),
+    of("sec.mask.null-is-device", "config.json /mounts/3", ATTACK),
+    of("sec.console.link", "config.json /mounts", ATTACK),
+    of("sec.console.link", "config.json /process/terminal", ATTACK),
+    of("sec.dev.link", "config.json /linux/readonlyPaths", "paths that would be in the way of the attack"),
+    of(
+        "sec.sysctl.redirect",
+        "config.json /linux/readonlyPaths",
+        "paths that would be in the way of the attack",
+    ),
+    of(
+        "sec.sysctl.redirect",
+        "config.json /linux/maskedPaths",
+        "paths that would be in the way of the attack",
+    ),
+    of("sec.sysctl.redirect", "config.json /mounts", ATTACK),
+    of("sec.proc.not-covered", "config.json /mounts/7/options", ATTACK),
+    of("sec.proc.labels", "config.json /mounts/7", ATTACK),
+    of("volume.read-only-race", "config.json /mounts", ATTACK),
+    of("rootfs.no-pivot-hides-proc", "run /--no-pivot", "with pivot_root the same must hold, and does"),
+    of(
+        "sec.ids.in-range",
+        "config.json /process/user/additionalGids",
+        "the largest id that there is, as the control: any other starts too",
+    ),
+    of(
+        "sec.ids.in-range",
+        "exec /--user",
+        "the largest id that there is, as the control: any other starts too",
+    ),
+    of("sec.seccomp.i386-runs", "config.json /linux/seccomp/syscalls/*/names", PROFILE),
+    of("sec.seccomp.unknown-call", "config.json /linux/seccomp/syscalls/*/names", PROFILE),
+    text(
+        "*",
+        "config.json /linux/seccomp/architectures/*",
+        "SCMP_ARCH_X32",
+        "x32 is no part of this kernel, or the claim speaks of others",
+    ),
+    of(
+        "sec.seccomp.high-bits",
+        "config.json /linux/seccomp/architectures",
+        "the probe makes native calls alone",
+    ),
+    of(
+        "*",
+        "config.json /linux/seccomp/syscalls/*/args/*/valueTwo",
+        "SCMP_CMP_MASKED_EQ alone has a second value",
+    ),
 ];
 
 /// Why a check's claim does not speak of a field; nothing if it does.
