@@ -1,5 +1,6 @@
 //! Memory limits of containers beyond the first kill: cache, changes, tmpfs, swap.
 
+use super::memory::around;
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, in_fixture, resources};
 use kit::loopdev::LoopDevice;
@@ -94,18 +95,33 @@ fn cache_is_reclaimed(runtime: &mut RuntimeFixture) -> Checked {
 fn live_update(runtime: &mut RuntimeFixture) -> Checked {
     let mut container = runtime.container().memory(LIMIT).start()?;
     let driver = runtime.driver().clone();
-    runtime.seen.expect_eq("twice the limit is killed", &killed(&mut container, 2 * LIMIT)?, &true);
+    expect_limit(runtime, &mut container, "the first limit", LIMIT)?;
     let raised = (4 * LIMIT).to_string();
     driver.call(&["update", "--memory", &raised, "--memory-swap", &raised, &container.id])?;
-    runtime.seen.expect_eq(
-        "the same is killed under a raised limit",
-        &killed(&mut container, 2 * LIMIT)?,
-        &false,
-    );
+    expect_limit(runtime, &mut container, "a raised limit", 4 * LIMIT)?;
     let lowered = LIMIT.to_string();
     driver.call(&["update", "--memory", &lowered, "--memory-swap", &lowered, &container.id])?;
-    runtime.seen.expect_eq("and under a lowered one", &killed(&mut container, 2 * LIMIT)?, &true);
+    expect_limit(runtime, &mut container, "a lowered limit", LIMIT)?;
     container.close()?;
+    Ok(())
+}
+
+/// That a limit is neither smaller nor larger than it should be.
+fn expect_limit(
+    runtime: &mut RuntimeFixture,
+    container: &mut Container,
+    what: &str,
+    limit: i64,
+) -> Result<(), Trouble> {
+    let (within, past) = around(limit);
+    for (amount, fate, expected) in [(within, "is within", false), (past, "is past", true)] {
+        let ended = container.ask(tasks::touch_in_child(amount))?;
+        runtime.seen.expect_eq(
+            &format!("what {fate} {what} is killed"),
+            &(ended.signal == libc::SIGKILL),
+            &expected,
+        );
+    }
     Ok(())
 }
 
@@ -130,7 +146,17 @@ fn tmpfs_is_charged(runtime: &mut RuntimeFixture) -> Checked {
         "batches of 64 pages for each CPU",
         0.0,
     );
+    // The rest of the limit: with what is in the file a process no longer has it.
+    let (within, _) = around(LIMIT);
+    let beside = container.ask(tasks::touch_in_child(within))?.signal;
+    runtime.seen.expect_eq(
+        "signal that ended who wanted the rest of the limit beside the file",
+        &beside,
+        &libc::SIGKILL,
+    );
     container.ask(files::remove("/dev/shm/file"))?;
+    let alone = container.ask(tasks::touch_in_child(within))?.signal;
+    runtime.seen.expect_eq("signal that ended who wanted the same without the file", &alone, &0);
     let left = as_f64(usage()?.saturating_sub(before)) / as_f64(1 << 20);
     runtime.seen.expect_in(
         "what is left of it after the file was removed, in MiB",

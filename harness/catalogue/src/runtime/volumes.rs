@@ -354,6 +354,10 @@ fn tmpfs(runtime: &mut RuntimeFixture) -> Checked {
     };
     let held = said.contains("No space left");
     runtime.seen.expect("writing 4 MiB to 1 MiB", said, "No space left on device", held);
+    // Its pages are counted: one is the first file's, and the other file has all the rest.
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.unwrap_or(4096).unsigned_abs();
+    let size = container.ask(state::stat("/data/large"))?.size;
+    runtime.seen.expect_eq("bytes of it that went in, beside one page", &size, &((1 << 20) - page));
     container.close()?;
     let left = fs::read_dir(rootfs.join("data"))?.count();
     runtime.seen.expect_eq("files left on the host's disk", &left, &0);

@@ -10,6 +10,7 @@ use runtime::cgroup::Layout;
 use runtime::process::pidfd;
 use serde_json::Value;
 
+use super::finish::finish;
 use crate::fault::FaultKind;
 use crate::mutate::Tap;
 use crate::patience::wait_within;
@@ -110,9 +111,10 @@ impl Driver {
             return Ok(());
         }
         let (told, mutated) = self.told(words)?;
-        let child = self.command().args(told).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        wait_within(child.id().cast_signed(), &words.join(" "))?;
-        let output = child.wait_with_output()?;
+        let mut command = self.command();
+        command.args(told);
+        let (ended, output) = finish(command, &words.join(" "))?;
+        ended?;
         if output.status.success() {
             return Ok(());
         }
@@ -173,9 +175,9 @@ impl Driver {
         unsafe { command.pre_exec(prepare) };
         let count = (count + i32::from(leaks)).to_string();
         command.args(["run", "--preserve-fds", &count, "--bundle"]).arg(bundle).arg(id);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        wait_within(child.id().cast_signed(), "run")?;
-        let output = child.wait_with_output()?;
+        command.stdin(Stdio::null());
+        let (ended, output) = finish(command, "run")?;
+        ended?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
@@ -190,13 +192,9 @@ impl Driver {
     pub fn output(&self, words: &[&str], stdin: Stdio) -> Result<(i32, String, String), Trouble> {
         let mut command = self.command();
         let (told, mutated) = self.told(words)?;
-        command.args(told).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn()?;
-        let pid = child.id().cast_signed();
-        let watchdog = std::thread::spawn(move || wait_within(pid, "the command"));
-        let output = child.wait_with_output()?;
-        // Its end may have come before the watchdog looked.
-        let _ = watchdog.join();
+        command.args(told).stdin(stdin);
+        // One that had to be ended has a signal as its status.
+        let (_, output) = finish(command, "the command")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         // A command ended by a signal has no status; as a shell says it.
         let status = output.status;

@@ -4,6 +4,7 @@ mod builder;
 mod container;
 mod driver;
 mod exec;
+mod finish;
 mod fixture;
 mod start;
 
