@@ -93,7 +93,7 @@ fn run() -> Result<u8, String> {
     let page = arguments.page().map(|path| open(path, false)).transpose()?;
     let bench = measure(&plan, &chosen)?;
     output::out!("{}", table(&bench));
-    let written = record.map_or(Ok(()), |record| write(record, &json::text(&bench)?).map(drop));
+    let written = record.map_or(Ok(()), |record| write(record, &json::text(&bench).map_err(|error| error.to_string())?).map(drop));
     if let Some(page) = page {
         let path = write(page, &reports::html::bench_page(&bench))?;
         output::outln!("\npage: {}", path.canonicalize().unwrap_or(path).display());
@@ -170,7 +170,7 @@ fn baselines(given: &[String]) -> Result<Vec<Bench>, String> {
         let path = place(name);
         let dir = if path.is_dir() { path.clone() } else { path.with_extension("") };
         if path.is_file() || !dir.is_dir() {
-            all.push(json::read_bench(&path)?);
+            all.push(json::read_bench(&path).map_err(|error| error.to_string())?);
             continue;
         }
         let told = |error: std::io::Error| format!("reading {}: {error}", dir.display());
@@ -184,7 +184,7 @@ fn baselines(given: &[String]) -> Result<Vec<Bench>, String> {
             return Err(format!("{} has no records (*.json)", dir.display()));
         }
         for path in paths {
-            all.push(json::read_bench(&path)?);
+            all.push(json::read_bench(&path).map_err(|error| error.to_string())?);
         }
     }
     Ok(all)
