@@ -144,7 +144,6 @@ fn run_on(engine: &Engine, command: Command) -> Outcome {
         Command::Logs(command) => done(command.run(engine)),
         Command::Attach(command) => command.run(engine),
         Command::Update(command) => done(command.run(engine)),
-        Command::Version(command) => done(command.run()),
         Command::Info(command) => done(command.run(engine)),
         Command::Events(command) => done(command.run(engine)),
         Command::Stop(command) => done(command.run(engine)),
@@ -190,7 +189,7 @@ fn run_on(engine: &Engine, command: Command) -> Outcome {
         Command::ImagePrune(command) => done(command.run(engine)),
         Command::Health { id } => done(engine.watch_health(&id)),
         Command::Probe(command) => command.run(engine),
-        Command::Proxy { .. } | Command::Container(_) | Command::Image(_) => Ok(0),
+        Command::Proxy { .. } | Command::Version(_) | Command::Container(_) | Command::Image(_) => Ok(0),
     }
 }
 

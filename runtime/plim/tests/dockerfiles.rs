@@ -182,3 +182,22 @@ fn errors_name_file_line_column_and_what_was_expected() {
         assert!(status != 0 && err.contains(place) && err.contains(word), "{text}: {err}");
     }
 }
+
+#[test]
+fn owners_paths_and_variables_are_those_of_the_reference() {
+    let Some(shop) = Shop::open("owners") else { return };
+    built(
+        &shop,
+        "FROM box\nARG X=5\nARG X\nCOPY --chown=me a /c/d/e\nCOPY --chown=7 a /n\nCOPY --chown=9:1 a /o/\n\
+         COPY <<F /path\n$PATH\nF\nENV PATH=/x:$PATH\nVOLUME [\"/x y\"]\nRUN echo $X > /arg\n",
+        &[("a", "a")],
+    );
+    let paths = ["/c", "/c/d", "/c/d/e", "/n", "/o", "/o/a"];
+    let said = shop.alone(&[&["built", "busybox", "stat", "-c", "%u:%g"], &paths[..]].concat());
+    assert_eq!(said, "7:8\n7:8\n7:8\n7:7\n9:1\n9:1");
+    let usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(cat(&shop, &["/path", "/arg"]), format!("{usual}\n5"));
+    let found = config(&shop);
+    assert_eq!(found["Env"][0], format!("PATH=/x:{usual}"));
+    assert!(found["Volumes"]["/x y"].is_object(), "{found}");
+}

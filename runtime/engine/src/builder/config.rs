@@ -106,7 +106,9 @@ pub(super) fn apply(
         }
         Op::User(text) => config.user = expand(text, escape, lookup)?,
         Op::Volume(paths) => {
-            for path in all(paths)? {
+            for path in paths {
+                // A path is one, whatever is in it.
+                let path = expand(path, escape, lookup)?;
                 if !path.starts_with('/') {
                     return Err(Error::new(format!("VOLUME {path}: it must be an absolute path")));
                 }

@@ -1,8 +1,10 @@
 //! `COPY` and `ADD`: files become a layer, made upon the image so far, whose own links decide where a path leads.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
+use rustix::fs::{AtFlags, Gid, Uid, chownat};
 
 use super::context::Tree;
 use super::dockerfile::From;
@@ -155,7 +157,9 @@ impl Copying<'_> {
             None => None,
             Some(text) => {
                 let identity = Identity::find(root, text)?;
-                let group = if text.contains(':') { identity.gid } else { identity.uid };
+                // A number without a group is that of the group, too; a name has its own.
+                let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+                let group = if is_number { identity.uid } else { identity.gid };
                 Some((identity.uid, group))
             }
         };
@@ -169,7 +173,7 @@ impl Copying<'_> {
             let keep = self.keep(&source, &excluded);
             let style = self.style(owner, &keep, false);
             if node.is_dir() {
-                let dir = root.ensure_dir(target, 0o755)?;
+                let dir = ensure_dir(root, target, owner)?;
                 layer::through_pipe(&dir, COPY, |to| layer::write_some(&node, &style, to))?;
                 continue;
             }
@@ -187,8 +191,11 @@ impl Copying<'_> {
             let is_dir =
                 self.is_dir_target() || root.find(target).is_ok_and(|found| by_descriptor(&found).is_dir());
             let (parent, name) = if is_dir {
-                (root.ensure_dir(target, 0o755)?, name)
+                (ensure_dir(root, target, owner)?, name)
             } else {
+                if let Some(above) = target.parent() {
+                    ensure_dir(root, above, owner)?;
+                }
                 let (parent, last) = root.ensure_parent(target)?;
                 (parent, PathBuf::from(last))
             };
@@ -199,6 +206,20 @@ impl Copying<'_> {
         }
         Ok(())
     }
+}
+
+/// Makes a directory and those above it that are missing, for an owner.
+fn ensure_dir(root: &Root, dir: &Path, owner: Option<(u32, u32)>) -> Result<OwnedFd> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|above| root.find(above).is_err()).collect();
+    let made = root.ensure_dir(dir, 0o755)?;
+    if let Some((user, group)) = owner {
+        for path in missing {
+            let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+            chownat(root.find(path)?, "", Some(user), Some(group), AtFlags::EMPTY_PATH)
+                .doing(|| format!("giving {} to another owner", path.display()))?;
+        }
+    }
+    Ok(made)
 }
 
 fn file_name(path: &Path) -> PathBuf {

@@ -15,7 +15,7 @@ use super::context::Context;
 use super::dockerfile::{File, Op, Stage, Step};
 use super::request::Build;
 use super::words::expand;
-use crate::containers::{Engine, now};
+use crate::containers::{Engine, PATH, now};
 use crate::image::{Config, Descriptor, Digest, Image, Reference, Step as Past, architecture};
 use crate::progress::Progress;
 use runtime::error::{Error, Result};
@@ -155,6 +155,10 @@ impl<'a> Stages<'a> {
             }
         }
         let mut work = self.base(&base, number)?;
+        // Every image has one, so that instructions may build upon it.
+        if variable(&work.config.config.env, "PATH").is_none() {
+            work.config.config.env.insert(0, PATH.to_owned());
+        }
         self.say(&format!(" ---> {}", work.key.short()));
         let triggers = std::mem::take(&mut work.config.config.on_build);
         for trigger in triggers {
@@ -229,12 +233,8 @@ impl<'a> Stages<'a> {
                     let lookup = |name: &str| self.value(work, name);
                     self.declare(text, lookup, false)?
                 };
-                for (name, value) in declared {
-                    match value {
-                        Some(value) => work.args.insert(name, value),
-                        None => work.args.remove(&name),
-                    };
-                }
+                // One that is declared again without a value keeps the one that it has.
+                work.args.extend(declared.into_iter().filter_map(|(name, value)| Some((name, value?))));
                 past(&mut work.config, &step.text, true);
                 work.key = chain(&work.key, &[&step.text, &format!("{:?}", work.args)]);
                 Ok(())

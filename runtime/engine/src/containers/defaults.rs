@@ -59,7 +59,7 @@ fn numbers(list: &str) -> Vec<u32> {
 }
 
 /// Environment of images that set none.
-pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Seconds between the stop signal and SIGKILL.
 pub(super) const GRACE: u64 = 10;

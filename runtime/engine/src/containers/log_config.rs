@@ -1,6 +1,7 @@
-//! How a container's output is kept.
+//! How a container's output is kept, and which part of it is read.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,5 +60,32 @@ impl LogConfig {
             return Err(Error::new("--log-opt max-file needs max-size"));
         }
         Ok(config)
+    }
+}
+
+/// Which part of a log is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Follow {
+    /// Wait for more while the container runs.
+    pub follow: bool,
+    /// Only so many of the last lines.
+    pub tail: Option<usize>,
+    /// Nothing from before.
+    pub since: Option<SystemTime>,
+    /// Nothing from after.
+    pub until: Option<SystemTime>,
+}
+
+impl Follow {
+    /// Whether a line of a time is wanted; none is, any more, when it is too late.
+    pub(super) fn takes(&self, time: &str) -> bool {
+        let at = humantime::parse_rfc3339(time).ok();
+        let Some(at) = at else { return true };
+        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at <= until)
+    }
+
+    /// How long there can still be something to wait for; `None` means for ever.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default())
     }
 }
