@@ -69,7 +69,7 @@ fn check_places(engine: &Engine, repair: bool, found: &mut dyn FnMut(String, boo
     let dir = engine.data.join("containers");
     for entry in fs::read_dir(&dir).doing(|| format!("reading {}", dir.display()))?.flatten() {
         let path = entry.path();
-        if !path.join("record.json").exists() {
+        if image::is_gone(&path.join("record.json")) {
             found(
                 format!("{} belongs to no container", path.display()),
                 repair && fs::remove_dir_all(&path).is_ok(),
@@ -78,7 +78,7 @@ fn check_places(engine: &Engine, repair: bool, found: &mut dyn FnMut(String, boo
     }
     for id in Container::ids(&engine.run)? {
         // A record comes before its run and goes after it.
-        if engine.dir(&id).join("record.json").exists() || !engine.run.join(&id).exists() {
+        if !image::is_gone(&engine.dir(&id).join("record.json")) || !engine.run.join(&id).exists() {
             continue;
         }
         let gone = || match Container::hold(&engine.run, &id) {

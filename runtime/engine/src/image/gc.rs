@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::layers::forget;
 use super::names::drop_name;
@@ -166,6 +166,12 @@ pub(crate) fn damaged_record(id: &str, why: &str) -> Error {
     .remedy(format!("put the record back from a copy, or give the container up with `plim rm -f {shown}`"))
 }
 
+/// Whether there is certainly nothing of a name. A disk that fails says nothing about that, and nothing is removed for it.
+pub(crate) fn is_gone(path: &Path) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    path.symlink_metadata().is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+}
+
 fn blobs(store: &Store) -> Result<BTreeMap<Digest, PathBuf>> {
     let dir = store.root().join("blobs/sha256");
     let entries = fs::read_dir(&dir).doing(|| format!("reading {}", dir.display()))?;
@@ -197,22 +203,32 @@ pub fn check(store: &Store, repair: bool) -> Result<Vec<Problem>> {
         let file = fs::File::open(&path);
         let read = file.and_then(|mut file| std::io::copy(&mut file, &mut hashing));
         let (_, actual, _) = hashing.finish();
-        if read.is_err() || actual != digest {
+        if let Err(error) = read {
+            // A disk that fails now may be read again later: what is on it is not given up.
+            found(format!("blob {digest} cannot be read: {error}"), &mut || false);
+        } else if actual != digest {
             found(format!("blob {digest} has other bytes"), &mut || fs::remove_file(&path).is_ok());
         }
     }
     for entry in store.index()?.manifests {
         let name = entry.name().unwrap_or(entry.digest.as_str()).to_owned();
-        let Ok(manifest) = store.get_json::<Manifest>(&entry.digest) else {
-            found(format!("image {name}: its manifest is missing or damaged"), &mut || {
-                let gone = |index: &mut super::Index| {
-                    let is_back = store.get_json::<Manifest>(&entry.digest).is_ok();
-                    index.manifests.retain(|other| is_back || other.digest != entry.digest);
-                    Ok(())
-                };
-                store.change_index(gone).is_ok()
-            });
-            continue;
+        let manifest = match store.get_json::<Manifest>(&entry.digest) {
+            Ok(manifest) => manifest,
+            Err(error) if error.errno().is_some_and(|errno| errno != libc::ENOENT) => {
+                found(format!("image {name}: {error}"), &mut || false);
+                continue;
+            }
+            Err(_) => {
+                found(format!("image {name}: its manifest is missing or damaged"), &mut || {
+                    let gone = |index: &mut super::Index| {
+                        let is_back = store.get_json::<Manifest>(&entry.digest).is_ok();
+                        index.manifests.retain(|other| is_back || other.digest != entry.digest);
+                        Ok(())
+                    };
+                    store.change_index(gone).is_ok()
+                });
+                continue;
+            }
         };
         for part in std::iter::once(&manifest.config).chain(&manifest.layers) {
             if !store.has(&part.digest) {
@@ -227,7 +243,7 @@ pub fn check(store: &Store, repair: bool) -> Result<Vec<Problem>> {
     let _lock = store.layers_lock()?;
     for entry in fs::read_dir(store.layers_dir()).doing(|| "reading the layers")?.flatten() {
         let path = entry.path();
-        if path.is_dir() && !path.with_extension("id").exists() {
+        if path.is_dir() && is_gone(&path.with_extension("id")) {
             found(format!("layer {} was not finished", path.display()), &mut || forget(store, &path).is_ok());
         }
     }

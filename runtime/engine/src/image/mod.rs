@@ -21,8 +21,8 @@ pub use archive::{Loaded, import, load, save};
 pub use cache::Cached;
 pub use compress::{Compression, decompress};
 pub use digest::{Digest, Hashing};
-pub(crate) use gc::damaged_record;
 pub use gc::{Freed, Problem, check, collect, remove};
+pub(crate) use gc::{damaged_record, is_gone};
 pub use reference::{DEFAULT_REGISTRY, Reference};
 pub use store::{Image, Store, Use};
 pub use types::{
