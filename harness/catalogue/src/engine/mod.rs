@@ -15,6 +15,7 @@ pub(crate) mod options;
 pub(crate) mod property;
 pub(crate) mod seccomp;
 pub(crate) mod security;
+pub(crate) mod security_halves;
 pub(crate) mod security_registry;
 pub(crate) mod spares;
 pub(crate) mod stays_inside;

@@ -175,15 +175,41 @@ fn masked(engine: &EngineFixture, name: &str, path: &str) -> Result<Option<Strin
 
 fn null_is_device(engine: &mut EngineFixture) -> Checked {
     engine.base()?;
-    let honest = engine.up(ALONE, BASE)?;
-    let control = masked(engine, &honest, "/proc/interrupts")?;
-    engine.seen.expect(
-        "/proc/interrupts without the volume",
-        control.clone().unwrap_or_default(),
-        "nothing",
-        control.is_none(),
-    );
-    let dir = engine.directory("linked")?;
+    let there: Vec<&str> = HIDDEN.into_iter().filter(|path| tells(path)).collect();
+    // The same image without the volume must start, and be masked: what is refused below is refused for its /dev.
+    for (image, link) in [("plain", false), ("linked", true)] {
+        import_with_dev(engine, image, link)?;
+        let name = engine.name();
+        let words = [&["run", "-d", "--name", &name], ALONE, &[image, "/probe", "sleep"]].concat();
+        let said = engine.output(&words)?;
+        if link && said.status != 0 {
+            let named = said.err.contains("/dev");
+            engine.seen.expect("the reason of the refusal", &said.err, "/dev is named", named);
+            continue;
+        }
+        engine.seen.expect(
+            &format!("starting the {image} image"),
+            format!("{} {}", said.status, said.err),
+            "status 0",
+            said.status == 0,
+        );
+        if said.status != 0 {
+            continue;
+        }
+        for path in &there {
+            let seen = masked(engine, &name, path)?;
+            let what = format!("{path} in a container of the {image} image");
+            engine.seen.expect(&what, seen.clone().unwrap_or_default(), "nothing", seen.is_none());
+        }
+        let target = engine.exec(&name, look::read("/etc/target"))?;
+        engine.seen.expect_text(&format!("the link's target in the {image} image"), &target, "the image's");
+    }
+    Ok(())
+}
+
+/// An image whose /dev is a volume and has a link at /dev/null, or the same without both.
+fn import_with_dev(engine: &EngineFixture, image: &str, link: bool) -> Checked {
+    let dir = engine.directory(image)?;
     std::fs::create_dir_all(dir.join("dev"))?;
     for name in ["probe", "bin", "etc", "proc", "sys", "tmp"] {
         let from = engine.path("image").join(name);
@@ -193,30 +219,16 @@ fn null_is_device(engine: &mut EngineFixture) -> Checked {
             std::fs::hard_link(from, dir.join(name))?;
         }
     }
-    std::os::unix::fs::symlink("/etc/target", dir.join("dev/null"))?;
-    std::fs::write(dir.join("etc/target"), "the image's")?;
-    engine::layer::write_tree(
-        &dir,
-        std::io::BufWriter::new(std::fs::File::create(engine.path("linked.tar"))?),
-    )?;
-    engine.command(&["import", "--change", "VOLUME /dev", &engine.text("linked.tar"), "linked"])?;
-    let name = engine.name();
-    let words = [&["run", "-d", "--name", &name], ALONE, &["linked", "/probe", "sleep"]].concat();
-    let said = engine.output(&words)?;
-    if said.status != 0 {
-        engine.seen.expect("a start that is refused says why", &said.err, "a reason", !said.err.is_empty());
-        return Ok(());
+    if link {
+        std::os::unix::fs::symlink("/etc/target", dir.join("dev/null"))?;
     }
-    let seen = masked(engine, &name, "/proc/interrupts")?;
-    engine.seen.expect(
-        "/proc/interrupts with it",
-        seen.clone().unwrap_or_default(),
-        "nothing",
-        seen.is_none(),
-    );
-    let target = engine.exec(&name, look::read("/etc/target"))?;
-    engine.seen.expect_text("the link's target", &target, "the image's");
-    Ok(())
+    std::fs::write(dir.join("etc/target"), "the image's")?;
+    let archive = format!("{image}.tar");
+    let file = std::io::BufWriter::new(std::fs::File::create(engine.path(&archive))?);
+    engine::layer::write_tree(&dir, file)?;
+    let archive = engine.text(&archive);
+    let change: &[&str] = if link { &["--change", "VOLUME /dev"] } else { &[] };
+    engine.command(&[&["import"], change, &[&archive, image]].concat()).map(drop)
 }
 
 /// A user that owns nothing here.

@@ -91,6 +91,7 @@ fn registry_credentials(engine: &mut EngineFixture) -> Checked {
     let listener = engine.listen("127.0.0.1:0")?;
     let own = listener.local_addr()?.to_string();
     // Under the fault the other host is this one, to which they do go.
+    let myself = own.clone();
     let target = if engine.has(SENT_ALONG) { own.clone() } else { other.host.clone() };
     let registry = Server::start(listener, move |asked| {
         if asked.path.starts_with("/elsewhere") {
@@ -98,6 +99,13 @@ fn registry_credentials(engine: &mut EngineFixture) -> Checked {
         }
         if asked.path.starts_with("/v2/tokens/") {
             return Answer::WhoAreYou(format!("Bearer realm=\"http://{target}/token\",service=\"s\""));
+        }
+        // The control: a registry that gives out its tokens itself.
+        if asked.path.starts_with("/own-token") || asked.path.starts_with("/token") {
+            return Answer::Bytes { kind: "application/json".into(), body: br#"{"token":"t"}"#.to_vec() };
+        }
+        if asked.path.starts_with("/v2/own/") {
+            return Answer::WhoAreYou(format!("Bearer realm=\"http://{myself}/own-token\",service=\"s\""));
         }
         if asked.authorization.is_none() {
             return Answer::WhoAreYou("Basic realm=\"harbour\"".into());
@@ -127,10 +135,28 @@ fn registry_credentials(engine: &mut EngineFixture) -> Checked {
         "0",
         pulled.status == 0,
     );
-    let _ = engine.output(&["pull", &format!("{own}/tokens/cargo:1")])?;
-    let (asked, told) = with(&other, "/token");
-    engine.seen.note(format!("the other host was asked for a token {asked} times"));
-    engine.seen.expect_eq("requests for a token at another host in plain HTTP, with the password", &told, &0);
+    let _ = engine.output(&["pull", &format!("{own}/own/cargo:1")])?;
+    let (_, told) = with(&registry, "/own-token");
+    engine.seen.expect(
+        "requests for a token at the registry itself, with the password",
+        told,
+        "1 or more",
+        told > 0,
+    );
+    let strange = engine.output(&["pull", &format!("{own}/tokens/cargo:1")])?;
+    let (there, here) = (with(&other, "/token"), with(&registry, "/token"));
+    engine.seen.note(format!("the other host was asked for a token {} times", there.0));
+    engine.seen.expect_eq(
+        "requests for a token at another host in plain HTTP, with the password",
+        &(there.1 + here.1),
+        &0,
+    );
+    engine.seen.expect(
+        "pulling what only that token opens",
+        format!("{} {}", strange.status, strange.err.trim()),
+        "an error with its reason",
+        strange.status != 0 && !strange.err.trim().is_empty(),
+    );
     registry.end(engine);
     other.end(engine);
     Ok(())

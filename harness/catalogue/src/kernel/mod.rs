@@ -3,9 +3,12 @@
 pub(crate) mod cgroup;
 pub(crate) mod cpu;
 pub(crate) mod cpu_burst;
+pub(crate) mod group_rules;
+pub(crate) mod identity;
 pub(crate) mod landlock;
 pub(crate) mod memory;
 pub(crate) mod mounts;
+pub(crate) mod objects;
 pub(crate) mod overlay;
 pub(crate) mod overlay_copyup;
 pub(crate) mod overlay_merge;

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use runtime::cgroup::Group;
 use runtime::oci::{Rlimit, User};
 
 use kit::check::{Check, Checked, Trouble};
@@ -189,12 +188,33 @@ fn sub_group(runtime: &mut RuntimeFixture) -> Checked {
     }
     let container = runtime.container().pids(64).start()?;
     let own = group_of(container.pid, "pids")?;
-    let inner = Group::plan(runtime.layout(), &std::path::Path::new("/").join(&container.id).join("inner"))?;
-    inner.make()?;
+    // Only where the container is: a group on a hierarchy that the subject left out would be nobody's.
+    let group = container.group()?;
+    let dirs: Vec<_> =
+        group.parts().iter().map(|part| &part.dir).filter(|dir| dir.ends_with(&container.id)).collect();
+    for dir in &dirs {
+        make_inner(dir)?;
+    }
     let ended = in_inner(runtime, &container, &own);
-    inner.remove()?;
+    for dir in &dirs {
+        std::fs::remove_dir(dir.join("inner"))?;
+    }
     container.close()?;
     ended
+}
+
+/// A group below one, with its CPUs and memory nodes, without which v1 lets no process in.
+fn make_inner(dir: &std::path::Path) -> Checked {
+    let inner = dir.join("inner");
+    std::fs::create_dir(&inner)?;
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if let Ok(text) = std::fs::read_to_string(dir.join(file))
+            && !text.trim().is_empty()
+        {
+            std::fs::write(inner.join(file), text)?;
+        }
+    }
+    Ok(())
 }
 
 fn in_inner(runtime: &mut RuntimeFixture, container: &Container, own: &str) -> Checked {

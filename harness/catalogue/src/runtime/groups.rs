@@ -203,11 +203,26 @@ fn delete_sub_groups(runtime: &mut RuntimeFixture) -> Checked {
     let driver = runtime.driver().clone();
     driver.call(&["start", &id])?;
     let below = Path::new("/").join(&id);
-    for name in ["inner", "inner/deeper", "frozen"] {
-        Group::plan(runtime.layout(), &below.join(name))?.make()?;
+    let group = Group::of_process(runtime.layout(), super::life_commands::pid_of(runtime, &id)?)?;
+    // The host's processes may be in the root of a hierarchy that the subject left out.
+    let own: Vec<&Path> =
+        group.parts().iter().map(|part| part.dir.as_path()).filter(|dir| dir.ends_with(&id)).collect();
+    for dir in &own {
+        for name in ["inner", "inner/deeper", "frozen"] {
+            fs::create_dir(dir.join(name))?;
+        }
+        for (file, word) in [("freezer.state", "FROZEN"), ("cgroup.freeze", "1")] {
+            if dir.join("frozen").join(file).exists() {
+                fs::write(dir.join("frozen").join(file), word)?;
+            }
+        }
     }
-    let frozen = Group::plan(runtime.layout(), &below.join("frozen"))?;
-    frozen.set_frozen(true)?;
+    runtime.seen.expect(
+        "hierarchies with groups below the container's",
+        own.len(),
+        "1 or more",
+        !own.is_empty(),
+    );
     driver.call(&["kill", &id, "KILL"])?;
     driver.wait_stopped(&id)?;
     driver.delete(&id)?;

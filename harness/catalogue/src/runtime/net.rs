@@ -1,4 +1,4 @@
-//! What is done to a container's packets.
+//! What is done to packets of a network namespace or a group.
 
 use std::net::Ipv4Addr;
 
@@ -7,13 +7,14 @@ use kit::fault::in_fixture;
 use kit::kernel::KernelFixture;
 use kit::measure::{Control, as_f64, millis};
 use kit::need::Need;
-use kit::runtime::RuntimeFixture;
+use kit::probes::Probe;
+use kit::verbs::attempt::{self, Tried};
 use kit::verbs::net;
 
 pub(crate) const CHECKS: &[Check] = &[
-    Check::of_runtime(
+    Check::of_kernel(
         "net.bandwidth.egress",
-        "an egress rate set on the container's veth holds",
+        "an egress rate set on a veth of a network namespace holds",
         "tc-tbf(8); veth(4)",
         egress,
     )
@@ -33,36 +34,40 @@ pub(crate) const CHECKS: &[Check] = &[
 const NO_QDISC: &str = "no qdisc";
 const NOT_WRITTEN: &str = "not written";
 
-fn egress(runtime: &mut RuntimeFixture) -> Checked {
+/// Skips where the kernel has no such thing; every other refusal is trouble.
+fn made(tried: Tried, what: &str) -> Checked {
+    match tried.0 {
+        0 => Ok(()),
+        libc::EOPNOTSUPP | libc::ENOENT => Err(Trouble::Skip(format!("this kernel has no {what}"))),
+        _ => Err(Trouble::Harness(format!("{what}: {tried}"))),
+    }
+}
+
+fn egress(kernel: &mut KernelFixture) -> Checked {
     const RATE: u32 = 2_000_000;
     const BURST: u32 = 20_000;
     const SENT: u64 = 1_000_000;
-    runtime.on_fake_host()?;
-    let mut container = runtime.container().capabilities(&["NET_ADMIN"]).start()?;
-    let made = runtime.ask_host(net::make_pair("plim0", "eth0", container.pid));
-    if let Err(Trouble::Harness(said)) = made {
-        return Err(Trouble::Skip(said));
+    let alone = || Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?);
+    let (mut host, mut inside) = (Probe::start_after(alone)?, Probe::start_after(alone)?);
+    made(host.ask(attempt::make_pair("plim0", "eth0", inside.pid))?, "veth devices (modprobe veth)")?;
+    host.ask(net::bring_up("plim0", Ipv4Addr::new(192, 0, 2, 1)))?;
+    inside.ask(net::bring_up("eth0", Ipv4Addr::new(192, 0, 2, 2)))?;
+    if !kernel.has(NO_QDISC) {
+        made(inside.ask(attempt::limit_rate("eth0", RATE, BURST))?, "token bucket (modprobe sch_tbf)")?;
     }
-    runtime.ask_host(net::bring_up("plim0", Ipv4Addr::new(192, 0, 2, 1)))?;
-    container.ask(net::bring_up("eth0", Ipv4Addr::new(192, 0, 2, 2)))?;
-    if !runtime.has(NO_QDISC)
-        && let Err(Trouble::Subject(said)) = container.ask(net::limit_rate("eth0", RATE, BURST))
-    {
-        return Err(Trouble::Skip(said));
-    }
-    let port = runtime.ask_host(net::sink())?;
+    let port = host.ask(net::sink())?;
     let control = Control::begin()?;
-    container.ask(net::send(Ipv4Addr::new(192, 0, 2, 1), port, SENT))?;
-    let seen = runtime.ask_host(net::sunk())?;
+    inside.ask(net::send(Ipv4Addr::new(192, 0, 2, 1), port, SENT))?;
+    let seen = host.ask(net::sunk())?;
     let late = millis(control.end()?);
-    container.close()?;
+    drop((host, inside));
     let (bytes, micros) = (seen.bytes, as_f64(seen.micros.max(1)));
-    runtime.seen.expect_eq("bytes that arrived", &bytes, &SENT);
+    kernel.seen.expect_eq("bytes that arrived", &bytes, &SENT);
     let rate = as_f64(bytes) / micros;
     // Less a header of 66 bytes in each packet, plus what the bucket holds at the start.
     let (least, most) = (2.0 * 0.956 * 0.85, 2.0 * (1.0 + f64::from(2 * BURST) / as_f64(SENT)));
     let noise = 2.0 * late / (micros / 1e3);
-    runtime.seen.expect_in(
+    kernel.seen.expect_in(
         "rate, in MB/s",
         rate,
         least..=most,
@@ -78,7 +83,7 @@ fn class_id(kernel: &mut KernelFixture) -> Checked {
     if !kernel.has(NOT_WRITTEN) {
         std::fs::write(cell.dir("net_cls")?.join("net_cls.classid"), CLASS.to_string())?;
     }
-    let (mut inside, mut outside) = (cell.probe()?, kit::probes::Probe::start_after(|| Ok(()))?);
+    let (mut inside, mut outside) = (cell.probe()?, Probe::start_after(|| Ok(()))?);
     for (name, probe, expected) in
         [("of the group", &mut inside, CLASS), ("of another group", &mut outside, 0)]
     {

@@ -65,7 +65,7 @@ pub(crate) const CHECKS: &[Check] = &[
         }),
         fault::config("the host's /dev/ptmx", |spec| {
             // The multiplexer of another instance makes its terminals there.
-            spec.mounts.push(fault::bind("/dev/pts/ptmx", "/dev/pts/ptmx", "bind"));
+            spec.mounts.push(fault::bind("/dev/pts", "/dev/pts", "rbind"));
         }),
     ]),
     Check::of_runtime(
@@ -88,7 +88,9 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime("rootfs.readonly-paths", "/proc/sys and its like cannot be written", LINUX, readonly_paths)
         .faults(&[
         fault::config("not remounted", |spec| spec.linux.get_or_insert_default().readonly_paths.clear()),
-        fault::config("the last one left out", |spec| drop(spec.linux.get_or_insert_default().readonly_paths.pop())),
+        fault::config("/proc/sys left out", |spec| {
+            spec.linux.get_or_insert_default().readonly_paths.retain(|path| path != Path::new("/proc/sys"));
+        }),
         fault::config("/proc/irq left out", |spec| {
             spec.linux.get_or_insert_default().readonly_paths.retain(|path| path != Path::new("/proc/irq"));
         }),

@@ -193,7 +193,7 @@ fn allow_list() -> Seccomp {
 }
 
 /// An i386 program that does nothing but exit with this status. Source: elf(5).
-fn i386_program(status: u8) -> Vec<u8> {
+pub(crate) fn i386_program(status: u8) -> Vec<u8> {
     const BASE: u32 = 0x0804_8000;
     const HEADERS: u32 = 52 + 32;
     // mov eax, 1 (exit); mov ebx, status; int 0x80

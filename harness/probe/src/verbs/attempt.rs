@@ -153,6 +153,12 @@ attempts! {
     /// Makes a device.
     "mknod" mknod: MakeDevice { path: String, kind: Device, major: u32, minor: u32 }
         => calls::mknod(&path, kind == Device::Block, major, minor)?;
+    /// Makes a pair of network devices, one end here and the other in the network namespace of a process.
+    "make-pair" make_pair: MakePair { here: String, there: String, pid: i32 }
+        => runtime::network::link::make_pair(&here, &there, pid)?;
+    /// Limits what leaves a network device, in bytes per second, with a burst in bytes.
+    "limit-rate" limit_rate: LimitRate { link: String, rate: u32, burst: u32 }
+        => runtime::network::link::limit_rate(&link, rate, burst)?;
     /// Sets the host name.
     "sethostname" sethostname: Sethostname { name: String }
         => nix::unistd::sethostname(name)?;
@@ -265,6 +271,15 @@ impl From<Errno> for Wrong {
 impl From<std::io::Error> for Wrong {
     fn from(error: std::io::Error) -> Self {
         match error.raw_os_error() {
+            Some(number) => Self::Refused(number),
+            None => Self::Failed(Failure::new(error.to_string())),
+        }
+    }
+}
+
+impl From<runtime::Error> for Wrong {
+    fn from(error: runtime::Error) -> Self {
+        match error.errno() {
             Some(number) => Self::Refused(number),
             None => Self::Failed(Failure::new(error.to_string())),
         }
