@@ -49,6 +49,7 @@ const FILES: &[&[Check]] = &[
     kernel::overlay_merge::CHECKS,
     kernel::overlay_copyup::CHECKS,
     kernel::overlay_model::CHECKS,
+    kernel::overlay_sharing::CHECKS,
     runtime::commit::CHECKS,
     engine::commit::CHECKS,
     engine::commit_config::CHECKS,

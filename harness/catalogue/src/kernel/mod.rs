@@ -13,6 +13,7 @@ pub(crate) mod overlay;
 pub(crate) mod overlay_copyup;
 pub(crate) mod overlay_merge;
 pub(crate) mod overlay_model;
+pub(crate) mod overlay_sharing;
 pub(crate) mod pid;
 pub(crate) mod pids;
 pub(crate) mod time;

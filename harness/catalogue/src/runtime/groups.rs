@@ -301,7 +301,6 @@ fn nested_path(runtime: &mut RuntimeFixture) -> Checked {
         runtime.seen.expect_eq("children beside the first of 8 processes", &forked.made, &7);
     }
     container.close()?;
-    // The groups above may be others' too, so a runtime may leave them.
     for path in [above.join("middle/inner"), above.join("middle/else"), above.join("middle"), above] {
         let group = Group::plan(&layout, &path)?;
         let _ = group.remove();
@@ -350,7 +349,6 @@ fn path_stays_inside(runtime: &mut RuntimeFixture) -> Checked {
     Ok(())
 }
 
-/// Both on one CPU, all of whose time they want: what the idle one gets of it, in %.
 fn idle(runtime: &mut RuntimeFixture) -> Checked {
     let mut patient = runtime
         .container()

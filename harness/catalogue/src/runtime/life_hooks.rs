@@ -147,7 +147,7 @@ fn fails(runtime: &mut RuntimeFixture) -> Checked {
             "an error of create, or of start for startContainer",
             refused,
         );
-        if inside {
+        if inside && refused {
             driver.wait_stopped(&id)?;
         }
         let _ = driver.call(&["delete", "--force", &id]);

@@ -63,9 +63,8 @@ pub(crate) const CHECKS: &[Check] = &[
         fault::config("one is another", |spec| {
             spec.linux.get_or_insert_default().masked_paths.push("/dev/full".into());
         }),
-        fault::config("the host's /dev/ptmx", |spec| {
-            // The multiplexer of another instance makes its terminals there.
-            spec.mounts.push(fault::bind("/dev/pts", "/dev/pts", "rbind"));
+        fault::config("/dev/ptmx leads to no multiplexer", |spec| {
+            spec.linux.get_or_insert_default().masked_paths.push("/dev/pts/ptmx".into());
         }),
     ]),
     Check::of_runtime(
