@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::Arguments;
 use super::failed::Failed;
 
 /// Completions of a shell.
@@ -15,9 +14,10 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    pub(super) fn run(&self) -> Result<u8, Failed> {
+    /// `command` is the definition of the whole program.
+    pub(super) fn run(&self, mut command: Command) -> Result<u8, Failed> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "plimsoll", &mut script);
+        clap_complete::generate(self.shell, &mut command, "plimsoll", &mut script);
         output::out!("{}", String::from_utf8_lossy(&script));
         Ok(0)
     }
@@ -31,10 +31,11 @@ pub(super) struct Man {
 }
 
 impl Man {
-    pub(super) fn run(&self) -> Result<u8, Failed> {
+    /// `command` is the definition of the whole program.
+    pub(super) fn run(&self, command: Command) -> Result<u8, Failed> {
         let told = |error: &std::io::Error| format!("man {}: {error}", self.directory.display());
         std::fs::create_dir_all(&self.directory).map_err(|error| told(&error))?;
-        clap_mangen::generate_to(Arguments::command(), &self.directory).map_err(|error| told(&error))?;
+        clap_mangen::generate_to(command, &self.directory).map_err(|error| told(&error))?;
         Ok(0)
     }
 }

@@ -20,7 +20,7 @@ mod selecting;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use failed::Failed;
 use record::status::TROUBLE;
@@ -106,8 +106,8 @@ pub fn main() -> ExitCode {
         Command::Bench { arguments } => bench(&arguments),
         Command::Doctor(command) => command.run(),
         Command::Clean => clean(),
-        Command::Completion(command) => command.run(),
-        Command::Man(command) => command.run(),
+        Command::Completion(command) => command.run(Arguments::command()),
+        Command::Man(command) => command.run(Arguments::command()),
     };
     let status = done.unwrap_or_else(|error| {
         output::errln!("plimsoll: {}", error.text());

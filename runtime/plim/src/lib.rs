@@ -132,6 +132,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
 }
 
 /// Runs a command that works on a data root.
+// long because each command has a line
 fn run_on(engine: &Engine, command: Command) -> Outcome {
     let done = |outcome: Result<()>| outcome.map(|()| 0).map_err(|error| (error, 1));
     match command {
