@@ -93,7 +93,9 @@ fn run() -> Result<u8, String> {
     let page = arguments.page().map(|path| open(path, false)).transpose()?;
     let bench = measure(&plan, &chosen)?;
     output::out!("{}", table(&bench));
-    let written = record.map_or(Ok(()), |record| write(record, &json::text(&bench).map_err(|error| error.to_string())?).map(drop));
+    let written = record.map_or(Ok(()), |record| {
+        write(record, &json::text(&bench).map_err(|error| error.to_string())?).map(drop)
+    });
     if let Some(page) = page {
         let path = write(page, &reports::html::bench_page(&bench))?;
         output::outln!("\npage: {}", path.canonicalize().unwrap_or(path).display());

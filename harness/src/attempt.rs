@@ -26,14 +26,10 @@ pub(crate) fn attempt(run: &Run, job: &Job, tag: &str) -> (Checked, Evidence) {
     let tried = match job.target() {
         Target::Kernel => play_kernel(run, job, tag),
         Target::Runtime(body, runtime) => {
-            RuntimeFixture::new(run, runtime, job.fault, tag).map(|mut runtime| {
-                if let Some(tap) = &job.tap {
-                    runtime.tap(std::sync::Arc::clone(tap));
-                }
-                let checked = body(&mut runtime);
-                (checked, runtime.seen.0)
-            })
+            RuntimeFixture::new(run, runtime, job.fault, tag).map(|fixture| play(fixture, *body, job))
         }
+        Target::Through(body, engine) => RuntimeFixture::through_engine(run, engine, job.fault, tag)
+            .map(|fixture| play(fixture, *body, job)),
         Target::Engine(body, engine) => {
             let (name, hook) = (job.fault.map(|fault| fault.name), job.fault.and_then(Fault::hook));
             EngineFixture::new(run, engine, name, hook, tag).map(|mut engine| {
@@ -46,6 +42,18 @@ pub(crate) fn attempt(run: &Run, job: &Job, tag: &str) -> (Checked, Evidence) {
         }
     };
     tried.unwrap_or_else(|trouble| (Err(trouble), Evidence::default()))
+}
+
+fn play(
+    mut runtime: RuntimeFixture<'_>,
+    body: fn(&mut RuntimeFixture<'_>) -> Checked,
+    job: &Job,
+) -> (Checked, Evidence) {
+    if let Some(tap) = &job.tap {
+        runtime.tap(std::sync::Arc::clone(tap));
+    }
+    let checked = body(&mut runtime);
+    (checked, runtime.seen.0)
 }
 
 fn play_kernel(run: &Run, job: &Job, tag: &str) -> Result<(Checked, Evidence), Trouble> {

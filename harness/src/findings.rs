@@ -81,6 +81,66 @@ pub const KNOWN: &[Finding] = &[
         version: "runc version 1.1",
         what: "poststart hooks run at create, before the application is started",
     },
+    Finding {
+        check: "commit.metadata",
+        version: "Docker version 20.10",
+        what: "a commit drops fractions of seconds",
+    },
+    Finding {
+        check: "sec.seccomp.default",
+        version: "Docker version 20.10",
+        what: "the default filter lets io_uring and AF_VSOCK through",
+    },
+    Finding {
+        check: "sec.default.masks",
+        version: "Docker version 20.10",
+        what: "/proc/interrupts is not masked",
+    },
+    Finding {
+        check: "sec.mask.null-is-device.by-engine",
+        version: "Docker version 20.10",
+        what: "a link of the image at /dev/null unmasks (CVE-2025-31133, in runc)",
+    },
+    Finding {
+        check: "sec.terminal",
+        version: "Docker version 20.10",
+        what: "diff and history send names to the terminal as they are",
+    },
+    Finding {
+        check: "sec.registry.bounded",
+        version: "Docker version 20.10",
+        what: "a manifest that does not end is read on",
+    },
+    Finding {
+        check: "life.prune-spares",
+        version: "Docker version 20.10",
+        what: "system prune removes containers and images that are about to be used",
+    },
+    Finding {
+        check: "build.instruction-is-layer",
+        version: "Docker version 20.10",
+        what: "a layer of BuildKit holds the directory etc",
+    },
+    Finding {
+        check: "rootfs.proc-sys-mounts",
+        version: "Docker version 20.10",
+        what: "the tmpfs at /sys/fs/cgroup of a v1 or hybrid host stays writable (runc)",
+    },
+    Finding {
+        check: "sec.proc.not-covered",
+        version: "Docker version 20.10",
+        what: "a tmpfs below /proc is mounted (runc)",
+    },
+    Finding {
+        check: "sec.seccomp.high-bits",
+        version: "Docker version 20.10",
+        what: "the filter compares 64 bits where the kernel reads an int (runc)",
+    },
+    Finding {
+        check: "volume.read-only-race",
+        version: "Docker version 20.10",
+        what: "an exchanged mount point leaves another mount read-only and the volume writable (runc)",
+    },
 ];
 
 /// What is known of a check and a subject.

@@ -30,6 +30,8 @@ pub(crate) enum Target {
     Kernel,
     /// A runtime.
     Runtime(fn(&mut RuntimeFixture<'_>) -> Checked, Arc<dyn Runtime>),
+    /// An engine that starts containers for the check of a runtime.
+    Through(fn(&mut RuntimeFixture<'_>) -> Checked, Arc<dyn Engine>),
     /// An engine.
     Engine(fn(&mut EngineFixture<'_>) -> Checked, Arc<dyn Engine>),
 }
@@ -87,8 +89,11 @@ fn of_check(check: &'static Check, subjects: &[Subject]) -> Vec<Job> {
         Body::Runtime(body) => subjects
             .iter()
             .filter_map(|subject| {
-                let runtime = Arc::clone(subject.runtime.as_ref()?);
-                Some(against(subject, Target::Runtime(body, runtime)))
+                if let Some(runtime) = &subject.runtime {
+                    return Some(against(subject, Target::Runtime(body, Arc::clone(runtime))));
+                }
+                let engine = subject.engine.as_ref().filter(|engine| engine.takes_bundles())?;
+                Some(against(subject, Target::Through(body, Arc::clone(engine))))
             })
             .collect(),
         Body::Engine(body) => subjects

@@ -88,6 +88,7 @@ const FILES: &[&[Check]] = &[
     engine::spares::CHECKS,
     engine::net::CHECKS,
     engine::options::CHECKS,
+    engine::exec::CHECKS,
 ];
 
 /// All checks, in the order of the catalogue.

@@ -13,6 +13,7 @@ use runtime::process::pidfd;
 
 use crate::audit;
 use crate::run::{Beginning, PREFIX, Run, base};
+use crate::shared_engine::Shared;
 
 /// How long processes may take to die.
 const DYING: Duration = Duration::from_secs(10);
@@ -41,6 +42,9 @@ fn remove_run(layout: &Layout, run: &str, done: &mut Vec<String>, failed: &mut V
 /// Removes processes, groups and mounts of a run, and leaves its directory.
 fn remove_traces(layout: &Layout, run: &str, dir: &Path, done: &mut Vec<String>, failed: &mut Vec<String>) {
     done.extend(kill(layout, run, failed));
+    if let Some(engine) = Shared::read(dir) {
+        engine.remove(run, done, failed);
+    }
     let name = format!("{PREFIX}{run}-");
     for group in audit::cgroups(layout, &name) {
         let removed = Group::at(layout, &Directories(vec![group.clone()])).remove();

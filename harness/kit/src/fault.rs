@@ -66,6 +66,13 @@ pub enum FaultKind {
     Fixture,
 }
 
+impl FaultKind {
+    /// Whether a helper of ours takes the place of the subject's `exec`.
+    pub(crate) fn replaces_exec(&self) -> bool {
+        matches!(self, Self::ExecSkips(_) | Self::ExecOutsideCgroups | Self::ExecKeepsPrivilege)
+    }
+}
+
 /// The CPU quota never reaches the kernel.
 pub const QUOTA_NOT_WRITTEN: Fault = config("quota not written", |spec| {
     if let Some(cpu) = resources(spec).cpu.as_mut() {

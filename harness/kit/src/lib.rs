@@ -20,6 +20,7 @@ mod role;
 pub mod run;
 pub mod runtime;
 pub mod sandbox;
+mod shared_engine;
 pub mod terminal;
 pub mod trouble;
 pub mod turn;

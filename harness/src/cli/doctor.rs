@@ -66,5 +66,6 @@ fn show(found: &Examined) {
             Some(reason) => output::outln!("lacks  {name} ({version}) as a subject: {reason}"),
         }
     }
+    super::sockets::show();
     output::outln!("\n{} of {} checks can be tried here", found.can_be_tried, found.checks);
 }

@@ -17,6 +17,7 @@ mod prove;
 mod regress;
 mod report;
 mod selecting;
+mod sockets;
 
 use std::process::ExitCode;
 

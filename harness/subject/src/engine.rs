@@ -35,6 +35,21 @@ pub trait Engine: Debug + Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Why it has not this ability, with the remedy; nothing if it has it.
+    fn lacks(&self, _ability: Ability) -> Option<String> {
+        None
+    }
+
+    /// The file to which `login` writes, in a place.
+    fn logins(&self, place: &Place) -> PathBuf {
+        place.path("auth.json")
+    }
+
+    /// Whether checks of runtimes can be tried on it: its command line has Docker's options for containers.
+    fn takes_bundles(&self) -> bool {
+        false
+    }
+
     /// Whether it keeps images, volumes and networks of others, too, which are theirs alone.
     fn is_shared(&self) -> bool {
         false
@@ -44,6 +59,15 @@ pub trait Engine: Debug + Send + Sync {
     fn repair(&self) -> &[&str] {
         &[]
     }
+}
+
+/// What an engine may lack without being wrong: what is not in every version, or not in its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ability {
+    /// `save` writes an OCI layout.
+    OciLayout,
+    /// Builds with BuildKit's instructions: mounts of RUN, COPY --chmod, only the stages that are needed.
+    BuildKit,
 }
 
 /// Where an engine keeps everything, so that it shares nothing with others on the host.

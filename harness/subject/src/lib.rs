@@ -6,6 +6,7 @@
 //! assert_eq!(refused.kind, subject::ErrorKind::Unknown);
 //! ```
 
+pub mod bundle;
 mod docker;
 mod engine;
 mod error;
@@ -20,7 +21,7 @@ mod runtime;
 mod said;
 mod service;
 
-pub use engine::{Engine, Place};
+pub use engine::{Ability, Engine, Place};
 pub use error::{Error, ErrorKind};
 pub use options::Options;
 pub use plim::NAME as ENGINE;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::engine::{Engine, Place};
+use crate::engine::{Ability, Engine, Place};
 use crate::error::{Error, ErrorKind};
 use crate::options::Options;
 use crate::program::Program;
@@ -74,7 +74,16 @@ impl Engine for Podman {
         options
     }
 
-    fn variables(&self, _: &Place) -> Vec<(&'static str, PathBuf)> {
-        Vec::new()
+    fn variables(&self, place: &Place) -> Vec<(&'static str, PathBuf)> {
+        vec![("REGISTRY_AUTH_FILE", self.logins(place))]
+    }
+
+    fn lacks(&self, ability: Ability) -> Option<String> {
+        match ability {
+            Ability::OciLayout => Some(
+                "podman save writes Docker archives, and OCI layouts with --format oci-archive alone".into(),
+            ),
+            Ability::BuildKit => None,
+        }
     }
 }

@@ -160,10 +160,39 @@ impl Cargo {
         let dir = engine.directory("cargo")?;
         engine.command(&["save", "-o", &engine.text("cargo.tar"), image])?;
         tar::Archive::new(std::fs::File::open(engine.path("cargo.tar"))?).unpack(&dir)?;
+        if !dir.join("index.json").exists() {
+            return Self::of_docker_archive(dir);
+        }
         let index: Index = serde_json::from_slice(&std::fs::read(dir.join("index.json"))?)?;
         let entry =
             index.manifests.first().ok_or_else(|| Trouble::Harness("the saved image is empty".into()))?;
         Ok(Self { manifest: entry.digest.hex().to_owned(), dir })
+    }
+
+    /// The same from the archives that Docker writes before 25.0: files become blobs, and a manifest names them.
+    fn of_docker_archive(dir: PathBuf) -> Result<Self, Trouble> {
+        let list: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join("manifest.json"))?)?;
+        let blobs = dir.join("blobs/sha256");
+        std::fs::create_dir_all(&blobs)?;
+        let put = |kind: &str, bytes: &[u8]| -> Result<serde_json::Value, Trouble> {
+            let digest = engine::image::Digest::of(bytes);
+            std::fs::write(blobs.join(digest.hex()), bytes)?;
+            Ok(serde_json::json!({ "mediaType": kind, "digest": digest.to_string(), "size": bytes.len() }))
+        };
+        let read = |name: &serde_json::Value| std::fs::read(dir.join(name.as_str().unwrap_or_default()));
+        let config = put("application/vnd.oci.image.config.v1+json", &read(&list[0]["Config"])?)?;
+        let layers = list[0]["Layers"].as_array().into_iter().flatten();
+        let layers: Vec<serde_json::Value> = layers
+            .map(|name| put("application/vnd.oci.image.layer.v1.tar", &read(name)?))
+            .collect::<Result<_, _>>()?;
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers,
+        });
+        let manifest = put(kind, manifest.to_string().as_bytes())?["digest"].clone();
+        let manifest = manifest.as_str().and_then(|digest| digest.strip_prefix("sha256:"));
+        let manifest = manifest.ok_or_else(|| Trouble::Harness("a manifest without a digest".into()))?;
+        Ok(Self { manifest: manifest.to_owned(), dir })
     }
 
     fn blob(&self, hex: &str) -> Option<Vec<u8>> {

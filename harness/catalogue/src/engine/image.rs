@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{BASE, EngineFixture};
+use kit::engine::{Ability, BASE, EngineFixture};
 use kit::fault::{after, before, in_fixture};
 use kit::need::Need;
 use kit::verbs::{files, look};
@@ -160,6 +160,7 @@ fn tool(program: &str, words: &[&str]) -> Result<(i32, String), Trouble> {
 }
 
 fn oci_layout(engine: &mut EngineFixture) -> Checked {
+    engine.needs(Ability::OciLayout)?;
     two_layers(engine)?;
     engine.command(&["save", "-o", &engine.text("image.tar"), "changed"])?;
     let (archive, layout) = (engine.text("image.tar"), engine.text("layout"));
@@ -240,8 +241,9 @@ fn rm_in_use(engine: &mut EngineFixture) -> Checked {
     let running = engine.up(&["--network", "none"], "changed")?;
     let refused = engine.output(&["rmi", "changed"])?;
     engine.seen.expect("removing it while a container runs", refused.status, "not 0", refused.status != 0);
-    let named =
-        refused.err.contains(&running) || refused.err.contains("in use") || refused.err.contains("used by");
+    let id = engine.inspect(&running, "/Id")?;
+    let id: String = id.as_str().unwrap_or_default().chars().take(12).collect();
+    let named = refused.err.contains(&running) || (id.len() == 12 && refused.err.contains(&id));
     engine.seen.expect("the error says why", &refused.err, "the container", named);
     engine.output(&["stop", "-t", "0", &running])?;
     let stopped = engine.output(&["rmi", "changed"])?;

@@ -5,7 +5,7 @@ use kit::check::{Check, Checked, Trouble};
 use kit::engine::EngineFixture;
 use kit::fault::{answer, before};
 use kit::need::Need;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_engine(
@@ -39,7 +39,7 @@ type Raw = (String, tar::EntryType, String);
 
 fn hostile_archive(engine: &mut EngineFixture) -> Checked {
     use tar::EntryType::{Char, Link, Regular, Symlink};
-    let data = small_data_root(engine)?;
+    let data = engine.data_on_tmpfs(&format!("size={SMALL},mode=700"))?;
     let outside = engine.path("outside");
     std::fs::write(&outside, "untouched")?;
     write_raw(&engine.path("honest.tar"), &[("file".into(), Regular, "honest".into())])?;
@@ -93,19 +93,6 @@ fn hostile_archive(engine: &mut EngineFixture) -> Checked {
 
 /// Space of the data root that archives are tried on.
 const SMALL: u64 = 64 << 20;
-
-/// Gives the engine a data root with little space; where this process finds it.
-fn small_data_root(engine: &EngineFixture) -> Result<PathBuf, Trouble> {
-    let data = engine.directory("data")?;
-    let mount =
-        runtime::process::in_path("mount").ok_or_else(|| Trouble::Skip("there is no mount".into()))?;
-    let size = format!("size={SMALL},mode=700");
-    let status = engine.on_host(&mount).args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&data).status()?;
-    if !status.success() {
-        return Err(Trouble::Harness(format!("mount -o {size}: {status}")));
-    }
-    Ok(engine.host_root().join(data.strip_prefix("/").unwrap_or(&data)))
-}
 
 fn refused(engine: &mut EngineFixture, what: &str, archive: &str) -> Result<String, Trouble> {
     let said = engine.output(&["import", archive, "hostile"])?;

@@ -5,6 +5,7 @@ pub(crate) mod build_commands;
 pub(crate) mod build_refused;
 pub(crate) mod commit;
 pub(crate) mod commit_config;
+pub(crate) mod exec;
 mod hostile;
 pub(crate) mod image;
 pub(crate) mod image_hostile;

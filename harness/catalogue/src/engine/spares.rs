@@ -85,20 +85,11 @@ const FREE: u64 = 4 << 20;
 
 fn log_disk_full(engine: &mut EngineFixture) -> Checked {
     const LINES: &str = "150000";
-    let data = engine.directory("data")?;
-    let mount = |engine: &EngineFixture, options: &str| -> Checked {
-        let program =
-            runtime::process::in_path("mount").ok_or_else(|| Trouble::Skip("there is no mount".into()))?;
-        let status =
-            engine.on_host(&program).args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&data).status()?;
-        if status.success() { Ok(()) } else { Err(Trouble::Harness(format!("mount -o {options}: {status}"))) }
-    };
-    mount(engine, "size=1g,mode=700")?;
+    let there = engine.data_on_tmpfs("size=1g,mode=700")?;
     engine.base()?;
-    let there = engine.host_root().join(data.strip_prefix("/").unwrap_or(&data));
     let space = rustix::fs::statvfs(&there)?;
     let used = (space.f_blocks - space.f_bfree) * space.f_frsize;
-    mount(engine, &format!("remount,size={}", used + FREE))?;
+    engine.mount_data(&format!("remount,size={}", used + FREE))?;
     let name = engine.up_with(ALONE, BASE, &["/probe", "chatter", LINES])?;
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut state = engine.inspect(&name, "/State/Status")?;

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, RenameFlags, openat, renameat_with};
 
 use super::commit::when;
 use kit::check::{Check, Checked, Trouble};
-use kit::engine::{BASE, EngineFixture};
+use kit::engine::{Ability, BASE, EngineFixture};
 use kit::fault::{after, before, in_fixture};
 use kit::verbs::{attempt, files, look};
 
@@ -245,6 +245,7 @@ fn leaked_by_commits(engine: &EngineFixture, swap: &Swap, name: &str) -> Result<
 }
 
 fn build_mount_stays_inside(engine: &mut EngineFixture) -> Checked {
+    engine.needs(Ability::BuildKit)?;
     engine.base()?;
     let secret = secret(engine);
     engine.directory("host")?;

@@ -114,6 +114,7 @@ fn detect_from_doctored_table() -> Result<Layout, runtime::Error> {
 }
 
 fn removed_after(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("the groups of a container before its start")?;
     let id = runtime.container().pids(64).probe(look::alive()).create()?;
     let made = audit::cgroups(runtime.layout(), &id);
     runtime.seen.expect("groups while it exists", made.len(), "1 or more", !made.is_empty());

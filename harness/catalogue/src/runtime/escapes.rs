@@ -62,7 +62,7 @@ fn executable(runtime: &mut RuntimeFixture) -> Checked {
         .container()
         .capabilities(&["SYS_PTRACE"])
         .with(|spec| spec.root = Some(Root { path: image, readonly: false }));
-    let own = [wanted.subject_file(), std::env::current_exe()?];
+    let own = [wanted.subject_file()?, std::env::current_exe()?];
     let mut files = Vec::new();
     for path in own {
         let of = fs::metadata(path)?;

@@ -152,7 +152,7 @@ fn cgroup_root_is_own(runtime: &mut RuntimeFixture) -> Checked {
     let foreign: Vec<String> = paths(&inside).into_iter().filter(|path| path != "/").collect();
     runtime.seen.expect("paths inside that are not /", format!("{foreign:?}"), "[]", foreign.is_empty());
     // Proof that there is something to hide.
-    let own = paths(&outside).iter().any(|path| path.contains(&container.id));
+    let own = paths(&outside).iter().any(|path| path.contains(container.group_name()));
     runtime.seen.expect_eq("the host sees the container's group", &own, &true);
     container.close()?;
     Ok(())

@@ -136,6 +136,8 @@ fn create_start_split(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 fn states(runtime: &mut RuntimeFixture) -> Checked {
+    // Engines start what runs or has ended, as they document.
+    runtime.driver().needs_bundles("a start that is refused")?;
     let id = runtime.container().probe(program::sleep()).create()?;
     let driver = runtime.driver().clone();
     let status =

@@ -212,6 +212,7 @@ fn replaces_inode(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 fn invisible_to_host(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("the mount point that the host sees without the mount")?;
     runtime.on_fake_host()?;
     let volume = runtime.directory("volume")?;
     fs::write(volume.join("file"), "")?;
@@ -342,6 +343,7 @@ fn propagation(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 fn tmpfs(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("what is left in the root file system of a container that has ended")?;
     let mut container = runtime.container().tmpfs("/data", &["size=1m", "mode=1750", "nosuid"]).start()?;
     let rootfs = container.rootfs.clone();
     let mode = container.ask(state::stat("/data"))?;

@@ -7,9 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use subject::Service;
 
-use crate::role::SANDBOX;
+use crate::role::{READY, SANDBOX};
 use crate::run::RUN_VARIABLE;
-use crate::sandbox::READY;
 use crate::trouble::Trouble;
 
 /// Daemons that run; gone with everything that they started when dropped.

@@ -50,7 +50,7 @@ pub struct EngineFixture<'a> {
     pub(super) run: &'a Run,
     tag: String,
     dir: PathBuf,
-    engine: Arc<dyn Engine>,
+    pub(super) engine: Arc<dyn Engine>,
     place: Place,
     /// Before the fake host, so that they end first.
     pub(super) daemons: Option<Daemons>,
@@ -74,6 +74,10 @@ impl<'a> EngineFixture<'a> {
         hook: Option<Hook>,
         tag: &str,
     ) -> Result<Self, Trouble> {
+        if engine.is_shared() {
+            let text = "the daemon is the user's, and this check names images, volumes and networks as it likes: leave out --host";
+            return Err(Trouble::Skip(text.into()));
+        }
         let dir = run.dir().join(tag);
         std::fs::create_dir_all(&dir)?;
         let mut host = FakeHost::new(run.id())?;
@@ -81,19 +85,13 @@ impl<'a> EngineFixture<'a> {
         host.ask(net::loopback_up())?;
         let short = run.dir().join(format!("{}-run", tag.rsplit('-').next().unwrap_or(tag)));
         let place = Place::new(&dir, short, format!("{tag}-engine"));
-        let services = engine.services(&place)?;
-        let daemons = if services.is_empty() {
-            None
-        } else {
-            Some(Daemons::start(run.id(), host.pid(), &crate::run::base(), &services)?)
-        };
-        Ok(Self {
+        let mut fixture = Self {
             seen: Notebook::default(),
             run,
             tag: tag.to_owned(),
             place,
             dir,
-            daemons,
+            daemons: None,
             engine: Arc::clone(engine),
             host: RefCell::new(host),
             fault,
@@ -101,7 +99,23 @@ impl<'a> EngineFixture<'a> {
             count: Cell::new(0),
             tampering: Cell::new(false),
             tap: None,
-        })
+        };
+        fixture.start_daemons()?;
+        Ok(fixture)
+    }
+
+    pub(super) fn start_daemons(&mut self) -> Result<(), Trouble> {
+        let services = self.engine.services(&self.place)?;
+        if !services.is_empty() {
+            let host = self.host.borrow().pid();
+            self.daemons = Some(Daemons::start(self.run.id(), host, &crate::run::base(), &services)?);
+        }
+        Ok(())
+    }
+
+    /// The file to which `login` writes.
+    pub fn logins(&self) -> PathBuf {
+        self.engine.logins(&self.place)
     }
 
     /// From now on what the check asks for is seen, and perhaps mutated.
@@ -261,7 +275,7 @@ impl Drop for EngineFixture<'_> {
         if self.daemons.take().is_some() {
             let groups = Directories(audit::cgroups(&self.run.layout, self.place.group()));
             let _ = Group::at(&self.run.layout, &groups).remove();
-            let _ = std::fs::remove_dir_all(self.place.short());
+            let _ = crate::remove::tree(self.place.short());
         }
     }
 }

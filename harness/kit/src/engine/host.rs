@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use probe::Ask;
-use subject::Program;
+use subject::{Ability, Program};
 
 use super::fixture::EngineFixture;
 use crate::patience::wait_within;
@@ -88,6 +88,42 @@ impl EngineFixture<'_> {
         child.wait()?;
         let _ = watchdog.join();
         Ok(said)
+    }
+
+    /// Ends the check as skipped where the engine lacks something without being wrong.
+    ///
+    /// # Errors
+    /// It lacks it.
+    pub fn needs(&self, ability: Ability) -> Result<(), Trouble> {
+        self.engine.lacks(ability).map_or(Ok(()), |reason| Err(Trouble::Skip(reason)))
+    }
+
+    /// Gives the engine an empty data root of its own, a tmpfs with these options, before it has anything there; where this process
+    /// finds it.
+    ///
+    /// # Errors
+    /// It cannot be mounted, or the engine's daemons cannot be started there.
+    pub fn data_on_tmpfs(&mut self, options: &str) -> Result<PathBuf, Trouble> {
+        let data = self.data();
+        std::fs::create_dir_all(&data)?;
+        let had_daemons = self.daemons.take().is_some();
+        self.mount_data(options)?;
+        if had_daemons {
+            self.start_daemons()?;
+        }
+        Ok(self.host_root().join(data.strip_prefix("/").unwrap_or(&data)))
+    }
+
+    /// Mounts the tmpfs of the data root, or with `remount,` changes it.
+    ///
+    /// # Errors
+    /// It cannot be mounted.
+    pub fn mount_data(&self, options: &str) -> Result<(), Trouble> {
+        let program =
+            runtime::process::in_path("mount").ok_or_else(|| Trouble::Skip("there is no mount".into()))?;
+        let mut command = self.on_host(&program);
+        let status = command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(self.data()).status()?;
+        if status.success() { Ok(()) } else { Err(Trouble::Harness(format!("mount -o {options}: {status}"))) }
     }
 
     /// A program of this machine, on the fake host.

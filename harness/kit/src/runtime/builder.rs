@@ -229,7 +229,7 @@ impl ContainerBuilder<'_, '_> {
         let (id, bundle) = self.write()?;
         let runtime = self.runtime;
         let driver = runtime.driver.clone();
-        let started = Container::attempt(driver, &bundle, bundle.join("rootfs"), &id, &self.flags)?;
+        let started = Container::attempt(driver, &bundle, &id, &self.flags)?;
         let container = match started {
             Started::Runs(container) => container,
             Started::Refused(refusal) => {
@@ -279,9 +279,11 @@ impl ContainerBuilder<'_, '_> {
     }
 
     /// The file that the subject executes.
-    #[must_use]
-    pub fn subject_file(&self) -> PathBuf {
-        self.runtime.driver.runtime.program().path().to_owned()
+    ///
+    /// # Errors
+    /// It is an engine, which executes a runtime of its own.
+    pub fn subject_file(&self) -> Result<PathBuf, Trouble> {
+        Ok(self.runtime.driver.way.runtime("the file that it executes")?.program().path().to_owned())
     }
 
     /// Creates it, without starting the application, and returns its id.

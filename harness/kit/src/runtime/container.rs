@@ -9,6 +9,7 @@ use probe::channel::Channel;
 use runtime::cgroup::{Group, Layout};
 
 use super::driver::Driver;
+use super::way::Way;
 use crate::patience::wait_within;
 use crate::trouble::Trouble;
 
@@ -70,6 +71,14 @@ impl Container {
     /// It is gone.
     pub fn group(&self) -> Result<Group, Trouble> {
         Ok(Group::of_process(&Layout::detect()?, self.pid)?)
+    }
+
+    /// A name that the paths of its control groups have.
+    pub fn group_name(&self) -> &str {
+        match &self.driver.way {
+            Way::Runtime(_) => &self.id,
+            Way::Engine(engine) => engine.group(),
+        }
     }
 
     /// `pause`, as the subject (or its fault) does it.

@@ -11,18 +11,19 @@ use runtime::process::pidfd;
 use serde_json::Value;
 
 use super::finish::finish;
+use super::way::Way;
 use crate::fault::FaultKind;
 use crate::mutate::Tap;
 use crate::patience::wait_within;
 use crate::role::SANDBOX;
 use crate::run::RUN_VARIABLE;
 use crate::trouble::Trouble;
-use subject::{Runtime, Through, complaint};
+use subject::{Through, complaint};
 
 /// All that is needed to give the subject commands.
 #[derive(Debug, Clone)]
 pub struct Driver {
-    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) way: Way,
     /// What executes each command.
     pub(crate) through: Option<Through>,
     /// The subject's `--root`.
@@ -34,10 +35,30 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub(super) fn command(&self) -> Command {
-        let mut command = self.runtime.command(self.through.as_ref(), &self.state);
+    /// What is asked, as reports call it.
+    pub(super) fn name(&self) -> &str {
+        self.way.name()
+    }
+
+    /// Ends the check as skipped where only a runtime can be asked for something.
+    ///
+    /// # Errors
+    /// The subject is an engine.
+    pub fn needs_bundles(&self, what: &str) -> Result<(), Trouble> {
+        self.way.runtime(what).map(drop)
+    }
+
+    /// Whether the subject mounts a file of its own at a path of each container: an engine's hosts, hostname and resolv.conf.
+    pub fn gives(&self, path: &str) -> bool {
+        self.way.gives(path)
+    }
+
+    /// A command of the subject.
+    pub(super) fn command<S: AsRef<str>>(&self, words: &[S]) -> Result<Command, Trouble> {
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        let mut command = self.way.command(&words, self.through.as_ref(), &self.state)?;
         command.env(RUN_VARIABLE, &*self.run);
-        command
+        Ok(command)
     }
 
     /// A command of the subject that inherits one more descriptor, of `path`.
@@ -49,7 +70,7 @@ impl Driver {
         }
         let arguments = vec!["leak".into(), path.into()];
         let through = Through { program: std::env::current_exe()?, called: SANDBOX, arguments };
-        let mut command = self.runtime.command(Some(&through), &self.state);
+        let mut command = self.way.runtime("one more descriptor")?.command(Some(&through), &self.state);
         command.env(RUN_VARIABLE, &*self.run);
         Ok(command)
     }
@@ -78,9 +99,21 @@ impl Driver {
         flags: &[&str],
     ) -> Result<(Child, PathBuf, PathBuf), Trouble> {
         let (pid_file, errors) = (bundle.join("pid"), bundle.join("errors"));
+        if let Way::Engine(engine) = &self.way {
+            if let Some(flag) = flags.first() {
+                return Err(Trouble::Skip(format!("{} has no option {flag} of a runtime", engine.name())));
+            }
+            let child = engine
+                .start("run", bundle, id)?
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(std::fs::File::create(&errors)?)
+                .spawn()?;
+            return Ok((child, pid_file, errors));
+        }
         let mut command = match self.fault {
             Some(FaultKind::LeaksDescriptor(path)) => self.leaking(path)?,
-            _ => self.command(),
+            _ => self.command::<&str>(&[])?,
         };
         let words: Vec<&str> = [&["run"], flags].concat();
         let (words, _) = self.told(&words)?;
@@ -111,9 +144,7 @@ impl Driver {
             return Ok(());
         }
         let (told, mutated) = self.told(words)?;
-        let mut command = self.command();
-        command.args(told);
-        let (ended, output) = finish(command, &words.join(" "))?;
+        let (ended, output) = finish(self.command(&told)?, &words.join(" "))?;
         ended?;
         if output.status.success() {
             return Ok(());
@@ -121,7 +152,7 @@ impl Driver {
         if mutated {
             self.refused(&complaint(&output));
         }
-        let name = self.runtime.name();
+        let name = self.name();
         Err(Trouble::Subject(format!("{name} {}: {}", words.join(" "), complaint(&output))))
     }
 
@@ -136,7 +167,7 @@ impl Driver {
         if status.success() {
             return Ok(());
         }
-        Err(Trouble::Subject(format!("{} {}: {status}", self.runtime.name(), words.join(" "))))
+        Err(Trouble::Subject(format!("{} {}: {status}", self.name(), words.join(" "))))
     }
 
     /// `run` of a bundle, whose standard output the caller reads.
@@ -160,7 +191,8 @@ impl Driver {
         count: i32,
     ) -> Result<String, Trouble> {
         let leaks = matches!(self.fault, Some(FaultKind::LeaksDescriptor(_)));
-        let mut command = self.command();
+        self.way.runtime("more descriptors")?;
+        let mut command = self.command::<&str>(&[])?;
         let null = std::fs::File::open("/dev/null")?;
         let prepare = move || {
             for number in 3..3 + open {
@@ -181,7 +213,7 @@ impl Driver {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        Err(Trouble::Subject(format!("{} run: {}", self.runtime.name(), complaint(&output))))
+        Err(Trouble::Subject(format!("{} run: {}", self.name(), complaint(&output))))
     }
 
     /// Runs a command of the subject to its end, whatever it says: its exit status, what it printed, and what it
@@ -190,9 +222,9 @@ impl Driver {
     /// # Errors
     /// It did not end.
     pub fn output(&self, words: &[&str], stdin: Stdio) -> Result<(i32, String, String), Trouble> {
-        let mut command = self.command();
         let (told, mutated) = self.told(words)?;
-        command.args(told).stdin(stdin);
+        let mut command = self.command(&told)?;
+        command.stdin(stdin);
         // One that had to be ended has a signal as its status.
         let (_, output) = finish(command, "the command")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -228,13 +260,7 @@ impl Driver {
     /// It cannot be started.
     pub fn spawn(&self, words: &[&str]) -> Result<Child, Trouble> {
         let (told, _) = self.told(words)?;
-        Ok(self
-            .command()
-            .args(told)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?)
+        Ok(self.command(&told)?.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
     }
 
     /// `pause`, as the subject (or its fault) does it.
@@ -262,6 +288,9 @@ impl Driver {
     /// # Errors
     /// What it prints is no JSON.
     pub fn state(&self, id: &str) -> Result<Option<Value>, Trouble> {
+        if let Way::Engine(engine) = &self.way {
+            return engine.state(id);
+        }
         let (status, out, _) = self.output(&["state", id], Stdio::null())?;
         if status != 0 {
             return Ok(None);
@@ -282,6 +311,7 @@ impl Driver {
 
     /// The bundle that a container was made from.
     pub fn bundle_of(&self, id: &str) -> Result<PathBuf, Trouble> {
+        self.way.runtime("the bundle of a container")?;
         let state = self.state(id)?.unwrap_or_default();
         let bundle = state["bundle"].as_str().map(PathBuf::from);
         bundle.ok_or_else(|| Trouble::Subject(format!("state tells no bundle: {state}")))
@@ -289,6 +319,7 @@ impl Driver {
 
     /// What is in the subject's own state directory.
     pub fn state_files(&self) -> Result<Vec<PathBuf>, Trouble> {
+        self.way.runtime("its directory of containers")?;
         Ok(std::fs::read_dir(&self.state)?.flatten().map(|entry| entry.path()).collect())
     }
 
@@ -307,12 +338,9 @@ impl Driver {
         more: &[&str],
         errors: &Path,
     ) -> Result<Child, Trouble> {
+        let place = bundle.display().to_string();
         Ok(self
-            .command()
-            .args(["create", "--bundle"])
-            .arg(bundle)
-            .args(more)
-            .arg(id)
+            .command(&[&["create", "--bundle", &place], more, &[id]].concat())?
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(errors)?)
@@ -331,16 +359,13 @@ impl Driver {
             return Ok(());
         }
         let said = std::fs::read_to_string(&errors).unwrap_or_default();
-        Err(Trouble::Subject(format!("{} create: {}", self.runtime.name(), said.trim())))
+        Err(Trouble::Subject(format!("{} create: {}", self.name(), said.trim())))
     }
 
     /// Waits until a container's application has ended, as its first process shows.
     pub fn wait_stopped(&self, id: &str) -> Result<(), Trouble> {
-        let output = self.command().args(["state", id]).output()?;
-        if !output.status.success() {
-            return Err(Trouble::Subject(format!("{} state: {}", self.runtime.name(), complaint(&output))));
-        }
-        let state: Value = serde_json::from_slice(&output.stdout)?;
+        let state = self.state(id)?;
+        let state = state.ok_or_else(|| Trouble::Subject(format!("{} state: no {id}", self.name())))?;
         match state["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()) {
             Some(pid) if pid != 0 && state["status"] != "stopped" => match pidfd::open(pid) {
                 Ok(_) => wait_within(pid, "the application"),

@@ -10,7 +10,9 @@ use probe::verbs::look;
 use subject::complaint;
 
 use super::container::Container;
-use super::start::read_pid;
+use super::pid_file::read_pid;
+use super::through_engine::sibling;
+use super::way::Way;
 use crate::fault::FaultKind;
 use crate::patience::wait_within;
 use crate::role::SANDBOX;
@@ -72,20 +74,11 @@ impl Container {
                 if let Some(FaultKind::ExecOptions(change)) = self.driver.fault {
                     change(&pid_file.with_file_name(""), &mut options)?;
                 }
-                let mut command = match self.driver.fault {
-                    Some(FaultKind::LeaksDescriptor(path)) => {
-                        options.extend(["--preserve-fds".to_owned(), "1".to_owned()]);
-                        self.driver.leaking(path)?
-                    }
-                    _ => self.driver.command(),
-                };
                 let words: Vec<&str> =
                     ["exec"].into_iter().chain(options.iter().map(String::as_str)).collect();
                 let (words, done) = self.driver.told(&words)?;
                 mutated = done;
-                command.args(["exec", "--pid-file"]).arg(&pid_file).args(&words[1..]);
-                command.arg(&self.id).args(["/probe", "serve"]);
-                command
+                self.exec_command(&words[1..], &pid_file)?
             }
         };
         let mut child =
@@ -99,7 +92,40 @@ impl Container {
             }
             return Err(Trouble::Subject(format!("exec: {} ({error})", complaint(&output))));
         }
-        Ok(Exec { pid: read_pid(&pid_file)?, child, channel })
+        let pid = match self.driver.way {
+            Way::Engine(_) if self.driver.fault.is_none_or(|fault| !fault.replaces_exec()) => {
+                let inner = channel.ask(look::identity())?.pid;
+                let pid = sibling(self.pid, inner);
+                pid.ok_or_else(|| Trouble::Harness(format!("no process is {inner} in the container")))?
+            }
+            _ => read_pid(&pid_file)?,
+        };
+        Ok(Exec { pid, child, channel })
+    }
+
+    /// `exec` of a probe with these options, in the subject's words.
+    fn exec_command(&self, options: &[String], pid_file: &Path) -> Result<Command, Trouble> {
+        let pid_file = pid_file.display().to_string();
+        let options = options.iter().map(String::as_str);
+        let rest = [self.id.as_str(), "/probe", "serve"];
+        if matches!(self.driver.way, Way::Engine(_)) {
+            let words: Vec<&str> = ["exec"].into_iter().chain(options).chain(rest).collect();
+            return self.driver.command(&words);
+        }
+        let leaks = match self.driver.fault {
+            Some(FaultKind::LeaksDescriptor(path)) => Some(path),
+            _ => None,
+        };
+        let mut command = match leaks {
+            Some(path) => self.driver.leaking(path)?,
+            None => self.driver.command::<&str>(&[])?,
+        };
+        command.args(["exec", "--pid-file", &pid_file]).args(options);
+        if leaks.is_some() {
+            command.args(["--preserve-fds", "1"]);
+        }
+        command.args(rest);
+        Ok(command)
     }
 
     /// An exec that does not do what it should: a helper of ours instead of the subject.

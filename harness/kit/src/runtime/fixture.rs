@@ -8,6 +8,8 @@ use runtime::cgroup::Layout;
 use super::container::Container;
 use super::driver::Driver;
 use super::start::Started;
+use super::through_engine::ThroughEngine;
+use super::way::Way;
 use crate::fake_host::FakeHost;
 use crate::fault::Fault;
 use crate::mutate::Tap;
@@ -15,9 +17,9 @@ use crate::notebook::Notebook;
 use crate::probes::Probe;
 use crate::run::Run;
 use crate::trouble::Trouble;
-use probe::verbs::files;
+use probe::verbs::{files, net};
 use probe::{Act, Ask};
-use subject::Runtime;
+use subject::{Engine, Runtime};
 
 /// What a check's body works with.
 #[derive(Debug)]
@@ -47,25 +49,48 @@ impl<'a> RuntimeFixture<'a> {
     ) -> Result<Self, Trouble> {
         let dir = run.dir().join(tag);
         std::fs::create_dir_all(dir.join("state"))?;
+        Ok(Self::with(run, Way::Runtime(Arc::clone(runtime)), None, fault, tag))
+    }
+
+    /// The same with an engine, which is asked for each container in its own words, on a fake host.
+    ///
+    /// # Errors
+    /// The run's directory cannot be written, or the engine's daemons cannot be started.
+    pub fn through_engine(
+        run: &'a Run,
+        engine: &Arc<dyn Engine>,
+        fault: Option<&Fault>,
+        tag: &str,
+    ) -> Result<Self, Trouble> {
+        std::fs::create_dir_all(run.dir().join(tag))?;
+        let mut host = FakeHost::new(run.id())?;
+        host.ask(net::loopback_up())?;
+        let engine = ThroughEngine::new(run, engine, &host, tag)?;
+        let host = (!engine.is_shared()).then_some(host);
+        Ok(Self::with(run, Way::Engine(Arc::new(engine)), host, fault, tag))
+    }
+
+    fn with(run: &'a Run, way: Way, host: Option<FakeHost>, fault: Option<&Fault>, tag: &str) -> Self {
+        let dir = run.dir().join(tag);
         let driver = Driver {
-            runtime: Arc::clone(runtime),
+            way,
             through: None,
             state: dir.join("state"),
             run: run.id().into(),
             fault: fault.map(|fault| fault.kind),
             tap: None,
         };
-        Ok(Self {
+        Self {
             seen: Notebook::default(),
             run,
             tag: tag.to_owned(),
             dir,
             driver,
-            host: None,
+            host,
             containers: 0,
             first: None,
             fault: fault.map(|fault| fault.name),
-        })
+        }
     }
 
     /// From now on what the check asks for is seen, and perhaps mutated.
@@ -79,6 +104,14 @@ impl<'a> RuntimeFixture<'a> {
     /// # Errors
     /// The fake host cannot be set up.
     pub fn on_fake_host(&mut self) -> Result<(), Trouble> {
+        if let Way::Engine(engine) = &self.driver.way {
+            // An engine of its own is there from the beginning.
+            return if engine.is_shared() {
+                Err(Trouble::Skip("a daemon that runs already is on the real host: leave out --host".into()))
+            } else {
+                Ok(())
+            };
+        }
         let host = FakeHost::new(self.run.id())?;
         self.driver.through = Some(host.through());
         self.host = Some(host);

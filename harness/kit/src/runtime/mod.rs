@@ -6,7 +6,10 @@ mod driver;
 mod exec;
 mod finish;
 mod fixture;
+mod pid_file;
 mod start;
+mod through_engine;
+mod way;
 
 pub use builder::ContainerBuilder;
 pub use container::Container;

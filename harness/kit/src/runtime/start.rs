@@ -1,8 +1,8 @@
 //! Starting a container, and how that ends.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
 use probe::channel::Channel;
 use probe::verbs::look;
@@ -86,7 +86,6 @@ impl Container {
     pub(crate) fn attempt(
         driver: Driver,
         bundle: &Path,
-        rootfs: PathBuf,
         id: &str,
         flags: &[&str],
     ) -> Result<Started, Trouble> {
@@ -94,7 +93,8 @@ impl Container {
         let (mut child, pid_file, errors) = driver.spawn_run(bundle, id, flags)?;
         let mut channel = Channel::new(&mut child)?;
         let Err(error) = channel.ask(look::alive()) else {
-            let pid = read_pid(&pid_file)?;
+            let pid = driver.way.pid(id, &pid_file)?;
+            let rootfs = driver.way.rootfs(bundle, pid);
             return Ok(Started::Runs(Self {
                 driver,
                 id: id.to_owned(),
@@ -115,7 +115,7 @@ impl Container {
             let _ = driver.call(&["delete", "--force", id]);
         }
         let said = complaint(&errors);
-        let subject = driver.runtime.name().to_owned();
+        let subject = driver.name().to_owned();
         Ok(Started::Refused(Refusal { subject, status, in_time, said, answer: error.to_string() }))
     }
 }
@@ -137,18 +137,4 @@ pub(crate) fn run_to_end(driver: &Driver, bundle: &Path, id: &str) -> Result<i32
     wait_within(child.id().cast_signed(), "run")?;
     let status = child.wait()?;
     Ok(status.code().unwrap_or(-1))
-}
-
-/// A pid file is written at about the time at which the application starts, by some runtimes just after.
-pub(super) fn read_pid(path: &Path) -> Result<i32, Trouble> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Ok(pid) = std::fs::read_to_string(path).unwrap_or_default().trim().parse() {
-            return Ok(pid);
-        }
-        if Instant::now() > deadline {
-            return Err(Trouble::Subject(format!("no PID was written to {}", path.display())));
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

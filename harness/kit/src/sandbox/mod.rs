@@ -8,6 +8,5 @@ mod tries;
 
 pub use play::Report;
 pub use program::main;
-pub(crate) use services::READY;
 
 pub use crate::role::SANDBOX as NAME;

@@ -20,10 +20,8 @@ use runtime::process::pidfd;
 use subject::Service;
 
 use super::enter::join_host;
+use crate::role::READY;
 use crate::trouble::{Doing, Trouble};
-
-/// What is printed when all of them are ready.
-pub(crate) const READY: &str = "ready";
 
 /// How long a daemon may take to say that it is ready.
 const PATIENCE: Duration = Duration::from_secs(60);

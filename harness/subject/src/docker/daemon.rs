@@ -53,6 +53,12 @@ impl OwnDaemon {
             fs::create_dir_all(place.path(name))?;
         }
         fs::create_dir_all(place.short())?;
+        // Of one that was killed; its number is somebody else's by now.
+        if let Err(error) = fs::remove_file(place.short().join("docker.pid"))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
         Ok(vec![self.below(place)?, self.above(place)?])
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::daemon::{Info, OwnDaemon, major, socket};
-use crate::engine::{Engine, Place};
+use crate::engine::{Ability, Engine, Place};
 use crate::error::{Error, ErrorKind};
 use crate::options::Options;
 use crate::program::Program;
@@ -108,6 +108,24 @@ impl Engine for Docker {
             Daemon::Own(own) => own.services(place),
             Daemon::Running(..) => Ok(Vec::new()),
         }
+    }
+
+    fn lacks(&self, ability: Ability) -> Option<String> {
+        match ability {
+            Ability::OciLayout => (major(&self.version().unwrap_or_default()) < 25)
+                .then(|| "docker save writes OCI layouts since 25.0: this is an older one".to_owned()),
+            Ability::BuildKit => (!self.build_kit).then(|| {
+                "this client builds without BuildKit: apt-get install docker-buildx, or take the client of 20.10".to_owned()
+            }),
+        }
+    }
+
+    fn logins(&self, place: &Place) -> PathBuf {
+        place.path("client/config.json")
+    }
+
+    fn takes_bundles(&self) -> bool {
+        true
     }
 
     fn is_shared(&self) -> bool {
