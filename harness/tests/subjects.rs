@@ -92,7 +92,7 @@ fn a_subject_that_runs_nothing_passes_nothing_and_fails_nothing() {
     let cases = [
         ("false", "exit 1", "exit status is 1, without a word"),
         ("true", "exit 0", "exit status is 0, without a word"),
-        ("hangs", "exec sleep 1000", "no end within 20s"),
+        ("hangs", "exec sleep 1000", "end within 20s"),
         ("garbage", "printf 'y\\377\\033[2J\\n'; echo tea >&2; exit 3", "tea"),
         ("endless", "exec cat /dev/zero", "longer than"),
         // The container is there, and its application is not the one that was asked for.

@@ -1,6 +1,7 @@
 //! What checks are made with: fixtures for the kernel, a runtime and an engine, needs, faults, evidence, audit and clean-up.
 
 pub mod audit;
+mod busy;
 pub mod check;
 pub mod clean;
 pub mod engine;

@@ -3,6 +3,8 @@
 use probe::channel;
 use serde::{Deserialize, Serialize};
 
+use crate::busy;
+
 /// Why a check ended without a verdict of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -18,6 +20,17 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// What it means that something took too long: nothing, where others had the CPUs.
+    pub(crate) fn overdue(text: String) -> Self {
+        match busy::idle_share() {
+            Ok(idle) if idle < busy::LEAST_IDLE => Self::Noise(format!(
+                "{text}, on a host whose CPUs are busy: they are idle for {:.0} % of the time",
+                idle * 100.0
+            )),
+            _ => Self::Subject(text),
+        }
+    }
+
     /// What is to be told of it.
     pub fn into_text(self) -> String {
         match self {
@@ -53,6 +66,7 @@ impl From<channel::Error> for Trouble {
     fn from(error: channel::Error) -> Self {
         match error {
             channel::Error::Channel(text) => Self::Harness(text),
+            channel::Error::Late(text) => Self::overdue(text),
             other => Self::Subject(other.to_string()),
         }
     }

@@ -263,7 +263,15 @@ fn none_when_under(kernel: &mut KernelFixture) -> Checked {
     // or work that comes late and all at once, throttle a period.
     let noise = ((cpu - 120.0).max(0.0) + late) / 30.0;
     kernel.seen.expect_in("throttlings", as_f64(throttled), 0.0..=0.0, "none is allowed", noise);
-    kernel.seen.expect("periods in which it ran", periods, "5 or more", periods >= 5);
+    // Of 6. A period in which nothing ran is one that the machine withheld.
+    let withheld = late * 1e3 / as_f64(PERIOD);
+    kernel.seen.expect_in(
+        "periods in which it ran",
+        as_f64(periods),
+        5.0..=f64::INFINITY,
+        "one at the ends",
+        withheld,
+    );
     Ok(())
 }
 

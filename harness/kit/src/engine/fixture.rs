@@ -16,7 +16,7 @@ use crate::audit;
 use crate::fake_host::FakeHost;
 use crate::mutate::Tap;
 use crate::notebook::Notebook;
-use crate::patience::wait_within;
+use crate::patience::{unless_busy, wait_within};
 use crate::run::RUN_VARIABLE;
 use crate::run::Run;
 use crate::trouble::Trouble;
@@ -213,7 +213,7 @@ impl<'a> EngineFixture<'a> {
             child.stdout.take().map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut out))
         })?;
         let status = child.wait()?;
-        let _ = watchdog.join();
+        unless_busy(watchdog)?;
         if let Some(Hook::After(tamper)) = hook {
             self.tampering.set(true);
             let tampered = tamper(self, &words);

@@ -225,8 +225,11 @@ impl Driver {
         let (told, mutated) = self.told(words)?;
         let mut command = self.command(&told)?;
         command.stdin(stdin);
-        // One that had to be ended has a signal as its status.
-        let (_, output) = finish(command, "the command")?;
+        // One that had to be ended has a signal as its status; on a busy host that says nothing.
+        let (ended, output) = finish(command, "the command")?;
+        if let Err(noise @ Trouble::Noise(_)) = ended {
+            return Err(noise);
+        }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         // A command ended by a signal has no status; as a shell says it.
         let status = output.status;

@@ -108,11 +108,15 @@ impl Container {
         // The container may end a moment before the subject says why.
         channel.hang_up();
         let left = PATIENCE.saturating_sub(begun.elapsed());
-        let in_time = wait_for(child.id().cast_signed(), "run", left).is_ok();
+        let waited = wait_for(child.id().cast_signed(), "run", left);
+        let in_time = waited.is_ok();
         let status = child.wait()?.code();
         if !in_time {
             // What hung may have left a process that nobody waits for.
             let _ = driver.call(&["delete", "--force", id]);
+        }
+        if let Err(Trouble::Noise(text)) = waited {
+            return Err(Trouble::Noise(format!("{text} ({error})")));
         }
         let said = complaint(&errors);
         let subject = driver.name().to_owned();
