@@ -177,7 +177,7 @@ mod tests {
             ("-1", -1),
             ("2 G", 2 << 30),
         ] {
-            assert_eq!(bytes(text), Ok(expected), "{text}");
+            assert_eq!(bytes(text).unwrap(), expected, "{text}");
         }
         for wrong in ["", "M", "-2", "-5M", "1x", "1.2.3M", "9999999p", "nan", "inf"] {
             assert!(bytes(wrong).is_err(), "{wrong}");

@@ -153,6 +153,7 @@ fn load(engine: &EngineFixture, name: &str, layers: &[Vec<u8>]) -> Result<kit::e
     engine.output(&["load", "-i", &engine.text("layers.tar")])
 }
 
+// long because its archives are written out
 fn overlay_attributes(engine: &mut EngineFixture) -> Checked {
     let program = fs::read(engine.path("image").join("probe")).or_else(|_| fs::read("/proc/self/exe"))?;
     let mut below = tar::Builder::new(Vec::new());

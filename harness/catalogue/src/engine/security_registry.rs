@@ -78,6 +78,7 @@ fn with(server: &Server, path: &str) -> (usize, usize) {
     (all.len(), all.iter().filter(|asked| asked.authorization.is_some()).count())
 }
 
+// long because it is one conversation of three servers
 fn registry_credentials(engine: &mut EngineFixture) -> Checked {
     engine.base()?;
     let cargo = Cargo::of(engine, BASE)?;
