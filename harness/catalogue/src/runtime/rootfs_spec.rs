@@ -237,7 +237,14 @@ fn dev_nodes(runtime: &mut RuntimeFixture) -> Checked {
         );
     }
     // A link or a bind of the container's own multiplexer: what it makes stands in the container's /dev/pts.
-    let made = container.ask(state::open_terminal("/dev/ptmx"))?;
+    let made = match container.ask(state::open_terminal("/dev/ptmx")) {
+        Err(Trouble::Subject(said)) => {
+            runtime.seen.expect("opening /dev/ptmx", said, "a new terminal", false);
+            container.close()?;
+            return Ok(());
+        }
+        made => made?,
+    };
     runtime.seen.expect_list("names in /dev/pts once /dev/ptmx is open", &made.names, &["0", "ptmx"]);
     runtime.seen.expect_eq("number of the terminal", &made.number, &0);
     container.close()?;
