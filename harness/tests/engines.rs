@@ -90,7 +90,7 @@ impl Daemon {
              echo '{{\"deprecated-key-path\": \"{dir}/key\"}}' > {dir}/daemon.json\n\
              dockerd --version | grep -q ' 20\\.' || echo '{{}}' > {dir}/daemon.json\n\
              exec dockerd --config-file {dir}/daemon.json --data-root {dir}/data --exec-root {dir}/exec --pidfile {dir}/pid \
-             --host unix://{dir}/docker.sock --cgroup-parent /plimsoll-test-daemon --default-ulimit nofile=1024:1024",
+             --host unix://{dir}/docker.sock --cgroup-parent /foreign-engine --default-ulimit nofile=1024:1024",
             dir = dir.display()
         );
         std::fs::create_dir_all("/run/plimsoll").unwrap();
@@ -152,6 +152,10 @@ impl Drop for Daemon {
             nix::sys::signal::Signal::SIGTERM,
         );
         let _ = self.child.wait();
+        // The daemon leaves the group above those of its containers, on each hierarchy.
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _ = std::fs::remove_dir(hierarchy.path().join("foreign-engine"));
+        }
     }
 }
 

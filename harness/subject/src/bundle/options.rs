@@ -75,6 +75,9 @@ fn application(mut process: Process, made: &mut Request) -> Result<(), Unexpress
     capabilities(process.capabilities.take().unwrap_or_default(), user.uid == 0, made)?;
     for limit in std::mem::take(&mut process.rlimits) {
         let name = limit.kind.trim_start_matches("RLIMIT_").to_lowercase();
+        if !ULIMITS.contains(&name.as_str()) {
+            return Err(Unexpressed::new(format!("process.rlimits with {}", limit.kind)));
+        }
         made.option("--ulimit", format!("{name}={}:{}", limit.soft, limit.hard));
     }
     if std::mem::take(&mut process.no_new_privileges) {
@@ -92,6 +95,25 @@ fn application(mut process: Process, made: &mut Request) -> Result<(), Unexpress
     rest.remove("user");
     nothing_left("process", &rest)
 }
+
+/// What `--ulimit` knows. Source: docker/go-units, ulimit.go.
+const ULIMITS: [&str; 15] = [
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
 
 /// Sets that an engine makes: the same three, and nothing that is inherited.
 fn capabilities(asked: Capabilities, is_root: bool, made: &mut Request) -> Result<(), Unexpressed> {
