@@ -82,6 +82,48 @@ pub const KNOWN: &[Finding] = &[
         what: "poststart hooks run at create, before the application is started",
     },
     Finding {
+        check: "ns.exec.is-container",
+        version: "runc version 1.1",
+        what: "an exec'd process has not the container's umask",
+    },
+    Finding {
+        check: "ns.user.join-with-new",
+        version: "runc version 1.1",
+        what: "a user namespace by path is refused without mappings",
+    },
+    Finding { check: "process.personality", version: "runc version 1.1", what: "the domain is ignored" },
+    Finding {
+        check: "cpu.affinity.is-the-sets",
+        version: "runc version 1.1",
+        what: "the application keeps the CPUs to which the runtime was bound",
+    },
+    Finding { check: "cpu.idle.by-runtime", version: "runc version 1.1", what: "cpu.idle is ignored" },
+    Finding {
+        check: "rootfs.propagation",
+        version: "runc version 1.1",
+        what: "rootfsPropagation shared and unbindable do nothing",
+    },
+    Finding {
+        check: "volume.bind.clears-flags",
+        version: "runc version 1.1",
+        what: "rw, exec, suid and dev on a bind do nothing",
+    },
+    Finding {
+        check: "life.hook-order",
+        version: "runc version 1.1",
+        what: "poststart hooks run before the application is executed",
+    },
+    Finding {
+        check: "life.hook-fails",
+        version: "runc version 1.1",
+        what: "a startContainer hook that fails does not fail the start",
+    },
+    Finding {
+        check: "life.poststop-fails",
+        version: "runc version 1.1",
+        what: "a poststop hook that fails keeps the next one from running",
+    },
+    Finding {
         check: "commit.metadata",
         version: "Docker version 20.10",
         what: "a commit drops fractions of seconds",

@@ -193,7 +193,8 @@ impl Driver {
         let leaks = matches!(self.fault, Some(FaultKind::LeaksDescriptor(_)));
         self.way.runtime("more descriptors")?;
         let mut command = self.command::<&str>(&[])?;
-        let null = std::fs::File::open("/dev/null")?;
+        // Above all numbers that it is duplicated to: onto itself it would stay closed at execve.
+        let null = rustix::io::fcntl_dupfd_cloexec(std::fs::File::open("/dev/null")?, 3 + open)?;
         let prepare = move || {
             for number in 3..3 + open {
                 // SAFETY: duplicates an open descriptor onto one that nobody of this process uses after its fork.

@@ -4,6 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use crate::ask::{Act, verbs};
 use crate::failure::{Doing, Done, Failure};
 use crate::name::NAME;
@@ -50,7 +52,11 @@ impl Act for Sleep {
 
 impl Act for AwaitSignal {
     fn act(self) -> Done<()> {
-        let all = nix::sys::signal::SigSet::all();
+        let mut all = nix::sys::signal::SigSet::all();
+        // Nobody sends these, but a runtime written in Go hands on those with which its scheduler interrupts its threads.
+        for signal in [Signal::SIGURG, Signal::SIGCHLD, Signal::SIGWINCH] {
+            all.remove(signal);
+        }
         all.thread_block().doing("blocking signals")?;
         output::outln!("waiting");
         let mut came = 0;
