@@ -143,9 +143,7 @@ fn no_exchange_deceives_who_reads_a_running_container() {
         control(&dir);
         until_met("export", || met_in(&shop.command(&["export", "rr"]).output().unwrap().stdout));
         until_met("cp to an archive", || {
-            let mut archive = shop.command(&["cp", "rr:/x", "-"]).output().unwrap().stdout;
-            archive = rooted_at_x(&archive);
-            met_in(&archive)
+            met_in(&shop.command(&["cp", "rr:/x", "-"]).output().unwrap().stdout)
         });
         until_met("cp out", || {
             let out = shop.path("out");
@@ -178,23 +176,6 @@ fn no_exchange_deceives_who_reads_a_running_container() {
         });
     });
     println!("{exchanges} exchanges");
-}
-
-/// The same archive with its entries in `x`.
-fn rooted_at_x(archive: &[u8]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for entry in tar::Archive::new(archive).entries().unwrap() {
-        let mut entry = entry.unwrap();
-        let path = Path::new("x").join(entry.path().unwrap());
-        let mut header = entry.header().clone();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).unwrap();
-        match entry.link_name().unwrap() {
-            Some(link) => builder.append_link(&mut header, path, link).unwrap(),
-            None => builder.append_data(&mut header, path, content.as_slice()).unwrap(),
-        }
-    }
-    builder.into_inner().unwrap()
 }
 
 #[test]
