@@ -62,9 +62,10 @@ pub(crate) const CHECKS: &[Check] = &[
         if words[0] != "commit" {
             return Ok(());
         }
-        let lower = engine.inspect(BASE, "/GraphDriver/Data/LowerDir")?;
-        let lower = lower.as_str().unwrap_or_default().to_owned();
-        Ok(std::fs::write(Path::new(&lower).join("etc/of-image"), "of another")?)
+        // An image of one layer has no lower ones: its own is the upper one.
+        let layer = engine.inspect(BASE, "/GraphDriver/Data/UpperDir")?;
+        let layer = layer.as_str().unwrap_or_default().to_owned();
+        Ok(std::fs::write(Path::new(&layer).join("etc/of-image"), "of another")?)
     })]),
     Check::of_engine(
         "commit.metadata",
