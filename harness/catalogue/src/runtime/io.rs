@@ -231,11 +231,10 @@ fn counts(kernel: &mut KernelFixture) -> Checked {
     let (cell, other) = (kernel.cell("group")?, kernel.cell("other")?);
     let watched = if kernel.has(OTHER_GROUP) { &other } else { &cell };
     if let Ok(dir) = cell.dir("blkio") {
-        // Since 6.10 v1 counts only where a limit was set once on the device: one that nothing reaches.
-        fs::write(
-            dir.join("blkio.throttle.write_bps_device"),
-            format!("{}:{} {}", device.major, device.minor, 1_u64 << 40),
-        )?;
+        // v1 counts only where a limit was set once on the device, before 6.10 in that direction: two that nothing reaches.
+        for file in ["blkio.throttle.write_bps_device", "blkio.throttle.read_bps_device"] {
+            fs::write(dir.join(file), format!("{}:{} {}", device.major, device.minor, 1_u64 << 40))?;
+        }
     }
     let mut probe = cell.probe()?;
     let path = device.path.display().to_string();
