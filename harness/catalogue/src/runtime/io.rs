@@ -231,7 +231,7 @@ fn counts(kernel: &mut KernelFixture) -> Checked {
     let (cell, other) = (kernel.cell("group")?, kernel.cell("other")?);
     let watched = if kernel.has(OTHER_GROUP) { &other } else { &cell };
     if let Ok(dir) = cell.dir("blkio") {
-        // v1 counts only where a limit was set once on the device, before 6.10 in that direction: two that nothing reaches.
+        // v1 counts only where a limit was set once on the device, and 6.1 only in its direction: two that nothing reaches.
         for file in ["blkio.throttle.write_bps_device", "blkio.throttle.read_bps_device"] {
             fs::write(dir.join(file), format!("{}:{} {}", device.major, device.minor, 1_u64 << 40))?;
         }
