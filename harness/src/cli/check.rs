@@ -118,7 +118,7 @@ impl Check {
         for outcome in run.outcomes.iter().filter(shown) {
             output::out!("\n{}", terminal::evidence(outcome));
         }
-        // One that fails keeps the others from nothing.
+        // A form that fails does not stop the others.
         let written = record.map_or(Ok(()), |record| record.write(&json::text(&run)?));
         let formed = forms.write(&run);
         if let Some(page) = page {

@@ -35,7 +35,7 @@ impl Forms {
 }
 
 impl Open<'_> {
-    /// Writes each form. One that fails keeps the others from nothing.
+    /// Writes each form. A form that fails does not stop the others.
     ///
     /// # Errors
     /// The first failure.

@@ -49,7 +49,7 @@ impl std::str::FromStr for Partition {
 }
 
 impl Partition {
-    /// Every so manieth, so that the slow checks of one area are shared by all parts.
+    /// Takes every n-th of them, so that all parts share the slow checks of an area.
     fn of<T>(self, all: Vec<T>) -> Vec<T> {
         all.into_iter().skip(self.part - 1).step_by(self.parts).collect()
     }
