@@ -8,6 +8,7 @@ pub mod bounded;
 pub mod cgroup;
 pub mod cli;
 pub mod container;
+pub mod deadline;
 pub mod error;
 mod kernel_file;
 pub mod namespace;

@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde::{Deserialize, Serialize};
 
 use crate::containers::{Engine, Record};
+use runtime::deadline::Deadline;
 use runtime::error::{Doing, Result};
 
 /// Bytes after which a new file is begun; the one before is kept.
@@ -98,13 +99,14 @@ impl Engine {
         self.tell_of("container", action, &record.id, attributes);
     }
 
-    /// Reads what happened since a moment, and waits for more until another; `None` means for ever. The sink says whether it wants more.
+    /// Reads what happened since a moment, or from now on where none is given, and waits for more until another; `None` means for
+    /// ever. The sink says whether it wants more.
     ///
     /// # Errors
     /// The directory cannot be watched.
     pub fn events(
         &self,
-        since: SystemTime,
+        since: Option<SystemTime>,
         until: Option<SystemTime>,
         mut sink: impl FnMut(Event) -> bool,
     ) -> Result<()> {
@@ -113,31 +115,39 @@ impl Engine {
         let what = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
         watch.add_watch(&self.data, what).doing(doing)?;
         let path = self.events_file();
-        let mut known: Option<BufReader<File>> =
-            File::open(path.with_extension("old")).ok().map(BufReader::new);
+        let deadline = Deadline::of(until.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default()));
+        let mut known: Option<BufReader<File>> = match since {
+            Some(_) => File::open(path.with_extension("old")).ok().map(BufReader::new),
+            // What is there already is older, whatever time it bears: the clock may have been set back since.
+            None => at_its_end(&path).map(BufReader::new),
+        };
         let mut partial = Vec::new();
         loop {
+            let was_late = deadline.has_passed();
             while let Some(event) = next(&path, &mut known, &mut partial) {
-                let fits = event.time() >= since && until.is_none_or(|until| event.time() <= until);
+                let fits = since.is_none_or(|since| event.time() >= since)
+                    && until.is_none_or(|until| event.time() <= until);
                 if fits && !sink(event) {
                     return Ok(());
                 }
             }
-            let patience = match until.map(|until| until.duration_since(SystemTime::now())) {
-                None => PollTimeout::NONE,
-                Some(Ok(left)) => {
-                    PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-                }
-                Some(Err(_)) => return Ok(()),
-            };
+            if was_late {
+                return Ok(());
+            }
             let mut fds = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, patience) {
+            match poll(&mut fds, deadline.timeout()) {
                 Err(nix::errno::Errno::EINTR) => {}
                 ready => drop(ready.doing(doing)?),
             }
             while watch.read_events().is_ok() {}
         }
     }
+}
+
+fn at_its_end(path: &Path) -> Option<File> {
+    let mut file = File::open(path).ok()?;
+    file.seek(SeekFrom::End(0)).ok()?;
+    Some(file)
 }
 
 /// The next event of the file that is open, or of the one that has taken its place.

@@ -1,7 +1,5 @@
 //! `plim version`, `info` and `events`.
 
-use std::time::SystemTime;
-
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -142,7 +140,7 @@ impl Events {
         let since = self.since.as_deref().map(|text| time::moment("--since", text)).transpose()?;
         let until = self.until.as_deref().map(|text| time::moment("--until", text)).transpose()?;
         let mut shown = Ok(());
-        engine.events(since.unwrap_or_else(SystemTime::now), until, |event| {
+        engine.events(since, until, |event| {
             if self.fits(&event) {
                 shown = self.show(&event);
             }

@@ -99,7 +99,8 @@ impl Attach {
                 record.name
             ))));
         }
-        let how = Follow { follow: true, since: Some(SystemTime::now()), ..Follow::default() };
+        // Not by the time: the clock may have been set back since what is there was written, and may be set back again.
+        let how = Follow { follow: true, tail: Some(0), ..Follow::default() };
         print(engine, &record, how, false).map_err(own)?;
         let status = engine.wait_run(&record).map_err(own)?;
         Ok(u8::try_from(status).unwrap_or(u8::MAX))

@@ -42,7 +42,7 @@ fn rfc3339(text: &str) -> Option<SystemTime> {
         zone => (&zone[..1], zone[1..].split_once(':')?),
     };
     let (hours, minutes): (u64, u64) = (offset.0.parse().ok()?, offset.1.parse().ok()?);
-    let shift = Duration::from_secs((hours * 60 + minutes).checked_mul(60)?);
+    let shift = Duration::from_secs(hours.checked_mul(60)?.checked_add(minutes)?.checked_mul(60)?);
     if sign == "+" { local.checked_sub(shift) } else { local.checked_add(shift) }
 }
 
@@ -64,7 +64,14 @@ mod tests {
         let then = moment("--since", "10m").unwrap();
         let ago = SystemTime::now().duration_since(then).unwrap();
         assert!((600..602).contains(&ago.as_secs()), "{ago:?}");
-        for wrong in ["", "yesterday", "-5m", "2026-13-01", "1970-01-01T00:00:00+x"] {
+        for wrong in [
+            "",
+            "yesterday",
+            "-5m",
+            "2026-13-01",
+            "1970-01-01T00:00:00+x",
+            "1970-01-01T00:00:00+9999999999999999999:00",
+        ] {
             assert!(moment("--since", wrong).is_err(), "{wrong}");
         }
     }

@@ -7,8 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 
+use crate::deadline::Deadline;
 use crate::error::{Doing, Result};
 use crate::kernel_file;
 
@@ -95,7 +96,7 @@ pub(super) fn remove_below(dir: &Path, patience: Duration) -> Result<()> {
 pub(super) fn wait_event(dir: &Path, key: &str, value: u64, patience: Duration) -> Result<bool> {
     let path = dir.join("cgroup.events");
     let events = fs::File::open(&path).doing(|| format!("opening {}", path.display()))?;
-    let deadline = Instant::now() + patience;
+    let deadline = Deadline::after(patience);
     loop {
         // The open file must be read itself, or poll keeps reporting the old change.
         let mut text = String::new();
@@ -105,12 +106,10 @@ pub(super) fn wait_event(dir: &Path, key: &str, value: u64, patience: Duration) 
         if text.lines().any(|line| line == format!("{key} {value}")) {
             return Ok(true);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if deadline.has_passed() {
             return Ok(false);
         }
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], timeout)
+        poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], deadline.timeout())
             .doing(|| format!("waiting for {}", path.display()))?;
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::shared::Outcome;
 use crate::cgroup::Stats;
 use crate::container::{Container, Status};
+use crate::deadline::Deadline;
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::process::pidfd;
 
@@ -52,9 +53,9 @@ impl Events {
         let process = pidfd::open(container.state().pid)?;
         let kills = || container.stats().oom_kills.unwrap_or(0);
         let mut seen = kills();
-        let mut next = Instant::now() + self.interval;
+        let mut next = Deadline::after(self.interval);
         loop {
-            let wait = next.saturating_duration_since(Instant::now()).min(OOM_INTERVAL);
+            let wait = next.left().map_or(OOM_INTERVAL, |left| left.min(OOM_INTERVAL));
             let ended = pidfd::wait_exit(process.as_fd(), wait)?;
             let now = kills();
             for _ in seen..now {
@@ -64,9 +65,9 @@ impl Events {
             if ended {
                 return Ok(0);
             }
-            if Instant::now() >= next {
+            if next.has_passed() {
                 self.print("stats", Some(statistics(container)))?;
-                next += self.interval;
+                next = next.later(self.interval);
             }
         }
     }

@@ -5,14 +5,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use super::interrupt::Interrupt;
 use super::pidfd;
+use crate::deadline::Deadline;
 use crate::error::{Doing, Error, Result};
 use crate::oci::Hook;
 use crate::rootfs::null;
@@ -108,17 +109,15 @@ fn follow(child: &mut Child, state: &str, timeout: Option<u64>) -> Result<Vec<u8
     let process = pidfd::open(child.id().cast_signed())?;
     let mut stdin = child.stdin.take().map(|pipe| nonblocking(pipe.into())).transpose()?;
     let mut stderr = child.stderr.take().map(|pipe| nonblocking(pipe.into())).transpose()?;
-    let deadline = timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let deadline = Deadline::of(timeout.map(Duration::from_secs));
     let (mut rest, mut said) = (state.as_bytes(), Vec::new());
     loop {
         let mut fds = vec![PollFd::new(process.as_fd(), PollFlags::POLLIN)];
         fds.extend(interrupt.descriptor().map(|own| PollFd::new(own, PollFlags::POLLIN)));
         fds.extend(stderr.as_ref().map(|file| PollFd::new(file.as_fd(), PollFlags::POLLIN)));
         fds.extend(stdin.as_ref().map(|file| PollFd::new(file.as_fd(), PollFlags::POLLOUT)));
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let patience =
-            left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
-        match poll(&mut fds, patience) {
+        let is_late = deadline.has_passed();
+        match poll(&mut fds, deadline.timeout()) {
             Err(Errno::EINTR) => continue,
             ready => ready.doing(|| "waiting for it")?,
         };
@@ -133,7 +132,7 @@ fn follow(child: &mut Child, state: &str, timeout: Option<u64>) -> Result<Vec<u8
             return Ok(said);
         }
         interrupt.check()?;
-        if left == Some(Duration::ZERO) {
+        if is_late {
             let seconds = timeout.unwrap_or_default();
             return Err(Error::new(format!("it did not end within its timeout of {seconds} s")));
         }
@@ -215,6 +214,8 @@ mod tests {
         assert!(message.contains("hooks.prestart[0]") && message.contains("no"), "{message}");
         let message = run("prestart", &[shell("exec sleep 60", Some(0))], "{}").unwrap_err().to_string();
         assert!(message.contains("timeout"), "{message}");
+        // A timeout that no clock can count is none.
+        run("prestart", &[shell("exit 0", Some(u64::MAX))], "{}").unwrap();
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use super::signal::Signal;
+use crate::deadline::Deadline;
 use crate::error::{Doing, Error, Result};
 
 /// Opens a live (or not yet reaped) process.
@@ -45,12 +46,16 @@ pub fn signal(process: BorrowedFd<'_>, signal: impl Into<Signal>) -> Result<()> 
 /// # Errors
 /// The descriptor is not a process's.
 pub fn wait_exit(process: BorrowedFd<'_>, patience: Duration) -> Result<bool> {
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    let deadline = Deadline::after(patience);
     let mut fds = [PollFd::new(process, PollFlags::POLLIN)];
     loop {
-        match poll(&mut fds, timeout) {
+        let passed = deadline.has_passed();
+        match poll(&mut fds, deadline.timeout()) {
             Err(nix::errno::Errno::EINTR) => {}
-            ready => return Ok(ready.doing(|| "waiting for a process")? > 0),
+            ready if ready.doing(|| "waiting for a process")? > 0 => return Ok(true),
+            _ if passed => return Ok(false),
+            // poll(2) cannot wait for a month.
+            _ => {}
         }
     }
 }

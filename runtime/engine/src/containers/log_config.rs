@@ -84,7 +84,7 @@ impl Follow {
         self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at <= until)
     }
 
-    /// How long there can still be something to wait for; `None` means for ever.
+    /// How long there will be something to wait for, as seen from now; `None` means for ever.
     pub(super) fn patience(&self) -> Option<Duration> {
         self.until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default())
     }

@@ -6,11 +6,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +17,7 @@ use super::engine::Engine;
 use super::ids::now;
 use super::log_config::{Follow, LogConfig};
 use super::record::Record;
+use runtime::deadline::Deadline;
 use runtime::error::{Doing, Error, Result};
 
 /// A line longer than this is stored in pieces.
@@ -251,12 +251,14 @@ pub fn read(engine: &Engine, record: &Record, how: Follow, mut sink: impl FnMut(
     let doing = || format!("reading the log of container '{}'", record.name);
     // The watch comes before the first look, so that nothing falls between.
     let watch = how.follow.then(|| watch_of(&dir).doing(doing)).transpose()?;
+    let deadline = Deadline::of(how.patience());
     let mut reader = Reader::open(&path);
     let (mut kept, mut tail) = (VecDeque::new(), how.tail);
     loop {
         // Asked before the log is read to its end: what was written until the end of the run is then in it.
         let state = engine.state(&record.id);
         let runs = state.pid != 0 || state.restarting;
+        let was_late = deadline.has_passed();
         while let Some(line) = reader.next() {
             if !how.takes(&line.time) {
                 continue;
@@ -279,19 +281,15 @@ pub fn read(engine: &Engine, record: &Record, how: Follow, mut sink: impl FnMut(
                 return Ok(());
             }
         }
-        let patience = how.patience();
-        let goes_on = runs && dir.exists() && patience != Some(Duration::ZERO);
+        let goes_on = runs && dir.exists() && !was_late;
         let Some(watch) = watch.as_ref().filter(|_| goes_on) else {
             if let Some(line) = dropped(&dir).filter(|line| how.takes(&line.time)) {
                 sink(line);
             }
             return Ok(());
         };
-        let timeout = patience.map_or(PollTimeout::NONE, |left| {
-            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-        });
         let mut fds = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout) {
+        match poll(&mut fds, deadline.timeout()) {
             Err(nix::errno::Errno::EINTR) => {}
             ready => drop(ready.doing(doing)?),
         }

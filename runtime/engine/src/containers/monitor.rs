@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::mount::{MntFlags, umount2};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::socket::{MsgFlags, send};
@@ -28,6 +28,7 @@ use super::users::Identity;
 use super::{spec, watch_lock};
 use crate::network::publish::{self, Listening};
 use runtime::container::{Container, Created, Options};
+use runtime::deadline::Deadline;
 use runtime::error::{Doing, Error, Result};
 use runtime::namespace::Kind;
 use runtime::oci::Bundle;
@@ -144,24 +145,23 @@ impl Watch<'_> {
     /// Waits before the next start; true if the container is stopped by hand meanwhile.
     fn is_told_to_stop(&self, patience: Duration) -> bool {
         let id = &self.record.id;
-        let until = Instant::now() + patience;
+        let deadline = Deadline::after(patience);
         let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
         if let Some(watch) = &watch {
             let what = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE;
             let _ = watch.add_watch(&self.engine.dir(id), what);
         }
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let is_time = deadline.has_passed();
             if self.engine.was_stopped(id) {
                 return true;
             }
-            if left.is_zero() {
+            if is_time {
                 return false;
             }
-            let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
             let mut fds: Vec<PollFd<'_>> =
                 watch.iter().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)).collect();
-            let _ = poll(&mut fds, timeout);
+            let _ = poll(&mut fds, deadline.timeout());
             while watch.as_ref().is_some_and(|watch| watch.read_events().is_ok()) {}
         }
     }

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 pub const PLIM: &str = env!("CARGO_BIN_EXE_plim");
-const BUSYBOX: &str = "/bin/busybox";
+pub const BUSYBOX: &str = "/bin/busybox";
 
 /// An engine with a data root of its own.
 pub struct Shop {
@@ -70,6 +70,10 @@ impl Shop {
 
     pub fn alone(&self, words: &[&str]) -> String {
         self.plim(&[&["run", "--rm", "--network", "none"], words].concat())
+    }
+
+    pub fn id(&self, name: &str) -> String {
+        self.plim(&["inspect", "--format", "{{.Id}}", name])
     }
 
     pub fn pid(&self, name: &str) -> i32 {
