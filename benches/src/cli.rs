@@ -12,6 +12,7 @@ use reports::bench::{agreement, table};
 use reports::{gate, json};
 
 use crate::crowd::{CROWD, CROWD_ROWS};
+use crate::error::{Doing, Error};
 use crate::session::{Plan, is_long, measure, names};
 use crate::sides::Chosen;
 
@@ -62,7 +63,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(output::end("plimsoll bench", status, 2))
 }
 
-fn run() -> Result<u8, String> {
+fn run() -> Result<u8, Error> {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -81,10 +82,13 @@ fn run() -> Result<u8, String> {
         return Ok(0);
     }
     if chosen.is_empty() {
-        return Err(format!("nothing is called {}; --list shows what is", arguments.filter.join(" or ")));
+        return Err(Error::new(format!(
+            "nothing is called {}; --list shows what is",
+            arguments.filter.join(" or ")
+        )));
     }
     if !nix::unistd::geteuid().is_root() {
-        return Err("needs root: run it with sudo".into());
+        return Err(Error::new("needs root: run it with sudo"));
     }
     let before = baselines(&arguments.against)?;
     let plan = arguments.plan();
@@ -93,16 +97,14 @@ fn run() -> Result<u8, String> {
     let page = arguments.page().map(|path| open(path, false)).transpose()?;
     let bench = measure(&plan, &chosen)?;
     output::out!("{}", table(&bench));
-    let written = record.map_or(Ok(()), |record| {
-        write(record, &json::text(&bench).map_err(|error| error.to_string())?).map(drop)
-    });
+    let written = record.map_or(Ok(()), |record| write(record, &json::text(&bench)?).map(drop));
     if let Some(page) = page {
         let path = write(page, &reports::html::bench_page(&bench))?;
         output::outln!("\npage: {}", path.canonicalize().unwrap_or(path).display());
     }
     written?;
     if bench.rows.is_empty() && bench.throttled.is_empty() {
-        return Err("nothing could be measured".into());
+        return Err(Error::new("nothing could be measured"));
     }
     if before.is_empty() {
         return Ok(0);
@@ -128,7 +130,7 @@ impl Arguments {
 }
 
 /// A gate closes only for what is confirmed by another session.
-fn compare_with(before: &[Bench], bench: &Bench, plan: &Plan<'_>, chosen: &[&str]) -> Result<u8, String> {
+fn compare_with(before: &[Bench], bench: &Bench, plan: &Plan<'_>, chosen: &[&str]) -> Result<u8, Error> {
     output::outln!();
     for one in before {
         let (agree, of) = agreement(one, bench);
@@ -144,7 +146,7 @@ fn compare_with(before: &[Bench], bench: &Bench, plan: &Plan<'_>, chosen: &[&str
     let first = gate::judge(before, bench);
     output::out!("{}", gate::text(&first));
     if first.judged == 0 {
-        return Err("--against: no side was measured in these sessions and now".into());
+        return Err(Error::new("--against: no side was measured in these sessions and now"));
     }
     if first.slower.is_empty() {
         return Ok(0);
@@ -166,54 +168,54 @@ fn stands_in(name: &str, row: &str) -> bool {
 }
 
 /// Earlier sessions: records, or all records of a directory.
-fn baselines(given: &[String]) -> Result<Vec<Bench>, String> {
+fn baselines(given: &[String]) -> Result<Vec<Bench>, Error> {
     let mut all = Vec::new();
     for name in given {
         let path = place(name);
         let dir = if path.is_dir() { path.clone() } else { path.with_extension("") };
         if path.is_file() || !dir.is_dir() {
-            all.push(json::read_bench(&path).map_err(|error| error.to_string())?);
+            all.push(json::read_bench(&path)?);
             continue;
         }
-        let told = |error: std::io::Error| format!("reading {}: {error}", dir.display());
+        let doing = || format!("reading {}", dir.display());
         let mut paths = Vec::new();
-        for entry in std::fs::read_dir(&dir).map_err(told)? {
-            paths.push(entry.map_err(told)?.path());
+        for entry in std::fs::read_dir(&dir).doing(doing)? {
+            paths.push(entry.doing(doing)?.path());
         }
         paths.retain(|path| path.extension().is_some_and(|end| end == "json"));
         paths.sort();
         if paths.is_empty() {
-            return Err(format!("{} has no records (*.json)", dir.display()));
+            return Err(Error::new(format!("{} has no records (*.json)", dir.display())));
         }
         for path in paths {
-            all.push(json::read_bench(&path).map_err(|error| error.to_string())?);
+            all.push(json::read_bench(&path)?);
         }
     }
     Ok(all)
 }
 
 /// How many rounds: without one there is no figure.
-fn rounds(text: &str) -> Result<usize, String> {
+fn rounds(text: &str) -> Result<usize, Error> {
     match text.parse() {
-        Ok(0) => Err("at least 1; 6 for intervals of 95 %".into()),
+        Ok(0) => Err(Error::new("at least 1; 6 for intervals of 95 %")),
         Ok(rounds) => Ok(rounds),
-        Err(error) => Err(format!("{error}")),
+        Err(error) => Err(Error::new(error.to_string())),
     }
 }
 
 /// Opens a place for a result; with `make`, its directory is made.
-fn open(path: PathBuf, make: bool) -> Result<(PathBuf, Output), String> {
+fn open(path: PathBuf, make: bool) -> Result<(PathBuf, Output), Error> {
     if let Some(dir) = path.parent().filter(|_| make) {
-        std::fs::create_dir_all(dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
+        std::fs::create_dir_all(dir).doing(|| format!("making {}", dir.display()))?;
     }
-    let output = Output::open(&path).map_err(|error| format!("writing {}: {error}", path.display()))?;
+    let output = Output::open(&path).doing(|| format!("writing {}", path.display()))?;
     Ok((path, output))
 }
 
 /// Writes a result, and returns where it is.
-fn write((path, mut output): (PathBuf, Output), text: &str) -> Result<PathBuf, String> {
+fn write((path, mut output): (PathBuf, Output), text: &str) -> Result<PathBuf, Error> {
     let written = output.write_all(text.as_bytes()).and_then(|()| output.finish());
-    written.map_err(|error| format!("writing {}: {error}", path.display()))?;
+    written.doing(|| format!("writing {}", path.display()))?;
     Ok(path)
 }
 
@@ -242,7 +244,7 @@ mod tests {
     #[test]
     fn no_rounds_are_refused() {
         assert_eq!(rounds("1"), Ok(1));
-        assert!(rounds("0").unwrap_err().contains("at least 1"));
+        assert!(rounds("0").unwrap_err().to_string().contains("at least 1"));
         assert!(rounds("-1").is_err());
         assert!(Arguments::try_parse_from(["bench", "--rounds", "0"]).is_err());
     }
@@ -258,8 +260,8 @@ mod tests {
         let at = |name: &str| dir.path().join(name).display().to_string();
         assert_eq!(baselines(&[at("")]).unwrap().len(), 2);
         assert_eq!(baselines(&[at("a.json"), at("b.json"), at("a.json")]).unwrap().len(), 3);
-        assert!(baselines(&[at("none.json")]).unwrap_err().contains("none.json"));
+        assert!(baselines(&[at("none.json")]).unwrap_err().to_string().contains("none.json"));
         std::fs::create_dir(dir.path().join("empty")).unwrap();
-        assert!(baselines(&[at("empty")]).unwrap_err().contains("no records"));
+        assert!(baselines(&[at("empty")]).unwrap_err().to_string().contains("no records"));
     }
 }

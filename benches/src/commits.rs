@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use kit::check::Trouble;
 use kit::engine::{BASE, EngineFixture};
 use kit::run::Run;
 use nix::sys::resource::{UsageWho, getrusage};
 use record::bench::Measured;
 use subject::Subject;
 
+use crate::error::{Doing, Error};
 use crate::fill_upper;
 use crate::paired::{Contestant, compare, timed};
 
@@ -32,30 +32,25 @@ const MOST_ROUNDS: usize = 8;
 ///
 /// # Errors
 /// The change cannot be made, or there is no `tar`.
-pub fn commits(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
-    let core = Subject::core().map_err(|error| error.to_string())?;
-    let engine = core.engine.ok_or("this program has no engine")?;
-    let engine = EngineFixture::new(run, &engine, None, None, name).map_err(Trouble::into_text)?;
-    engine.base().map_err(Trouble::into_text)?;
-    let id = engine.command(&["create", "--network", "none", BASE, "/probe"]).map_err(Trouble::into_text)?;
+pub fn commits(run: &Run, name: &str, rounds: usize) -> Result<Measured, Error> {
+    let core = Subject::core()?;
+    let engine = core.engine.ok_or_else(|| Error::new("this program has no engine"))?;
+    let engine = EngineFixture::new(run, &engine, None, None, name)?;
+    engine.base()?;
+    let id = engine.command(&["create", "--network", "none", BASE, "/probe"])?;
     let upper = engine.data().join("containers").join(id.trim()).join("upper");
     let filled = if name == "commit-small" { fill_upper(&upper, MANY) } else { fill_large(&upper) };
-    filled.map_err(|error| format!("filling {}: {error}", upper.display()))?;
+    filled.doing(|| format!("filling {}", upper.display()))?;
     let archive = engine.path("archive.tar");
     let mut contestants = Contestant::bases("tar", || || tar(&upper, &archive));
     contestants.push(Contestant::new("core", || {
-        let took = timed(|| {
-            engine.command(&["commit", id.trim(), "committed"]).map(drop).map_err(Trouble::into_text)
-        })?;
+        let took =
+            timed(|| engine.command(&["commit", id.trim(), "committed"]).map(drop).map_err(Error::from))?;
         // To write over a file costs more than to write a new one.
-        engine.command(&["rmi", "committed"]).map_err(Trouble::into_text)?;
+        engine.command(&["rmi", "committed"])?;
         Ok(took)
     }));
-    let largest = || {
-        getrusage(UsageWho::RUSAGE_CHILDREN)
-            .map(|usage| usage.max_rss())
-            .map_err(|error| format!("getrusage: {error}"))
-    };
+    let largest = || getrusage(UsageWho::RUSAGE_CHILDREN).map(|usage| usage.max_rss()).doing(|| "getrusage");
     let before = largest()?;
     let measured = compare(name, "us", rounds.min(MOST_ROUNDS), &mut contestants)?;
     drop(contestants);
@@ -75,7 +70,7 @@ fn fill_large(upper: &Path) -> std::io::Result<()> {
     file.flush()
 }
 
-fn tar(upper: &Path, archive: &Path) -> Result<f64, String> {
+fn tar(upper: &Path, archive: &Path) -> Result<f64, Error> {
     let start = Instant::now();
     // By itself tar writes 10 KiB at a time, and would be measured for its system calls.
     let status = Command::new("tar")
@@ -90,7 +85,7 @@ fn tar(upper: &Path, archive: &Path) -> Result<f64, String> {
     let _ = fs::remove_file(archive);
     match status {
         Ok(status) if status.success() => Ok(took.as_secs_f64() * 1e6),
-        Ok(status) => Err(format!("tar: {status}")),
-        Err(error) => Err(format!("tar: {error}")),
+        Ok(status) => Err(Error::new(format!("tar: {status}"))),
+        Err(error) => Err(Error::new(format!("tar: {error}"))),
     }
 }

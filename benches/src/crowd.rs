@@ -8,6 +8,7 @@ use record::bench::{Measured, Side};
 use runtime::cgroup::Group;
 
 use crate::disturbance::Disturbance;
+use crate::error::{Doing, Error};
 use crate::paired::{alone, timed};
 use crate::runtimes::{Runtime, bundle};
 use crate::tiny;
@@ -25,7 +26,7 @@ const LAST: usize = 50;
 ///
 /// # Errors
 /// One does not start or does not go, or something of one stays.
-pub fn crowd(run: &Run, marks: &[usize]) -> Result<[Measured; 3], String> {
+pub fn crowd(run: &Run, marks: &[usize]) -> Result<[Measured; 3], Error> {
     let dir = run.dir().join("crowd");
     bundle(&dir, tiny::write_idle)?;
     let mut crowd = Crowd { runtime: Runtime::named(run, "core")?, ids: Vec::new() };
@@ -48,9 +49,9 @@ pub fn crowd(run: &Run, marks: &[usize]) -> Result<[Measured; 3], String> {
     }
     let removed = crowd.remove()?;
     for id in (0..times.len()).map(|number| run.tag(number)) {
-        let group = Group::plan(&run.layout, id.as_ref()).map_err(|error| error.to_string())?;
+        let group = Group::plan(&run.layout, id.as_ref())?;
         if let Some(part) = group.parts().iter().find(|part| part.dir.exists()) {
-            return Err(format!("{} is left", part.dir.display()));
+            return Err(Error::new(format!("{} is left", part.dir.display())));
         }
     }
     let (steal_ms, waiting_ms) = before.since();
@@ -77,7 +78,7 @@ struct Crowd {
 
 impl Crowd {
     /// Removes them all; how long each took.
-    fn remove(&mut self) -> Result<Vec<f64>, String> {
+    fn remove(&mut self) -> Result<Vec<f64>, Error> {
         let mut times = Vec::new();
         while let Some(id) = self.ids.pop() {
             times.push(timed(|| self.runtime.call(&["delete", "--force", &id]))?);
@@ -95,7 +96,7 @@ impl Drop for Crowd {
     }
 }
 
-fn available() -> Result<u64, String> {
-    let memory = Meminfo::current().map_err(|error| format!("/proc/meminfo: {error}"))?;
-    memory.mem_available.ok_or_else(|| "/proc/meminfo has no MemAvailable".to_owned())
+fn available() -> Result<u64, Error> {
+    let memory = Meminfo::current().doing(|| "/proc/meminfo")?;
+    memory.mem_available.ok_or_else(|| Error::new("/proc/meminfo has no MemAvailable"))
 }

@@ -20,6 +20,9 @@ use runtime::cgroup::{Group, Layout, Version};
 use runtime::process::clone::{Side, clone3};
 use runtime::process::pidfd;
 use runtime::rootfs::switch;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Doing, Error};
 
 /// The name under which this program is the one that starts it.
 const NAME: &str = "plimsoll-floor";
@@ -29,12 +32,21 @@ pub fn dispatch() -> Option<ExitCode> {
     (std::env::args_os().next()? == NAME).then(main)
 }
 
-/// Starts it whenever it is asked to, by a line, and answers with the microseconds that it took, or with an error.
+/// What the process that starts it answers, as a line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+enum Answer {
+    /// So many microseconds.
+    Took(f64),
+    /// Why it could not be started.
+    Failed(String),
+}
+
+/// Starts it whenever it is asked to, by a line, and answers.
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [lower, group @ ..] = words.as_slice() else { return ExitCode::from(2) };
     let floor = Layout::detect()
-        .map_err(|error| error.to_string())
+        .map_err(Error::from)
         .and_then(|layout| Floor::new(&layout, Path::new(lower), group.first().map(String::as_str)));
     for _ in std::io::stdin().lock().lines() {
         let start = Instant::now();
@@ -43,11 +55,12 @@ fn main() -> ExitCode {
             floor.run(PROGRAM)
         });
         let answer = match ran {
-            Ok(()) => format!("{}", start.elapsed().as_secs_f64() * 1e6),
-            Err(error) => error,
+            Ok(()) => Answer::Took(start.elapsed().as_secs_f64() * 1e6),
+            Err(error) => Answer::Failed(error.to_string()),
         };
         let mut out = std::io::stdout().lock();
-        if writeln!(out, "{answer}").and_then(|()| out.flush()).is_err() {
+        let written = serde_json::to_writer(&mut out, &answer).map_err(std::io::Error::from);
+        if written.and_then(|()| writeln!(out)).and_then(|()| out.flush()).is_err() {
             break;
         }
     }
@@ -55,12 +68,12 @@ fn main() -> ExitCode {
 }
 
 /// A command that does nothing: what a runtime takes at least, as a program that is started by vfork and execve.
-fn command(lower: &Path) -> Result<(), String> {
+fn command(lower: &Path) -> Result<(), Error> {
     let program = lower.join(PROGRAM.trim_start_matches('/'));
     let status = Command::new(&program).stdin(Stdio::null()).status();
-    match status.map_err(|error| format!("{}: {error}", program.display()))? {
+    match status.doing(|| program.display())? {
         ended if ended.success() => Ok(()),
-        ended => Err(format!("{}: {ended}", program.display())),
+        ended => Err(Error::new(format!("{}: {ended}", program.display()))),
     }
 }
 
@@ -80,11 +93,11 @@ impl Starter {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn new(lower: &Path, group: Option<&str>) -> Result<Self, String> {
-        let told = |error: std::io::Error| format!("starting {NAME}: {error}");
-        let mut command = Command::new(std::env::current_exe().map_err(told)?);
+    pub fn new(lower: &Path, group: Option<&str>) -> Result<Self, Error> {
+        let doing = || format!("starting {NAME}");
+        let mut command = Command::new(std::env::current_exe().doing(doing)?);
         command.arg0(NAME).arg(lower).args(group).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(told)?;
+        let mut child = command.spawn().doing(doing)?;
         let answers = BufReader::new(child.stdout.take().expect("started with a pipe"));
         Ok(Self { asking: child.stdin.take(), answers, child })
     }
@@ -93,12 +106,15 @@ impl Starter {
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn run(&mut self) -> Result<f64, String> {
+    pub fn run(&mut self) -> Result<f64, Error> {
         let asked = self.asking.as_mut().map_or(Ok(()), |asking| asking.write_all(b"\n"));
         let mut answer = String::new();
         let heard = asked.and_then(|()| self.answers.read_line(&mut answer));
-        heard.map_err(|error| format!("asking {NAME}: {error}"))?;
-        answer.trim().parse().map_err(|_| answer.trim().to_owned())
+        heard.doing(|| format!("asking {NAME}"))?;
+        match serde_json::from_str(&answer).doing(|| format!("asking {NAME}"))? {
+            Answer::Took(micros) => Ok(micros),
+            Answer::Failed(error) => Err(Error::new(error)),
+        }
     }
 }
 
@@ -126,10 +142,10 @@ impl Floor {
     ///
     /// # Errors
     /// No hierarchy is mounted.
-    fn new(layout: &Layout, lower: &Path, group: Option<&str>) -> Result<Self, String> {
+    fn new(layout: &Layout, lower: &Path, group: Option<&str>) -> Result<Self, Error> {
         let (mut groups, mut sets, mut unified) = (Vec::new(), Vec::new(), None);
         if let Some(name) = group {
-            let planned = Group::plan(layout, Path::new(name)).map_err(|error| error.to_string())?;
+            let planned = Group::plan(layout, Path::new(name))?;
             // A thread that moves itself alone waits for nobody, see cgroup_threadgroup_rwsem in the kernel.
             for part in planned.parts() {
                 match part.hierarchy.version {
@@ -144,8 +160,7 @@ impl Floor {
             for (part, file) in needy.flat_map(|part| ["cpuset.cpus", "cpuset.mems"].map(|file| (part, file)))
             {
                 let above = part.dir.parent().unwrap_or(&part.dir).join(file);
-                let set =
-                    fs::read_to_string(&above).map_err(|error| format!("{}: {error}", above.display()))?;
+                let set = fs::read_to_string(&above).doing(|| above.display())?;
                 sets.push((part.dir.join(file), set));
             }
         }
@@ -156,62 +171,62 @@ impl Floor {
     ///
     /// # Errors
     /// The kernel refuses, or the program failed.
-    fn run(&self, program: &str) -> Result<(), String> {
-        let told = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    fn run(&self, program: &str) -> Result<(), Error> {
         let dirs = || self.groups.iter().map(|(dir, _)| dir).chain(&self.unified);
         for dir in dirs() {
-            fs::create_dir(dir).map_err(|error| told(&dir.display().to_string(), &error))?;
+            fs::create_dir(dir).doing(|| dir.display())?;
         }
         for (file, set) in &self.sets {
-            fs::write(file, set).map_err(|error| told(&file.display().to_string(), &error))?;
+            fs::write(file, set).doing(|| file.display())?;
         }
         let ended = self.start(program);
         for dir in dirs() {
-            fs::remove_dir(dir).map_err(|error| told(&dir.display().to_string(), &error))?;
+            fs::remove_dir(dir).doing(|| dir.display())?;
         }
         ended
     }
 
-    fn start(&self, program: &str) -> Result<(), String> {
+    fn start(&self, program: &str) -> Result<(), Error> {
         let flags = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWPID
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWCGROUP;
-        let path = CString::new(program).map_err(|error| format!("the program: {error}"))?;
+        let path = CString::new(program).doing(|| "the program")?;
         let unified = self.unified.as_ref().map(fs::File::open).transpose();
-        let unified = unified.map_err(|error| format!("opening the group: {error}"))?;
+        let unified = unified.doing(|| "opening the group")?;
         let unified = unified.as_ref().map(AsFd::as_fd);
         // SAFETY: the caller has one thread; the child executes or ends at once.
-        let child = match unsafe { clone3(flags, unified) }.map_err(|error| format!("clone3: {error}"))? {
+        let child = match unsafe { clone3(flags, unified) }.doing(|| "clone3")? {
             Side::Parent(child) => child,
             Side::Child => {
-                let text = self.become_program(&path).err().unwrap_or_default();
-                let _ = nix::unistd::write(std::io::stderr(), text.as_bytes());
+                if let Err(error) = self.become_program(&path) {
+                    let _ = nix::unistd::write(std::io::stderr(), error.to_string().as_bytes());
+                }
                 // SAFETY: ends the child alone.
                 unsafe { libc::_exit(111) }
             }
         };
-        match pidfd::reap(&child.pidfd).map_err(|error| format!("waiting: {error}"))? {
+        match pidfd::reap(&child.pidfd).doing(|| "waiting")? {
             0 => Ok(()),
-            status => Err(format!("the program ended with {status}")),
+            status => Err(Error::new(format!("the program ended with {status}"))),
         }
     }
 
-    fn become_program(&self, path: &CString) -> Result<(), String> {
+    fn become_program(&self, path: &CString) -> Result<(), Error> {
         for (_, join) in &self.groups {
-            fs::write(join, "0").map_err(|error| format!("{}: {error}", join.display()))?;
+            fs::write(join, "0").doing(|| join.display())?;
         }
         let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
-        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(|error| error.to_string())?;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).doing(|| "making / private")?;
         let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
         mount(Some(&self.lower), &self.lower, None::<&str>, bind, None::<&str>)
-            .map_err(|error| format!("bind mount of {}: {error}", self.lower.display()))?;
-        switch::pivot(&self.lower).map_err(|error| error.to_string())?;
+            .doing(|| format!("bind mount of {}", self.lower.display()))?;
+        switch::pivot(&self.lower)?;
         let none: [CString; 0] = [];
-        nix::unistd::execve(path, std::slice::from_ref(path), &none).map_err(|error| {
-            format!("execve {}: {error}", Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())).display())
+        nix::unistd::execve(path, std::slice::from_ref(path), &none).doing(|| {
+            format!("execve {}", Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())).display())
         })?;
         Ok(())
     }

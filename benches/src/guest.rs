@@ -11,6 +11,8 @@ use matrix::packages::{self, Index};
 use matrix::probed::Probed;
 use probe::measure::DYNAMIC;
 
+use crate::error::Error;
+
 /// A guest, and what must be known of its figures.
 #[derive(Debug)]
 pub struct Guest {
@@ -24,13 +26,13 @@ pub struct Guest {
 ///
 /// # Errors
 /// There is no such row, no QEMU, no package, or it does not come up.
-pub fn boot(run: &Run, row: Option<&str>, cache: Option<&Path>) -> Result<Guest, String> {
+pub fn boot(run: &Run, row: Option<&str>, cache: Option<&Path>) -> Result<Guest, Error> {
     let list = List::read(None)?;
     let rows = match row {
         Some(name) => list.select(&[name.to_owned()], false)?,
         None => vec![nearest(&list)?],
     };
-    let row = rows.first().ok_or("the matrix has no such row")?;
+    let row = rows.first().ok_or_else(|| Error::new("the matrix has no such row"))?;
     let archive = packages::open(&cache.map_or_else(default_cache, Path::to_owned), &list, &rows, false)?;
     let kernel = Index::of(&archive)?.resolve(row)?;
     let kernel = Kernel::find(&packages::unpack(&archive, &kernel)?)?;
@@ -58,7 +60,7 @@ pub fn boot(run: &Run, row: Option<&str>, cache: Option<&Path>) -> Result<Guest,
     Ok(Guest { probed, note })
 }
 
-fn nearest(list: &List) -> Result<matrix::list::Row, String> {
+fn nearest(list: &List) -> Result<matrix::list::Row, Error> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let numbers = |text: &str| -> Vec<u32> {
         text.split(['.', '-']).map_while(|part| part.parse().ok()).take(2).collect()
@@ -69,7 +71,7 @@ fn nearest(list: &List) -> Result<matrix::list::Row, String> {
     // The newest that is not newer than the host's, else the oldest.
     rows.sort_by_key(|row| numbers(&row.series));
     let older = rows.iter().rposition(|row| numbers(&row.series) <= host).unwrap_or(0);
-    rows.into_iter().nth(older).ok_or_else(|| "the matrix has no row with cgroup v2".to_owned())
+    rows.into_iter().nth(older).ok_or_else(|| Error::new("the matrix has no row with cgroup v2"))
 }
 
 /// A dynamic program, its loader and its libraries, as ldd(1) tells them; nothing where it is not there.

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod commits;
 pub mod crowd;
 pub mod disturbance;
+pub mod error;
 pub mod floor;
 pub mod guest;
 pub mod life;
@@ -20,6 +21,8 @@ pub mod throttle;
 pub mod tiny;
 
 use std::path::Path;
+
+pub use error::Error;
 
 /// Makes an upper directory with so many files, as a container's changes would be.
 ///

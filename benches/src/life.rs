@@ -11,6 +11,7 @@ use record::bench::{BASES, Measured};
 use runtime::cgroup::Group;
 use runtime::process::pidfd;
 
+use crate::error::{Doing, Error};
 use crate::paired::{Contestant, compare, timed, turns};
 use crate::runtimes::{Runtime, bundle};
 use crate::tiny;
@@ -25,7 +26,7 @@ const ENDING: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The base cannot be measured.
-pub fn life(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measured, String> {
+pub fn life(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measured, Error> {
     match name {
         "exec" | "pause-resume" => live(run, sides, name, rounds),
         "group-make-remove" => groups(run, name, rounds),
@@ -46,7 +47,7 @@ impl Place {
         kind: &str,
         runtime: &str,
         write: fn(&Path) -> std::io::Result<()>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Error> {
         let dir = run.dir().join(format!("{kind}-{runtime}"));
         bundle(&dir, write)?;
         Ok(Self { id: format!("{}-{kind}-{runtime}", run.tag(0)), pid: dir.join("pid"), dir })
@@ -64,7 +65,7 @@ impl Place {
     }
 }
 
-fn runtimes(run: &Run, sides: &[String]) -> Result<Vec<Runtime>, String> {
+fn runtimes(run: &Run, sides: &[String]) -> Result<Vec<Runtime>, Error> {
     let mut all = Vec::new();
     for name in turns("core") {
         let mut core = Runtime::named(run, "core")?;
@@ -75,7 +76,7 @@ fn runtimes(run: &Run, sides: &[String]) -> Result<Vec<Runtime>, String> {
     Ok(all)
 }
 
-fn steps(run: &Run, sides: &[String], step: &str, rounds: usize) -> Result<Measured, String> {
+fn steps(run: &Run, sides: &[String], step: &str, rounds: usize) -> Result<Measured, Error> {
     let mut contestants = Vec::new();
     for (number, runtime) in runtimes(run, sides)?.into_iter().enumerate() {
         let place = Place::new(run, "step", &number.to_string(), tiny::write_true)?;
@@ -85,14 +86,14 @@ fn steps(run: &Run, sides: &[String], step: &str, rounds: usize) -> Result<Measu
 }
 
 /// A whole life, of which one step is timed.
-fn whole(runtime: &Runtime, place: &Place, step: &str) -> Result<f64, String> {
+fn whole(runtime: &Runtime, place: &Place, step: &str) -> Result<f64, Error> {
     let id = place.id.as_str();
     let create = timed(|| runtime.call(&place.make("create")))?;
     let pid = std::fs::read_to_string(&place.pid).unwrap_or_default();
-    let pid = pid.trim().parse().map_err(|error| format!("{}: {error}", place.pid.display()))?;
-    let process = pidfd::open(pid).map_err(|error| error.to_string())?;
+    let pid = pid.trim().parse().doing(|| place.pid.display())?;
+    let process = pidfd::open(pid)?;
     let start = timed(|| runtime.call(&["start", id]))?;
-    pidfd::wait_exit(process.as_fd(), ENDING).map_err(|error| error.to_string())?;
+    pidfd::wait_exit(process.as_fd(), ENDING)?;
     let delete = timed(|| runtime.call(&["delete", id]))?;
     Ok(match step {
         "create" => create,
@@ -108,7 +109,7 @@ struct Live {
 }
 
 impl Live {
-    fn new(runtime: Runtime, place: &Place) -> Result<Self, String> {
+    fn new(runtime: Runtime, place: &Place) -> Result<Self, Error> {
         runtime.call(&place.make("run"))?;
         Ok(Self { runtime, id: place.id.clone() })
     }
@@ -120,9 +121,9 @@ impl Drop for Live {
     }
 }
 
-fn live(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measured, String> {
+fn live(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measured, Error> {
     let program = run.dir().join("program");
-    tiny::write_true(&program).map_err(|error| format!("writing {}: {error}", program.display()))?;
+    tiny::write_true(&program).doing(|| format!("writing {}", program.display()))?;
     let exec = name == "exec";
     let mut contestants = Vec::new();
     if exec {
@@ -133,7 +134,7 @@ fn live(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measur
             continue;
         }
         let place = Place::new(run, name, &number.to_string(), tiny::write_idle)?;
-        tiny::write_true(&place.dir.join("rootfs/true")).map_err(|error| error.to_string())?;
+        tiny::write_true(&place.dir.join("rootfs/true")).doing(|| "writing the program of exec")?;
         let name = runtime.name.clone();
         let live = match Live::new(runtime, &place) {
             Ok(live) => live,
@@ -155,23 +156,23 @@ fn live(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measur
     compare(name, "us", rounds, &mut contestants)
 }
 
-fn spawn(program: &Path) -> Result<(), String> {
-    let status = Command::new(program).stdin(Stdio::null()).status().map_err(|error| error.to_string())?;
-    if status.success() { Ok(()) } else { Err(status.to_string()) }
+fn spawn(program: &Path) -> Result<(), Error> {
+    let status = Command::new(program).stdin(Stdio::null()).status().doing(|| program.display())?;
+    if status.success() { Ok(()) } else { Err(Error::new(format!("{}: {status}", program.display()))) }
 }
 
 /// A group on every hierarchy, made and removed; and with a process that joins it in between.
-fn groups(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
+fn groups(run: &Run, name: &str, rounds: usize) -> Result<Measured, Error> {
     let idle = run.dir().join("idle");
-    tiny::write_idle(&idle).map_err(|error| format!("writing {}: {error}", idle.display()))?;
+    tiny::write_idle(&idle).doing(|| format!("writing {}", idle.display()))?;
     let once = |tag: String, joined: bool| {
         let idle = idle.clone();
         move || {
             timed(|| {
-                let group = Group::plan(&run.layout, Path::new(&tag)).map_err(|error| error.to_string())?;
-                group.make().map_err(|error| error.to_string())?;
+                let group = Group::plan(&run.layout, Path::new(&tag))?;
+                group.make()?;
                 let done = if joined { visit(&group, &idle) } else { Ok(()) };
-                group.remove().map_err(|error| error.to_string())?;
+                group.remove()?;
                 done
             })
         }
@@ -186,9 +187,9 @@ fn groups(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
 }
 
 /// A process joins, and ends.
-fn visit(group: &Group, idle: &Path) -> Result<(), String> {
-    let mut child = Command::new(idle).stdin(Stdio::null()).spawn().map_err(|error| error.to_string())?;
-    let joined = group.attach(child.id().cast_signed()).map_err(|error| error.to_string());
-    let ended = child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string());
+fn visit(group: &Group, idle: &Path) -> Result<(), Error> {
+    let mut child = Command::new(idle).stdin(Stdio::null()).spawn().doing(|| idle.display())?;
+    let joined = group.attach(child.id().cast_signed()).map_err(Error::from);
+    let ended = child.kill().and_then(|()| child.wait()).doing(|| idle.display());
     joined.and(ended.map(drop))
 }

@@ -1,11 +1,11 @@
 //! What each kind of namespace adds to a process that does nothing.
 
-use kit::check::Trouble;
 use kit::probes::Probe;
 use kit::run::Run;
 use kit::verbs::tasks;
 use record::bench::Measured;
 
+use crate::error::Error;
 use crate::paired::{Contestant, compare, of_one};
 
 /// Rows.
@@ -21,13 +21,13 @@ const TIMES: u32 = 20;
 ///
 /// # Errors
 /// The base cannot be measured.
-pub fn namespaces(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
-    let probe = std::cell::RefCell::new(Probe::start(run.id()).map_err(Trouble::into_text)?);
+pub fn namespaces(run: &Run, name: &str, rounds: usize) -> Result<Measured, Error> {
+    let probe = std::cell::RefCell::new(Probe::start(run.id())?);
     let once = |kinds: &'static str| {
         let probe = &probe;
         move || {
             let request = tasks::make_namespaces(kinds, TIMES);
-            let took = probe.borrow_mut().ask(request).map_err(Trouble::into_text)?;
+            let took = probe.borrow_mut().ask(request)?;
             Ok(of_one(took, TIMES) / 1e3)
         }
     };

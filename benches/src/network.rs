@@ -9,6 +9,7 @@ use kit::run::Run;
 use kit::verbs::{cpu, measure, net};
 use record::bench::Measured;
 
+use crate::error::Error;
 use crate::paired::{Contestant, compare, of_one};
 
 /// Rows.
@@ -25,10 +26,10 @@ const TIMES: u32 = 200;
 ///
 /// # Errors
 /// The base cannot be measured.
-pub fn network(run: &Run, cpu: usize, name: &str, rounds: usize) -> Result<Measured, String> {
-    let mut here = FakeHost::new(run.id()).map_err(Trouble::into_text)?;
-    let mut there = FakeHost::new(run.id()).map_err(Trouble::into_text)?;
-    let (own, far) = connect(&mut here, &mut there, cpu).map_err(Trouble::into_text)?;
+pub fn network(run: &Run, cpu: usize, name: &str, rounds: usize) -> Result<Measured, Error> {
+    let mut here = FakeHost::new(run.id())?;
+    let mut there = FakeHost::new(run.id())?;
+    let (own, far) = connect(&mut here, &mut there, cpu)?;
     let streams = name != "veth-round-trip";
     let here = RefCell::new(here);
     let once = |host: Ipv4Addr, port: u16| {
@@ -40,7 +41,7 @@ pub fn network(run: &Run, cpu: usize, name: &str, rounds: usize) -> Result<Measu
             } else {
                 here.ask(measure::round_trips(host, port, TIMES))
             };
-            Ok(of_one(took.map_err(Trouble::into_text)?, TIMES))
+            Ok(of_one(took?, TIMES))
         }
     };
     let mut contestants = Contestant::bases("loopback", || once(Ipv4Addr::LOCALHOST, own));

@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kit::check::Trouble;
 use kit::fake_host::FakeHost;
 use kit::run::Run;
 use kit::verbs::{Ask, files, measure};
 use record::bench::Measured;
 
+use crate::error::{Doing, Error};
 use crate::paired::{Contestant, compare, of_one};
 
 /// Rows.
@@ -30,7 +30,7 @@ const NAMES: u32 = 200;
 ///
 /// # Errors
 /// The base cannot be measured.
-pub fn overlays(run: &Run, name: &str, rounds: usize) -> Result<Measured, String> {
+pub fn overlays(run: &Run, name: &str, rounds: usize) -> Result<Measured, Error> {
     // Short: mount(2) takes the paths of all layers in one page.
     let number = OVERLAYS.iter().position(|row| *row == name).unwrap_or_default();
     let field = Field::new(run, run.dir().join(number.to_string()))?;
@@ -51,9 +51,9 @@ struct Field {
 }
 
 impl Field {
-    fn new(run: &Run, dir: PathBuf) -> Result<Self, String> {
-        fs::create_dir_all(&dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
-        let host = FakeHost::new(run.id()).map_err(Trouble::into_text)?;
+    fn new(run: &Run, dir: PathBuf) -> Result<Self, Error> {
+        fs::create_dir_all(&dir).doing(|| format!("making {}", dir.display()))?;
+        let host = FakeHost::new(run.id())?;
         let field = Self { host: host.into(), dir };
         field.ask(files::mount(&field.dir.display().to_string()))?;
         Ok(field)
@@ -65,19 +65,19 @@ impl Field {
         Path::new(&root).join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    fn ask<A: Ask>(&self, request: A) -> Result<A::Answer, String> {
-        self.host.borrow_mut().ask(request).map_err(Trouble::into_text)
+    fn ask<A: Ask>(&self, request: A) -> Result<A::Answer, Error> {
+        self.host.borrow_mut().ask(request).map_err(Error::from)
     }
 
     /// So many operations in a directory; microseconds of one.
-    fn bench(&self, operation: &str, times: u32, dir: &Path) -> Result<f64, String> {
+    fn bench(&self, operation: &str, times: u32, dir: &Path) -> Result<f64, Error> {
         let took = self.ask(measure::bench(operation, times, &dir.display().to_string()))?;
         Ok(of_one(took, times) / 1e3)
     }
 
-    fn made(&self, name: &str) -> Result<PathBuf, String> {
+    fn made(&self, name: &str) -> Result<PathBuf, Error> {
         let dir = self.dir.join(name);
-        fs::create_dir_all(self.seen(&dir)).map_err(|error| format!("making {}: {error}", dir.display()))?;
+        fs::create_dir_all(self.seen(&dir)).doing(|| format!("making {}", dir.display()))?;
         Ok(dir)
     }
 
@@ -85,8 +85,8 @@ impl Field {
     fn mounted(
         &self,
         lowers: &[PathBuf],
-        work: impl FnOnce(&Path) -> Result<f64, String>,
-    ) -> Result<f64, String> {
+        work: impl FnOnce(&Path) -> Result<f64, Error>,
+    ) -> Result<f64, Error> {
         let text = |path: &PathBuf| path.display().to_string();
         let [upper, space, merged] =
             [self.made("top/upper")?, self.made("top/work")?, self.made("top/merged")?];
@@ -94,12 +94,11 @@ impl Field {
         self.ask(files::stack(&below.join(":"), &text(&upper), &text(&space), &text(&merged)))?;
         let done = work(&merged);
         let unmounted = self.ask(files::unmount(&text(&merged)));
-        fs::remove_dir_all(self.seen(&self.dir.join("top")))
-            .map_err(|error| format!("removing the top layer: {error}"))?;
+        fs::remove_dir_all(self.seen(&self.dir.join("top"))).doing(|| "removing the top layer")?;
         unmounted.and(done)
     }
 
-    fn file(&self, name: &str, operation: &str, times: u32, rounds: usize) -> Result<Measured, String> {
+    fn file(&self, name: &str, operation: &str, times: u32, rounds: usize) -> Result<Measured, Error> {
         let lower = self.made("lower")?;
         // What is read lies in the lower layer; what is written is made in the upper one by the first round.
         if operation == "file-read" {
@@ -117,12 +116,11 @@ impl Field {
     }
 
     /// Opening files of a lower layer for writing, against copying files of the same size.
-    fn copy_up(&self, name: &str, size: usize, files: u32, rounds: usize) -> Result<Measured, String> {
+    fn copy_up(&self, name: &str, size: usize, files: u32, rounds: usize) -> Result<Measured, Error> {
         let lower = self.made("lower")?;
         for number in 0..files {
             let path = self.seen(&lower.join(format!("f{number}")));
-            fs::write(&path, vec![0x5a; size])
-                .map_err(|error| format!("writing {}: {error}", path.display()))?;
+            fs::write(&path, vec![0x5a; size]).doing(|| format!("writing {}", path.display()))?;
         }
         let copied = || {
             let took = self.bench("copy-files", files, &lower);
@@ -139,7 +137,7 @@ impl Field {
     }
 
     /// Names of the lowest of many layers.
-    fn lookup(&self, name: &str, rounds: usize) -> Result<Measured, String> {
+    fn lookup(&self, name: &str, rounds: usize) -> Result<Measured, Error> {
         let mut contestants = Contestant::bases("1 layer", || || self.looked_up(1));
         for layers in [8, 32, 64, 128] {
             contestants.push(Contestant::new(format!("{layers} layers"), move || self.looked_up(layers)));
@@ -149,18 +147,18 @@ impl Field {
 
     /// In layers that are made for it: which of their names fall together in the kernel's tables is chance, and should be another
     /// one in each round.
-    fn looked_up(&self, layers: usize) -> Result<f64, String> {
+    fn looked_up(&self, layers: usize) -> Result<f64, Error> {
         let lowest = self.made("l/z")?;
         for number in 0..NAMES {
             let path = self.seen(&lowest.join(format!("f{number}")));
-            fs::write(&path, "x").map_err(|error| format!("writing {}: {error}", path.display()))?;
+            fs::write(&path, "x").doing(|| format!("writing {}", path.display()))?;
         }
-        let above: Result<Vec<PathBuf>, String> =
+        let above: Result<Vec<PathBuf>, Error> =
             (1..layers).map(|number| self.made(&format!("l/{number}"))).collect();
         let stack: Vec<PathBuf> = above?.into_iter().chain([lowest]).collect();
         let took = self.mounted(&stack, |merged| self.bench("stat-all", NAMES, merged))?;
         let gone = fs::remove_dir_all(self.seen(&self.dir.join("l")));
-        gone.map_err(|error| format!("removing the layers: {error}"))?;
+        gone.doing(|| "removing the layers")?;
         Ok(took)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use record::bench::{BASES, Measured, Ratio, Side};
 
 use crate::disturbance::{Disturbance, disturbed, frequencies};
+use crate::error::Error;
 use crate::stats::{Dice, coverage, effect, interval, outliers};
 
 /// Something that can be measured once; its name, and what a measurement returns.
@@ -16,7 +17,7 @@ pub struct Contestant<'a> {
     /// What must be known of it; with a note it is measured beside the others and not compared with them.
     pub note: String,
     /// One measurement.
-    pub measure: Box<dyn FnMut() -> Result<f64, String> + 'a>,
+    pub measure: Box<dyn FnMut() -> Result<f64, Error> + 'a>,
 }
 
 impl std::fmt::Debug for Contestant<'_> {
@@ -27,14 +28,14 @@ impl std::fmt::Debug for Contestant<'_> {
 
 impl<'a> Contestant<'a> {
     /// One that is compared with the base.
-    pub fn new(name: impl Into<String>, measure: impl FnMut() -> Result<f64, String> + 'a) -> Self {
+    pub fn new(name: impl Into<String>, measure: impl FnMut() -> Result<f64, Error> + 'a) -> Self {
         Self { name: name.into(), note: String::new(), measure: Box::new(measure) }
     }
 
     /// The base three times over, each measured by one closure of its own.
     pub fn bases<F>(name: &str, mut make: impl FnMut() -> F) -> Vec<Self>
     where
-        F: FnMut() -> Result<f64, String> + 'a,
+        F: FnMut() -> Result<f64, Error> + 'a,
     {
         turns(name).map(|name| Self::new(name, make())).into()
     }
@@ -49,7 +50,7 @@ pub fn turns(name: &str) -> [String; BASES] {
 ///
 /// # Errors
 /// Its own.
-pub fn timed(act: impl FnOnce() -> Result<(), String>) -> Result<f64, String> {
+pub fn timed(act: impl FnOnce() -> Result<(), Error>) -> Result<f64, Error> {
     let start = Instant::now();
     act()?;
     Ok(start.elapsed().as_secs_f64() * 1e6)
@@ -110,7 +111,7 @@ pub fn compare(
     unit: &str,
     rounds: usize,
     sides: &mut [Contestant<'_>],
-) -> Result<Measured, String> {
+) -> Result<Measured, Error> {
     let before = Disturbance::now();
     let mut samples: Vec<Vec<f64>> = vec![Vec::new(); sides.len()];
     let mut missing = vec![String::new(); sides.len()];
@@ -131,8 +132,8 @@ pub fn compare(
                 // The first round warms up.
                 Ok(_) if round == 0 => {}
                 Ok(value) => samples[side].push(value),
-                Err(error) if side < BASES => return Err(format!("{name}: {}: {error}", sides[side].name)),
-                Err(error) => missing[side] = error,
+                Err(error) if side < BASES => return Err(of_base(name, &sides[side], &error)),
+                Err(error) => missing[side] = error.to_string(),
             }
         }
         // The first round warms up.
@@ -166,6 +167,10 @@ pub fn compare(
     })
 }
 
+fn of_base(name: &str, side: &Contestant<'_>, error: &Error) -> Error {
+    Error::new(format!("{name}: {}: {error}", side.name))
+}
+
 /// Of one side to the base, within each round.
 fn ratio(samples: &[Vec<f64>], side: usize) -> Ratio {
     let ratios: Vec<f64> =
@@ -186,7 +191,7 @@ mod tests {
         let mut count = 0.0;
         Contestant::new(name, move || {
             count += 1.0;
-            if cost < 0.0 { Err("cannot".to_owned()) } else { Ok(cost + count % 3.0 * noise) }
+            if cost < 0.0 { Err(Error::new("cannot")) } else { Ok(cost + count % 3.0 * noise) }
         })
     }
 

@@ -13,6 +13,8 @@ use runtime::cgroup::Mode;
 use runtime::oci::Spec;
 use subject::{Program, Subject};
 
+use crate::error::{Doing, Error};
+
 /// A runtime with a directory of states of its own.
 #[derive(Debug)]
 pub struct Runtime {
@@ -35,9 +37,9 @@ impl Runtime {
     ///
     /// # Errors
     /// There is none.
-    pub fn named(run: &Run, name: &str) -> Result<Self, String> {
-        let subject = Subject::named(name).map_err(|error| error.to_string())?;
-        let runtime = subject.runtime.ok_or_else(|| format!("{name} is no runtime"))?;
+    pub fn named(run: &Run, name: &str) -> Result<Self, Error> {
+        let subject = Subject::named(name)?;
+        let runtime = subject.runtime.ok_or_else(|| Error::new(format!("{name} is no runtime")))?;
         let mut program = runtime.program().clone();
         let beside = program.path().with_file_name("plim-runtime");
         if name == "core" && beside.is_file() {
@@ -62,34 +64,33 @@ impl Runtime {
     ///
     /// # Errors
     /// What it complained of.
-    pub fn call<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<(), String> {
-        let told = |error: std::io::Error| format!("{}: {error}", self.name);
+    pub fn call<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<(), Error> {
         let mut command: Command = self.program.command(None);
         command.arg("--root").arg(&self.state).args(words);
-        command.stdout(Stdio::null()).stderr(File::create(&self.errors).map_err(told)?);
+        command.stdout(Stdio::null()).stderr(File::create(&self.errors).doing(|| &self.name)?);
         if self.hides {
             // SAFETY: the closure makes system calls alone.
             unsafe { command.pre_exec(hide_unified) };
         }
-        let status = command.status().map_err(told)?;
+        let status = command.status().doing(|| &self.name)?;
         if status.success() {
             return Ok(());
         }
         let said = fs::read_to_string(&self.errors).unwrap_or_default();
-        Err(format!("{}: {status}: {}", self.name, said.trim().replace('\n', " ")))
+        Err(Error::new(format!("{}: {status}: {}", self.name, said.trim().replace('\n', " "))))
     }
 }
 
 /// Copies our own runtime, as an installation does, in one piece. A linker writes a file bit by bit, and as long as the page cache has it
 /// in such bits, each start takes longer by an eighth of a millisecond. Others were installed.
-fn install(run: &Run, program: &Path) -> Result<PathBuf, String> {
+fn install(run: &Run, program: &Path) -> Result<PathBuf, Error> {
     let installed = run.dir().join("plim-runtime");
     if !installed.exists() {
         let copy = || {
             fs::write(&installed, fs::read(program)?)?;
             fs::set_permissions(&installed, fs::metadata(program)?.permissions())
         };
-        copy().map_err(|error: std::io::Error| format!("copying {}: {error}", program.display()))?;
+        copy().doing(|| format!("copying {}", program.display()))?;
     }
     Ok(installed)
 }
@@ -107,9 +108,9 @@ impl States {
     ///
     /// # Errors
     /// The directory cannot be made.
-    pub fn mount(run: &Run) -> Result<Self, String> {
+    pub fn mount(run: &Run) -> Result<Self, Error> {
         let dir = Self::dir(run);
-        fs::create_dir_all(&dir).map_err(|error| format!("making {}: {error}", dir.display()))?;
+        fs::create_dir_all(&dir).doing(|| format!("making {}", dir.display()))?;
         let own = || {
             own_mounts()?;
             mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), Some("mode=700"))
@@ -141,7 +142,7 @@ fn hide_unified() -> std::io::Result<()> {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn bundle(dir: &Path, write: fn(&Path) -> std::io::Result<()>) -> Result<(), String> {
+pub fn bundle(dir: &Path, write: fn(&Path) -> std::io::Result<()>) -> Result<(), Error> {
     let rootfs = dir.join("rootfs");
     let made = || -> std::io::Result<()> {
         for below in ["dev", "proc", "sys", "tmp", "etc"] {
@@ -157,5 +158,5 @@ pub fn bundle(dir: &Path, write: fn(&Path) -> std::io::Result<()>) -> Result<(),
         }
         fs::write(dir.join("config.json"), serde_json::to_vec(&spec)?)
     };
-    made().map_err(|error| format!("making {}: {error}", dir.display()))
+    made().doing(|| format!("making {}", dir.display()))
 }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use kit::check::Trouble;
 use kit::run::Run;
 use probe::measure::OPERATIONS;
 use record::bench::{Bench, Measured};
@@ -10,6 +9,7 @@ use record::bench::{Bench, Measured};
 use crate::commits::{COMMITS, commits};
 use crate::crowd::{CROWD, crowd};
 use crate::disturbance::governor;
+use crate::error::Error;
 use crate::life::{LIFE, life};
 use crate::namespaces::{NAMESPACES, namespaces};
 use crate::network::{NETWORK, network};
@@ -51,10 +51,10 @@ pub struct Plan<'a> {
 ///
 /// # Errors
 /// Nothing can be measured here. What alone cannot is told in the record.
-pub fn measure(plan: &Plan<'_>, names: &[&str]) -> Result<Bench, String> {
+pub fn measure(plan: &Plan<'_>, names: &[&str]) -> Result<Bench, Error> {
     let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let start = Instant::now();
-    let run = Run::begin().map_err(Trouble::into_text)?;
+    let run = Run::begin()?;
     let _states = States::mount(&run)?;
     let mut bench = Bench {
         schema_version: record::SCHEMA_VERSION,
@@ -76,7 +76,7 @@ pub fn measure(plan: &Plan<'_>, names: &[&str]) -> Result<Bench, String> {
             output::errln!("{name}");
             match operation(name, plan, &mut places) {
                 Ok(row) => bench.rows.push(row),
-                Err(error) => bench.missing.push(error),
+                Err(error) => bench.missing.push(error.to_string()),
             }
         }
     }
@@ -92,7 +92,7 @@ pub fn measure(plan: &Plan<'_>, names: &[&str]) -> Result<Bench, String> {
 }
 
 /// One of the probe's operations, on every side.
-fn operation(name: &str, plan: &Plan<'_>, places: &mut [Side]) -> Result<Measured, String> {
+fn operation(name: &str, plan: &Plan<'_>, places: &mut [Side]) -> Result<Measured, Error> {
     let mut contestants: Vec<Contestant<'_>> = places
         .iter_mut()
         .map(|place| {
@@ -119,7 +119,7 @@ fn in_batch(batch: Duration, once: f64) -> u32 {
     (batch.as_nanos() as f64 / once.max(1.0)).clamp(5.0, 1e7) as u32
 }
 
-fn other(run: &Run, plan: &Plan<'_>, name: &str, bench: &mut Bench) -> Result<(), String> {
+fn other(run: &Run, plan: &Plan<'_>, name: &str, bench: &mut Bench) -> Result<(), Error> {
     let (names, rounds) = (plan.sides.names, plan.rounds);
     if THROTTLE.contains(&name) {
         for setting in throttle::settings(plan.quick) {

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use kit::check::Trouble;
 use kit::probes::Probe;
 use kit::run::Run;
 use kit::runtime::Container;
@@ -13,6 +12,7 @@ use probe::measure::DYNAMIC;
 use runtime::oci::Spec;
 use subject::Subject;
 
+use crate::error::{Doing, Error};
 use crate::guest::{self, Guest};
 use crate::paired::{of_one, turns};
 
@@ -52,11 +52,11 @@ impl Side {
         if let Place::Guest(guest) = &self.place { guest.note.clone() } else { String::new() }
     }
 
-    fn ask<A: Ask>(&mut self, request: A) -> Result<A::Answer, String> {
+    fn ask<A: Ask>(&mut self, request: A) -> Result<A::Answer, Error> {
         match &mut self.place {
-            Place::Host(probe) => probe.ask(request).map_err(Trouble::into_text),
-            Place::Container(container) => container.ask(request).map_err(Trouble::into_text),
-            Place::Guest(guest) => guest.probed.ask(request).map_err(|error| error.to_string()),
+            Place::Host(probe) => probe.ask(request).map_err(Error::from),
+            Place::Container(container) => container.ask(request).map_err(Error::from),
+            Place::Guest(guest) => guest.probed.ask(request).map_err(Error::from),
         }
     }
 
@@ -65,7 +65,7 @@ impl Side {
     ///
     /// # Errors
     /// The probe is gone.
-    pub fn renew(&mut self) -> Result<(), String> {
+    pub fn renew(&mut self) -> Result<(), Error> {
         self.ask(program::renew())?;
         self.ask(cpu::pin(self.cpu))
     }
@@ -74,7 +74,7 @@ impl Side {
     ///
     /// # Errors
     /// The probe cannot do it.
-    pub fn measure(&mut self, operation: &str, times: u32) -> Result<f64, String> {
+    pub fn measure(&mut self, operation: &str, times: u32) -> Result<f64, Error> {
         let scratch = self.scratch.clone();
         Ok(of_one(self.ask(measure::bench(operation, times, &scratch))?, times))
     }
@@ -98,14 +98,14 @@ pub struct Chosen<'a> {
 ///
 /// # Errors
 /// There is no probe on the host.
-pub fn all(run: &Run, chosen: &Chosen<'_>) -> Result<(Vec<Side>, Vec<String>), String> {
+pub fn all(run: &Run, chosen: &Chosen<'_>) -> Result<(Vec<Side>, Vec<String>), Error> {
     let (mut sides, mut missing) = (Vec::new(), Vec::new());
     let mut add = |name: &str, place: Place, scratch: String| {
         sides.push(Side { name: name.to_owned(), place, scratch, cpu: chosen.cpu });
     };
     for (number, name) in turns("host").iter().enumerate() {
         // The very file that containers have.
-        let probe = Probe::start_file(run.id(), &run.probe()).map_err(Trouble::into_text)?;
+        let probe = Probe::start_file(run.id(), &run.probe())?;
         add(name, Place::Host(probe), run.dir().join(format!("host-{number}")).display().to_string());
     }
     for (number, name) in chosen.names.iter().enumerate() {
@@ -125,29 +125,30 @@ pub fn all(run: &Run, chosen: &Chosen<'_>) -> Result<(Vec<Side>, Vec<String>), S
 }
 
 /// A container of a subject, perhaps under the filter that our own engine gives by default, or in a user namespace.
-fn start(run: &Run, name: &str, number: usize) -> Result<Container, String> {
+fn start(run: &Run, name: &str, number: usize) -> Result<Container, Error> {
     let (word, variant) = name.split_once('+').unwrap_or((name, ""));
-    let subject = Subject::named(word).map_err(|error| error.to_string())?;
-    let runtime = subject.runtime.ok_or_else(|| format!("{word} is no runtime"))?;
-    let mut runtime =
-        RuntimeFixture::new(run, &runtime, None, &run.tag(number)).map_err(Trouble::into_text)?;
+    let subject = Subject::named(word)?;
+    let runtime = subject.runtime.ok_or_else(|| Error::new(format!("{word} is no runtime")))?;
+    let mut runtime = RuntimeFixture::new(run, &runtime, None, &run.tag(number))?;
     let wanted = match variant {
         "" => runtime.container(),
         "seccomp" => runtime.container().with(filtered),
         "userns" => runtime.container().in_user_namespace(FIRST_ID),
-        other => return Err(format!("there is no variant '{other}'; there are seccomp and userns")),
+        other => {
+            return Err(Error::new(format!("there is no variant '{other}'; there are seccomp and userns")));
+        }
     };
-    let container = wanted.start().map_err(Trouble::into_text)?;
-    let told = |error: std::io::Error| format!("{}: {error}", container.rootfs.display());
+    let container = wanted.start()?;
+    let doing = || container.rootfs.display();
     for file in guest::needed(Path::new(DYNAMIC)) {
         let inside = container.rootfs.join(file.strip_prefix("/").unwrap_or(&file));
-        fs::create_dir_all(inside.parent().unwrap_or(&inside)).map_err(told)?;
-        fs::copy(&file, &inside).map_err(told)?;
+        fs::create_dir_all(inside.parent().unwrap_or(&inside)).doing(doing)?;
+        fs::copy(&file, &inside).doing(doing)?;
     }
     // In a user namespace root is somebody else, who must be let in.
     let scratch = container.rootfs.join("tmp/bench");
-    fs::create_dir_all(&scratch).map_err(told)?;
-    fs::set_permissions(&scratch, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).map_err(told)?;
+    fs::create_dir_all(&scratch).doing(doing)?;
+    fs::set_permissions(&scratch, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).doing(doing)?;
     Ok(container)
 }
 

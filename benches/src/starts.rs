@@ -6,6 +6,7 @@ use std::time::Duration;
 use kit::run::Run;
 use record::bench::Measured;
 
+use crate::error::Error;
 use crate::floor::Starter;
 use crate::paired::{Contestant, compare, timed};
 use crate::runtimes::{Runtime, bundle};
@@ -21,7 +22,7 @@ const IDLE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The floor cannot be measured.
-pub fn starts(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measured, String> {
+pub fn starts(run: &Run, sides: &[String], name: &str, rounds: usize) -> Result<Measured, Error> {
     let dir = run.dir().join("start");
     if !dir.exists() {
         bundle(&dir, tiny::write_true)?;

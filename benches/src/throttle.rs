@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use kit::check::Trouble;
 use kit::probes::Probe;
 use kit::run::Run;
 use kit::verbs::measure;
 use record::bench::Throttled;
 use runtime::cgroup::Group;
 use runtime::oci::{Cpu, Resources};
+
+use crate::error::Error;
 
 /// CPU time of an item, in microseconds: short against every quota, long against the clock.
 const ITEM_US: u64 = 100;
@@ -57,7 +58,7 @@ pub fn settings(quick: bool) -> Vec<Setting> {
 ///
 /// # Errors
 /// There is no `cpu` controller, or no group can be made.
-pub fn throttled(run: &Run, setting: Setting) -> Result<Option<Throttled>, String> {
+pub fn throttled(run: &Run, setting: Setting) -> Result<Option<Throttled>, Error> {
     let mut all = Vec::new();
     for _ in 0..REPEATS {
         let Some(once) = once(run, setting)? else { return Ok(None) };
@@ -90,15 +91,15 @@ fn together(all: &[Throttled]) -> Option<Throttled> {
     })
 }
 
-fn once(run: &Run, setting: Setting) -> Result<Option<Throttled>, String> {
-    let group = Group::plan(&run.layout, Path::new(&run.tag(0))).map_err(|error| error.to_string())?;
-    group.make().map_err(|error| error.to_string())?;
+fn once(run: &Run, setting: Setting) -> Result<Option<Throttled>, Error> {
+    let group = Group::plan(&run.layout, Path::new(&run.tag(0)))?;
+    group.make()?;
     let measured = work(run, &group, setting);
-    group.remove().map_err(|error| error.to_string())?;
+    group.remove()?;
     measured
 }
 
-fn work(run: &Run, group: &Group, setting: Setting) -> Result<Option<Throttled>, String> {
+fn work(run: &Run, group: &Group, setting: Setting) -> Result<Option<Throttled>, Error> {
     let quota = setting.quota();
     let burst = if setting.burst { quota } else { 0 };
     let cpu = Cpu {
@@ -109,10 +110,10 @@ fn work(run: &Run, group: &Group, setting: Setting) -> Result<Option<Throttled>,
     };
     match group.apply(&Resources { cpu: Some(cpu), ..Resources::default() }) {
         Err(error) if setting.burst && error.errno() == Some(libc::ENOENT) => return Ok(None),
-        applied => applied.map_err(|error| error.to_string())?,
+        applied => applied?,
     }
-    let mut probe = Probe::start(run.id()).map_err(Trouble::into_text)?;
-    group.attach(probe.pid).map_err(|error| error.to_string())?;
+    let mut probe = Probe::start(run.id())?;
+    group.attach(probe.pid)?;
     let before = group.stats();
     // Five periods at least, and enough of them for percentiles.
     let millis = (setting.period_us * 5 / 1000).max(if setting.open { 2000 } else { 600 });
@@ -123,10 +124,13 @@ fn work(run: &Run, group: &Group, setting: Setting) -> Result<Option<Throttled>,
     } else {
         probe.ask(measure::work_items(millis, ITEM_US, threads))
     };
-    let spread = spread.map_err(Trouble::into_text)?;
+    let spread = spread?;
     let after = group.stats();
     drop(probe);
-    let counted = |now: Option<u64>, then: Option<u64>| now.unwrap_or(0).saturating_sub(then.unwrap_or(0));
+    let counted = |now: Option<u64>, then: Option<u64>| {
+        let both = now.zip(then).map(|(now, then)| now.saturating_sub(then));
+        both.ok_or_else(|| Error::new("cpu.stat counts no periods"))
+    };
     Ok(Some(Throttled {
         quota_percent: setting.percent,
         period_us: setting.period_us,
@@ -143,8 +147,8 @@ fn work(run: &Run, group: &Group, setting: Setting) -> Result<Option<Throttled>,
         p999_us: spread.p999,
         longest_us: spread.longest,
         throttled_periods: (
-            counted(after.nr_throttled, before.nr_throttled),
-            counted(after.nr_periods, before.nr_periods),
+            counted(after.nr_throttled, before.nr_throttled)?,
+            counted(after.nr_periods, before.nr_periods)?,
         ),
     }))
 }
