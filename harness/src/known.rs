@@ -3,11 +3,45 @@
 //! passes is marked too: its line is to be taken out.
 
 use std::cmp::Ordering;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::{fmt, io};
 
 use record::{Outcome, SubjectInfo, Verdict};
 use serde::Deserialize;
+
+/// Why a file of findings cannot be used.
+#[derive(Debug)]
+pub struct Error {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a file of findings.
+#[derive(Debug)]
+pub enum Problem {
+    /// It cannot be read.
+    Read(io::Error),
+    /// It is not in the form of such a file.
+    Form(Box<toml::de::Error>),
+    /// No check has this id.
+    NoCheck(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.file.display())?;
+        match &self.problem {
+            Problem::Read(error) => error.fmt(f),
+            Problem::Form(error) => error.fmt(f),
+            Problem::NoCheck(id) => write!(f, "unknown check '{id}' (`plimsoll list` shows all)"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
 
 /// The findings of a file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -31,20 +65,17 @@ impl Known {
     /// Reads a file of findings.
     ///
     /// # Errors
-    /// It cannot be read, is not in the form of such a file, or names a check that is not there.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| format!("--known {}: {error}", path.display()))?;
-        Self::parse(&text).map_err(|error| format!("--known {}: {error}", path.display()))
+    /// It cannot be read, is not in the form of such a file, or names a check that does not exist.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(Problem::Read);
+        let known = text.and_then(|text| Self::parse(&text));
+        known.map_err(|problem| Error { file: path.to_owned(), problem })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let known: Self = toml::from_str(text).map_err(|error| error.to_string())?;
-        let stranger = known.known.iter().find(|entry| catalogue::find(&entry.check).is_none());
-        match stranger {
-            Some(entry) => {
-                Err(format!("no check has the id '{}'; `plimsoll list` shows them all", entry.check))
-            }
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let known: Self = toml::from_str(text).map_err(|error| Problem::Form(Box::new(error)))?;
+        match known.known.iter().find(|entry| catalogue::find(&entry.check).is_none()) {
+            Some(entry) => Err(Problem::NoCheck(entry.check.clone())),
             None => Ok(known),
         }
     }
@@ -101,17 +132,17 @@ impl Range {
 }
 
 impl TryFrom<String> for Range {
-    type Error = String;
+    type Error = InvalidRange;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, InvalidRange> {
         text.parse()
     }
 }
 
 impl FromStr for Range {
-    type Err = String;
+    type Err = InvalidRange;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidRange> {
         const BOUNDS: [(&str, Bound); 5] = [
             (">=", Bound::Least),
             ("<=", Bound::Most),
@@ -123,15 +154,21 @@ impl FromStr for Range {
             let part = part.trim();
             let found =
                 BOUNDS.iter().find_map(|(word, bound)| Some((*bound, part.strip_prefix(word)?.trim())));
-            let (bound, number) = found.ok_or_else(|| invalid(text))?;
-            Ok((bound, numbers(number).ok_or_else(|| invalid(text))?))
+            let (bound, number) = found.ok_or_else(|| InvalidRange(text.to_owned()))?;
+            Ok((bound, numbers(number).ok_or_else(|| InvalidRange(text.to_owned()))?))
         });
         parts.collect::<Result<_, _>>().map(Self)
     }
 }
 
-fn invalid(text: &str) -> String {
-    format!("invalid versions '{text}': write bounds such as '>=1.1, <1.3' or '=1.1.5'")
+/// A text that is no range.
+#[derive(Debug)]
+struct InvalidRange(String);
+
+impl fmt::Display for InvalidRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid versions '{}': write bounds such as '>=1.1, <1.3' or '=1.1.5'", self.0)
+    }
 }
 
 /// The numbers of a version that has nothing else.

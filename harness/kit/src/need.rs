@@ -236,11 +236,11 @@ fn unified_file(layout: &Layout, file: &str) -> Option<String> {
     )
 }
 
-fn has_file(file: &str, answer: Result<bool, String>) -> Option<String> {
+fn has_file(file: &str, answer: runtime::error::Result<bool>) -> Option<String> {
     match answer {
         Ok(true) => None,
         Ok(false) => Some(format!("this kernel has no {file}")),
-        Err(error) => Some(error),
+        Err(error) => Some(tries::no_group(&error)),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use subject::{Engine, Place};
 
 use crate::run::Run;
-use crate::trouble::Trouble;
+use crate::trouble::{Doing, Trouble};
 
 /// The label of everything that a run makes in an engine.
 pub(crate) fn label(run: &str) -> String {
@@ -70,26 +70,26 @@ impl Shared {
             let listed = match self.say(&list) {
                 Ok(listed) => listed,
                 Err(error) => {
-                    failed.push(format!("listing what run {run} left in the engine: {error}"));
+                    failed.push(format!("listing what run {run} left in the engine: {}", error.into_text()));
                     continue;
                 }
             };
             for name in listed.lines() {
                 match self.say(&[&remove[..], &[name]].concat()) {
                     Ok(_) => done.push(format!("{what} {name}")),
-                    Err(error) => failed.push(format!("{what} {name}: {error}")),
+                    Err(error) => failed.push(format!("{what} {name}: {}", error.into_text())),
                 }
             }
         }
     }
 
-    fn say(&self, words: &[&str]) -> Result<String, String> {
+    fn say(&self, words: &[&str]) -> Result<String, Trouble> {
         let mut command = Command::new(&self.program);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let output = command.args(&self.options).args(words).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let output = output.doing(self.program.display())?;
         if !output.status.success() {
-            return Err(subject::complaint(&output));
+            return Err(Trouble::Subject(subject::complaint(&output)));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

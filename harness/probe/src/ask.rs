@@ -5,6 +5,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::failure::{Done, Failure};
 
@@ -201,9 +202,9 @@ macro_rules! verbs {
             }
 
             /// Does it; the answer as JSON.
-            pub(crate) fn act(self) -> $crate::failure::Done<serde_json::Value> {
+            pub(crate) fn act(self) -> $crate::failure::Done<$crate::ask::Written> {
                 match self {
-                    $(Self::$name(request) => $crate::ask::json($crate::ask::Act::act(request)?),)+
+                    $(Self::$name(request) => $crate::ask::written(&$crate::ask::Act::act(request)?),)+
                 }
             }
         }
@@ -211,7 +212,11 @@ macro_rules! verbs {
 }
 pub(crate) use verbs;
 
-/// An answer as JSON.
-pub(crate) fn json(answer: impl Serialize) -> Done<serde_json::Value> {
-    serde_json::to_value(answer).map_err(|error| Failure::new(format!("the answer is no JSON: {error}")))
+/// An answer of any verb, as it is written: its type is known where the verb is defined, and again to whoever asked.
+pub(crate) type Written = Box<RawValue>;
+
+/// Writes an answer.
+pub(crate) fn written(answer: &impl Serialize) -> Done<Written> {
+    to_raw_value(answer)
+        .map_err(|error| Failure::new(format!("the answer cannot be written as JSON: {error}")))
 }

@@ -1,7 +1,6 @@
 //! Any request: read from words, and done.
 
-use serde_json::Value;
-
+use crate::ask::Written;
 use crate::failure::{Done, Failure};
 use crate::verbs::attempt::Attempt;
 use crate::verbs::bare::Bare;
@@ -44,7 +43,7 @@ macro_rules! groups {
             ///
             /// # Errors
             /// As the verb says.
-            pub(crate) fn act(self) -> Done<Value> {
+            pub(crate) fn act(self) -> Done<Written> {
                 match self {
                     $(Self::$group(request) => request.act(),)+
                 }

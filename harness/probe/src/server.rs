@@ -6,9 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::ask::Reply;
+use crate::ask::{Reply, Written};
 use crate::bare;
 use crate::failure::{Doing, Done};
 use crate::name::SHELL;
@@ -62,7 +61,7 @@ pub fn serve() {
     }
 }
 
-fn answer(line: &str) -> Done<Value> {
+fn answer(line: &str) -> Done<Written> {
     let words: Vec<String> = serde_json::from_str(line).doing(format_args!("invalid request '{line}'"))?;
     Request::read(&words)?.act()
 }

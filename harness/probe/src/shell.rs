@@ -3,8 +3,6 @@
 
 use std::process::ExitCode;
 
-use serde_json::Value;
-
 use crate::request::Request;
 
 /// Runs `sh -c TEXT`. Commands are separated by `&&`, `;` or lines; the first that fails ends it.
@@ -21,8 +19,9 @@ pub(super) fn main(arguments: &[String]) -> ExitCode {
             return ExitCode::from(words.get(1).and_then(|status| status.parse().ok()).unwrap_or(0));
         }
         match Request::read(&words).and_then(Request::act) {
-            Ok(Value::Null) => {}
-            Ok(answer) => output::outln!("{answer}"),
+            // Nothing to tell.
+            Ok(answer) if answer.get() == "null" => {}
+            Ok(answer) => output::outln!("{}", answer.get()),
             Err(error) => {
                 output::errln!("sh: {command}: {error}");
                 return ExitCode::FAILURE;

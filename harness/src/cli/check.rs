@@ -95,7 +95,8 @@ impl Check {
         let page = page_path(self.html.as_deref(), "plimsoll.html");
         let page = page.as_deref().map(Place::open).transpose()?;
         let forms = self.forms.open()?;
-        let known = self.known.as_deref().map(Known::read).transpose()?;
+        let known = self.known.as_deref().map(Known::read).transpose();
+        let known = known.map_err(|error| Failed::new(format!("--known {error}")))?;
         let how = How {
             events: self.events.as_deref(),
             seed: self.seed,

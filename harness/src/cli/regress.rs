@@ -83,7 +83,7 @@ impl Known {
             known: None,
         };
         let run = run_jobs(&jobs, &subjects, how)?;
-        let (bugs, unexplained) = record(&table, &versions, &run.outcomes)?;
+        let (bugs, unexplained) = record(&table, &versions, &run.outcomes);
         let found = Regress {
             schema_version: REGRESS_SCHEMA_VERSION,
             plimsoll: env!("CARGO_PKG_VERSION").to_owned(),
@@ -126,7 +126,7 @@ impl Known {
         for version in table.versions.iter().filter(|version| all || self.version.contains(&version.name)) {
             match fetch(table, version, &cache, &bin) {
                 Ok(obtained) => versions.push(obtained),
-                Err(why) => missing.push((version.name.clone(), why)),
+                Err(why) => missing.push((version.name.clone(), why.to_string())),
             }
         }
         Ok((versions, missing))

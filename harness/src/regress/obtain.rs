@@ -8,6 +8,7 @@ use std::process::Command;
 use matrix::archive::{Archive, Source};
 use subject::Subject;
 
+use super::error::Error;
 use super::table::{Release, Table, Version};
 
 /// A version that can be run.
@@ -29,8 +30,8 @@ pub struct Obtained {
 ///
 /// # Errors
 /// There is no network, or it does not run here.
-pub fn fetch(table: &Table, version: &Version, cache: &Path, bin: &Path) -> Result<Obtained, String> {
-    let unpack = |suite: &str, names: &[String]| -> Result<PathBuf, String> {
+pub fn fetch(table: &Table, version: &Version, cache: &Path, bin: &Path) -> Result<Obtained, Error> {
+    let unpack = |suite: &str, names: &[String]| -> Result<PathBuf, Error> {
         let source = Source {
             mirror: table.mirror.clone(),
             keyring: table.keyring.clone(),
@@ -40,7 +41,9 @@ pub fn fetch(table: &Table, version: &Version, cache: &Path, bin: &Path) -> Resu
         let found = archive.available(|name| names.iter().any(|wanted| wanted == name))?;
         let packages = names
             .iter()
-            .map(|name| found.get(name).cloned().ok_or_else(|| format!("{suite} has no package {name}")))
+            .map(|name| {
+                found.get(name).cloned().ok_or_else(|| Error::new(format!("{suite} has no package {name}")))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(archive.unpack(&packages, "unpacked")?)
     };
@@ -59,35 +62,36 @@ pub fn fetch(table: &Table, version: &Version, cache: &Path, bin: &Path) -> Resu
 ///
 /// # Errors
 /// It is no runtime, or not the version of the table whose name it was given.
-pub fn given(table: &Table, name: &str, path: &Path, bin: &Path) -> Result<Obtained, String> {
-    let path = path.canonicalize().map_err(|error| format!("--with {name}={}: {error}", path.display()))?;
+pub fn given(table: &Table, name: &str, path: &Path, bin: &Path) -> Result<Obtained, Error> {
+    let invalid = |why: String| Error::new(format!("--with {name}={}: {why}", path.display()));
+    let path = path.canonicalize().map_err(|error| invalid(error.to_string()))?;
     let obtained = obtain(table, name, &path, bin)?;
     let claimed = table.versions.iter().find(|version| version.name == name);
     match claimed {
-        Some(claimed) if obtained.release != claimed.reports.parse()? => Err(format!(
-            "--with {name}={}: it says that it is {} (give it another name)",
-            path.display(),
+        Some(claimed) if obtained.release != claimed.reports.parse()? => Err(invalid(format!(
+            "it says that it is {} (give it another name)",
             obtained.subject.info.version
-        )),
+        ))),
         Some(_) => Ok(Obtained { same_as: Some(name.to_owned()), ..obtained }),
         None => Ok(obtained),
     }
 }
 
-fn obtain(table: &Table, name: &str, file: &Path, bin: &Path) -> Result<Obtained, String> {
-    let told = |error: std::io::Error| format!("making {}: {error}", bin.join(name).display());
+fn obtain(table: &Table, name: &str, file: &Path, bin: &Path) -> Result<Obtained, Error> {
+    let told = |error: std::io::Error| Error::new(format!("making {}: {error}", bin.join(name).display()));
     fs::create_dir_all(bin).map_err(told)?;
     let called = bin.join(name);
     let _ = fs::remove_file(&called);
-    let first = Subject::named(&file.display().to_string()).map_err(|error| error.to_string())?;
-    let (program, reports) = told_version(&first.info.version)
-        .ok_or_else(|| format!("{}: '{}' tells no version", file.display(), first.info.version))?;
+    let first = Subject::named(&file.display().to_string())?;
+    let (program, reports) = told_version(&first.info.version).ok_or_else(|| {
+        Error::new(format!("{}: '{}' names no version", file.display(), first.info.version))
+    })?;
     if program == "crun" && is_hybrid() {
         write_script(&called, file).map_err(told)?;
     } else {
         symlink(file, &called).map_err(told)?;
     }
-    let subject = Subject::named(&called.display().to_string()).map_err(|error| error.to_string())?;
+    let subject = Subject::named(&called.display().to_string())?;
     Ok(Obtained {
         name: name.to_owned(),
         release: reports.parse()?,
@@ -125,8 +129,9 @@ fn says_version(program: &Path) -> bool {
 }
 
 /// A copy of a program that loads the libraries of its own suite.
-fn with_own_libraries(program: &Path, libraries: &Path, bin: &Path, name: &str) -> Result<PathBuf, String> {
-    let told = |error: std::io::Error| format!("{name}: {error}");
+fn with_own_libraries(program: &Path, libraries: &Path, bin: &Path, name: &str) -> Result<PathBuf, Error> {
+    let failed = |why: &dyn std::fmt::Display| Error::new(format!("{name}: {why}"));
+    let told = |error: std::io::Error| failed(&error);
     let copy = bin.join("own-libraries").join(name);
     fs::create_dir_all(bin.join("own-libraries")).map_err(told)?;
     fs::copy(program, &copy).map_err(told)?;
@@ -136,7 +141,7 @@ fn with_own_libraries(program: &Path, libraries: &Path, bin: &Path, name: &str) 
         .filter(|dir| dir.is_dir())
         .collect();
     let loader = dirs.iter().map(|dir| dir.join("ld-linux-x86-64.so.2")).find(|file| file.is_file());
-    let loader = loader.ok_or_else(|| format!("{name}: its suite's libc6 has no ld-linux-x86-64.so.2"))?;
+    let loader = loader.ok_or_else(|| failed(&"the suite's libc6 has no ld-linux-x86-64.so.2"))?;
     let paths: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
     let output = Command::new("patchelf")
         .args(["--set-interpreter"])
@@ -144,10 +149,14 @@ fn with_own_libraries(program: &Path, libraries: &Path, bin: &Path, name: &str) 
         .args(["--force-rpath", "--set-rpath", &paths.join(":")])
         .arg(&copy)
         .output()
-        .map_err(|error| format!("{name} needs newer libraries than this host's, and patchelf: {error} (apt-get install patchelf)"))?;
+        .map_err(|error| {
+            failed(&format!(
+                "newer libraries than this host's need patchelf: {error} (apt-get install patchelf)"
+            ))
+        })?;
     if !output.status.success() || !says_version(&copy) {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{name} does not run with its own libraries: {}", said.trim()));
+        return Err(failed(&format!("it does not run with its own libraries: {}", said.trim())));
     }
     Ok(copy)
 }
@@ -164,7 +173,7 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let (table, bin) = (Table::read().unwrap(), dir.path().join("bin"));
         let refused = given(&table, "runc-1.1.5", &program, &bin).unwrap_err();
-        assert!(refused.contains("1.1.4"), "{refused}");
+        assert!(refused.to_string().contains("1.1.4"), "{refused}");
         let taken = given(&table, "mine", &program, &bin).unwrap();
         assert_eq!((taken.program.as_str(), taken.same_as), ("runc", None));
         assert_eq!(taken.subject.name(), "mine");

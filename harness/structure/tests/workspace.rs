@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use structure::tree::Tree;
-use structure::{circles, sizes};
+use structure::{circles, sizes, types};
 
 /// The root files of the libraries and programs of the workspace.
 fn roots() -> Vec<PathBuf> {
@@ -54,6 +54,27 @@ fn no_file_or_function_is_too_long_without_a_reason() {
         .map(|long| long.to_string())
         .collect();
     assert!(found.is_empty(), "too long, and no comment says why:\n{}", found.join("\n"));
+}
+
+#[test]
+fn errors_have_types_and_are_not_known_by_their_words() {
+    let found: Vec<String> = roots()
+        .iter()
+        .flat_map(|root| types::loose(&Tree::read(root).unwrap()))
+        .map(|loose| loose.to_string())
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// What a probe answers has a type where the verb is defined and another time where a check asks, and none that is looser in between.
+#[test]
+fn the_probe_knows_no_json_without_a_type() {
+    let mut roots = roots();
+    roots.retain(|root| root.ends_with("probe/src/lib.rs"));
+    let [root] = roots.as_slice() else { panic!("one probe: {roots:?}") };
+    let found: Vec<String> =
+        types::untyped_json(&Tree::read(root).unwrap()).iter().map(ToString::to_string).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 /// A crate of these files.
@@ -124,4 +145,45 @@ fn long_files_and_functions_are_seen_and_a_reason_is_accepted() {
     let long = "const A: u8 = 0;\n".repeat(sizes::FILE + 1);
     assert_eq!(count(long.clone()), 1);
     assert_eq!(count(format!("//! Constants.\n\n{marker}they are one list.\n{long}")), 0);
+}
+
+#[test]
+fn errors_that_are_only_text_are_seen() {
+    let count = |text: &str| types::loose(&planted(&[("lib.rs", text)]).1).len();
+    for text in [
+        "fn f() -> Result<(), String> { Ok(()) }",
+        "fn f() -> std::result::Result<u8, &'static str> { Ok(1) }",
+        "type Done = Result<(), Box<dyn std::error::Error + Send>>;",
+        "fn f(g: impl Fn() -> Result<u8, std::borrow::Cow<'static, str>>) {}",
+        "fn f() { let all: Result<Vec<u8>, String> = g(); }",
+        "struct S; impl std::str::FromStr for S { type Err = String; fn from_str(_: &str) -> Result<S, Self::Err> { Ok(S) } }",
+        "fn f(error: E) -> bool { error.to_string().contains(\"no such file\") }",
+        "fn f(r: Result<(), E>) -> bool { r.unwrap_err().to_string().to_lowercase().starts_with(\"no\") }",
+    ] {
+        assert_eq!(count(text), 1, "{text}");
+    }
+    for text in [
+        "fn f() -> Result<String, Error> { g() }",
+        "fn f() -> Result<BTreeMap<String, String>, Error> { g() }",
+        "#[cfg(test)] mod tests { fn f() -> Result<(), String> { Ok(()) } }",
+        "#[test] fn f() { assert!(error.to_string().contains(\"x\")); }",
+        "fn f(path: &Path) -> bool { path.display().to_string().contains(\"x\") }",
+    ] {
+        assert_eq!(count(text), 0, "{text}");
+    }
+}
+
+#[test]
+fn json_without_a_type_is_seen() {
+    let count = |text: &str| types::untyped_json(&planted(&[("lib.rs", text)]).1).len();
+    for text in [
+        "use serde_json::{Value, json};",
+        "fn f() -> serde_json::Value { g() }",
+        "macro_rules! m { () => { fn f() -> serde_json::Map<String, u8> { g() } } }",
+        "fn f() { let one = serde_json::json!({}); }",
+    ] {
+        assert_eq!(count(text), 1, "{text}");
+    }
+    assert_eq!(count("use serde_json::value::RawValue; fn f() { serde_json::to_vec(&1); }"), 0);
+    assert_eq!(count("#[cfg(test)] mod tests { use serde_json::Value; }"), 0);
 }

@@ -7,7 +7,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::draw::{Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, SIZE, draw_sized, ink, whole};
+use super::draw::{Area, BLUE, Chart, DrawError, Drawn, GREEN, INK, ORANGE, SIZE, draw_sized, ink, whole};
 use record::bench::{BASES, Bench, Measured, Side, Throttled};
 
 /// Reddish purple, the fourth of the colours that the colour-blind tell apart.
@@ -106,7 +106,7 @@ fn sideways<'a>(
     rows: usize,
     words: &str,
     number: &dyn Fn(&f64) -> String,
-) -> Result<Frame<'a>, Box<dyn std::error::Error>> {
+) -> Result<Frame<'a>, DrawError> {
     let mut chart = ChartBuilder::on(area)
         .margin_top(top)
         .margin_right(20)

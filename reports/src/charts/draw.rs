@@ -36,7 +36,9 @@ impl Chart {
 }
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
+/// Why a chart could not be drawn.
+pub(super) type DrawError = DrawingAreaErrorKind<std::io::Error>;
+pub(super) type Drawn = Result<(), DrawError>;
 
 pub(super) fn series<'a>(outcome: &'a Outcome, name: &str) -> Option<&'a Series> {
     outcome.evidence.series.iter().find(|series| series.name == name && !series.values.is_empty())

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid};
 use serde::{Deserialize, Serialize};
 
-use crate::ask::{Act, Argument, Ask, arguments, json, misused};
+use crate::ask::{Act, Argument, Ask, Written, arguments, misused, written};
 use crate::calls;
 use crate::failure::{Done, Failure};
 pub use crate::octal::Octal;
@@ -117,6 +117,9 @@ attempts! {
     /// Writes a text to a file, which is made if it is not there.
     "write-new" write_new: WriteNew { path: String, text: String }
         => fs::write(path, text)?;
+    /// Writes so many bytes to a file, which is made if it is not there.
+    "fill" fill: Fill { path: String, bytes: usize }
+        => fs::write(path, vec![b'x'; bytes])?;
     /// Appends a text to a file that is there.
     "append" append: Append { path: String, text: String }
         => OpenOptions::new().append(true).open(path)?.write_all(text.as_bytes())?;
@@ -301,8 +304,8 @@ impl Attempt {
     }
 
     /// Tries it; the answer as JSON.
-    pub(crate) fn act(self) -> Done<serde_json::Value> {
-        json(Act::act(self)?)
+    pub(crate) fn act(self) -> Done<Written> {
+        written(&Act::act(self)?)
     }
 }
 

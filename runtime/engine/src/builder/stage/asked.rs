@@ -64,7 +64,7 @@ impl Asked {
     /// Names what is wrong or not supported.
     pub(super) fn parse(text: &str, dir: &str, fill: &dyn Fn(&str) -> Result<String>) -> Result<Self> {
         let mut fields = Fields { left: BTreeMap::new(), text };
-        for field in fields_of(text).map_err(|why| fields.bad(why))? {
+        for field in fields_of(text).map_err(|error| fields.bad(&error.to_string()))? {
             let (key, value) = field.split_once('=').unwrap_or((&field, "true"));
             if key.eq_ignore_ascii_case("from") && value.contains('$') {
                 return Err(fields

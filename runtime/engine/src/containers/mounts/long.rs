@@ -15,7 +15,7 @@ impl Wanted {
         let bad = |why: String| Error::new(format!("--mount {text}: {why}"));
         let wrong = |error: Error| bad(error.to_string());
         let mut fields: BTreeMap<String, String> = BTreeMap::new();
-        for field in fields_of(text).map_err(|why| bad(why.to_owned()))? {
+        for field in fields_of(text).map_err(wrong)? {
             let (key, value) = field.split_once('=').unwrap_or((&field, ""));
             if fields.insert(key.to_lowercase(), value.to_owned()).is_some() {
                 return Err(bad(format!("'{key}' is given twice")));
@@ -96,12 +96,15 @@ fn tmpfs_option(key: &str, option: &str, value: &str) -> Result<String> {
 
 /// The fields of a line of comma-separated values: those that hold commas stand in quotation marks, which are doubled within.
 /// Source: RFC 4180, as Docker's --mount.
-pub(crate) fn fields_of(text: &str) -> Result<Vec<String>, &'static str> {
+///
+/// # Errors
+/// A quotation mark is not closed, or something follows a closing one.
+pub(crate) fn fields_of(text: &str) -> Result<Vec<String>> {
     let mut fields = vec![String::new()];
     let (mut quoted, mut ended) = (false, false);
     let mut rest = text.chars().peekable();
     while let Some(next) = rest.next() {
-        let field = fields.last_mut().ok_or("it has no fields")?;
+        let field = fields.last_mut().ok_or_else(|| Error::new("it has no fields"))?;
         match next {
             '"' if quoted && rest.next_if_eq(&'"').is_some() => field.push('"'),
             '"' if quoted => (quoted, ended) = (false, true),
@@ -110,9 +113,9 @@ pub(crate) fn fields_of(text: &str) -> Result<Vec<String>, &'static str> {
                 ended = false;
                 fields.push(String::new());
             }
-            _ if ended => return Err("something follows a closing quotation mark"),
+            _ if ended => return Err(Error::new("something follows a closing quotation mark")),
             other => field.push(other),
         }
     }
-    if quoted { Err("a quotation mark is not closed") } else { Ok(fields) }
+    if quoted { Err(Error::new("a quotation mark is not closed")) } else { Ok(fields) }
 }
