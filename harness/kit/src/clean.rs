@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use runtime::cgroup::{Directories, Group, Layout};
 use runtime::process::pidfd;
+use serde::Deserialize;
 
 use crate::audit;
 use crate::run::{Beginning, PREFIX, Run, base};
@@ -87,21 +88,22 @@ pub fn sweep_run(run: &Run) -> Vec<String> {
     failed
 }
 
+/// What an engine's runtime writes down of a container, as far as it matters here.
+#[derive(Debug, Default, Deserialize)]
+struct ContainerState {
+    #[serde(default)]
+    cgroups: Vec<PathBuf>,
+}
+
 /// Control groups of an engine's containers, as the engine has written them down in the run's directory.
-fn groups_of_engines(dir: &Path) -> Vec<std::path::PathBuf> {
+fn groups_of_engines(dir: &Path) -> Vec<PathBuf> {
     let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut groups = Vec::new();
     for state in entries(dir).flat_map(|attempt| entries(&attempt.join("data/run"))) {
         let text = fs::read(state.join("state.json")).unwrap_or_default();
-        let value: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-        let known = value["cgroups"].as_array().cloned().unwrap_or_default();
-        groups.extend(
-            known
-                .iter()
-                .filter_map(|group| group.as_str())
-                .map(std::path::PathBuf::from)
-                .filter(|dir| dir.exists()),
-        );
+        // Half a file is that of a container whose groups were not made yet.
+        let state: ContainerState = serde_json::from_slice(&text).unwrap_or_default();
+        groups.extend(state.cgroups.into_iter().filter(|dir| dir.exists()));
     }
     groups
 }
@@ -171,7 +173,7 @@ fn kill(layout: &Layout, run: &str, failed: &mut Vec<String>) -> Vec<String> {
     }
 }
 
-fn thaw(layout: &Layout, dir: std::path::PathBuf) -> runtime::Result<()> {
+fn thaw(layout: &Layout, dir: PathBuf) -> runtime::Result<()> {
     let group = Group::at(layout, &Directories(vec![dir]));
     if group.is_frozen() { group.set_frozen(false) } else { Ok(()) }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::{Args, ValueEnum};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use reports::{json, matrix};
-use serde_json::json;
+use serde::Serialize;
 
 use super::failed::Failed;
 use super::own_kernels::{Candidate, Own};
@@ -112,6 +112,12 @@ struct Ready {
     kernel: Found,
 }
 
+/// The `matrix` of a job's `strategy` in GitHub Actions.
+#[derive(Debug, Serialize)]
+struct GithubPlan<'a> {
+    row: Vec<&'a str>,
+}
+
 impl Matrix {
     pub(super) fn run(&self) -> Result<u8, Failed> {
         let list = List::read(self.file.as_deref())?;
@@ -124,8 +130,8 @@ impl Matrix {
             return Ok(0);
         }
         if let Some(PlanForm::Github) = self.plan {
-            let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-            output::outln!("{}", json!({ "row": names }));
+            let plan = GithubPlan { row: rows.iter().map(|row| row.name.as_str()).collect() };
+            output::outln!("{}", serde_json::to_string(&plan)?);
             return Ok(0);
         }
         let own_names = own.iter().map(|(row, _)| row.name.clone());

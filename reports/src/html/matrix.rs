@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, PreEscaped, html};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::frame::{attention, class, document, filters};
-use record::matrix::Matrix;
-use record::{Outcome, Verdict};
+use record::matrix::{Matrix, Row};
+use record::{Expectation, Outcome, Verdict};
 
 /// Outcomes of one check in one row, by their numbers.
 type Cell = Vec<usize>;
@@ -58,7 +58,7 @@ pub fn matrix_page(matrix: &Matrix) -> String {
         }
         dialog aria-label="Evidence" { form method="dialog" { button { "Close" } } div {} }
         // A closing tag in a text would end the script.
-        script #data type="application/json" { (PreEscaped(data(matrix).to_string().replace("</", "<\\/"))) }
+        script #data type="application/json" { (PreEscaped(data(matrix))) }
     };
     document(&title, &body)
 }
@@ -85,7 +85,7 @@ fn header(matrix: &Matrix, title: &str, checks: usize, differing: usize) -> Mark
     }
 }
 
-fn facts(row: &record::matrix::Row) -> String {
+fn facts(row: &Row) -> String {
     match &row.run {
         Some(run) => format!("{} ({}): {}", run.host.kernel, row.accelerator, crate::summary::summary(run)),
         None => format!("ERROR: the row failed: {}", row.failure),
@@ -146,21 +146,47 @@ fn sign(verdict: Verdict) -> &'static str {
     }
 }
 
-/// What the page shows when a cell is opened.
-fn data(matrix: &Matrix) -> Value {
-    let rows = matrix.rows.iter().map(|row| {
-        let outcomes: Vec<Value> = row
-            .run
-            .iter()
-            .flat_map(|run| &run.outcomes)
-            .map(|outcome| {
-                json!({
-                    "subject": outcome.subject, "verdict": outcome.shown().word(), "reason": outcome.reason,
-                    "claim": outcome.claim, "expectations": outcome.evidence.expectations, "notes": outcome.evidence.notes,
-                })
-            })
-            .collect();
-        json!({ "name": row.name, "failure": if row.run.is_none() { row.to_run().outcomes[0].reason.clone() } else { String::new() }, "outcomes": outcomes })
-    });
-    Value::Array(rows.collect())
+/// What the page's script shows of a row when a cell is opened.
+#[derive(Debug, Serialize)]
+struct RowData<'a> {
+    name: &'a str,
+    /// Why the row did not run; empty if it did.
+    failure: String,
+    outcomes: Vec<CellData<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct CellData<'a> {
+    subject: &'a str,
+    verdict: &'static str,
+    reason: &'a str,
+    claim: &'a str,
+    expectations: &'a [Expectation],
+    notes: &'a [String],
+}
+
+fn row_data(row: &Row) -> RowData<'_> {
+    RowData {
+        name: &row.name,
+        failure: if row.run.is_none() { row.to_run().outcomes[0].reason.clone() } else { String::new() },
+        outcomes: row.run.iter().flat_map(|run| &run.outcomes).map(cell_data).collect(),
+    }
+}
+
+fn cell_data(outcome: &Outcome) -> CellData<'_> {
+    CellData {
+        subject: &outcome.subject,
+        verdict: outcome.shown().word(),
+        reason: &outcome.reason,
+        claim: &outcome.claim,
+        expectations: &outcome.evidence.expectations,
+        notes: &outcome.evidence.notes,
+    }
+}
+
+/// The data as JSON that may stand in a page.
+fn data(matrix: &Matrix) -> String {
+    let rows: Vec<RowData<'_>> = matrix.rows.iter().map(row_data).collect();
+    let text = serde_json::to_string(&rows).expect("texts, numbers and lists of them can be written as JSON");
+    text.replace("</", "<\\/")
 }

@@ -1,12 +1,14 @@
 //! `plim version`, `info` and `events`.
 
+use std::path::PathBuf;
+
 use clap::Args;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{template, time};
 use engine::containers::{Engine, Phase};
 use engine::events::Event;
-use runtime::cgroup::Layout;
+use runtime::cgroup::{Layout, Mode};
 use runtime::error::{Error, Result};
 
 /// The version of Docker's interface that the commands follow.
@@ -22,16 +24,15 @@ pub(super) struct Version {
 impl Version {
     pub(super) fn run(&self) -> Result<()> {
         let uname = rustix::system::uname();
-        let part = json!({
-            "Version": env!("CARGO_PKG_VERSION"),
-            "ApiVersion": API,
-            "Os": "linux",
-            "Arch": engine::image::architecture(),
-            "KernelVersion": uname.release().to_string_lossy(),
-        });
-        let value = json!({ "Client": part, "Server": part });
+        let part = || Part {
+            version: env!("CARGO_PKG_VERSION"),
+            api_version: API,
+            os: "linux",
+            arch: engine::image::architecture(),
+            kernel_version: uname.release().to_string_lossy().into_owned(),
+        };
         if let Some(format) = &self.format {
-            return show(format, &value);
+            return show(format, &Versions { client: part(), server: part() });
         }
         output::showln!("plim:");
         output::showln!(" Version:       {}", env!("CARGO_PKG_VERSION"));
@@ -42,13 +43,61 @@ impl Version {
     }
 }
 
-fn show(format: &str, value: &Value) -> Result<()> {
+/// What `version --format` shows. There is no daemon, so both parts are this program.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Versions {
+    client: Part,
+    server: Part,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Part {
+    version: &'static str,
+    api_version: &'static str,
+    os: &'static str,
+    arch: &'static str,
+    kernel_version: String,
+}
+
+fn show(format: &str, document: &impl Serialize) -> Result<()> {
+    let document = template::document(document)?;
     if format == "json" {
-        output::document(&value.to_string());
+        output::document(&document.to_string());
     } else {
-        output::value(&template::fill(format, value)?);
+        output::value(&template::fill(format, &document)?);
     }
     Ok(())
+}
+
+/// What `info --format` shows. Source: Docker Engine API 1.45, `SystemInfo`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SystemInfo {
+    containers: usize,
+    containers_running: usize,
+    containers_paused: usize,
+    containers_stopped: usize,
+    images: usize,
+    driver: &'static str,
+    logging_driver: &'static str,
+    cgroup_driver: &'static str,
+    cgroup_version: &'static str,
+    kernel_version: String,
+    #[serde(rename = "OSType")]
+    os_type: &'static str,
+    architecture: String,
+    #[serde(rename = "NCPU")]
+    cpus: usize,
+    /// Bytes.
+    mem_total: u64,
+    docker_root_dir: PathBuf,
+    name: String,
+    server_version: &'static str,
+    default_runtime: &'static str,
+    live_restore_enabled: bool,
+    security_options: [&'static str; 1],
 }
 
 #[derive(Debug, Args)]
@@ -68,37 +117,37 @@ impl Info {
         use procfs::Current;
         let memory = procfs::Meminfo::current().map_or(0, |memory| memory.mem_total);
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let value = json!({
-            "Containers": containers.len(),
-            "ContainersRunning": running,
-            "ContainersPaused": paused,
-            "ContainersStopped": containers.len() - running - paused,
-            "Images": engine.store.images()?.len(),
-            "Driver": "overlay2",
-            "LoggingDriver": "json-file",
-            "CgroupDriver": "cgroupfs",
-            "CgroupVersion": if layout.mode().to_string() == "v2" { "2" } else { "1" },
-            "KernelVersion": uname.release().to_string_lossy(),
-            "OSType": "linux",
-            "Architecture": uname.machine().to_string_lossy(),
-            "NCPU": cpus,
-            "MemTotal": memory,
-            "DockerRootDir": engine.data,
-            "Name": uname.nodename().to_string_lossy(),
-            "ServerVersion": env!("CARGO_PKG_VERSION"),
-            "DefaultRuntime": "plim-runtime",
-            "LiveRestoreEnabled": true,
-            "SecurityOptions": ["name=seccomp,profile=builtin"],
-        });
+        let info = SystemInfo {
+            containers: containers.len(),
+            containers_running: running,
+            containers_paused: paused,
+            containers_stopped: containers.len() - running - paused,
+            images: engine.store.images()?.len(),
+            driver: "overlay2",
+            logging_driver: "json-file",
+            cgroup_driver: "cgroupfs",
+            cgroup_version: if layout.mode() == Mode::V2 { "2" } else { "1" },
+            kernel_version: uname.release().to_string_lossy().into_owned(),
+            os_type: "linux",
+            architecture: uname.machine().to_string_lossy().into_owned(),
+            cpus,
+            mem_total: memory,
+            docker_root_dir: engine.data.clone(),
+            name: uname.nodename().to_string_lossy().into_owned(),
+            server_version: env!("CARGO_PKG_VERSION"),
+            default_runtime: "plim-runtime",
+            live_restore_enabled: true,
+            security_options: ["name=seccomp,profile=builtin"],
+        };
         if let Some(format) = &self.format {
-            return show(format, &value);
+            return show(format, &info);
         }
         let line = |name: &str, text: String| output::showln!("{:14} {text}", format!("{name}:"));
         line("Version", env!("CARGO_PKG_VERSION").to_owned());
         line("Data root", engine.data.display().to_string());
         line("Run root", engine.run.display().to_string());
         line("Containers", format!("{} ({running} running)", containers.len()));
-        line("Images", value["Images"].to_string());
+        line("Images", info.images.to_string());
         line("Layers by", "overlay2".to_owned());
         line("Runtime", "plim-runtime, built in".to_owned());
         line("Cgroups", layout.mode().to_string());
@@ -150,9 +199,8 @@ impl Events {
     }
 
     fn show(&self, event: &Event) -> Result<()> {
-        let value = serde_json::to_value(event).map_err(|error| Error::new(error.to_string()))?;
         if let Some(format) = &self.format {
-            return show(format, &value);
+            return show(format, event);
         }
         let attributes: Vec<String> =
             event.actor.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();

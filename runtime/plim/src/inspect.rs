@@ -1,11 +1,12 @@
 //! `plim inspect`, `diff`, `port`
 
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
+use super::documents::{ImageDocument, NetworkDocument, VolumeDocument};
 use super::template;
-use engine::containers::{self, Engine};
-use engine::image::Image;
+use engine::containers::{self, Engine, Record};
 use runtime::error::{Error, Result};
 
 /// What is looked at.
@@ -37,14 +38,14 @@ pub(super) struct Inspect {
 ///
 /// # Errors
 /// One is not there, or the template is wrong.
-pub(super) fn print(
+pub(super) fn print<T: Serialize>(
     names: &[String],
     format: Option<&str>,
-    look: impl Fn(&str) -> Result<Value>,
+    look: impl Fn(&str) -> Result<T>,
 ) -> Result<()> {
     let mut all = Vec::new();
     let found = super::shared::each(names, |name| {
-        all.push(look(name)?);
+        all.push(template::document(&look(name)?)?);
         Ok(())
     });
     show(&all, format)?;
@@ -72,155 +73,52 @@ impl Inspect {
 
     /// What is there is printed, also when something else is not.
     pub(super) fn run(&self, engine: &Engine) -> Result<()> {
-        let mut all = Vec::new();
-        let found = super::shared::each(&self.names, |name| {
-            all.push(self.one(engine, name)?);
-            Ok(())
-        });
-        show(&all, self.format.as_deref())?;
-        found
+        print(&self.names, self.format.as_deref(), |name| self.one(engine, name))
     }
 
     fn one(&self, engine: &Engine, name: &str) -> Result<Value> {
         let may_be = |kind| self.kind.is_none_or(|wanted| wanted == kind);
         if may_be(Kind::Container) {
             match engine.find(name) {
-                Ok(record) => {
-                    let mut value = containers::inspect(engine, &record)?;
-                    if self.size {
-                        let own = super::system::file_bytes(&engine.upper(&record));
-                        let image = engine.store.find(record.image_id.as_str());
-                        let below = image.and_then(|image| engine.store.image_size(&image)).unwrap_or(0);
-                        value["SizeRw"] = own.into();
-                        value["SizeRootFs"] = (own + below).into();
-                    }
-                    return Ok(value);
-                }
+                Ok(record) => return template::document(&self.container(engine, &record)?),
                 Err(error) if self.kind.is_some() => return Err(error),
                 Err(_) => {}
             }
         }
         if may_be(Kind::Image) {
             match engine.store.find(name) {
-                Ok(image) => return image_value(engine, &image),
+                Ok(image) => return template::document(&ImageDocument::of(engine, &image)?),
                 Err(error) if self.kind.is_some() => return Err(error),
                 Err(_) => {}
             }
         }
         if may_be(Kind::Volume) {
             match engine.volumes.find(name) {
-                Ok(volume) => return volume_value(engine, &volume),
+                Ok(volume) => return template::document(&VolumeDocument::of(engine, &volume)?),
                 Err(error) if self.kind.is_some() => return Err(error),
                 Err(_) => {}
             }
         }
         if may_be(Kind::Network) {
             match engine.networks.find(name) {
-                Ok(network) => return network_value(engine, &network),
+                Ok(network) => return template::document(&NetworkDocument::of(engine, &network)?),
                 Err(error) if self.kind.is_some() => return Err(error),
                 Err(_) => {}
             }
         }
         Err(Error::new(format!("there is no container, image, volume or network '{name}'")))
     }
-}
 
-fn image_value(engine: &Engine, image: &Image) -> Result<Value> {
-    let own = serde_json::to_value(&image.config.config).map_err(|error| Error::new(error.to_string()))?;
-    let mut config = json!({
-        "User": "", "Env": null, "Cmd": null, "Volumes": null, "WorkingDir": "", "Entrypoint": null, "OnBuild": null,
-        "Labels": null,
-    });
-    if let (Some(fields), Value::Object(own)) = (config.as_object_mut(), own) {
-        fields.extend(own);
-    }
-    let size = engine.store.image_size(image)?;
-    let layers: Vec<String> = image
-        .config
-        .rootfs
-        .diff_ids
-        .iter()
-        .rev()
-        .map(|layer| engine.store.layer_dir(layer).display().to_string())
-        .collect();
-    let (upper, lower) = layers.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
-    let comment = image.config.history.last().and_then(|step| step.comment.clone()).unwrap_or_default();
-    Ok(json!({
-        "Id": image.id(),
-        "RepoTags": image.names.iter().map(engine::image::Reference::familiar).collect::<Vec<_>>(),
-        "RepoDigests": [],
-        "Digest": image.entry.digest,
-        "Parent": "",
-        "Comment": comment,
-        "Created": image.config.created,
-        "DockerVersion": "",
-        "Author": image.config.author.clone().unwrap_or_default(),
-        "Config": config,
-        "Architecture": image.config.architecture,
-        "Os": image.config.os,
-        "Size": size,
-        "VirtualSize": size,
-        "GraphDriver": { "Name": "overlay2", "Data": { "LowerDir": lower.join(":"), "UpperDir": upper } },
-        "RootFS": { "Type": "layers", "Layers": image.config.rootfs.diff_ids },
-        "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
-        "Layers": image.manifest.layers,
-        "History": image.config.history,
-    }))
-}
-
-pub(super) fn volume_value(engine: &Engine, volume: &engine::volume::Volume) -> Result<Value> {
-    Ok(json!({
-        "CreatedAt": volume.created,
-        "Driver": "local",
-        "Labels": volume.labels,
-        "Mountpoint": volume.path,
-        "Name": volume.name,
-        "Options": {},
-        "Scope": "local",
-        "Anonymous": volume.anonymous,
-        "UsedBy": engine.users_of_volume(&volume.name)?,
-    }))
-}
-
-pub(super) fn network_value(engine: &Engine, network: &engine::network::Network) -> Result<Value> {
-    let network = network.current()?;
-    let mut members = serde_json::Map::new();
-    for record in engine.containers()? {
-        if record.host.network == network.name
-            && let Some(address) = engine.state(&record.id).address
-        {
-            let member = json!({
-                "Name": record.name,
-                "EndpointID": record.id,
-                "MacAddress": engine::network::hardware_address(address),
-                "IPv4Address": format!("{address}/24"),
-                "IPv6Address": "",
-            });
-            members.insert(record.id, member);
+    fn container<'a>(&self, engine: &Engine, record: &'a Record) -> Result<containers::Inspect<'a>> {
+        let document = containers::inspect(engine, record)?;
+        if !self.size {
+            return Ok(document);
         }
+        let own = super::system::file_bytes(&engine.upper(record));
+        let image = engine.store.find(record.image_id.as_str());
+        let below = image.and_then(|image| engine.store.image_size(&image)).unwrap_or(0);
+        Ok(document.with_sizes(own, below))
     }
-    Ok(json!({
-        "Name": network.name,
-        "Id": network.id(),
-        "Created": network.created,
-        "Scope": "local",
-        "Driver": "bridge",
-        "EnableIPv6": false,
-        "IPAM": {
-            "Driver": "default",
-            "Options": {},
-            "Config": [{ "Subnet": network.subnet(), "Gateway": network.gateway() }],
-        },
-        "Internal": network.internal,
-        "Attachable": false,
-        "Ingress": false,
-        "ConfigFrom": { "Network": "" },
-        "ConfigOnly": false,
-        "Containers": members,
-        "Options": {},
-        "Labels": network.labels,
-        "Bridge": network.bridge(),
-    }))
 }
 
 #[derive(Debug, Args)]

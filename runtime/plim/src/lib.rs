@@ -6,6 +6,7 @@ mod command;
 mod commit;
 mod containers;
 mod copy;
+mod documents;
 mod exec;
 mod groups;
 mod history;

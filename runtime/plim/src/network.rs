@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::inspect::network_value;
+use super::documents::NetworkDocument;
 use super::listing::{Listing, Row};
 use super::shared::each;
 use engine::containers::Engine;
@@ -152,7 +152,7 @@ impl Network {
             }
             Self::Inspect { format, names } => {
                 super::inspect::print(names, format.as_deref(), |name| {
-                    network_value(engine, &networks.find(name)?)
+                    NetworkDocument::of(engine, &networks.find(name)?)
                 })?;
             }
             Self::Rm { force, names } => each(names, |name| {

@@ -1,7 +1,6 @@
 //! `plim ps`. Source: Docker reference, docker container ls.
 
 use clap::Args;
-use serde_json::Value;
 
 use super::listing::{Listing, Row};
 use super::shared::{show_age, show_bytes};
@@ -83,10 +82,8 @@ impl Ps {
     }
 
     fn row(&self, engine: &Engine, record: &Record, phase: Phase) -> Result<Row> {
-        let value = containers::inspect(engine, record)?;
-        let mut words: Vec<&str> = value["Path"].as_str().into_iter().collect();
-        words.extend(value["Args"].as_array().into_iter().flatten().filter_map(|word| word.as_str()));
-        let mut command = words.join(" ");
+        let document = containers::inspect(engine, record)?;
+        let mut command = document.command().collect::<Vec<_>>().join(" ");
         if !self.no_trunc && command.chars().count() > 20 {
             command = command.chars().take(19).chain(['…']).collect();
         }
@@ -122,7 +119,7 @@ impl Ps {
             ("Mounts", mounts.join(",")),
             ("Names", record.name.clone()),
             ("Networks", network.to_owned()),
-            ("Ports", ports(&value)),
+            ("Ports", document.ports().join(", ")),
             ("RunningFor", show_age(&record.created)),
             ("Size", size),
             ("State", phase.to_string()),
@@ -149,22 +146,6 @@ fn status(engine: &Engine, record: &Record, phase: Phase) -> String {
         Phase::Exited => ended("Exited"),
         Phase::Dead => "Dead".to_owned(),
     }
-}
-
-/// Published ports, and those that are only exposed, as Docker shows them.
-fn ports(value: &Value) -> String {
-    let Some(ports) = value["NetworkSettings"]["Ports"].as_object() else { return String::new() };
-    let mut all = Vec::new();
-    for (port, bindings) in ports {
-        match bindings.as_array() {
-            None => all.push(port.clone()),
-            Some(bindings) => all.extend(bindings.iter().map(|binding| {
-                let text = |key: &str| binding[key].as_str().unwrap_or_default().to_owned();
-                format!("{}:{}->{port}", text("HostIp"), text("HostPort"))
-            })),
-        }
-    }
-    all.join(", ")
 }
 
 /// What a container has changed, and that together with its image.

@@ -2,9 +2,10 @@
 
 use clap::Subcommand;
 
-use super::inspect::volume_value;
+use super::documents::VolumeDocument;
 use super::listing::{Listing, Row};
 use super::shared::each;
+use super::template;
 use engine::containers::Engine;
 use runtime::error::{Error, Result};
 
@@ -148,7 +149,7 @@ impl Volume {
             }
             Self::Inspect { format, names } => {
                 super::inspect::print(names, format.as_deref(), |name| {
-                    volume_value(engine, &volumes.find(name)?)
+                    template::document(&VolumeDocument::of(engine, &volumes.find(name)?)?)
                 })?;
             }
             Self::Rm { force, names } => each(names, |name| {

@@ -1,15 +1,15 @@
 //! `plim-runtime events`: what a container uses, and when the OOM killer met it, one JSON object a line, as runc has them.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::shared::Outcome;
-use crate::cgroup::Stats;
 use crate::container::{Container, Status};
 use crate::deadline::Deadline;
 use crate::error::{Doing, Error, Remedy, Result};
@@ -72,45 +72,118 @@ impl Events {
         }
     }
 
-    fn print(&self, kind: &str, data: Option<Value>) -> Result<()> {
-        let mut event = json!({"type": kind, "id": self.id});
-        if let Some(data) = data {
-            event["data"] = data;
-        }
+    fn print(&self, kind: &'static str, data: Option<Statistics>) -> Result<()> {
+        let event = Event { kind, id: &self.id, data };
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{event}")
+        serde_json::to_writer(&mut out, &event)
+            .map_err(std::io::Error::from)
+            .and_then(|()| writeln!(out))
             .and_then(|()| out.flush())
             .doing(|| "writing an event")
             .or_advise(|| "nobody reads")
     }
 }
 
+/// One line.
+#[derive(Debug, Serialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Statistics>,
+}
+
 /// In the shape of runc's `types.Stats`. What no controller counts is absent.
-fn statistics(container: &Container) -> Value {
-    let stats: Stats = container.stats();
-    let some = |pairs: &[(&str, Option<u64>)]| -> Value {
-        let map: Map<String, Value> =
-            pairs.iter().filter_map(|(key, value)| Some(((*key).to_owned(), (*value)?.into()))).collect();
-        map.into()
-    };
-    json!({
-        "cpu": {
-            "usage": some(&[("total", stats.cpu_usage_ns), ("kernel", stats.cpu_kernel_ns), ("user", stats.cpu_user_ns)]),
-            "throttling": some(&[
-                ("periods", stats.nr_periods),
-                ("throttledPeriods", stats.nr_throttled),
-                ("throttledTime", stats.throttled_ns),
-            ]),
+#[derive(Debug, Serialize)]
+struct Statistics {
+    cpu: CpuStatistics,
+    memory: MemoryStatistics,
+    pids: PidStatistics,
+}
+
+#[derive(Debug, Serialize)]
+struct CpuStatistics {
+    usage: CpuUsage,
+    throttling: Throttling,
+}
+
+/// Nanoseconds.
+#[derive(Debug, Serialize)]
+struct CpuUsage {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Throttling {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    periods: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throttled_periods: Option<u64>,
+    /// Nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throttled_time: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct MemoryStatistics {
+    usage: MemoryUsage,
+    /// `memory.stat`.
+    raw: BTreeMap<String, u64>,
+}
+
+/// Bytes.
+#[derive(Debug, Serialize)]
+struct MemoryUsage {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u64>,
+    /// How often the limit was met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failcnt: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct PidStatistics {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+}
+
+fn statistics(container: &Container) -> Statistics {
+    let stats = container.stats();
+    Statistics {
+        cpu: CpuStatistics {
+            usage: CpuUsage {
+                total: stats.cpu_usage_ns,
+                kernel: stats.cpu_kernel_ns,
+                user: stats.cpu_user_ns,
+            },
+            throttling: Throttling {
+                periods: stats.nr_periods,
+                throttled_periods: stats.nr_throttled,
+                throttled_time: stats.throttled_ns,
+            },
         },
-        "memory": {
-            "usage": some(&[
-                ("limit", stats.memory_limit),
-                ("usage", stats.memory_usage),
-                ("max", stats.memory_peak),
-                ("failcnt", stats.memory_refused),
-            ]),
-            "raw": stats.memory_detail,
+        memory: MemoryStatistics {
+            usage: MemoryUsage {
+                limit: stats.memory_limit,
+                usage: stats.memory_usage,
+                max: stats.memory_peak,
+                failcnt: stats.memory_refused,
+            },
+            raw: stats.memory_detail,
         },
-        "pids": some(&[("current", stats.pids_current), ("limit", stats.pids_limit)]),
-    })
+        pids: PidStatistics { current: stats.pids_current, limit: stats.pids_limit },
+    }
 }

@@ -6,6 +6,7 @@
 mod eval;
 mod parse;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use runtime::error::{Error, Result};
@@ -40,6 +41,14 @@ impl Template {
                 .remedy("{{json .}} prints all that there is")
         })
     }
+}
+
+/// A document as templates read it: fields are looked up by the names that they have in JSON.
+///
+/// # Errors
+/// It cannot be written as JSON, such as a path that is not UTF-8.
+pub(super) fn document(of: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(of).map_err(|error| Error::new(format!("writing JSON: {error}")))
 }
 
 /// Fills a template from a value.
