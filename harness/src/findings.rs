@@ -1,5 +1,5 @@
 //! What is known of other runtimes: claims that do not hold for them, each seen here and described in docs/findings.md.
-//! A finding changes no verdict; it says that a red cell is no news.
+//! A finding never changes a verdict; it marks a failure as already known.
 
 use record::SubjectInfo;
 
@@ -8,7 +8,8 @@ use record::SubjectInfo;
 pub struct Finding {
     /// The check.
     pub check: &'static str,
-    /// What stands in the first line of the subject's `--version`.
+    /// The program and the first numbers of its version, as the first line of the subject's `--version` has them. `1.1` means 1.1 and
+    /// all 1.1.x, and not 1.10.
     pub version: &'static str,
     /// What it does instead.
     pub what: &'static str,
@@ -187,7 +188,15 @@ pub const KNOWN: &[Finding] = &[
 
 /// What is known of a check and a subject.
 pub fn of(check: &str, subject: &SubjectInfo) -> Option<&'static Finding> {
-    KNOWN.iter().find(|finding| finding.check == check && subject.version.contains(finding.version))
+    KNOWN.iter().find(|finding| finding.check == check && is_of(&subject.version, finding.version))
+}
+
+/// An engine's line may name the runtime below it, too.
+fn is_of(version: &str, known: &str) -> bool {
+    version.match_indices(known).any(|(at, _)| {
+        let begins = version[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric());
+        begins && !version[at + known.len()..].starts_with(|next: char| next.is_ascii_digit())
+    })
 }
 
 #[cfg(test)]
@@ -209,6 +218,7 @@ mod tests {
             |version: &str| SubjectInfo { name: "x".into(), path: "/x".into(), version: version.into() };
         assert!(of("life.hooks", &info("runc version 1.1.5+ds1")).is_some());
         assert!(of("life.hooks", &info("runc version 1.3.0")).is_none());
+        assert!(of("life.hooks", &info("runc version 1.10.0")).is_none());
         assert!(of("life.tty", &info("runc version 1.1.5+ds1")).is_none());
     }
 }

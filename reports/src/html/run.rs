@@ -56,17 +56,17 @@ pub fn page(run: &Run) -> String {
     document(&title, &body)
 }
 
-/// The command that tries a check again: a subject that was given as a path is found by its path alone.
+/// The command that tries a check again, with the same program.
 fn again(outcome: &Outcome, subjects: &[SubjectInfo]) -> String {
     let mut text = match &outcome.fault {
         Some(_) => format!("plimsoll prove {}", outcome.check),
         None => format!("plimsoll check {} --verbose", outcome.check),
     };
     if outcome.subject != "kernel" {
-        let known = ["core", "runc", "crun", "youki", "podman", "docker"].contains(&outcome.subject.as_str());
+        // `core` is no program of its own. Of all others the path says which one it was.
         let path = subjects
             .iter()
-            .find(|subject| subject.name == outcome.subject && !known)
+            .find(|subject| subject.name == outcome.subject && subject.name != "core")
             .map(|subject| &subject.path);
         let word = path.unwrap_or(&outcome.subject);
         let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:".contains(c);

@@ -16,6 +16,7 @@ use kit::check::{Check, Checked, Trouble};
 use kit::fault::in_fixture;
 use kit::kernel::KernelFixture;
 use kit::need::Need;
+use kit::verbs::attempt::Tried;
 
 const NEEDS: &[Need] = &[Need::Namespace(Kind::User)];
 
@@ -264,6 +265,10 @@ fn access_list(kernel: &mut KernelFixture) -> Checked {
     Ok(())
 }
 
+fn out_of_reach(error: &dyn std::fmt::Display) -> Trouble {
+    Trouble::Skip(format!("the hierarchy's root cannot be had in a namespace here: {error}"))
+}
+
 fn release_agent(kernel: &mut KernelFixture) -> Checked {
     let point = kernel.directory("hierarchy")?;
     let layout = runtime::cgroup::Layout::detect()?;
@@ -277,24 +282,20 @@ fn release_agent(kernel: &mut KernelFixture) -> Checked {
         if let Err(error) =
             mount(Some("plimsoll"), &point, Some("cgroup"), MsFlags::empty(), Some(options.as_str()))
         {
-            return Ok(format!("mount: {error}"));
+            return Err(out_of_reach(&error));
         }
         let file = point.join("release_agent");
-        let Ok(text) = fs::read_to_string(&file) else { return Ok("no release_agent".into()) };
+        let text = fs::read_to_string(&file).map_err(|error| out_of_reach(&error))?;
         // What was there already: under the fault the host keeps what it has.
-        let written = fs::write(&file, text).err().and_then(|error| error.raw_os_error()).unwrap_or(0);
-        Ok(written.to_string())
+        Ok(fs::write(&file, text).err().and_then(|error| error.raw_os_error()).unwrap_or(0))
     };
     let seen = if kernel.has(SAME_NAMESPACE) {
         kernel.in_child(act)?
     } else {
         kernel.in_mapped_namespace("0 0 100000", act)?
     };
-    if seen == "no release_agent" || seen.starts_with("mount:") {
-        return Err(Trouble::Skip(format!("the hierarchy's root cannot be had in a namespace here: {seen}")));
-    }
-    let refused = [libc::EPERM, libc::EACCES].iter().any(|error| seen == error.to_string());
-    kernel.seen.expect("error of writing release_agent", &seen, "EPERM (1) or EACCES (13)", refused);
+    let refused = [libc::EPERM, libc::EACCES].contains(&seen);
+    kernel.seen.expect("error of writing release_agent", Tried(seen), "EPERM (1) or EACCES (13)", refused);
     Ok(())
 }
 

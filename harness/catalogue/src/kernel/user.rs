@@ -8,6 +8,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use proptest::prelude::*;
 use runtime::namespace::Kind;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, in_fixture};
@@ -93,11 +95,11 @@ fn root_is_mapped(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 /// In a new user namespace with this map; without one, in this namespace.
-fn in_namespace(
+fn in_namespace<T: Serialize + DeserializeOwned>(
     kernel: &KernelFixture,
     map: Option<&str>,
-    act: impl FnOnce() -> Result<String, Trouble>,
-) -> Result<String, Trouble> {
+    act: impl FnOnce() -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
     match map {
         Some(map) => kernel.in_mapped_namespace(map, act),
         None => kernel.in_child(act),
@@ -144,7 +146,7 @@ fn credentials_of_stranger(kernel: &KernelFixture, map: &str, stranger: u32) -> 
         setresgid(gid, gid, gid)?;
         setresuid(uid, uid, uid)?;
         std::os::unix::net::UnixStream::connect(&path)?;
-        Ok(String::new())
+        Ok(())
     });
     connected?;
     let (stream, _) = listener.accept()?;
@@ -182,24 +184,20 @@ fn caps_confined(kernel: &mut KernelFixture) -> Checked {
         ));
         let raw = errno(raw_socket());
         let own = errno(unshare(CloneFlags::CLONE_NEWUTS).and_then(|()| nix::unistd::sethostname("own")));
-        Ok(format!("{effective} {name} {owner} {mounted} {raw} {own}"))
+        Ok((effective, name, owner, mounted, raw, own))
     })?;
-    let words: Vec<&str> = answers.split(' ').collect();
-    let [effective, name, owner, mounted, raw, own] = words[..] else {
-        return Err(Trouble::Harness(format!("the child answered '{answers}'")));
-    };
+    let (effective, name, owner, mounted, raw, own) = answers;
     let last: u32 = fs::read_to_string("/proc/sys/kernel/cap_last_cap")?
         .trim()
         .parse()
         .map_err(|error| Trouble::Harness(format!("cap_last_cap: {error}")))?;
     let all = format!("{:016x}", (1_u64 << (last + 1)) - 1);
-    kernel.seen.expect_eq("effective capabilities inside", &effective.to_owned(), &all);
-    let (refused, done) = (libc::EPERM.to_string(), "0".to_owned());
-    kernel.seen.expect_eq("error of renaming the parent's host", &name.to_owned(), &refused);
-    kernel.seen.expect_eq("error of taking an unmapped user's file", &owner.to_owned(), &refused);
-    kernel.seen.expect_eq("error of mounting in the parent's mount namespace", &mounted.to_owned(), &refused);
-    kernel.seen.expect_eq("error of a raw socket in the parent's network", &raw.to_owned(), &refused);
-    kernel.seen.expect_eq("error of renaming a host of its own", &own.to_owned(), &done);
+    kernel.seen.expect_eq("effective capabilities inside", &effective, &all);
+    kernel.seen.expect_eq("error of renaming the parent's host", &name, &libc::EPERM);
+    kernel.seen.expect_eq("error of taking an unmapped user's file", &owner, &libc::EPERM);
+    kernel.seen.expect_eq("error of mounting in the parent's mount namespace", &mounted, &libc::EPERM);
+    kernel.seen.expect_eq("error of a raw socket in the parent's network", &raw, &libc::EPERM);
+    kernel.seen.expect_eq("error of renaming a host of its own", &own, &0);
     Ok(())
 }
 
@@ -210,12 +208,9 @@ fn raw_socket() -> nix::Result<()> {
 
 fn setgroups_denied(kernel: &mut KernelFixture) -> Checked {
     let allowed = kernel.has(SETGROUPS_ALLOWED);
-    let act = || -> Result<String, Trouble> {
-        let errno = setgroups(&[Gid::from_raw(0)]).err().map_or(0, |error| error as i32);
-        Ok(errno.to_string())
-    };
-    let seen = if allowed {
-        in_namespace(kernel, Some("0 1000 1"), act)?
+    let act = || setgroups(&[Gid::from_raw(0)]).err().map_or(0, |error| error as i32);
+    let (undenied, error) = if allowed {
+        in_namespace(kernel, Some("0 1000 1"), || Ok((libc::EPERM, act())))?
     } else {
         kernel.in_child(|| {
             let (uid, gid) = (Uid::from_raw(1_000), Gid::from_raw(1_000));
@@ -225,16 +220,18 @@ fn setgroups_denied(kernel: &mut KernelFixture) -> Checked {
             nix::sys::prctl::set_dumpable(true)?;
             unshare(CloneFlags::CLONE_NEWUSER)?;
             fs::write("/proc/self/uid_map", "0 1000 1")?;
-            let without = fs::write("/proc/self/gid_map", "0 1000 1").is_err();
-            if !without {
-                return Ok("gid_map was written without denying setgroups".into());
+            let undenied = fs::write("/proc/self/gid_map", "0 1000 1").err();
+            let undenied = undenied.and_then(|error| error.raw_os_error()).unwrap_or(0);
+            if undenied == 0 {
+                return Ok((undenied, 0));
             }
             fs::write("/proc/self/setgroups", "deny")?;
             fs::write("/proc/self/gid_map", "0 1000 1")?;
-            act()
+            Ok((undenied, act()))
         })?
     };
-    kernel.seen.expect_eq("error of setgroups inside", &seen, &libc::EPERM.to_string());
+    kernel.seen.expect_eq("error of a group map while setgroups is allowed", &undenied, &libc::EPERM);
+    kernel.seen.expect_eq("error of setgroups inside", &error, &libc::EPERM);
     Ok(())
 }
 
@@ -291,17 +288,12 @@ fn translates(kernel: &KernelFixture, map: &[(u32, u32, u32)]) -> Result<Option<
         map.iter().map(|(inside, outside, length)| format!("{} {outside} {length}", inside + off)).collect();
     let names: Vec<u32> = expected.keys().copied().collect();
     let answer = in_namespace(kernel, Some(&(text.join("\n") + "\n")), || {
-        let ids: Vec<String> = names
-            .iter()
-            .map(|name| {
-                fs::metadata(dir.join(name.to_string())).map(|of| format!("{}:{}", of.uid(), of.gid()))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(ids.join(" "))
+        let owner = |name: &u32| fs::metadata(dir.join(name.to_string())).map(|of| (of.uid(), of.gid()));
+        Ok(names.iter().map(owner).collect::<Result<Vec<_>, _>>()?)
     })?;
-    for (seen, (outside, inside)) in answer.split(' ').zip(&expected) {
-        if seen != format!("{inside}:{inside}") {
-            return Ok(Some(format!("{map:?}: {outside} outside is {seen} inside, not {inside}")));
+    for (seen, (outside, inside)) in answer.iter().zip(&expected) {
+        if *seen != (*inside, *inside) {
+            return Ok(Some(format!("{map:?}: {outside} outside is {seen:?} inside, not {inside}")));
         }
     }
     given_inside(kernel, map, &text.join("\n"))
@@ -333,7 +325,7 @@ fn given_inside(
             .map_err(|error| Trouble::Harness(error.to_string()))?;
             chown(&path, Some(last), Some(last))?;
             let beyond = chown(&path, Some(u32::MAX - 1), None).err().and_then(|error| error.raw_os_error());
-            Ok(beyond.unwrap_or(0).to_string())
+            Ok(beyond.unwrap_or(0))
         })?;
         let of = fs::metadata(&path)?;
         if (of.uid(), of.gid()) != (expected, expected) {
@@ -343,7 +335,7 @@ fn given_inside(
                 of.gid()
             )));
         }
-        if answer != libc::EINVAL.to_string() {
+        if answer != libc::EINVAL {
             return Ok(Some(format!("{map:?}: an id beyond the map: error {answer}, not EINVAL")));
         }
     }

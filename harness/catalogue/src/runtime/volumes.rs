@@ -6,12 +6,11 @@ use std::path::Path;
 
 use runtime::oci::{Hook, Mount, Spec};
 
-use kit::check::{Check, Checked, Trouble};
+use kit::check::{Check, Checked};
 use kit::fault::{self, Fault, bind, in_fixture};
 use kit::runtime::RuntimeFixture;
 use kit::runtime::Started;
 use kit::verbs::attempt::Tried;
-use kit::verbs::files::How;
 use kit::verbs::{attempt, files, look, state};
 
 const SOURCE: &str = "OCI config.md, Mounts; mount(2), Creating a bind mount";
@@ -349,13 +348,8 @@ fn tmpfs(runtime: &mut RuntimeFixture) -> Checked {
     let mode = container.ask(state::stat("/data"))?;
     runtime.seen.expect_eq("its mode", &mode.mode, &0o1750);
     container.ask(files::write("/data/file", "x"))?;
-    let full = container.ask(files::write_stream("/data/large", 4 << 20, 65_536, How::Create));
-    let said = match &full {
-        Err(Trouble::Subject(said)) => said.clone(),
-        other => format!("{other:?}"),
-    };
-    let held = said.contains("No space left");
-    runtime.seen.expect("writing 4 MiB to 1 MiB", said, "No space left on device", held);
+    let full = container.ask(attempt::fill("/data/large", 4 << 20))?;
+    runtime.seen.expect_eq("error of writing 4 MiB to 1 MiB", &full, &Tried(libc::ENOSPC));
     // Its pages are counted: one is the first file's, and the other file has all the rest.
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.unwrap_or(4096).unsigned_abs();
     let size = container.ask(state::stat("/data/large"))?.size;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::notebook::Notebook;
 use crate::trouble::Trouble;
@@ -62,11 +64,11 @@ impl KernelFixture {
     ///
     /// # Errors
     /// As of [`KernelFixture::in_child`].
-    pub fn in_mapped_namespace(
+    pub fn in_mapped_namespace<T: Serialize + DeserializeOwned>(
         &self,
         map: &str,
-        act: impl FnOnce() -> Result<String, Trouble>,
-    ) -> Result<String, Trouble> {
+        act: impl FnOnce() -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         let (mut ready, mut tell_ready) = std::io::pipe()?;
         let (mut go, mut tell_go) = std::io::pipe()?;
         let inside = move || {
@@ -101,11 +103,14 @@ impl KernelFixture {
         self.seed
     }
 
-    /// Does something in a child and returns what it wrote.
+    /// Does something in a child and returns its answer, which comes back as JSON.
     ///
     /// # Errors
     /// The child cannot be made, or what it did failed.
-    pub fn in_child(&self, act: impl FnOnce() -> Result<String, Trouble>) -> Result<String, Trouble> {
+    pub fn in_child<T: Serialize + DeserializeOwned>(
+        &self,
+        act: impl FnOnce() -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         self.in_child_beside(act, || Ok(()))
     }
 
@@ -113,11 +118,11 @@ impl KernelFixture {
     ///
     /// # Errors
     /// As of [`KernelFixture::in_child`], and those of `beside`.
-    pub fn in_child_beside(
+    pub fn in_child_beside<T: Serialize + DeserializeOwned>(
         &self,
-        act: impl FnOnce() -> Result<String, Trouble>,
+        act: impl FnOnce() -> Result<T, Trouble>,
         beside: impl FnOnce() -> Result<(), Trouble>,
-    ) -> Result<String, Trouble> {
+    ) -> Result<T, Trouble> {
         let (mut reader, mut writer) = std::io::pipe()?;
         // SAFETY: this program has one thread.
         match unsafe { fork() }? {
