@@ -139,7 +139,7 @@ fn a_subject_that_runs_nothing_passes_nothing_and_fails_nothing() {
     for program in ["/bin/false", "/bin/true"] {
         let output = plimsoll(&["check", "--subject", program]);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-        assert!(said(&output).contains("neither a runtime nor an engine"), "{}", said(&output));
+        assert!(said(&output).contains("unknown runtime or engine"), "{}", said(&output));
     }
 }
 

@@ -7,6 +7,40 @@ use record::matrix::{Matrix, Row};
 use crate::fleet::Fleet;
 
 /// A form that records can be shown in.
+///
+/// ```
+/// use reports::form::{Form, Look, Product, Records, Refused};
+///
+/// /// Ids of the checks that failed, one a line.
+/// #[derive(Debug)]
+/// struct Failed;
+///
+/// impl Form for Failed {
+///     fn name(&self) -> &'static str {
+///         "failed"
+///     }
+///
+///     fn about(&self) -> &'static str {
+///         "Ids of the checks that failed"
+///     }
+///
+///     fn records(&self, records: Records, _: Look) -> Result<Product, Refused> {
+///         let mut text = String::new();
+///         for (_, run) in records.flat() {
+///             for outcome in run.outcomes.iter().filter(|outcome| outcome.shown() == record::Verdict::Fail) {
+///                 text += &format!("{}\n", outcome.check);
+///             }
+///         }
+///         Ok(Product::Text(text))
+///     }
+/// }
+///
+/// let run = reports::json::read("tests/data/run.json".as_ref())?;
+/// let records = Records { runs: vec![(String::new(), run)], ..Records::default() };
+/// let Ok(Product::Text(text)) = Failed.records(records, Look::default()) else { panic!() };
+/// assert_eq!(text, "life.hooks\n");
+/// # Ok::<(), reports::json::Error>(())
+/// ```
 pub trait Form: std::fmt::Debug + Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;

@@ -1,6 +1,17 @@
 //! How the records of Plimsoll are read, compared and shown.
 //!
-//! This crate runs nothing: it can read and show records of any machine. What a record is says the crate `record`.
+//! This crate runs nothing: it reads and shows records of any machine. The crate `record` defines what a record is.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! let run = reports::json::read(Path::new("tests/data/run.json"))?;
+//! let colours = false;
+//! assert!(reports::terminal::table(&run, colours).contains("cpu.quota.20-percent"));
+//! let worse = reports::difference::difference(&run, &run);
+//! assert!(worse.is_empty(), "a record does not differ from itself");
+//! # Ok::<(), reports::json::Error>(())
+//! ```
 
 pub mod bench;
 pub mod catch_rate;

@@ -21,6 +21,32 @@ pub enum Body {
 }
 
 /// One check of the catalogue. It is made by [`Check::of_runtime`], [`Check::of_engine`] or [`Check::of_kernel`].
+///
+/// ```
+/// use kit::check::{Check, Checked};
+/// use kit::fault;
+/// use kit::need::Need;
+/// use kit::runtime::RuntimeFixture;
+/// use kit::verbs::tasks;
+///
+/// fn counts_threads(runtime: &mut RuntimeFixture) -> Checked {
+///     let mut container = runtime.container().pids(16).start()?;
+///     let made = container.ask(tasks::threads_until_refused(64))?;
+///     runtime.seen.expect_eq("error of the thread that was refused", &made.errno, &libc::EAGAIN);
+///     container.close().map(drop)
+/// }
+///
+/// const CHECK: Check = Check::of_runtime(
+///     "pids.max.counts-threads",
+///     "threads count as processes do",
+///     "Documentation/admin-guide/cgroup-v2.rst, PID",
+///     counts_threads,
+/// )
+/// .needs(&[Need::Controller("pids")])
+/// .faults(&[fault::PIDS_LIMIT_NOT_WRITTEN]);
+///
+/// assert!(CHECK.all_needs().any(|need| need == Need::Groups), "every check of a runtime needs groups");
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Check {

@@ -11,6 +11,15 @@ use record::{Evidence, Expectation, KernelFile, Series};
 mod words;
 
 /// Evidence being gathered.
+///
+/// ```
+/// let mut seen = kit::notebook::Notebook::default();
+/// seen.expect_eq("error of a fork past the limit", &libc::EAGAIN, &libc::EAGAIN);
+/// seen.expect_in("CPU time, in ms", 31.0, 15.0..=25.0, "one tick", 8.0);
+/// let [fork, time] = &seen.0.expectations[..] else { panic!() };
+/// assert!(fork.holds && fork.observed == "EAGAIN");
+/// assert!(!time.holds && time.doubtful, "the control was disturbed by more than the miss");
+/// ```
 #[derive(Debug, Default)]
 pub struct Notebook(pub Evidence);
 

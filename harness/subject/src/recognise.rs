@@ -85,7 +85,7 @@ impl Subject {
             None => None,
         };
         let mut engine: Option<Arc<dyn Engine>> = None;
-        for recognise in ENGINES {
+        for (_, recognise) in ENGINES {
             engine = engine.or(recognise(&name, &program, &said, options)?);
         }
         if runtime.is_none() && engine.is_none() {
@@ -111,11 +111,11 @@ impl Subject {
 
 type Recognise = fn(&str, &Program, &Said, &Options) -> Result<Option<Arc<dyn Engine>>, Error>;
 
-/// All engines, each by its own file.
-const ENGINES: &[Recognise] = &[
-    |name, program, said, options| Ok(shared(Plim::recognise(name, program, said, options)?)),
-    |name, program, said, options| Ok(shared(Podman::recognise(name, program, said, options)?)),
-    |name, program, said, options| Ok(shared(Docker::recognise(name, program, said, options)?)),
+/// All engines: what people call each, and how it is recognised, in its own file.
+const ENGINES: &[(&str, Recognise)] = &[
+    ("plim", |name, program, said, options| Ok(shared(Plim::recognise(name, program, said, options)?))),
+    ("podman", |name, program, said, options| Ok(shared(Podman::recognise(name, program, said, options)?))),
+    ("docker", |name, program, said, options| Ok(shared(Docker::recognise(name, program, said, options)?))),
 ];
 
 fn shared<E: Engine + 'static>(engine: Option<E>) -> Option<Arc<dyn Engine>> {
@@ -139,11 +139,13 @@ fn unknown(word: &str, said: &Said) -> Error {
         "" => "nothing".to_owned(),
         line => format!("'{}'", line.chars().take(80).collect::<String>()),
     };
+    let engines: Vec<&str> = ENGINES.iter().map(|(engine, _)| *engine).collect();
     Error::new(
         ErrorKind::Unknown,
         format!(
-            "--subject {word}: neither a runtime nor an engine that is known here: `--version` says {told}, and `features` nothing \
-             of the OCI runtime specification; give an OCI runtime (runc, crun, youki, ...), plim, podman or docker"
+            "--subject {word}: unknown runtime or engine: `--version` prints {told}, and `features` no document of the OCI runtime \
+             specification (give an OCI runtime such as runc, crun or youki, or one of the engines {})",
+            engines.join(", ")
         ),
     )
 }

@@ -1,7 +1,17 @@
 //! The records of Plimsoll: what a run, a check, a verdict and a piece of evidence are.
 //!
 //! The types are published as JSON Schemas (`reports/schema`) and versioned: fields are added, never changed. This crate holds
-//! data and nothing else: it reads no file and shows nothing.
+//! data and nothing else: it reads no file and shows nothing. The crate `reports` does that.
+//!
+//! ```
+//! use record::{Counts, Outcome, Run, Verdict};
+//!
+//! let text = std::fs::read_to_string("../tests/data/run.json")?;
+//! let run: Run = serde_json::from_str(&text)?;
+//! let counts = Counts::of(run.outcomes.iter().map(Outcome::shown));
+//! assert_eq!(counts.fail, run.outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Fail).count());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod bench;
 pub mod matrix;
