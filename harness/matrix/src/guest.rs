@@ -101,7 +101,7 @@ fn run(configuration: &GuestConfiguration) -> Result<u8, Error> {
         .env("HOME", "/tmp")
         .env("RUST_BACKTRACE", "1")
         .spawn();
-    bury(&told("starting the checks", child)?)
+    reap_until(&told("starting the checks", child)?)
 }
 
 /// Runs the probe, whose standard streams are the serial line; it was set to pass bytes unchanged.
@@ -109,11 +109,11 @@ fn serve() -> Result<u8, Error> {
     let line = told(EVENTS, fs::File::options().read(true).write(true).open(EVENTS))?;
     let out = told(EVENTS, line.try_clone())?;
     let child = Command::new("/plimsoll").arg0(probe::NAME).arg("serve").stdin(line).stdout(out).spawn();
-    bury(&told("starting the probe", child)?)
+    reap_until(&told("starting the probe", child)?)
 }
 
-/// Buries what others leave, as a first process must, until this child ends; its exit status.
-fn bury(child: &std::process::Child) -> Result<u8, Error> {
+/// Reaps orphans, as PID 1 must, until `child` exits; returns its exit status.
+fn reap_until(child: &std::process::Child) -> Result<u8, Error> {
     let pid = Pid::from_raw(child.id().cast_signed());
     loop {
         match waitpid(None, None) {
@@ -271,7 +271,7 @@ fn settle_code() {
     }
 }
 
-/// For an emulated machine that somebody else has booted, with `maxcpus=1`: see [`settle_code`].
+/// For an emulated machine that somebody else has booted, with `maxcpus=1`: see `settle_code`.
 pub fn settle() -> ExitCode {
     settle_code();
     match bring_up_processors() {
@@ -283,7 +283,7 @@ pub fn settle() -> ExitCode {
     }
 }
 
-/// A guest boots with one processor; see [`settle_code`].
+/// A guest boots with one processor; see `settle_code`.
 fn bring_up_processors() -> Result<(), Error> {
     for entry in told("processors", fs::read_dir("/sys/devices/system/cpu"))?.flatten() {
         let online = entry.path().join("online");

@@ -11,7 +11,7 @@ impl Engine {
     /// Gives a container another name.
     ///
     /// # Errors
-    /// It is taken, or no name.
+    /// The name is already in use or not valid.
     pub fn rename(&self, record: &Record, name: &str) -> Result<()> {
         let _lock = self.lock()?;
         let names: Vec<String> = self.containers()?.into_iter().map(|record| record.name).collect();
@@ -25,7 +25,7 @@ impl Engine {
     /// Removes an image's name, or the image; containers that use it are asked for while none can be made.
     ///
     /// # Errors
-    /// As of [`crate::image::remove`].
+    /// Same errors as [`crate::image::remove`].
     pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<String>> {
         let _lock = self.lock()?;
         self.refuse_unknown_uses()?;
@@ -35,7 +35,7 @@ impl Engine {
     /// Removes a volume that no container uses, while none can be made.
     ///
     /// # Errors
-    /// As of [`Volumes::remove`].
+    /// Same errors as [`crate::volume::Volumes::remove`].
     pub fn remove_volume(&self, name: &str) -> Result<()> {
         let _lock = self.lock()?;
         self.refuse_unknown_uses()?;
@@ -45,7 +45,7 @@ impl Engine {
     /// Removes a network that no container is on, while none can be made.
     ///
     /// # Errors
-    /// As of [`Networks::remove`].
+    /// Same errors as [`crate::network::Networks::remove`].
     pub fn remove_network(&self, name: &str) -> Result<()> {
         let _lock = self.lock()?;
         self.refuse_unknown_uses()?;

@@ -69,7 +69,7 @@ struct Found {
 /// Writes a whole tree, such as a merged one, with the attributes of its root.
 ///
 /// # Errors
-/// As of [`write`].
+/// Same errors as [`write()`].
 pub fn write_tree(root: &Path, to: impl Write) -> Result<()> {
     write_some(&Node::open(root)?, &Style::default(), to)
 }
@@ -149,7 +149,7 @@ impl Style<'_> {
 /// Writes a tree, or a part of it, with the attributes of its root.
 ///
 /// # Errors
-/// As of [`write`].
+/// Same errors as [`write()`].
 pub fn write_some(root: &Node, style: &Style<'_>, to: impl Write) -> Result<()> {
     let mut archive = Archive::new(to, *style);
     if !style.rootless {
