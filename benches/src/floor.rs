@@ -1,5 +1,5 @@
 //! The least that a container can cost: a command that is started, namespaces, a new root and execve, perhaps control groups,
-//! nothing else. Whoever starts a container by a runtime starts the runtime's command first, so the floor starts one too, which does
+//! nothing else. Starting a container with a runtime starts the runtime's command first, so the floor starts one too, which does
 //! nothing. The root is a bind mount, as runtimes make it.
 //!
 //! It is started by a process of its own, for a clone copies what its parent has, and that of the benchmarks has much.

@@ -64,7 +64,7 @@ pub fn of_one(total: u64, times: u32) -> f64 {
     kit::measure::as_f64(total) / f64::from(times.max(1))
 }
 
-/// What some samples say by themselves, with nothing that they are compared with.
+/// A side that is not compared with another.
 pub fn alone(name: &str, samples: &[f64]) -> Side {
     let spread = interval(samples);
     Side {

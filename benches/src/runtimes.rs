@@ -39,7 +39,7 @@ impl Runtime {
     /// There is none.
     pub fn named(run: &Run, name: &str) -> Result<Self, Error> {
         let subject = Subject::named(name)?;
-        let runtime = subject.runtime.ok_or_else(|| Error::new(format!("{name} is no runtime")))?;
+        let runtime = subject.runtime.ok_or_else(|| Error::new(format!("'{name}' is not a runtime")))?;
         let mut program = runtime.program().clone();
         let beside = program.path().with_file_name("plim-runtime");
         if name == "core" && beside.is_file() {

@@ -60,8 +60,8 @@ impl Side {
         }
     }
 
-    /// Has the probe start anew on its CPU: where its memory lies is then another in each round, and noise that the interval
-    /// holds, where it would be a bias that looks like a difference.
+    /// Restarts the probe on its CPU, so that its memory layout differs in each round. Layout then shows up as noise within the
+    /// interval, not as a difference.
     ///
     /// # Errors
     /// The probe is gone.
@@ -128,7 +128,7 @@ pub fn all(run: &Run, chosen: &Chosen<'_>) -> Result<(Vec<Side>, Vec<String>), E
 fn start(run: &Run, name: &str, number: usize) -> Result<Container, Error> {
     let (word, variant) = name.split_once('+').unwrap_or((name, ""));
     let subject = Subject::named(word)?;
-    let runtime = subject.runtime.ok_or_else(|| Error::new(format!("{word} is no runtime")))?;
+    let runtime = subject.runtime.ok_or_else(|| Error::new(format!("'{word}' is not a runtime")))?;
     let mut runtime = RuntimeFixture::new(run, &runtime, None, &run.tag(number))?;
     let wanted = match variant {
         "" => runtime.container(),
@@ -145,7 +145,7 @@ fn start(run: &Run, name: &str, number: usize) -> Result<Container, Error> {
         fs::create_dir_all(inside.parent().unwrap_or(&inside)).doing(doing)?;
         fs::copy(&file, &inside).doing(doing)?;
     }
-    // In a user namespace root is somebody else, who must be let in.
+    // Container root maps to an unprivileged id here, so make the directory world-writable.
     let scratch = container.rootfs.join("tmp/bench");
     fs::create_dir_all(&scratch).doing(doing)?;
     fs::set_permissions(&scratch, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).doing(doing)?;

@@ -47,7 +47,7 @@ impl fmt::Display for Error {
                 write!(f, "schema_version {version} is newer than {SCHEMA_VERSION}: update plimsoll")
             }
             Self::Field(error) => error.fmt(f),
-            Self::Twice => f.write_str("not a record: a field stands there twice"),
+            Self::Twice => f.write_str("not a record: a field occurs twice"),
             Self::In(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }
@@ -90,7 +90,7 @@ pub fn read(path: &Path) -> Result<Run, Error> {
 /// Reads the record of a row of a matrix.
 ///
 /// # Errors
-/// As of [`read`].
+/// Same errors as [`read`].
 pub fn read_row(path: &Path) -> Result<Row, Error> {
     read_as(path)
 }
@@ -111,7 +111,7 @@ pub enum Record {
 /// Reads a record of any kind: told apart by the fields that only one kind has.
 ///
 /// # Errors
-/// As of [`read`].
+/// Same errors as [`read`].
 pub fn read_any(path: &Path) -> Result<Record, Error> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::Read(path.to_owned(), error))?;
     parse_any(&text).map_err(|error| Error::In(path.to_owned(), Box::new(error)))
@@ -138,7 +138,7 @@ pub fn parse_any(text: &str) -> Result<Record, Error> {
 /// Reads the record of a benchmark.
 ///
 /// # Errors
-/// As of [`read`].
+/// Same errors as [`read`].
 pub fn read_bench(path: &Path) -> Result<Bench, Error> {
     read_as(path)
 }

@@ -1,4 +1,4 @@
-//! Every rendering of one stored record, as it was when somebody last looked at it. `UPDATE_SNAPSHOTS=1` writes them anew.
+//! Every rendering of one stored record, as it was when somebody last looked at it. `UPDATE_SNAPSHOTS=1` regenerates them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

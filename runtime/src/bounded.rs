@@ -23,7 +23,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// The same; `None` if there is no such file.
 ///
 /// # Errors
-/// As of [`read`].
+/// Same errors as [`read`].
 pub fn read_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     match read(path, limit) {
         Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
@@ -34,7 +34,7 @@ pub fn read_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 /// The same as text.
 ///
 /// # Errors
-/// As of [`read`], or it is no UTF-8.
+/// Same errors as [`read`], or it is no UTF-8.
 pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     let bytes = read(path, limit)?;
     String::from_utf8(bytes).map_err(|error| Error::new(format!("reading {}: {error}", path.display())))
@@ -43,7 +43,7 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String> {
 /// Reads what comes from anywhere else; `name` is for the error.
 ///
 /// # Errors
-/// As of [`read`].
+/// Same errors as [`read`].
 pub fn read_from(from: impl Read, name: &str, limit: u64) -> Result<Vec<u8>> {
     read_bounded(from, limit).map_err(|error| Error::new(format!("{name}: {error}")))
 }

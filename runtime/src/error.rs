@@ -1,4 +1,4 @@
-//! The one error type of the core: what was being done, why it failed, and what would mend it.
+//! The one error type of the core: what was being done, why it failed, and the remedy.
 
 use std::fmt;
 use std::io;

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-/// Room for what such a file usually holds: it says that its size is 0, and without room it would be read bit by bit, at first 32 bytes.
+/// Initial buffer. These files report size 0, so `read_to_string` would start with 32 bytes.
 const USUAL: usize = 4096;
 
 /// Reads such a file as a whole.

@@ -90,7 +90,7 @@ impl Stack {
     /// The options as mount(2) takes them.
     ///
     /// # Errors
-    /// As of [`Stack::mount`].
+    /// Same errors as [`Stack::mount`].
     pub fn mount_options(&self) -> Result<Vec<u8>> {
         if self.lower.is_empty() {
             return Err(Error::new("an overlay needs at least one lower layer"));

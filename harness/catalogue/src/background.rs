@@ -29,7 +29,7 @@ const fn text(
 }
 
 const OPTION: &str = "config.json /mounts/*/options/*";
-const COMPUTED: &str = "execve computes the set anew, for root from the bounding set and for others from the ambient one \
+const COMPUTED: &str = "execve recomputes the set, for root from the bounding set and for others from the ambient one \
                         (capabilities(7), Transformation of capabilities during execve)";
 const IMAGE: &str = "the image is the check's own setting; rootfs.is-image speaks of which one is used";
 const USUAL_MOUNT: &str =

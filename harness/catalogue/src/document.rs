@@ -23,7 +23,7 @@ pub fn markdown(checks: &[&'static Check]) -> String {
                 "\n## {area}\n\n| id | looks at | claim | needs | faults | source |\n|---|---|---|---|---|---|\n"
             );
         }
-        // Containers need groups: that stands in every line of a runtime or an engine already.
+        // Containers need groups; each line of a runtime or an engine implies that.
         let needs = check.all_needs().filter(|need| *need != Need::Groups);
         let needs: Vec<String> = needs.map(Need::describe).collect();
         let faults: Vec<&str> = check.faults.iter().map(|fault| fault.name).collect();

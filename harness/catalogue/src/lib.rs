@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    /// `cargo test -p catalogue -- --ignored write_catalogue` writes the document anew after a change.
+    /// `cargo test -p catalogue -- --ignored write_catalogue` regenerates the document after a change.
     #[test]
     #[ignore = "writes docs/catalogue.md"]
     fn write_catalogue() {

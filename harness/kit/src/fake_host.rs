@@ -44,7 +44,7 @@ impl FakeHost {
         Ok(Self { child, channel, program })
     }
 
-    /// Asks the probe that stands on the fake host, outside every container.
+    /// Asks the probe on the fake host, outside every container.
     ///
     /// # Errors
     /// The harness's: a fake host is its own.

@@ -23,7 +23,7 @@ mod words;
 #[derive(Debug, Default)]
 pub struct Notebook(pub Evidence);
 
-/// What a control beside a measurement says: by how much this machine may move the value by itself.
+/// What a control beside a measurement says: how far this machine's own noise can move the value.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Control {
     /// Towards less.
@@ -62,7 +62,7 @@ impl Notebook {
         self.expect_eq(what, &observed.as_slice(), &expected);
     }
 
-    /// An answer of a probe that must equal what is expected; error numbers as of [`Self::expect_eq`].
+    /// An answer of a probe that must equal what is expected; error numbers are shown as by [`Self::expect_eq`].
     pub fn expect_json(&mut self, what: &str, observed: &serde_json::Value, expected: &serde_json::Value) {
         let (seen, wanted) = words::both(what, observed, expected);
         self.push(what, seen, wanted, "", observed == expected);
@@ -83,7 +83,7 @@ impl Notebook {
     }
 
     /// A measured number that must lie in a band. A miss by no more than `noise` - what the control beside the
-    /// measurement says that this machine may do by itself - is doubtful, not red. Says whether it lies there.
+    /// measurement measured of this machine's own noise - is doubtful, not a failure. Says whether it lies there.
     pub fn expect_in(
         &mut self,
         what: &str,
@@ -95,7 +95,7 @@ impl Notebook {
         self.expect_beside(what, observed, band, derived, Control { below: noise, above: noise })
     }
 
-    /// The same, where what the machine does by itself can move the value further in one direction than in the other:
+    /// The same, where the machine's own noise can move the value further in one direction than in the other:
     /// what others take from a group makes its use smaller and never larger. A control of 0 on both sides is none, and
     /// then a miss is a miss.
     pub fn expect_beside(

@@ -88,7 +88,7 @@ impl Run {
         let dir = base().join(&id);
         let told = |error: std::io::Error| Trouble::Harness(format!("making {}: {error}", dir.display()));
         fs::create_dir_all(base()).map_err(told)?;
-        // Between the directory and its lock the run would look dead.
+        // Until the lock is held, `clean` would treat this directory as stale.
         let _beginning = Beginning::one_of_many().map_err(told)?;
         fs::create_dir_all(&dir).map_err(told)?;
         let lock = File::create(dir.join("lock")).map_err(told)?;

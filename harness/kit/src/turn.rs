@@ -36,8 +36,8 @@ impl std::fmt::Debug for Waiting<'_> {
     }
 }
 
-/// Holds back checks that measure time while others run, and the reverse, over all processes of this user: test
-/// runners may start a process for each check.
+/// Reader/writer lock of this user's processes on this host: timing checks run exclusively. Test runners may start a process for each
+/// check.
 #[derive(Debug)]
 pub struct Turn(#[expect(dead_code, reason = "held, not read")] File);
 
@@ -143,7 +143,7 @@ mod tests {
         let own = format!("process {}", std::process::id());
         assert!(said.borrow().contains(&own), "{}", said.borrow());
         assert!(error.into_text().contains(&own));
-        // The one who gave up still stands in the queue; it is gone as soon as it could have had its turn.
+        // The one that gave up is still queued; it leaves the queue when its turn comes.
         drop(held);
         let start = Instant::now();
         drop(Turn::wait_in(&dir, true, silently(Duration::from_secs(30))).unwrap());
@@ -151,7 +151,7 @@ mod tests {
         fs::remove_dir_all(&dir).unwrap();
     }
 
-    /// Source: proc_locks(5): who waits stands behind an arrow.
+    /// Source: proc_locks(5): a waiter is marked by an arrow.
     fn is_waited_for(inode: u64) -> bool {
         let locks = fs::read_to_string("/proc/locks").unwrap();
         let of = format!(":{inode}");

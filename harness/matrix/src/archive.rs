@@ -180,7 +180,7 @@ impl Archive {
         };
         if digest(&fetched)? != package.sha256 {
             return Err(format!(
-                "{} is not what the package index promises: --refresh reads the index anew",
+                "{} is not what the package index promises: --refresh fetches the index again",
                 package.name
             )
             .into());

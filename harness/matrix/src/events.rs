@@ -77,7 +77,7 @@ impl EventStream {
         Ok(Self(Mutex::new(file)))
     }
 
-    /// Writes an event. Whoever listens may be gone: that is no reason to end a run.
+    /// Writes an event. The reader may be gone, which does not end the run.
     pub fn tell(&self, event: &Event) {
         let Ok(mut line) = serde_json::to_vec(event) else { return };
         line.push(b'\n');

@@ -59,7 +59,7 @@ pub fn parse(bytes: &[u8]) -> Result<Header, Error> {
     let packed = [(&b"\x1f\x8b"[..], "gzip"), (b"\xfd7zXZ", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
     match packed.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         Some((_, name)) => Err(format!("the file is packed with {name}: unpack it first").into()),
-        None => Err("the file is no kernel image".into()),
+        None => Err("the file is not a kernel image".into()),
     }
 }
 

@@ -71,7 +71,7 @@ impl Index {
             .max_by_key(|version| natural(version))
             .ok_or_else(|| {
                 format!(
-                    "no kernel of series {} ({flavour}) in {}: --refresh reads the index anew",
+                    "no kernel of series {} ({flavour}) in {}: --refresh fetches the index again",
                     row.series,
                     row.suites.join(", ")
                 )

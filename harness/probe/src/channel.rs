@@ -15,7 +15,7 @@ use crate::ask::{Ask, Reply};
 /// How long an answer may take beyond what the question itself needs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// No answer is longer: what stands at the other end may be no probe at all.
+/// Longest answer: the other end may not be a probe.
 const LONGEST: usize = 16 << 20;
 
 /// A probe at the other end of two pipes, or of a socket.
@@ -99,7 +99,7 @@ impl Channel {
     /// Reads the answer to a question.
     ///
     /// # Errors
-    /// As of [`Channel::ask`].
+    /// Same errors as [`Channel::ask`].
     pub fn answer<A: Ask>(&mut self, request: A) -> Result<A::Answer, Error> {
         let asked = request.words().join(" ");
         let line = self.read_line(&asked)?;

@@ -74,6 +74,6 @@ fn say<T: Serialize>(answer: Done<T>) {
     let Ok(mut line) = serde_json::to_vec(&reply) else { return };
     line.push(b'\n');
     let mut out = std::io::stdout().lock();
-    // Whoever asked may be gone.
+    // The reader may be gone.
     let _ = out.write_all(&line).and_then(|()| out.flush());
 }

@@ -147,7 +147,7 @@ pub(super) fn ended(run: &record::Run, require: Require) -> u8 {
     if status == status::NOT_TRIED {
         let counts = run.shown_counts();
         output::errln!(
-            "plimsoll: {} of {} checks passed or failed, and {require} must: the reasons stand above, remedies in `plimsoll doctor`",
+            "plimsoll: {} of {} checks passed or failed, and {require} must (see the reasons above, and `plimsoll doctor` for remedies)",
             counts.settled(),
             counts.total()
         );

@@ -1,4 +1,4 @@
-//! The forms that a run is written in beside its table, for whoever reads it next.
+//! The forms in which a run is written beside its table.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -74,7 +74,7 @@ pub(super) struct Fetching {
     /// Where packages are kept [default: $XDG_CACHE_HOME/plimsoll, or ~/.cache/plimsoll]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Fetch the package index anew
+    /// Fetch the package index again
     #[arg(long)]
     refresh: bool,
 }

@@ -117,7 +117,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(output::end("plimsoll", status, TROUBLE))
 }
 
-/// Measurements stand above the checks, so they are a program of their own.
+/// The crate benches depends on this one, so measurements are a program of their own.
 fn bench(arguments: &[std::ffi::OsString]) -> Result<u8, Failed> {
     use std::os::unix::process::CommandExt;
     let own = std::env::current_exe().map_err(|error| format!("finding this program: {error}"))?;

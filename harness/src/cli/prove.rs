@@ -78,13 +78,13 @@ impl Prove {
             known: None,
         };
         let run = run_jobs(&broken, &subjects, how)?;
-        let (mut red, mut toothless, mut unproven) = (0, 0, 0);
+        let (mut failing, mut toothless, mut unproven) = (0, 0, 0);
         for outcome in &run.outcomes {
             let fault = outcome.fault.as_deref().unwrap_or_default();
             let said = match (outcome.proof(), outcome.verdict) {
                 (Some(Proof::Red), _) => {
-                    red += 1;
-                    "goes red"
+                    failing += 1;
+                    "fails"
                 }
                 (Some(Proof::NotTried), verdict) => {
                     unproven += 1;
@@ -102,7 +102,7 @@ impl Prove {
         }
         let all = run.outcomes.len();
         output::outln!(
-            "\n{red} of {all} go red under their faults, {toothless} toothless, {unproven} not tried"
+            "\n{failing} of {all} fail under their faults, {toothless} toothless, {unproven} not tried"
         );
         run.left_behind.iter().for_each(|left| output::outln!("left behind: {left}"));
         Ok(ended(&run, self.require))

@@ -209,7 +209,7 @@ impl<'a> Place<'a> {
     /// Writes a page and says where it is.
     ///
     /// # Errors
-    /// As of [`Place::write`].
+    /// Same errors as [`Place::write`].
     pub(super) fn write_page(self, text: &str) -> Result<(), Failed> {
         let path = self.path;
         self.write(text)?;

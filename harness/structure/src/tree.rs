@@ -36,7 +36,7 @@ pub type Name = Vec<String>;
 
 /// One module, inline or in a file of its own.
 pub struct Module {
-    /// The file that the module stands in.
+    /// The file that contains the module.
     pub file: PathBuf,
     /// What it contains. Submodules are there without their contents.
     pub items: Vec<Item>,

@@ -13,7 +13,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Run {
     /// Version of this form, see [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The run's id, which also stands in the name of everything that it made on the host.
+    /// The run's id, which is also part of the name of everything that it made on the host.
     pub id: String,
     /// Version of Plimsoll.
     pub plimsoll: String,

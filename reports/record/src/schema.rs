@@ -39,7 +39,7 @@ fn schema_of<T: schemars::JsonSchema>() -> String {
 mod tests {
     use super::*;
 
-    /// `cargo test -p record -- --ignored` writes the schema anew after a change of the types.
+    /// `cargo test -p record -- --ignored` regenerates the schema after a change of the types.
     #[test]
     #[ignore = "writes reports/schema/run.json"]
     fn write_schema() {

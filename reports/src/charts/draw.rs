@@ -53,7 +53,7 @@ pub(super) fn draw_sized(
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        // A chart that cannot be drawn is left out; its numbers stand in the evidence.
+        // A chart that cannot be drawn is left out; its numbers are in the evidence.
         paint(&area).ok()?;
         area.present().ok()?;
     }

@@ -28,7 +28,7 @@ impl std::fmt::Display for Unjudged {
             Self::NotMeasured(why) => write!(f, "not measured: {why}"),
             Self::FewRounds(rounds) => write!(f, "{rounds} rounds are too few"),
             Self::New => f.write_str("not measured in every earlier session"),
-            Self::NoFigures => f.write_str("its figures are no positive numbers"),
+            Self::NoFigures => f.write_str("its figures are not positive numbers"),
         }
     }
 }

@@ -184,7 +184,7 @@ fn cell_data(outcome: &Outcome) -> CellData<'_> {
     }
 }
 
-/// The data as JSON that may stand in a page.
+/// The data as JSON, escaped for a page.
 fn data(matrix: &Matrix) -> String {
     let rows: Vec<RowData<'_>> = matrix.rows.iter().map(row_data).collect();
     let text = serde_json::to_string(&rows).expect("texts, numbers and lists of them can be written as JSON");

@@ -21,7 +21,7 @@ pub fn page(run: &Run) -> String {
             areas.iter().find(|(_, (known, _))| *known == area).map_or(areas.len(), |(place, _)| *place);
         areas.entry(place).or_insert_with(|| (area, Vec::new())).1.push(outcome);
     }
-    // What failed comes first: whoever opens the page looks for it.
+    // Failures come first.
     for (_, outcomes) in areas.values_mut() {
         outcomes.sort_by_key(|outcome| std::cmp::Reverse(attention(outcome.shown())));
     }

@@ -73,7 +73,7 @@ impl Output {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if old.is_some() {
-            // Whoever may not write to the file may not replace it either, though its directory allows that.
+            // A caller that may not write to the file may not replace it either, even if the directory allows that.
             openat(&dir, name, flags, Mode::empty())?;
         }
         loop {
@@ -156,7 +156,7 @@ impl Drop for Output {
 /// Writes a small result at once: a regular file is replaced as a whole, anything else is written through.
 ///
 /// # Errors
-/// As of [`Output::open`], or the disk is full.
+/// Same errors as [`Output::open`], or the disk is full.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut output = Output::open(path)?;
     output.write_all(bytes)?;
@@ -216,7 +216,7 @@ fn is_text(dir: &OwnedFd, name: &OsStr) -> io::Result<bool> {
     Ok(!target.starts_with(b"/") && !target.contains(&b':'))
 }
 
-/// A copy of a descriptor of this process, if that is what is named: opening the link again would begin a file anew that was
+/// A copy of a descriptor of this process, if that is what is named: opening the link again would truncate a file that was
 /// redirected here, and cannot open a socket at all.
 fn own_descriptor(dir: &OwnedFd, name: &OsStr) -> io::Result<Option<OwnedFd>> {
     let Some(number) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { return Ok(None) };

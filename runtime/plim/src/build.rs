@@ -32,7 +32,7 @@ pub(super) struct Build {
     /// The last stage that is wanted
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
-    /// Do every step anew
+    /// Do not use the cache of earlier builds
     #[arg(long)]
     no_cache: bool,
     /// Network of RUN: bridge, none, host or the name of a network

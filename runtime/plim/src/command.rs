@@ -105,7 +105,7 @@ pub(super) enum Command {
     Network(network::Network),
     /// Print the version
     Version(about::Version),
-    /// Show what this engine is and stands on
+    /// Show information about this engine and its host
     Info(about::Info),
     /// Tell what happens to containers, volumes and networks
     Events(about::Events),

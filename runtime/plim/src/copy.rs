@@ -297,7 +297,7 @@ fn followed(root: &Root, path: &Path) -> Result<(OwnedFd, OsString)> {
 }
 
 fn last_name(path: &Path) -> Result<&OsStr> {
-    path.file_name().ok_or_else(|| Error::new(format!("'{}' ends in no name", path.display())))
+    path.file_name().ok_or_else(|| Error::new(format!("'{}' has no file name", path.display())))
 }
 
 #[cfg(test)]

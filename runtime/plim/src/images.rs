@@ -247,7 +247,9 @@ pub(super) fn write_out(
 ) -> Result<()> {
     let Some(path) = file else {
         if std::io::stdout().is_terminal() {
-            return Err(Error::new("an archive is nothing for a terminal").remedy("name a file with -o"));
+            return Err(
+                Error::new("refusing to write an archive to a terminal").remedy("name a file with -o")
+            );
         }
         let mut to = BufWriter::new(std::io::stdout().lock());
         write(&mut to)?;
@@ -264,7 +266,8 @@ fn read_in(file: Option<&str>) -> Result<Box<dyn Read + Send>> {
     match file {
         None | Some("-") => {
             if std::io::stdin().is_terminal() {
-                return Err(Error::new("an archive cannot be typed").remedy("name a file, or pipe one in"));
+                return Err(Error::new("refusing to read an archive from a terminal")
+                    .remedy("name a file, or pipe one in"));
             }
             Ok(Box::new(std::io::stdin()))
         }

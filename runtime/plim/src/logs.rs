@@ -42,7 +42,9 @@ impl Logs {
             number => match number.parse::<i64>() {
                 // Docker takes every negative number for all.
                 Ok(number) => usize::try_from(number).ok(),
-                Err(_) => return Err(Error::new(format!("--tail {number}: it is a number, or all"))),
+                Err(_) => {
+                    return Err(Error::new(format!("invalid --tail '{number}': expected a number, or all")));
+                }
             },
         };
         let moment = |option: &str, text: &Option<String>| -> Result<Option<SystemTime>> {

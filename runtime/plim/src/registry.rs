@@ -83,7 +83,8 @@ impl Login {
 
 fn ask(prompt: &str, shown: bool) -> Result<String> {
     if !std::io::stdin().is_terminal() {
-        return Err(Error::new("nobody is there to ask").remedy("give --username and --password-stdin"));
+        return Err(Error::new("cannot ask for name and password: standard input is not a terminal")
+            .remedy("give --username and --password-stdin"));
     }
     output::err!("{prompt}");
     let quiet = (!shown).then(hide_typing).flatten();

@@ -31,7 +31,7 @@ pub(super) enum System {
         #[arg(long, short)]
         force: bool,
     },
-    /// Show what this engine is and stands on
+    /// Show information about this engine and its host
     Info(super::about::Info),
     /// Tell what happens to containers, volumes and networks
     Events(super::about::Events),
@@ -286,14 +286,17 @@ fn prune(engine: &Engine, all: bool, volumes: bool) -> Result<()> {
 
 fn check(engine: &Engine, repair: bool) -> Result<()> {
     let problems = containers::check(engine, repair)?;
-    let left = problems.iter().filter(|problem| !problem.mended).count();
+    let left = problems.iter().filter(|problem| !problem.fixed).count();
     for problem in &problems {
-        output::showln!("{} {}", if problem.mended { "mended:" } else { "found:" }, problem.what);
+        output::showln!("{} {}", if problem.fixed { "fixed:" } else { "found:" }, problem.what);
     }
     if left == 0 {
-        output::showln!("{}", if problems.is_empty() { "nothing is wrong" } else { "all of it was mended" });
+        output::showln!(
+            "{}",
+            if problems.is_empty() { "nothing is wrong" } else { "all problems were fixed" }
+        );
         return Ok(());
     }
     let error = Error::new(format!("{left} problems are left"));
-    Err(if repair { error } else { error.remedy("`plim system check --repair` mends what can be mended") })
+    Err(if repair { error } else { error.remedy("`plim system check --repair` fixes what can be fixed") })
 }

@@ -56,7 +56,7 @@ impl Top {
         let mut lines = text.lines();
         let heading = lines.next().unwrap_or_default();
         let column = heading.split_whitespace().position(|name| name == "PID").ok_or_else(|| {
-            Error::new("ps shows no column PID, by which the container's processes are told")
+            Error::new("ps shows no column PID, which is needed to select the container's processes")
                 .remedy("add pid to the columns")
         })?;
         let pids: Vec<String> = container.processes().iter().map(ToString::to_string).collect();

@@ -161,7 +161,7 @@ fn many_commands_at_once_do_not_disturb_each_other() {
         }
     });
     assert_eq!(shop.plim(&["system", "check"]), "nothing is wrong");
-    // A name is given once, whoever asks at the same time.
+    // Concurrent requests for one name: exactly one succeeds.
     let outcomes: Vec<i32> = std::thread::scope(|scope| {
         let asked: Vec<_> = (0..4)
             .map(|_| {

@@ -29,7 +29,7 @@ fn ends(command: &mut Command, errors: &Path) -> (i32, String) {
         if Instant::now() > deadline {
             child.kill().unwrap();
             child.wait().unwrap();
-            panic!("{command:?} stands still");
+            panic!("{command:?} does not end");
         }
         std::thread::sleep(Duration::from_millis(5));
     };

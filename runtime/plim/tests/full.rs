@@ -27,7 +27,7 @@ fn on_a_small_disk(shop: &Shop, act: impl FnOnce(&str) + Send) {
     });
 }
 
-/// Ends by itself, or is killed and a failure: on a disk that is full nothing may stand for ever.
+/// Ends by itself, or is killed and a failure: on a full disk nothing may hang.
 fn ends(command: &mut Command) -> (i32, Vec<u8>, String) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());

@@ -42,7 +42,7 @@ fn serve(address: &str, answer: impl Fn(&str, bool) -> Answer + Send + 'static) 
             let Some((path, authorization)) = request(&mut stream) else { continue };
             let reply = answer(&path, authorization.is_some());
             all.lock().unwrap().push((path, authorization));
-            // Whoever has heard enough hangs up.
+            // A client that has read enough closes the connection.
             let _ = match reply {
                 Answer::Whole(text) => stream.write_all(text.as_bytes()),
                 Answer::Endless(head) => endless(&mut stream, head),

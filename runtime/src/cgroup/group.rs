@@ -185,7 +185,7 @@ impl Group {
     /// Changes limits: all of them, or none if one is refused. Device rules stay what they are.
     ///
     /// # Errors
-    /// As of [`Group::apply`].
+    /// Same errors as [`Group::apply`].
     pub fn change(&self, resources: &Resources) -> Result<()> {
         self.refuse_missing_controllers(resources)?;
         let mut changes = Changes::recorded();

@@ -1,5 +1,5 @@
-//! The options of a command, described to the parser only once that command is asked for: most of a command line's time goes into
-//! descriptions of what it does not use.
+//! Defers building a subcommand's options until that subcommand is selected: building those of all commands takes most of the time of
+//! reading a command line.
 
 use clap::builder::Resettable;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};

@@ -62,7 +62,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Whoever asks for a terminal must be able to hand it over.
+/// A terminal needs a socket to send it to.
 fn check_console(process: &Process, has_console: bool) -> Result<()> {
     match (process.terminal, has_console) {
         (true, false) => {

@@ -93,7 +93,7 @@ impl Undo<'_> {
     fn make_group(&mut self, planned: Group, resources: &Resources) -> Result<Group> {
         let made = make_group(planned, resources)?;
         self.group.extend(&made);
-        // Whoever joins a frozen group stops until somebody else thaws it.
+        // A process that joins a frozen group stops until the group is thawed.
         if made.is_frozen() {
             return Err(Error::new("config.json: linux.cgroupsPath: the group is frozen")
                 .remedy("thaw it, or the group above it that is frozen, or choose another one"));
@@ -139,7 +139,7 @@ impl Container {
         let default = PathBuf::from(options.id);
         let planned = Group::plan(&layout, asked.linux.cgroups_path.as_deref().unwrap_or(&default))?;
         let mut record = new_record(bundle, options, &planned);
-        // Written down before anything else is made: whoever finds only this can remove the rest.
+        // Written before anything else is made, so that the rest can be removed from this record alone.
         home.write(&record)?;
         let groups = undo.first_groups(layout, planned, &asked)?;
         let making =

@@ -38,7 +38,7 @@ impl Container {
     /// Opens a container to change it, after other commands that do so have ended.
     ///
     /// # Errors
-    /// As of [`Container::find`].
+    /// Same errors as [`Container::find`].
     pub fn hold(root: &Path, id: &str) -> Result<Self> {
         Self::open(Home::hold(root, id)?, id)
     }
@@ -76,7 +76,7 @@ impl Container {
         Ok(ids)
     }
 
-    /// Where it stands.
+    /// Its state.
     pub fn status(&self) -> Status {
         match self.record.live_pid() {
             None if self.record.pid == 0 => Status::Creating,
@@ -226,7 +226,7 @@ impl Container {
     /// The same; `warn` is told of hooks that failed, which changes nothing else.
     ///
     /// # Errors
-    /// As of [`Container::delete`].
+    /// Same errors as [`Container::delete`].
     pub fn delete_with(self, force: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
         let status = self.status();
         if matches!(status, Status::Running | Status::Paused) && !force {

@@ -19,7 +19,7 @@ use crate::rights;
 const FILE: &str = "state.json";
 const SOCKET: &str = "start.sock";
 
-/// Where a container stands in its lifecycle. Source: runtime.md, "State".
+/// State of a container in its lifecycle. Source: runtime.md, "State".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -75,7 +75,7 @@ pub struct State {
     pub id: String,
     /// Its first process on the host; 0 once that has ended.
     pub pid: i32,
-    /// Where it stands.
+    /// Its state.
     pub status: Status,
     /// Its bundle.
     pub bundle: PathBuf,

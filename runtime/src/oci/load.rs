@@ -65,7 +65,7 @@ pub(super) fn parse(text: &str) -> Result<(Spec, Vec<String>)> {
     json.end().map_err(|error| Error::new(format!("config.json: {error}")))?;
     let warnings = ignored
         .into_iter()
-        // Options of the path printer stand for Option<T> levels that the file does not show.
+        // The path printer adds a level for each Option<T>, which the file does not show.
         .map(|path| format!("config.json: unknown property {} is ignored", path.replace(".?", "")))
         .collect();
     Ok((spec, warnings))

@@ -102,7 +102,7 @@ impl Channel {
     /// The same, with the descriptor that came with it.
     ///
     /// # Errors
-    /// As of [`Channel::receive`].
+    /// Same errors as [`Channel::receive`].
     pub fn receive_with_file(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
         let mut packet = [0; LONGEST + 1];
         let mut space = nix::cmsg_space!([RawFd; 1]);

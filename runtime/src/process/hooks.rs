@@ -43,7 +43,7 @@ pub fn run(point: &str, hooks: &[Hook], state: &str) -> Result<()> {
 /// Runs hooks of the container's namespaces. They end with the caller.
 ///
 /// # Errors
-/// As of [`run`].
+/// Same errors as [`run`].
 pub fn run_inside(point: &str, hooks: &[Hook], state: &str, inside: &Inside<'_>) -> Result<()> {
     hooks.iter().enumerate().try_for_each(|(number, hook)| at(point, number, hook, state, Some(inside)))
 }

@@ -128,7 +128,7 @@ impl Init<'_> {
                 Some(accept(&socket).map_err(told_runtime)?)
             }
         };
-        // The listener of a filter goes to whoever waits for the start.
+        // The listener of a filter is sent to the process that waits for the start.
         finish.listener = Some(starter.as_ref().unwrap_or(channel));
         let started = || {
             self.run_hooks_inside("startContainer", &hooks.start_container, "created", null.as_ref())?;
@@ -140,7 +140,7 @@ impl Init<'_> {
         }
     }
 
-    /// From a bare clone to a process that stands in the container's namespaces and root.
+    /// From a bare clone to a process in the container's namespaces and root.
     fn prepare(&self, channel: &Channel, null: Option<&File>) -> Result<(Option<Terminal>, Labels)> {
         reset_signals()?;
         // All of this is the host's still: an image cannot have put anything else in its place.
@@ -209,7 +209,7 @@ impl Init<'_> {
         self.late.ticket_of(channel.receive_files()?)?.join()?;
         scheduling::run_anywhere()?;
         if self.spec.linux().makes(Kind::Cgroup) {
-            // Now, not at the clone: the root of a cgroup namespace is where its maker stands.
+            // Now, not at the clone: the root of a cgroup namespace is the group of the process that makes it.
             nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).doing(|| "making a cgroup namespace")?;
         }
         Ok(())
@@ -310,7 +310,7 @@ impl Init<'_> {
         made
     }
 
-    /// Those of the runtime's namespaces run there, by its own hand, before those of the container's.
+    /// Hooks in the runtime namespace are run by the parent first; then those in the container's.
     fn run_create_hooks(&self, channel: &Channel, null: Option<&File>) -> Result<()> {
         let hooks = self.hooks();
         if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {

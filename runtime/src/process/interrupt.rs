@@ -1,6 +1,6 @@
 //! Signals that end a command while it waits for somebody else: a hook that hangs, a first process that never gets ready.
 //!
-//! Whoever makes containers blocks these signals, because to die of one would leave the container's groups and records behind.
+//! Signals are blocked while a container is made: dying of one would leave the container's groups and records behind.
 //! Every wait then watches for them too, and what it returns is an error like any other.
 
 use std::os::fd::{AsFd, BorrowedFd};

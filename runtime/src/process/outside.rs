@@ -107,7 +107,7 @@ fn namespace_of(proc: &Proc, pid: i32) -> Result<OwnedFd> {
     rustix::fs::openat(&dir, Kind::User.file(), flags, Mode::empty()).doing(doing)
 }
 
-/// Opens the sources of bind mounts for a process that stands in a new mount namespace of a new user namespace. Empty if the caller
+/// Opens the sources of bind mounts for a process in a new mount namespace of a new user namespace. Empty if the caller
 /// may not: then that process has as many rights as the caller.
 ///
 /// The caller must have a single thread.

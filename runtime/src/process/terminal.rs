@@ -68,7 +68,7 @@ impl Terminal {
         Ok(Self { master, slave })
     }
 
-    /// Hands the master to whoever listens on the console socket.
+    /// Sends the master to the process that listens on the console socket.
     ///
     /// # Errors
     /// Nobody listens any more.

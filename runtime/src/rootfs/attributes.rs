@@ -60,7 +60,7 @@ impl Attributes {
     /// Gives a mount that is not attached yet these attributes and no others, and takes it out of its peer group.
     ///
     /// # Errors
-    /// As of [`Attributes::apply`].
+    /// Same errors as [`Attributes::apply`].
     pub(super) fn replace(self, mounted: &impl AsFd) -> nix::Result<()> {
         let all = libc::MOUNT_ATTR_RDONLY
             | libc::MOUNT_ATTR_NOSUID

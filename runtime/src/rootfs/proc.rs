@@ -69,7 +69,7 @@ impl Proc {
     /// Opens a file of the calling process for writing, such as `attr/exec`.
     ///
     /// # Errors
-    /// As of [`Proc::open`].
+    /// Same errors as [`Proc::open`].
     pub fn own_file(&self, name: &str) -> rustix::io::Result<File> {
         self.open(&self.own()?.join(name), OFlags::WRONLY).map(File::from)
     }

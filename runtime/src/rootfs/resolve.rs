@@ -53,7 +53,7 @@ impl Root {
         self.resolve(inside, ResolveFlags::empty()).doing(|| self.name(inside))
     }
 
-    /// Resolves a path to what stands under its last name itself, which may be a symbolic link.
+    /// Resolves a path without following a symbolic link in its last component.
     ///
     /// # Errors
     /// It does not exist inside the root.
@@ -94,7 +94,7 @@ impl Root {
     /// Resolves a file, making an empty one (and its directories) if it is missing.
     ///
     /// # Errors
-    /// As of [`Root::ensure_dir`].
+    /// Same errors as [`Root::ensure_dir`].
     pub fn ensure_file(&self, inside: &Path) -> Result<OwnedFd> {
         if let Ok(found) = self.resolve(inside, ResolveFlags::empty()) {
             return Ok(found);
@@ -130,7 +130,7 @@ impl Root {
     /// Reads a regular file of at most `limit` bytes.
     ///
     /// # Errors
-    /// As of [`Root::open_regular`], or the file is larger.
+    /// Same errors as [`Root::open_regular`], or the file is larger.
     pub fn read_bounded(&self, inside: &Path, limit: u64) -> Result<Vec<u8>> {
         let file = self.open_regular(inside)?;
         read_bounded(file, limit).map_err(|error| Error::new(format!("{}: {error}", self.name(inside))))

@@ -106,7 +106,7 @@ pub fn move_root(new: &Root) -> Result<()> {
     rustix::process::fchdir(new).doing(|| format!("entering {name}"))?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     move_mount(new, "", CWD, "/", flags).doing(|| format!("moving {name} to /"))?;
-    // The new root lies over the old one, but this process still stands in the old one, and paths begin there.
+    // The new root is mounted over the old one, but this process's root is still the old one.
     for (point, kind) in old.iter().rev() {
         let taken = umount2(point, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
         // In a user namespace the host's mounts are locked to their places. Then they are covered.

@@ -62,7 +62,7 @@ impl Server {
                 if let Ok(mut all) = asked.lock() {
                     all.push(request);
                 }
-                // Whoever has heard enough hangs up.
+                // A client that has read enough closes the connection.
                 let _ = send(&mut stream, reply, &sent);
             }
         });

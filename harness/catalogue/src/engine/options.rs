@@ -173,7 +173,7 @@ fn cpu_quota(engine: &mut EngineFixture) -> Checked {
         engine.seen.note(format!("{what}: the same work without a limit took {free:.0} ms"));
         let what = format!("time for {WORK} ms of CPU time with {what}, in ms");
         engine.seen.expect(&format!("{what}, at least"), limited.round(), least.round(), limited >= least);
-        // Whoever else is on the CPU takes as much of each period as of the free run, at most.
+        // Other load on the CPU takes at most the same share of each period as of the unlimited run.
         let noise = WORK / QUOTA * late.max(free - WORK);
         engine.seen.expect_in(&what, limited, 0.0..=most, "a cut period, tick and slice", noise);
         if limited < least {

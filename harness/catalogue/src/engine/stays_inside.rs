@@ -182,7 +182,7 @@ fn export_stays_inside(engine: &mut EngineFixture) -> Checked {
         }
         for entry in tar::Archive::new(File::open(archive)?).entries()? {
             let mut entry = entry?;
-            // Engines differ in what stands before the name.
+            // Engines differ in what precedes the name.
             let path = entry.path()?.into_owned();
             if !path.file_name().is_some_and(|name| name == "one" || name == "two") {
                 continue;

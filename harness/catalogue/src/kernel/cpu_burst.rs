@@ -102,7 +102,7 @@ fn bounded(kernel: &mut KernelFixture, cell: &Cell, probe: &mut Probe) -> Checke
     let wall = as_f64(probe.ask(cpu::burn(120_000))?) / 1e3;
     // At most 20 saved, 20 of the period it begins in and 20 of the next leave three stops; the first may be cut short.
     let stop = as_f64(throttled(cell)? - before) / 1e6;
-    // Whoever gets the CPU too seldom to use a quota up is not stopped.
+    // A group that gets too little CPU time to use up its quota is not throttled.
     if wall - stop > 120.0 + edge(2.0) && stop < 100.0 {
         return Err(Trouble::Noise(format!(
             "120 ms of work took {wall:.0} ms, of which {stop:.0} ms were the quota's"

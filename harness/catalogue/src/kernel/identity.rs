@@ -276,7 +276,7 @@ fn release_agent(kernel: &mut KernelFixture) -> Checked {
     let options = owner.controllers.join(",");
     let root = owner.mount_point.join("cgroup.procs");
     let act = || {
-        // Only the root of a hierarchy has the file, and the namespace begins where its maker stands.
+        // Only the root of a hierarchy has the file, and the namespace begins where its maker is.
         let _ = fs::write(&root, "0");
         unshare(CloneFlags::CLONE_NEWCGROUP | CloneFlags::CLONE_NEWNS)?;
         if let Err(error) =

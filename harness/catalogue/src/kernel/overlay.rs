@@ -84,7 +84,7 @@ impl Layers {
         self.stack.mount(&self.merged)
     }
 
-    /// Mounted anew: nothing is remembered but what is in the layers.
+    /// Mounted again, so that nothing is cached but what is in the layers.
     pub(super) fn remount(&self) -> Checked {
         unmount(&self.merged)?;
         Ok(self.stack.mount(&self.merged)?)

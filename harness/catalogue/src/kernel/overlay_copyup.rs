@@ -250,8 +250,8 @@ fn volatile(kernel: &mut KernelFixture) -> Checked {
     kernel.seen.expect_eq("the mark is in the work directory", &mark.exists(), &true);
     if mark.exists() {
         fs::remove_dir_all(kernel.dir().join("work/work/incompat"))?;
-        let mended = layers.remount_same();
-        kernel.seen.expect("a mount after the mark was removed", format!("{mended:?}"), "Ok", mended.is_ok());
+        let again = layers.remount_same();
+        kernel.seen.expect("a mount after the mark was removed", format!("{again:?}"), "Ok", again.is_ok());
     }
     Ok(())
 }

@@ -66,9 +66,9 @@ const SKIPPED: u64 = 3;
 /// Periods that are.
 const COUNTED: u64 = 8;
 
-/// A group whose counters stay the same for so long stands: a running one's are brought up to date at each clock tick,
-/// which is 10 ms at the most (CONFIG_HZ=100).
-const STANDS: Duration = Duration::from_millis(15);
+/// A group whose counters have not moved for this long is throttled: those of a running group are updated at each clock tick, which
+/// is 10 ms at most (CONFIG_HZ=100).
+const THROTTLED: Duration = Duration::from_millis(15);
 
 /// Counters at the two moments between which something was measured.
 struct Window {
@@ -109,7 +109,7 @@ struct Measured {
     wall: f64,
     /// What others used of its CPU in that time, in ms: the only excuse for a group that got too little.
     others: f64,
-    /// How long a CPU was withheld from the control, in ms: a clock that stands still charges what nobody had.
+    /// How long a CPU was withheld from the control, in ms: a stopped clock charges time that nobody had.
     late: f64,
 }
 
@@ -171,10 +171,10 @@ fn accounting(runtime: &mut RuntimeFixture) -> Checked {
     runtime.seen.expect_in("growth of nr_periods", periods, one(elapsed), ends, late / millis(PERIOD));
     let noise = if throttled < elapsed { starved(others) } else { 0.0 };
     runtime.seen.expect_in("growth of nr_throttled", throttled, one(elapsed), ends, noise);
-    // From stop to stop the group either runs or stands, unless others have the CPU.
-    let stands = wall - used;
+    // Between two throttlings the group either runs or is throttled, unless others have the CPU.
+    let idle = wall - used;
     let slack = 2.0 * millis(tick() + slice());
-    let band = (stands - slack)..=(stands + slack);
+    let band = (idle - slack)..=(idle + slack);
     let noise = others + late;
     runtime.seen.expect_in(
         "growth of the throttled time, in ms",
@@ -229,7 +229,7 @@ fn throttled_window(group: &Group, seen: &mut Notebook) -> Result<Window, Troubl
     Ok(Window { before, after, wall: end - start })
 }
 
-/// The counters while the group stands throttled, after so many throttlings were counted, or when patience ends.
+/// The counters while the group is throttled, after so many throttlings were counted, or when patience ends.
 ///
 /// The kernel counts a throttling at the end of its period, when the next one begins and the group runs again. So
 /// after the count the next stop is awaited: only there is a period's use complete, and nothing of it moves while the
@@ -242,13 +242,13 @@ fn after_throttlings(group: &Group, count: u64, patience: Duration) -> (Stats, I
         // The kernel announces no throttling; a period is a hundred times as long.
         std::thread::sleep(Duration::from_millis(1));
         let (stats, now) = (group.stats(), Instant::now());
-        // Who was held up himself has seen nothing of the time in between: the group may have been held up with him.
-        if stats != last || now - looked > STANDS / 2 {
+        // If this thread was descheduled, the gap says nothing about the group.
+        if stats != last || now - looked > THROTTLED / 2 {
             (last, since) = (stats, now);
         }
         looked = now;
         let counted = last.nr_throttled.is_some_and(|throttled| throttled >= count);
-        if (counted && now - since >= STANDS) || now > deadline {
+        if (counted && now - since >= THROTTLED) || now > deadline {
             return (last, since);
         }
     }

@@ -263,7 +263,7 @@ fn buffered(kernel: &mut KernelFixture) -> Checked {
     let watched = if kernel.has(OTHER_GROUP) { &other } else { &cell };
     let mut probe = cell.probe()?;
     probe.ask(files::write_stream(&device.path.display().to_string(), 8 * MIB, 65536, How::Behind))?;
-    // This process, which stands in another group, has it written back.
+    // This process, in another group, has it written back.
     device.flush()?;
     let bytes = as_f64(counted(watched, &device, &WRITTEN)?.0) / as_f64(MIB);
     kernel.seen.expect_in(

@@ -169,7 +169,7 @@ fn effects() -> [(&'static str, Seen, Seen); 5] {
     ]
 }
 
-/// Writes the files anew, so that the next read is the first one.
+/// Rewrites the files, so that the next read is the first one.
 fn write_anew(runtime: &mut RuntimeFixture, volume: &Path) -> Checked {
     for dir in [volume.to_owned(), volume.join("below")] {
         runtime.ask_host(files::write(&dir.join("file").display().to_string(), "again"))?;

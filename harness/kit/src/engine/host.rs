@@ -14,7 +14,7 @@ use crate::run::RUN_VARIABLE;
 use crate::trouble::Trouble;
 
 impl EngineFixture<'_> {
-    /// Asks the probe that stands on the fake host: the host, as far as containers can tell.
+    /// Asks the probe on the fake host: the host, as far as containers can tell.
     ///
     /// # Errors
     /// The verb failed.

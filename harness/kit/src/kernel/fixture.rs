@@ -63,7 +63,7 @@ impl KernelFixture {
     /// Does something in a child in a new user namespace, whose maps for users and groups this process writes.
     ///
     /// # Errors
-    /// As of [`KernelFixture::in_child`].
+    /// Same errors as [`KernelFixture::in_child`].
     pub fn in_mapped_namespace<T: Serialize + DeserializeOwned>(
         &self,
         map: &str,
@@ -117,7 +117,7 @@ impl KernelFixture {
     /// The same, while this process does something else at the same time. The child ends with this process.
     ///
     /// # Errors
-    /// As of [`KernelFixture::in_child`], and those of `beside`.
+    /// Same errors as [`KernelFixture::in_child`], and those of `beside`.
     pub fn in_child_beside<T: Serialize + DeserializeOwned>(
         &self,
         act: impl FnOnce() -> Result<T, Trouble>,

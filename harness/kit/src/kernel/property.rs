@@ -10,7 +10,7 @@ impl KernelFixture {
     /// Expects that no case is a counterexample. `test` says what is wrong with a case, or nothing.
     ///
     /// # Errors
-    /// As of [`property::Searched::expect_none`].
+    /// Same errors as [`property::Searched::expect_none`].
     pub fn expect_property<S: Strategy>(
         &mut self,
         id: &str,

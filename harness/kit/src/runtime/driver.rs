@@ -84,7 +84,7 @@ impl Driver {
         }
     }
 
-    /// Says to whoever mutated something that the subject refused it.
+    /// Tells the mutation engine that the subject refused it.
     pub(super) fn refused(&self, why: &str) {
         if let Some(tap) = &self.tap {
             tap.refused(why);

@@ -118,7 +118,7 @@ impl<'a> RuntimeFixture<'a> {
         Ok(())
     }
 
-    /// Asks the probe that stands on the fake host, outside every container.
+    /// Asks the probe on the fake host, outside every container.
     ///
     /// # Errors
     /// There is no fake host, or the question cannot be answered.

@@ -23,7 +23,7 @@ pub struct Report {
 /// Plays the check and prints the report.
 pub(super) fn play(check: &Check, dir: &str, tag: &str, fault: Option<&str>) -> Result<(), Trouble> {
     let Body::Kernel(body) = check.body else {
-        return Err(Trouble::Harness(format!("{} is no kernel check", check.id)));
+        return Err(Trouble::Harness(format!("{} is not a kernel check", check.id)));
     };
     let mut kernel = KernelFixture::new(dir.into(), tag, fault, run::seed());
     let checked = prepare(kernel.dir()).and_then(|()| body(&mut kernel));

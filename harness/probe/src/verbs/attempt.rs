@@ -219,7 +219,7 @@ attempts! {
     /// Executes a probe, which answers nothing to anybody.
     "execute" execute: Execute { program: String }
         => Command::new(program).arg("true").stdout(Stdio::null()).status().map(drop)?;
-    /// Unmounts, whoever still uses it.
+    /// Unmounts, even if it is in use.
     "umount" umount: Umount { path: String }
         => umount2(path.as_str(), MntFlags::MNT_DETACH)?;
     /// Opens a file by its handle, without a path.

@@ -25,13 +25,13 @@ verbs! {
         "hook" hook: Hook { point: String, log: String } -> ();
         /// Writes to a file what a hook is given, and what the container's process executes.
         "hook-account" hook_account: GiveHookAccount { path: String } -> ();
-        /// Says so many numbered lines on each of its two outputs, by turns, and ends.
+        /// Prints so many numbered lines, alternating between its two outputs, and ends.
         "chatter" chatter: Chatter { lines: u32 } -> ();
         /// Answers questions on standard input until that ends.
         "serve" serve: Serve {} -> ();
         /// Puts itself behind a filter that a runtime with a known mistake would make, and then does what is next: `serve`.
         "behind" behind: Behind { filter: String, next: String } -> ();
-        /// Executes this program anew, with other addresses: what depends on them becomes noise instead of a bias.
+        /// Executes this program again at other addresses, so that its memory layout shows up as noise and not as a bias.
         "renew" renew: Renew {} -> ();
     }
 }
@@ -133,7 +133,7 @@ impl Act for Serve {
 impl Act for Renew {
     fn act(self) -> Done<()> {
         let error = Command::new("/proc/self/exe").arg0(NAME).args(["serve", "renewed"]).exec();
-        Err(error).doing("executing this program anew")
+        Err(error).doing("executing this program again")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What this process is: identity, variables, descriptors, terminal, clocks, resource use; and what stands at a path.
+//! What this process is: identity, variables, descriptors, terminal, clocks, resource use; and what is at a path.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ verbs! {
         "arguments" arguments: Arguments { words: Vec<String> } -> Vec<String>;
         /// The numbers of this process's open descriptors.
         "descriptors" descriptors: Descriptors {} -> Vec<i32>;
-        /// What stands at a path, itself and not what it may point to.
+        /// What is at a path; symbolic links are not followed.
         "stat" stat: Stat { path: String } -> Status;
         /// The names in a directory, sorted.
         "list" list: List { path: String } -> Vec<String>;
@@ -41,7 +41,7 @@ verbs! {
         "rusage" rusage: Rusage {} -> u64;
         /// What the standard streams are.
         "terminal" terminal: GetTerminal {} -> Terminal;
-        /// Opens a multiplexer such as /dev/ptmx and keeps it open; what stands in /dev/pts then.
+        /// Opens a multiplexer such as /dev/ptmx and keeps it open; the entries of /dev/pts then.
         "open-terminal" open_terminal: OpenTerminal { path: String } -> NewTerminal;
         /// Reads standard input to its end, and says how much there was.
         "count-stdin" count_stdin: CountStdin {} -> Counted;
@@ -77,7 +77,7 @@ pub struct Process {
     pub oom_score_adj: i32,
 }
 
-/// Kinds of what stands at a path.
+/// Kinds of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -97,7 +97,7 @@ pub enum Kind {
     Socket,
 }
 
-/// What stands at a path.
+/// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Its kind.
@@ -354,7 +354,7 @@ impl Act for OpenTerminal {
         // SAFETY: TIOCGPTN writes an unsigned int.
         let asked = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) };
         nix::errno::Errno::result(asked)
-            .doing(format_args!("{} is no multiplexer of terminals", self.path))?;
+            .doing(format_args!("{} is not a terminal multiplexer", self.path))?;
         let of = fs::metadata(format!("/dev/pts/{number}")).doing(format_args!("/dev/pts/{number}"))?;
         let names = list("/dev/pts").act()?;
         // It stays open: the check looks at what it made.

@@ -39,7 +39,7 @@ verbs! {
         "spawn" spawn: Spawn { count: usize } -> Vec<i32>;
         /// Makes a child that nothing ties to this process: only its namespace's end ends it, or whoever counts it. Its PID.
         "leave-child" leave_child: LeaveChild {} -> i32;
-        /// Makes children that fork and bury children of their own for ever.
+        /// Spawns children that fork and reap in an endless loop.
         "breed" breed: Breed { count: usize } -> ();
         /// A child makes a grandchild and ends: who is the grandchild's parent then?
         "orphan" orphan: MakeOrphan {} -> Orphan;

@@ -26,7 +26,7 @@ verbs! {
     }
 }
 
-/// What stands at a path of a tree.
+/// What is at a path of a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its kind, as in `st_mode`.

@@ -114,7 +114,7 @@ impl File {
                 Some(stage) => stage.steps.push(step),
                 None if matches!(step.op, Op::Arg(_)) => file.args.push(step),
                 None => {
-                    let what = format!("'{}' before FROM: only ARG may stand there", line.keyword);
+                    let what = format!("'{}' before FROM: only ARG is allowed there", line.keyword);
                     return Err(refuse(what));
                 }
             }

@@ -19,7 +19,7 @@ pub(super) fn name_of(address: &str) -> Result<String> {
     let path = address.split(['?', '#']).next().unwrap_or_default();
     let name = path.splitn(4, '/').nth(3).and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     if name.is_empty() {
-        return Err(Error::new(format!("ADD {address}: it ends in no file name"))
+        return Err(Error::new(format!("ADD {address}: the address has no file name"))
             .remedy("name the file in the target"));
     }
     Ok(name.to_owned())

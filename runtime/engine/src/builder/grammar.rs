@@ -1,7 +1,7 @@
 //! The grammar of a Dockerfile: logical lines, flags and here-documents. Source: Dockerfile reference, "Format",
 //! "Parser directives" and "Here-Documents".
 //!
-//! The text is read once and never rewritten: a here-document's lines are taken as they stand.
+//! The text is read once and never rewritten: a here-document's lines are taken unchanged.
 
 use super::lexer;
 

@@ -22,7 +22,7 @@ pub struct Build {
     pub labels: BTreeMap<String, String>,
     /// The last stage that is wanted, by name or number; absent means the last.
     pub target: Option<String>,
-    /// Do every step anew.
+    /// Do not use the cache of earlier builds.
     pub no_cache: bool,
     /// Network of RUN.
     pub network: String,

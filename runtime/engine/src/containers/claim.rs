@@ -16,7 +16,7 @@ use runtime::error::{Error, Result};
 
 const FILE: &str = "claim";
 
-/// Held by whoever needs a container to stay; many may hold one. It goes with its holder, however that ends.
+/// Shared lock that keeps a container from being removed. Released when its holder exits, however that ends.
 #[derive(Debug)]
 pub struct Claim(#[expect(dead_code, reason = "the lock goes when it is dropped")] Flock<File>);
 

@@ -36,7 +36,7 @@ impl Engine {
             return Ok(None);
         }
         watch_lock::await_free(&lock)?;
-        // The watcher's last word stands in the lock itself: a container that removes itself leaves nothing else.
+        // The monitor writes the exit status into the lock file: a container that removes itself leaves nothing else.
         let mut text = String::new();
         lock.read_to_string(&mut text).doing(|| format!("waiting for container '{}'", record.name))?;
         Ok(Some(text.trim().parse().unwrap_or_else(|_| self.state(&record.id).exit_code.unwrap_or(0))))
@@ -45,7 +45,7 @@ impl Engine {
     /// Waits until a container has ended, also when its policy starts it again. Returns its exit status.
     ///
     /// # Errors
-    /// As of [`Engine::wait`].
+    /// Same errors as [`Engine::wait`].
     pub fn wait_run(&self, record: &Record) -> Result<i32> {
         if record.host.restart == Restart::No {
             return Ok(self.wait(record, None)?.unwrap_or(0));

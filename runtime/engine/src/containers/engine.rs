@@ -85,7 +85,7 @@ impl Engine {
         PathBuf::from("/var/lib/plim")
     }
 
-    /// Where the states are, for a data root: two roots do not meet.
+    /// Runtime state directory for a data root; each root gets its own.
     pub fn default_run(data: &Path) -> PathBuf {
         if data == Self::default_data() {
             return PathBuf::from("/run/plim");
@@ -98,7 +98,7 @@ impl Engine {
         self.data.join("containers").join(id)
     }
 
-    /// Whoever makes or removes containers, or removes images, does it alone.
+    /// Serialises creation and removal of containers, and removal of images.
     pub(crate) fn lock(&self) -> Result<Flock<File>> {
         lock::wait(&self.data.join("containers.lock"), FlockArg::LockExclusive)
     }
@@ -162,7 +162,7 @@ impl Engine {
         }
     }
 
-    /// Where a container stands.
+    /// State of a container.
     pub fn state(&self, id: &str) -> State {
         read_json(&self.dir(id).join("state.json")).unwrap_or_default()
     }
@@ -185,7 +185,7 @@ impl Engine {
             .unwrap_or(false)
     }
 
-    /// Where it stands, in a word.
+    /// Its state, in a word.
     pub fn phase(&self, id: &str) -> Phase {
         let state = self.state(id);
         match Container::find(&self.run, id).map(|container| container.status()) {

@@ -36,7 +36,7 @@ impl FromStr for ExtraHost {
             text.split_once([':', '=']).ok_or_else(|| bad("there is no address".to_owned()))?;
         check(name, LONGEST_NAME).map_err(|error| bad(error.to_string()))?;
         let plain = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
-        let address = plain.parse().map_err(|_| bad(format!("'{address}' is no IP address")))?;
+        let address = plain.parse().map_err(|_| bad(format!("invalid IP address '{address}'")))?;
         Ok(Self { name: name.to_owned(), address })
     }
 }
@@ -74,7 +74,7 @@ pub fn hostname(text: &str) -> Result<String> {
 /// Passes a domain name on, as `--domainname` and `--dns-search` take it; `option` is theirs. A dot alone means none at all.
 ///
 /// # Errors
-/// As of [`hostname`].
+/// Same errors as [`hostname`].
 pub fn domain(option: &str, text: &str) -> Result<String> {
     if text == "." {
         return Ok(text.to_owned());

@@ -40,12 +40,12 @@ impl LogConfig {
         let mut config = Self { driver: driver.to_owned(), ..Self::default() };
         for option in options {
             let bad = |why: &str| Error::new(format!("--log-opt {option}: {why}"));
-            let (name, value) = option.split_once('=').ok_or_else(|| bad("it looks like NAME=VALUE"))?;
+            let (name, value) = option.split_once('=').ok_or_else(|| bad("expected NAME=VALUE"))?;
             match name {
                 _ if driver == "none" => return Err(bad("the log driver none has no options")),
                 "max-size" if value == "-1" => config.max_size = None,
                 "max-size" => match size(value)? {
-                    0 => return Err(bad("a file must have room for something")),
+                    0 => return Err(bad("a file cannot have 0 bytes")),
                     bytes => config.max_size = Some(bytes),
                 },
                 "max-file" => match value.parse() {

@@ -2,7 +2,7 @@
 //!
 //! One container is a directory of the data root with the record of what was asked for, its writable layer and its log. While
 //! it runs, a process of its own watches it (module `monitor`): in a mount namespace where its layers are mounted, so that the
-//! host never sees that mount, and whoever is killed leaves none behind.
+//! host never sees that mount, and a killed process leaves none behind.
 
 mod change;
 mod claim;

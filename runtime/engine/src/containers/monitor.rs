@@ -53,7 +53,7 @@ pub fn monitor(engine: &Engine, id: &str, control: i32, attach: Attach) -> Resul
             let _ = send(control.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL);
         }
     };
-    // The terminal of whoever started it is not this process's, nor are the signals that come from there.
+    // Detach from the terminal of the caller, and from the signals that come from it.
     let _ = setsid();
     let _signals = Signals::block()?;
     let record = engine.find(id)?;
@@ -80,10 +80,10 @@ pub fn monitor(engine: &Engine, id: &str, control: i32, attach: Attach) -> Resul
     tell(&Report::Started { pid: run.0.init.pid });
     run.1.control = Some(control.try_clone().doing(|| "duplicating a descriptor")?);
     let status = watch.run_on(run, |status| {
-        // A run's end is told to whoever looked on, even when another follows.
+        // Report the end of a run to those attached, even if another run follows.
         tell(&Report::Ended { status });
     });
-    // Whoever waits for the lock finds the status in it, even when the container's directory is gone.
+    // A process that waits for the lock finds the status in it, even if the container's directory is gone.
     watch_lock::tell(&lock, status);
     if record.host.auto_remove {
         let removed = engine.lock().and_then(|_lock| engine.erase(&record, true));

@@ -51,7 +51,7 @@ const TMPFS_FLAGS: &[&str] = &[
 ];
 const TMPFS_VALUES: &[&str] = &["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge"];
 
-/// Files of /proc that only inform, so that another file may stand in their place. Source: runc, rootfs_linux.go.
+/// Files of /proc that only inform, so that another file may be mounted over them. Source: runc, rootfs_linux.go.
 const HARMLESS: &[&str] = &[
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -285,7 +285,7 @@ impl Wanted {
                             path.display(),
                             self.target.display()
                         ))
-                        .remedy("make it first; -v makes a missing directory by itself"));
+                        .remedy("make it first; -v creates a missing directory"));
                     }
                     std::fs::create_dir_all(&path).doing(|| format!("making {}", path.display()))?;
                 }

@@ -1,4 +1,4 @@
-//! Carries what a container says to its log and to whoever looks on, and what is typed to the container.
+//! Copies a container's output to its log and to attached terminals, and their input to the container.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -69,7 +69,7 @@ impl Pump {
     pub(super) fn run(&mut self, process: &OwnedFd) -> Result<()> {
         let mut lives = true;
         while lives || self.outputs.iter().any(|output| output.from.is_some()) {
-            // Whoever outlives the container's first process, without a PID namespace, may hold its output open for ever.
+            // Without a PID namespace, a process that outlives the container's first one may keep its output open forever.
             let patience = if lives { PollTimeout::NONE } else { PollTimeout::ZERO };
             let ready = self.poll(lives.then_some(process), patience)?;
             if ready.is_empty() && !lives {

@@ -141,7 +141,7 @@ pub struct Host {
     pub memory_swap: Option<i64>,
     /// `--tmpfs` as it was given: options by path.
     pub tmpfs: BTreeMap<String, String>,
-    /// Whoever made it looked on from the start.
+    /// The client was attached from the start.
     pub attached: bool,
     /// `-v` and `--security-opt`, as they were given.
     pub binds: Vec<String>,
@@ -202,7 +202,7 @@ pub struct MountPoint {
     pub within: Option<PathBuf>,
 }
 
-/// Where a container stands, written by the process that watches it.
+/// State of a container, written by the process that watches it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct State {
@@ -230,7 +230,7 @@ pub struct State {
     pub restarts: u32,
 }
 
-/// Where a container stands, in a word.
+/// State of a container, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Never started.

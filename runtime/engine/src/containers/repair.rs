@@ -16,7 +16,7 @@ use runtime::error::{Doing, Result};
 /// Something cannot be read.
 pub fn check(engine: &Engine, repair: bool) -> Result<Vec<Problem>> {
     let mut problems = image::check(&engine.store, repair)?;
-    let mut found = |what: String, mended: bool| problems.push(Problem { what, mended });
+    let mut found = |what: String, fixed: bool| problems.push(Problem { what, fixed });
     let damaged = engine.damaged()?;
     for (id, error) in &damaged {
         let shown = id.get(..12).unwrap_or(id);
@@ -29,7 +29,7 @@ pub fn check(engine: &Engine, repair: bool) -> Result<Vec<Problem>> {
     let records = engine.containers()?;
     for record in &records {
         let is_dead = engine.phase(&record.id) == Phase::Dead;
-        // Whoever starts or needs it has it at this moment: then nothing is left of it.
+        // Another process is starting or using it, so it is not left over.
         if is_dead || (!engine.is_watched(&record.id) && engine.state(&record.id).device.is_some()) {
             let what = if is_dead { "its watcher was killed" } else { "its network was left" };
             let is_left = !repair && engine.alone(record, false)?.is_some();
@@ -56,8 +56,8 @@ pub fn check(engine: &Engine, repair: bool) -> Result<Vec<Problem>> {
             && !devices.contains(&name.to_string())
             && engine.is_ours(&name)
         {
-            let mended = repair && runtime::network::link::remove(&name).is_ok();
-            found(format!("device {name} belongs to no container"), mended);
+            let fixed = repair && runtime::network::link::remove(&name).is_ok();
+            found(format!("device {name} belongs to no container"), fixed);
         }
     }
     Ok(problems)

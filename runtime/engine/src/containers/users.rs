@@ -58,7 +58,7 @@ impl Identity {
     /// The same by the texts of the container's `/etc/passwd` and `/etc/group`.
     ///
     /// # Errors
-    /// As of [`Self::find`].
+    /// Same errors as [`Self::find`].
     pub fn from_files(wanted: &str, passwd: &str, group: &str) -> Result<Self> {
         let (user, named_group) = match wanted.split_once(':') {
             Some((user, group)) => (user, Some(group)),
@@ -149,7 +149,7 @@ fn number(text: &str) -> Result<Option<u32>> {
 fn parse(text: &str, file: &str) -> Result<u32> {
     parse_id(text)
         .map_err(|error| Error::new(format!("the container's /etc/{file}: {error}")))
-        .or_advise(|| "mend the image's file, or name another user")
+        .or_advise(|| "fix the file in the image, or name another user")
 }
 
 /// An image may have no such file.

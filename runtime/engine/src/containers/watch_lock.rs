@@ -12,7 +12,7 @@ use runtime::error::{Doing, Result};
 /// What the lock of a container holds that has not ended yet: room for an exit status.
 pub(super) const EMPTY: &[u8] = b"       \n";
 
-/// Writes an exit status, for whoever waits for the lock and finds the container's directory gone.
+/// Writes an exit status, for a process that waits for the lock and finds the container's directory gone.
 pub(super) fn tell(file: &File, status: i32) {
     use std::os::unix::fs::FileExt;
     let mut text = status.to_string().into_bytes();

@@ -28,8 +28,8 @@ pub struct Freed {
 pub struct Problem {
     /// What, in one line.
     pub what: String,
-    /// Whether it was mended.
-    pub mended: bool,
+    /// Whether it was fixed.
+    pub fixed: bool,
 }
 
 /// Removes a name, or an image by its id with all of its names.
@@ -194,9 +194,9 @@ pub fn check(store: &Store, repair: bool) -> Result<Vec<Problem>> {
     // Nothing is removed meanwhile, and so nothing seems to be missing.
     let _use = store.using()?;
     let mut problems = Vec::new();
-    let mut found = |what: String, mend: &mut dyn FnMut() -> bool| {
-        let mended = repair && mend();
-        problems.push(Problem { what, mended });
+    let mut found = |what: String, fix: &mut dyn FnMut() -> bool| {
+        let fixed = repair && fix();
+        problems.push(Problem { what, fixed });
     };
     for (digest, path) in blobs(store)? {
         let mut hashing = Hashing::new(std::io::sink());
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_found_and_mended_as_far_as_possible() {
+    fn damage_is_found_and_fixed_as_far_as_possible() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let one = image(&store, "one", &["base"]);
@@ -314,7 +314,7 @@ mod tests {
         fs::write(store.blob_path(&one.manifest.layers[0].digest), "damage").unwrap();
         fs::create_dir(store.layers_dir().join("unfinished")).unwrap();
         let found = check(&store, true).unwrap();
-        assert_eq!(found.iter().filter(|problem| problem.mended).count(), 2, "{found:?}");
+        assert_eq!(found.iter().filter(|problem| problem.fixed).count(), 2, "{found:?}");
         assert!(check(&store, false).unwrap().iter().any(|problem| problem.what.contains("is missing")));
     }
 

@@ -40,7 +40,7 @@ impl Store {
         diff_ids.iter().rev().filter(|diff_id| seen.insert(*diff_id)).collect()
     }
 
-    /// Whoever puts a layer in its place, or judges one that is there, does it alone.
+    /// Serialises adding and checking of unpacked layers.
     pub(super) fn layers_lock(&self) -> Result<Flock<File>> {
         crate::lock::wait(&self.root().join("layers.lock"), FlockArg::LockExclusive)
     }
@@ -113,7 +113,7 @@ impl Store {
         let is_endless = extracted.is_ok() && rest.limit() == 0;
         let (reader, found, _) = plain.finish();
         drop(reader);
-        // Damage makes strange archives: whoever reads the error wants to know that first.
+        // Drain the stream, to report a digest mismatch in preference to the parse error that it caused.
         let packed_rest = std::io::copy(&mut packed, &mut std::io::sink());
         let (_, sent, _) = packed.finish();
         if packed_rest.is_ok() && sent != layer.digest {

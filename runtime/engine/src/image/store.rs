@@ -26,7 +26,7 @@ use runtime::error::{Doing, Error, Remedy, Result};
 use runtime::process::pidfd;
 use runtime::rights;
 
-/// Manifests and configurations are small; whoever sends more wants to fill the memory.
+/// Size limit of manifests and configurations, so that a registry cannot exhaust memory.
 pub(super) const LARGEST_DOCUMENT: u64 = 8 << 20;
 
 /// The images and layers of a data root.
@@ -39,7 +39,7 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Use(#[expect(dead_code, reason = "the lock goes when it is dropped")] Flock<File>);
 
-/// Advice for whoever may not make a data root here; a disk that fails needs another.
+/// Remedy if the caller may not create the data root; a failing disk needs another one.
 fn advise_root(error: Error) -> Error {
     match error.errno() {
         Some(libc::EACCES | libc::EPERM | libc::EROFS) => {

@@ -36,7 +36,7 @@ pub struct Change {
 /// change always gives the same list.
 ///
 /// # Errors
-/// As of [`visit`].
+/// Same errors as [`visit`].
 pub fn diff(upper: &Path) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     visit(upper, &mut |change, _| {

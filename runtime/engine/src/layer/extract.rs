@@ -109,7 +109,7 @@ pub fn extract_at(
     let outcome = all();
     nix::sys::stat::umask(mask);
     outcome?;
-    // What follows the end mark belongs to the archive's digest; whoever computes it wants to have read it.
+    // What follows the end mark is part of the archive's digest, so it must be read.
     io::copy(&mut archive.into_inner(), &mut io::sink()).doing(doing)?;
     Ok(unpack.done)
 }

@@ -102,7 +102,7 @@ impl<R: Read> Guard<R> {
         let kind = header.entry_type();
         if kind.is_gnu_sparse() && self.block[482] != 0 {
             self.at = At::SparseMap;
-            // The size stands in this header, which the map's blocks overwrite.
+            // The size is in this header, which the map's blocks overwrite.
             self.size = Some(self.size.unwrap_or(header.entry_size()?));
             return Ok(());
         }

@@ -80,7 +80,7 @@ impl Tree {
         match self.beneath(path) {
             Err(Errno::NOENT) => self.make_parents(path),
             Err(Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => {
-                Err(refused(path, "its way leads through something that is no directory of the archive"))
+                Err(refused(path, "its path leads through something that is not a directory of the archive"))
             }
             opened => opened.doing(|| format!("opening {}", path.display())),
         }
@@ -105,7 +105,7 @@ impl Tree {
                 Err(Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => {
                     return Err(refused(
                         path,
-                        "its way leads through something that is no directory of the archive",
+                        "its path leads through something that is not a directory of the archive",
                     ));
                 }
                 opened => drop(opened.doing(|| format!("opening {}", below.display()))?),
@@ -169,6 +169,6 @@ mod tests {
         tree.parent_of(Path::new("a/b/c")).unwrap();
         assert!(dir.path().join("a/b").is_dir());
         let error = tree.parent_of(Path::new("out/tmp/x")).unwrap_err().to_string();
-        assert!(error.contains("no directory of the archive"), "{error}");
+        assert!(error.contains("not a directory of the archive"), "{error}");
     }
 }

@@ -75,7 +75,7 @@ impl Port {
         let host =
             if host.is_empty() { None } else { Some(range(host).map_err(|error| bad(error.to_string()))?) };
         if let Some((from, to)) = host.filter(|(from, to)| to - from != last - first) {
-            return Err(bad(format!("{from}-{to} and {first}-{last} are not of one length")));
+            return Err(bad(format!("{from}-{to} and {first}-{last} are not equally long")));
         }
         let address = match address {
             None | Some("") => IpAddr::V4(Ipv4Addr::UNSPECIFIED),

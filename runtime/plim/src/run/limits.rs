@@ -236,13 +236,14 @@ fn swap_is_counted() -> bool {
 pub(super) fn parse_sysctl(text: &str) -> Result<(String, String)> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let (name, value) =
-        pair.ok_or_else(|| Error::new(format!("--sysctl {text}: it looks like NAME=VALUE")))?;
+        pair.ok_or_else(|| Error::new(format!("invalid --sysctl '{text}': expected NAME=VALUE")))?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
 pub(super) fn parse_ulimit(text: &str) -> Result<Rlimit> {
-    let bad =
-        || Error::new(format!("--ulimit {text}: it looks like NAME=SOFT[:HARD], such as nofile=1024:2048"));
+    let bad = || {
+        Error::new(format!("invalid --ulimit '{text}': expected NAME=SOFT[:HARD], such as nofile=1024:2048"))
+    };
     let (name, values) = text.split_once('=').ok_or_else(bad)?;
     let number = |value: &str| match value {
         "-1" | "unlimited" => Ok(u64::MAX),
@@ -261,7 +262,7 @@ fn parse_rate(text: &str, name: &str) -> Result<ThrottleDevice> {
         .ok_or_else(|| Error::new(format!("--{name} {text}: it looks like /dev/DISK:RATE")))?;
     let metadata = std::fs::metadata(device).doing(|| format!("--{name}: looking at {device}"))?;
     if !metadata.file_type().is_block_device() {
-        return Err(Error::new(format!("--{name}: {device} is no block device")));
+        return Err(Error::new(format!("--{name}: {device} is not a block device")));
     }
     let rate = parse_bytes(rate).map_err(|error| Error::new(format!("--{name}: {error}")))?;
     let number = metadata.rdev();
@@ -288,7 +289,7 @@ mod tests {
             parse_rate("/dev/null:1m", "device-read-bps")
                 .unwrap_err()
                 .to_string()
-                .contains("no block device")
+                .contains("not a block device")
         );
         assert!(parse_sysctl("=1").is_err());
     }

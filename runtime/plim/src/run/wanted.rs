@@ -68,7 +68,7 @@ impl Options {
             "never" => Ok(()),
             "missing" if is_here => Ok(()),
             "missing" | "always" => pull(&engine.store, self.image(), self.quiet),
-            other => Err(Error::new(format!("--pull {other}: it is always, missing or never"))),
+            other => Err(Error::new(format!("invalid --pull '{other}': expected always, missing or never"))),
         }
     }
 
@@ -273,7 +273,7 @@ impl Options {
 }
 
 fn name_server(text: &str) -> Result<std::net::IpAddr> {
-    text.parse().map_err(|_| Error::new(format!("--dns '{text}': it is no IP address")))
+    text.parse().map_err(|_| Error::new(format!("--dns: invalid IP address '{text}'")))
 }
 
 /// The lines of a file that say something. Source: Docker reference, docker run --env-file.

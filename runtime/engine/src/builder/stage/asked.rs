@@ -121,7 +121,7 @@ impl Fields<'_> {
             None => Ok(None),
             Some("true" | "1") => Ok(Some(true)),
             Some("false" | "0") => Ok(Some(false)),
-            Some(other) => Err(self.bad(&format!("'{other}' is neither true nor false"))),
+            Some(other) => Err(self.bad(&format!("invalid value '{other}': expected true or false"))),
         }
     }
 

@@ -80,7 +80,7 @@ impl Inspect<'_> {
     }
 }
 
-/// How it stands now.
+/// Its state now.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct StateNow {

@@ -28,7 +28,7 @@ pub(super) struct NetworkSettings<'a> {
     #[serde(rename = "SecondaryIPv6Addresses")]
     secondary_ipv6_addresses: Option<Vec<String>>,
     ports: BTreeMap<String, Option<Vec<PortBinding>>>,
-    /// The network's part stands at the top, too, for tools that are older than networks with names.
+    /// Repeated at the top level for tools that are older than named networks.
     #[serde(flatten)]
     top: Addresses,
     networks: BTreeMap<&'a str, Endpoint>,

@@ -82,19 +82,19 @@ fn flag(name: &str, value: Option<&str>) -> Result<bool> {
     match value {
         None | Some("false" | "0") => Ok(false),
         Some("" | "true" | "1") => Ok(true),
-        Some(other) => Err(Error::new(format!("'{name}={other}' is neither true nor false"))),
+        Some(other) => Err(Error::new(format!("invalid value '{name}={other}': expected true or false"))),
     }
 }
 
 /// An option of tmpfs whose value is a number, with a unit perhaps.
 fn tmpfs_option(key: &str, option: &str, value: &str) -> Result<String> {
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(Error::new(format!("'{key}={value}' is no number")));
+        return Err(Error::new(format!("invalid number '{key}={value}'")));
     }
     Ok(format!("{option}={value}"))
 }
 
-/// The fields of a line of comma-separated values: those that hold commas stand in quotation marks, which are doubled within.
+/// The fields of a line of comma-separated values: those that contain commas are quoted, and quotation marks within are doubled.
 /// Source: RFC 4180, as Docker's --mount.
 ///
 /// # Errors

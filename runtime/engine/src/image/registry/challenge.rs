@@ -38,7 +38,7 @@ impl Token {
 /// A header's value that is not shown.
 pub(super) fn secret(text: &str) -> Result<HeaderValue> {
     let mut value = HeaderValue::from_str(text)
-        .map_err(|_| Error::new("a password or token holds what a header cannot: a control character"))?;
+        .map_err(|_| Error::new("invalid password or token: it contains a control character"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -56,7 +56,7 @@ pub(super) fn find(headers: &HeaderMap, asked: &Url) -> Result<Option<Challenge>
                 "the header WWW-Authenticate is larger than {LARGEST_CHALLENGE} bytes"
             )));
         }
-        let text = value.to_str().map_err(|_| Error::new("the header WWW-Authenticate is no text"))?;
+        let text = value.to_str().map_err(|_| Error::new("the header WWW-Authenticate is not text"))?;
         let challenges = http_auth::parse_challenges(text)
             .map_err(|_| Error::new(format!("the header WWW-Authenticate cannot be read: '{text}'")))?;
         for challenge in challenges {
@@ -71,7 +71,9 @@ pub(super) fn find(headers: &HeaderMap, asked: &Url) -> Result<Option<Challenge>
     }
     match other {
         _ if basic => Ok(Some(Challenge::Basic)),
-        Some(scheme) => Err(Error::new(format!("it asks for '{scheme}', which is neither Basic nor Bearer"))),
+        Some(scheme) => {
+            Err(Error::new(format!("unknown authentication scheme '{scheme}': expected Basic or Bearer")))
+        }
         None => Ok(None),
     }
 }

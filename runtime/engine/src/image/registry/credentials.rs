@@ -74,7 +74,7 @@ impl Credentials {
             if let Some(auth) = names.iter().find_map(|name| content.auths.get(*name)?.auth.as_ref()) {
                 return decode(auth).map(Some).ok_or_else(|| {
                     Error::new(format!("{}: the entry of {registry} cannot be read", path.display()))
-                        .remedy(format!("`plim login {registry}` writes it anew"))
+                        .remedy(format!("`plim login {registry}` writes it again"))
                 });
             }
         }

@@ -122,11 +122,9 @@ fn address(scheme: &str, host: &str) -> Result<Url> {
     // Docker's own registry is reached by another name than it has.
     let host = if host == DEFAULT_REGISTRY { "registry-1.docker.io" } else { host };
     let url = Url::parse(&format!("{scheme}://{host}/"))
-        .map_err(|error| Error::new(format!("'{host}' is no address of a registry: {error}")))?;
+        .map_err(|error| Error::new(format!("invalid registry address '{host}': {error}")))?;
     if url.path() != "/" || !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        return Err(
-            Error::new(format!("'{host}' is no address of a registry")).remedy("use HOST or HOST:PORT")
-        );
+        return Err(Error::new(format!("invalid registry address '{host}'")).remedy("use HOST or HOST:PORT"));
     }
     Ok(url)
 }

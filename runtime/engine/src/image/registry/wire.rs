@@ -22,7 +22,7 @@ const LARGEST_ANSWER: usize = 64 << 10;
 /// A redirect that leads to redirects ends here.
 const MOST_REDIRECTS: usize = 10;
 
-/// Documents are small: whoever needs longer for one does not want to give it.
+/// Time limit for one document; documents are small.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What an answer may be like, other than an error.
@@ -60,9 +60,10 @@ impl Wire {
 
     /// An address that the registry named, which may be relative to the one asked.
     fn follow(asked: &Url, headers: &HeaderMap) -> Result<Url> {
-        let named = headers.get(LOCATION).ok_or_else(|| Error::new(format!("'{asked}' leads nowhere")))?;
         let named =
-            named.to_str().map_err(|_| Error::new(format!("'{asked}' leads to what is no address")))?;
+            headers.get(LOCATION).ok_or_else(|| Error::new(format!("'{asked}' redirects to no address")))?;
+        let named =
+            named.to_str().map_err(|_| Error::new(format!("'{asked}' redirects to an invalid address")))?;
         let to = asked
             .join(named)
             .map_err(|error| Error::new(format!("'{asked}' leads to '{named}': {error}")))?;
@@ -124,7 +125,7 @@ impl Wire {
         let answer = accept(self.follow_redirects(&request, None).await?).await?;
         let body = read(answer, "the answer to a request for a token", LARGEST_ANSWER).await?;
         let token: Token = serde_json::from_slice(&body)
-            .map_err(|_| Error::new("the answer to a request for a token is no token"))?;
+            .map_err(|_| Error::new("the token server did not answer with a token"))?;
         Ok(Some(token.header()?))
     }
 
@@ -201,8 +202,8 @@ impl Wire {
         kinds: &str,
     ) -> std::result::Result<Vec<u8>, Failure> {
         let mut request = Request::get(self.url(&format!("{repository}/manifests/{name}"))?);
-        let kinds =
-            HeaderValue::from_str(kinds).map_err(|_| Error::new("the kinds of manifests are no header"))?;
+        let kinds = HeaderValue::from_str(kinds)
+            .map_err(|_| Error::new("the media types of manifests do not fit into a header"))?;
         request.headers.insert(ACCEPT, kinds);
         let answer = self.send(&request).await?;
         read(answer, &format!("the manifest '{name}'"), LARGEST_MANIFEST).await

@@ -43,13 +43,13 @@ fn hostile_entries_are_refused_and_write_nothing_outside() {
     for (entries, why) in [
         (&[("../new", Regular, "x")][..], "climbs"),
         (&[("/tmp/new", Regular, "x")], "absolute"),
-        (&[("way", Symlink, ".."), ("way/new", Regular, "x")], "no directory of the archive"),
-        (&[("way", Symlink, ".."), ("way/new", Directory, "")], "no directory of the archive"),
+        (&[("way", Symlink, ".."), ("way/new", Regular, "x")], "not a directory of the archive"),
+        (&[("way", Symlink, ".."), ("way/new", Directory, "")], "not a directory of the archive"),
         (&[("hard", Link, "../outside")], "hard link to outside"),
-        (&[("way", Symlink, ".."), ("hard", Link, "way/outside")], "no directory of the archive"),
+        (&[("way", Symlink, ".."), ("hard", Link, "way/outside")], "not a directory of the archive"),
         (&[("node", Char, "")], "device"),
         (&[("dir/.wh...", Regular, "")], "own entries"),
-        (&[("way", Symlink, ".."), ("way/.wh.outside", Regular, "")], "no directory of the archive"),
+        (&[("way", Symlink, ".."), ("way/.wh.outside", Regular, "")], "not a directory of the archive"),
     ] {
         let error = refusal(entries);
         assert!(error.contains(why), "{why}: {error}");
