@@ -11,6 +11,7 @@ use crate::verbs::look::Look;
 use crate::verbs::measure::Measure;
 use crate::verbs::net::Net;
 use crate::verbs::program::Program;
+use crate::verbs::snapshot::Snapshots;
 use crate::verbs::state::State;
 use crate::verbs::tasks::Tasks;
 use crate::verbs::terms::Terms;
@@ -52,7 +53,7 @@ macro_rules! groups {
     };
 }
 
-groups!(Look, Files, State, Attempt, Bare, Tasks, Terms, Cpu, Net, Ipc, Trees, Measure, Program);
+groups!(Look, Files, State, Attempt, Bare, Tasks, Terms, Cpu, Net, Ipc, Trees, Measure, Program, Snapshots);
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,9 @@
 mod bisect;
 mod check;
 mod diff;
+mod differ;
+mod differ_faults;
+mod differ_watch;
 mod doctor;
 mod explain;
 mod extras;
@@ -66,6 +69,9 @@ enum Command {
     /// Say what changed between two records. Exit status 1 means that something got worse
     #[command(after_help = STATUSES)]
     Diff(diff::Diff),
+    /// Give the same generated containers to several runtimes, and say what differs. Exit status 1: a difference that nobody knew
+    #[command(after_help = STATUSES)]
+    Differ(differ::Differ),
     /// Measure what containers cost, side by side (the program plimsoll-bench, which is built beside this one)
     #[command(disable_help_flag = true)]
     Bench {
@@ -104,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Bisect(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Diff(command) => command.run(),
+        Command::Differ(command) => command.run(),
         Command::Bench { arguments } => bench(&arguments),
         Command::Doctor(command) => command.run(),
         Command::Clean => clean(),

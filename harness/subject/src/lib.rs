@@ -20,6 +20,7 @@ mod runc;
 mod runtime;
 mod said;
 mod service;
+mod versions;
 
 pub use engine::{Ability, Engine, Place};
 pub use error::{Error, ErrorKind};
@@ -30,3 +31,4 @@ pub use program::{Program, Through, complaint};
 pub use recognise::Subject;
 pub use runtime::Runtime;
 pub use service::Service;
+pub use versions::{InvalidVersions, Versions};

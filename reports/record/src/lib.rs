@@ -14,6 +14,7 @@
 //! ```
 
 pub mod bench;
+mod differ;
 pub mod matrix;
 mod mutants;
 mod regress;
@@ -22,6 +23,7 @@ pub mod schema;
 pub mod status;
 mod verdict;
 
+pub use differ::{DIFFER_SCHEMA_VERSION, Differ, FoundDifference, KnownDifference};
 pub use mutants::{MUTANTS_SCHEMA_VERSION, Mutant, MutantFate, Mutants};
 pub use regress::{Case, CaseFate, KnownBug, REGRESS_SCHEMA_VERSION, Rate, Regress, Unexplained};
 pub use run::{

@@ -1,6 +1,7 @@
 //! JSON Schemas of the records, as they are published in `reports/schema`.
 
 use crate::bench::Bench;
+use crate::differ::Differ;
 use crate::matrix::Matrix;
 use crate::mutants::Mutants;
 use crate::regress::Regress;
@@ -31,6 +32,11 @@ pub fn regress_schema() -> String {
     schema_of::<Regress>()
 }
 
+/// The JSON Schema of a record of differences.
+pub fn differ_schema() -> String {
+    schema_of::<Differ>()
+}
+
 fn schema_of<T: schemars::JsonSchema>() -> String {
     serde_json::to_string_pretty(&schemars::schema_for!(T)).expect("a schema is plain JSON") + "\n"
 }
@@ -51,6 +57,8 @@ mod tests {
             .unwrap();
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/regress.json"), regress_schema())
             .unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/differ.json"), differ_schema())
+            .unwrap();
     }
 
     #[test]
@@ -61,5 +69,6 @@ mod tests {
         assert_eq!(bench_schema(), include_str!("../../schema/bench.json"), "{remedy}");
         assert_eq!(mutants_schema(), include_str!("../../schema/mutants.json"), "{remedy}");
         assert_eq!(regress_schema(), include_str!("../../schema/regress.json"), "{remedy}");
+        assert_eq!(differ_schema(), include_str!("../../schema/differ.json"), "{remedy}");
     }
 }

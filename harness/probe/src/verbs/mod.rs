@@ -9,6 +9,7 @@ pub mod look;
 pub mod measure;
 pub mod net;
 pub mod program;
+pub mod snapshot;
 pub mod state;
 pub mod tasks;
 pub mod terms;
