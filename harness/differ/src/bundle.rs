@@ -1,7 +1,7 @@
 //! Writing a bundle: the root file system with what a case puts there, volumes beside it, and the configuration.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
@@ -91,6 +91,20 @@ fn give(path: &Path, owner: u32) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A null device of the case's own, as the standard input of commands: a runtime that gives it to the container's user would give away the
+/// host's.
+pub(crate) fn null(path: &Path) -> Result<File, Trouble> {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3))?;
+    Ok(File::open(path)?)
+}
+
+/// Owner, group and permissions of a file.
+pub(crate) fn owner(file: &File) -> std::io::Result<String> {
+    let of = file.metadata()?;
+    Ok(format!("{}:{} {:04o}", of.uid(), of.gid(), of.mode() & 0o7777))
 }
 
 /// What stands in a directory, by the paths below it: kind and permissions. Nothing is followed.

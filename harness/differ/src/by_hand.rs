@@ -149,7 +149,8 @@ fn readme(finding: &Finding, sides: &[Side]) -> String {
                 writeln!(text, "- {name} {operation}: {ended}: {}", said.lines().next().unwrap_or_default());
         }
     }
-    let program = &subject.path;
+    // Called by its own name, which our runtime's program file needs.
+    let program = sides[what.side].runtime.program().name().to_string_lossy().into_owned();
     text += "\nBy hand, as root, in this directory:\n\n    sh make-rootfs\n";
     let _ = writeln!(text, "    echo '[\"snapshot\", \"/\"]' | {program} run --bundle . {ID}");
     if !finding.case.steps.is_empty() {

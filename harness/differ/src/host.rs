@@ -128,12 +128,31 @@ pub(crate) fn limits(layout: &Layout, pid: i32) -> Value {
     let mut seen = Map::new();
     for part in group.parts() {
         for name in LIMITS {
-            if let Ok(text) = std::fs::read_to_string(part.dir.join(name)) {
+            let Ok(text) = std::fs::read_to_string(part.dir.join(name)) else { continue };
+            if *name == "devices.list" {
+                // The order of what is allowed says nothing.
+                let rules = text.lines().map(|rule| (rule.to_owned(), "listed".into()));
+                seen.insert((*name).to_owned(), Value::Object(rules.collect()));
+            } else {
                 seen.insert((*name).to_owned(), text.trim().into());
             }
         }
     }
     Value::Object(seen)
+}
+
+/// What of these values is another than before; what is gone is null.
+pub(crate) fn changed(before: &Value, after: &Value) -> Value {
+    let (Some(before), Some(after)) = (before.as_object(), after.as_object()) else { return after.clone() };
+    let mut changed: Map<String, Value> = after
+        .iter()
+        .filter(|(name, value)| before.get(*name) != Some(value))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
+    for name in before.keys().filter(|name| !after.contains_key(*name)) {
+        changed.insert(name.clone(), Value::Null);
+    }
+    Value::Object(changed)
 }
 
 /// What the host sees of a container's first process.
@@ -168,9 +187,10 @@ pub(crate) fn left(layout: &Layout, tag: &str, processes: &BTreeSet<i32>, state:
     if !processes.is_empty() {
         left.insert("processes".into(), processes.len().into());
     }
-    let states = std::fs::read_dir(state)
-        .map_or(0, |entries| entries.flatten().filter(|entry| entry.path().is_dir()).count());
-    if states > 0 {
+    // Under its id, or one that a runtime has made of it; not what it keeps for the next container.
+    let is_of_case = |name: &str| name.contains(tag);
+    let mut states = std::fs::read_dir(state).into_iter().flatten().flatten();
+    if states.any(|entry| is_of_case(&entry.file_name().to_string_lossy())) {
         left.insert("state".into(), "kept".into());
     }
     Value::Object(left)

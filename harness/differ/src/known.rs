@@ -7,6 +7,8 @@ use record::SubjectInfo;
 use serde::Deserialize;
 use subject::Versions;
 
+use crate::observed::kind;
+
 /// What a difference with the specification is compared with.
 pub const SPECIFICATION: &str = "specification";
 
@@ -22,7 +24,7 @@ pub struct Known {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// The field, without the paths in it; `*` is any text.
+    /// The field, with the paths in it or `[*]` for all of them; `*` is any text.
     pub field: String,
     /// The first word that a subject's `--version` says; `*` is any text.
     pub subject: String,
@@ -73,13 +75,13 @@ impl Known {
     }
 
     /// The entry that speaks of a field on these subjects, for a case with these fields.
-    pub fn find(&self, kind: &str, subjects: &[&SubjectInfo], asked: &BTreeSet<String>) -> Option<&Entry> {
+    pub fn find(&self, field: &str, subjects: &[&SubjectInfo], asked: &BTreeSet<String>) -> Option<&Entry> {
         let is_of = |entry: &Entry, subject: &&SubjectInfo| {
             let name = subject.version.split_whitespace().next().unwrap_or_default();
             matches(&entry.subject, name) && entry.version.contains(&subject.version)
         };
         self.known.iter().find(|entry| {
-            matches(&entry.field, kind)
+            (matches(&entry.field, &kind(field)) || matches(&entry.field, field))
                 && entry.when.as_ref().is_none_or(|when| asked.iter().any(|field| matches(when, field)))
                 && subjects.iter().any(|subject| is_of(entry, subject))
         })

@@ -35,6 +35,6 @@ pub use generate::Seeded;
 pub use known::{Entry as KnownEntry, Invalid, Known, SPECIFICATION};
 pub use observed::{Difference, Observed, kind};
 pub use prove::{Faults, Told};
-pub use search::{Finding, Plan, Search, Searched, Watch};
+pub use search::{Finding, Plan, Search, Searched, Seen, Watch};
 pub use side::Side;
 pub use stage::Stage;

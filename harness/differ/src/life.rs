@@ -1,6 +1,7 @@
 //! The life of one container: create, start, what is seen inside, operations, its end.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -28,6 +29,8 @@ use crate::side::Side;
 #[derive(Debug)]
 pub(crate) struct Life<'a> {
     pub(crate) side: &'a Side,
+    /// What commands have as their standard input.
+    pub(crate) null: &'a File,
     pub(crate) place: Place<'a>,
     pub(crate) bundle: PathBuf,
     pub(crate) state: PathBuf,
@@ -62,14 +65,14 @@ impl Life<'_> {
         Ok(self.seen)
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    fn command(&self, words: &[&str]) -> Result<Command, Trouble> {
         let mut command = self.side.runtime.command(Some(&self.through), &self.state);
-        command.env(kit::run::RUN_VARIABLE, self.place.run).args(words);
-        command
+        command.env(kit::run::RUN_VARIABLE, self.place.run).args(words).stdin(self.null.try_clone()?);
+        Ok(command)
     }
 
     fn operation(&mut self, name: &str, words: &[&str]) -> Result<Ended, Trouble> {
-        let ran = command::run(self.command(words))?;
+        let ran = command::run(self.command(words)?)?;
         self.note(name, ran.ended, &ran.said);
         Ok(ran.ended)
     }
@@ -81,7 +84,7 @@ impl Life<'_> {
     /// `create`; nothing if it was refused.
     fn create(&mut self) -> Result<Option<Inside>, Trouble> {
         let (bundle, pid_file) = (self.place.bundle.to_owned(), self.bundle.join("pid"));
-        let mut command = self.command(&["create", "--bundle", &bundle, "--pid-file"]);
+        let mut command = self.command(&["create", "--bundle", &bundle, "--pid-file"])?;
         command.arg(&pid_file).arg(self.place.id).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut running = Running::start(command)?;
         let channel = Channel::new(&mut running.child)?;
@@ -92,7 +95,12 @@ impl Life<'_> {
         }
         let pid = std::fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse::<i32>().ok());
         match pid.map(|pid| (pid, pidfd::open(pid))) {
-            Some((pid, Ok(process))) => Ok(Some(Inside { channel, pid, process })),
+            Some((pid, Ok(process))) => {
+                // While it waits for `start` it cannot end.
+                self.seen.add("host.groups", host::limits(self.layout, pid));
+                self.seen.add("host.process", host::process(pid));
+                Ok(Some(Inside { channel, pid, process }))
+            }
             _ => {
                 self.note("pid-file", Ended::Silent, "it names no process");
                 Ok(None)
@@ -100,7 +108,7 @@ impl Life<'_> {
         }
     }
 
-    /// What can be seen of the container that runs: from inside, and by the host.
+    /// What can be seen from inside of the container that runs.
     fn look(&mut self, inside: &mut Inside) -> Result<(), Trouble> {
         if self.config["process"]["args"].as_array().is_some_and(|args| args.len() > 2) {
             // With more words it says first that it is there.
@@ -117,10 +125,8 @@ impl Life<'_> {
             return Ok(());
         }
         if let Some(seen) = self.answer(inside, &request)? {
-            self.seen.add("inside", normal(&seen, self.namespaces));
+            self.seen.add("inside", normal(&seen, self.namespaces, &self.config));
         }
-        self.seen.add("host.groups", host::limits(self.layout, inside.pid));
-        self.seen.add("host.process", host::process(inside.pid));
         Ok(())
     }
 
@@ -170,10 +176,12 @@ impl Life<'_> {
         match step {
             Step::Exec(edits) => {
                 let file = self.write("process.json", &document::process(&self.config, edits, self.place))?;
-                let ran = command::run(self.command(&["exec", "--process", &file, &id]))?;
+                let ran = command::run(self.command(&["exec", "--process", &file, &id])?)?;
                 self.note(&name, ran.ended, &ran.said);
                 match channel::printed(take(), &ran.out) {
-                    Ok(seen) => self.seen.add(&format!("exec{number}"), normal(&seen, self.namespaces)),
+                    Ok(seen) => {
+                        self.seen.add(&format!("exec{number}"), normal(&seen, self.namespaces, &self.config));
+                    }
                     Err(_) if ran.ended != Ended::Done => {}
                     Err(error) => self.note(&format!("{name}'s program"), Ended::Silent, &error.to_string()),
                 }
@@ -181,12 +189,14 @@ impl Life<'_> {
             }
             Step::Update(resources) => {
                 let file = self.write("resources.json", resources)?;
+                let before = host::limits(self.layout, pid);
                 self.operation(&name, &["update", "--resources", &file, &id])?;
-                self.seen.add(&format!("update{number}"), host::limits(self.layout, pid));
+                let after = host::limits(self.layout, pid);
+                self.seen.add(&format!("update{number}"), host::changed(&before, &after));
                 Ok(())
             }
             Step::State => {
-                let ran = command::run(self.command(&["state", &id]))?;
+                let ran = command::run(self.command(&["state", &id])?)?;
                 self.note(&name, ran.ended, &ran.said);
                 let state: Value = serde_json::from_str(&ran.out).unwrap_or_default();
                 for field in ["id", "status", "bundle", "annotations"] {

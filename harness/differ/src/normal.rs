@@ -6,7 +6,11 @@ use probe::verbs::snapshot::Snapshot;
 use serde_json::{Map, Value};
 
 /// A snapshot as JSON: namespaces are `own` or `host`, and mounts are named by their mount points.
-pub(crate) fn normal(snapshot: &Snapshot, host: &BTreeMap<String, u64>) -> Value {
+///
+/// What a masked path is covered with is the runtime's own affair: that nothing can be read there is seen by trying.
+pub(crate) fn normal(snapshot: &Snapshot, host: &BTreeMap<String, u64>, config: &Value) -> Value {
+    let masked: Vec<&str> =
+        config["linux"]["maskedPaths"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let mut value = serde_json::to_value(snapshot).unwrap_or_default();
     if let Some(Value::Object(namespaces)) = value.pointer_mut("/namespaces/ok") {
         for (kind, id) in namespaces {
@@ -16,6 +20,16 @@ pub(crate) fn normal(snapshot: &Snapshot, host: &BTreeMap<String, u64>) -> Value
     }
     if let Some(mounts) = value.pointer_mut("/mounts/ok") {
         *mounts = by_point(mounts.take());
+        if let Some(mounts) = mounts.as_object_mut() {
+            mounts.retain(|point, _| !masked.contains(&point.split('#').next().unwrap_or(point)));
+        }
+    }
+    for path in masked {
+        if let Some(Value::Object(sight)) = value.pointer_mut("/paths").and_then(|paths| paths.get_mut(path))
+        {
+            sight.shift_remove("node");
+            sight.shift_remove("write");
+        }
     }
     if let Some(Value::Object(status)) = value.pointer_mut("/status/ok") {
         // Into how many filters a runtime splits a profile is its own affair.

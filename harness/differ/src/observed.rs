@@ -66,7 +66,11 @@ impl Observed {
                 other: Some(second.to_string().into()),
             });
         }
-        let is_compared = |field: &str| ends.is_none() || field.starts_with("left.");
+        let both_made = [self, other].iter().all(|seen| seen.ended("create") == Some(Ended::Done));
+        let is_compared = |field: &str| {
+            // Mount points that a refused container has left in its own root file system are no matter.
+            field.starts_with("left.") || (ends.is_none() && (both_made || !field.starts_with("made.rootfs")))
+        };
         let names =
             self.fields.keys().chain(other.fields.keys().filter(|name| !self.fields.contains_key(*name)));
         for name in names.filter(|name| is_compared(name)) {
@@ -109,10 +113,18 @@ impl Difference {
     }
 }
 
-/// A field without the paths in it.
+/// A field without the paths and the numbers of operations in it.
 pub fn kind(field: &str) -> String {
     let mut kind = String::new();
     let mut rest = field;
+    for operation in ["operation.", "exec", "update", "state"] {
+        if let Some(numbered) = field.strip_prefix(operation)
+            && numbered.starts_with(|letter: char| letter.is_ascii_digit())
+        {
+            kind.push_str(operation);
+            rest = numbered.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ' ');
+        }
+    }
     while let Some(at) = rest.find("[/") {
         let Some(end) = rest[at..].find(']') else { break };
         kind.push_str(&rest[..at]);
@@ -146,6 +158,8 @@ mod tests {
         assert_eq!(names, ["inside.hostname.value", "inside.mounts[/a b].type", "inside.process.cwd"]);
         assert_eq!(kind("inside.mounts[/a b].type"), "inside.mounts[*].type");
         assert_eq!(kind("inside.sysctls[net.core]"), "inside.sysctls[net.core]");
+        assert_eq!(kind("exec2.paths[/].write"), "exec.paths[*].write");
+        assert_eq!(kind("operation.12 update"), "operation.update");
     }
 
     #[test]

@@ -46,26 +46,16 @@ pub(crate) fn judge(side: usize, case: &Case, config: &Value, seen: &Observed) -
             lies.push(lie(&rule.field, rule.source, expected, observed));
         }
     }
-    for (number, step) in case.steps.iter().enumerate() {
-        let (name, source) = match step {
-            Step::Start => (format!("{} start", number + 1), START),
-            Step::Delete => (format!("{} delete", number + 1), DELETE),
-            _ => continue,
-        };
+    for (name, step, source) in refused_steps(case) {
         if seen.ended(&name) == Some(Ended::Done) {
-            lies.push(lie(
-                &format!("operation.{}", step.command()),
-                source,
-                "refused".into(),
-                Some("done".into()),
-            ));
+            let field = format!("operation.{}", step.command());
+            lies.push(lie(&field, source, "refused".into(), Some("done".into())));
         }
     }
     let is_created = seen.ended("create") == Some(Ended::Done);
-    for (field, value) in seen.fields.iter().filter(|(field, _)| field.starts_with("left.")) {
-        let source = if is_created { DELETED } else { CREATE };
-        lies.push(lie(field, source, "nothing".into(), Some(value.clone())));
-    }
+    let source = if is_created { DELETED } else { CREATE };
+    let left = seen.fields.iter().filter(|(field, _)| field.starts_with("left."));
+    lies.extend(left.map(|(field, value)| lie(field, source, "nothing".into(), Some(value.clone()))));
     for (name, ended, _) in &seen.operations {
         if matches!(ended, Ended::Hung | Ended::Crashed) {
             let name = name.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ' ');
@@ -78,4 +68,15 @@ pub(crate) fn judge(side: usize, case: &Case, config: &Value, seen: &Observed) -
         }
     }
     lies
+}
+
+/// Operations that must be refused: their names in an observation, and the sentences.
+fn refused_steps(case: &Case) -> Vec<(String, &Step, &'static str)> {
+    let numbered = case.steps.iter().enumerate();
+    let named = numbered.filter_map(|(number, step)| match step {
+        Step::Start => Some((format!("{} start", number + 1), step, START)),
+        Step::Delete => Some((format!("{} delete", number + 1), step, DELETE)),
+        _ => None,
+    });
+    named.collect()
 }

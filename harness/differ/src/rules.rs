@@ -81,8 +81,8 @@ impl Rules<'_> {
             let Some((name, value)) = variable.split_once('=') else { continue };
             let same =
                 process.env.iter().filter(|other| other.split_once('=').is_some_and(|(own, _)| own == name));
-            // An empty HOME is filled in by some, which nothing forbids.
-            if same.count() == 1 && name != "HOME" {
+            // An empty HOME is filled in by some, which nothing forbids; the run's own mark is another each time.
+            if same.count() == 1 && name != "HOME" && name != kit::run::RUN_VARIABLE {
                 let plain = name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
                 let field = if plain {
                     format!("inside.process.env.{name}")
@@ -252,8 +252,12 @@ impl Rules<'_> {
                 "config.md, Linux Process: oomScoreAdj adjusts the oom-killer score",
             );
         }
-        if let Some((policy, _)) = process.scheduler.as_ref().and_then(|scheduler| scheduler.numbers().ok()) {
-            self.be("inside.terms.policy", policy, "config.md, Linux Process: scheduler.policy");
+        if let Some((policy, flags)) =
+            process.scheduler.as_ref().and_then(|scheduler| scheduler.numbers().ok())
+        {
+            // sched_getscheduler(2) adds SCHED_RESET_ON_FORK to the policy where sched_setattr(2) has a flag for it.
+            let told = if flags & RESET_ON_FORK == 0 { policy } else { policy | 0x4000_0000 };
+            self.be("inside.terms.policy", told, "config.md, Linux Process: scheduler.policy");
         }
         if let Some(number) = process.io_priority.as_ref().and_then(|priority| priority.number().ok()) {
             self.be("inside.terms.io_class", number >> 13, "config.md, Linux Process: ioPriority.class");
@@ -293,11 +297,9 @@ impl Rules<'_> {
         }
         let page = |bytes: i64| bytes > 0 && bytes % 4096 == 0;
         if let Some(memory) = &resources.memory {
-            for (field, bytes) in [
-                ("memory.limit_in_bytes", memory.limit),
-                ("memory.soft_limit_in_bytes", memory.reservation),
-                ("memory.kmem.tcp.limit_in_bytes", memory.kernel_tcp),
-            ] {
+            for (field, bytes) in
+                [("memory.limit_in_bytes", memory.limit), ("memory.soft_limit_in_bytes", memory.reservation)]
+            {
                 if let Some(bytes) = bytes.filter(|bytes| page(*bytes)) {
                     self.be(&format!("host.groups[{field}]"), bytes.to_string(), LIMIT);
                 }
@@ -305,6 +307,9 @@ impl Rules<'_> {
         }
     }
 }
+
+/// `SCHED_FLAG_RESET_ON_FORK` of sched_setattr(2).
+const RESET_ON_FORK: u64 = 1;
 
 /// The number of a capability. Source: linux/capability.h.
 fn number(name: &str) -> Option<u32> {

@@ -21,6 +21,9 @@ use crate::stage::Stage;
 /// What a stored case is compared with.
 const EXPECTED: &str = "the file of the case";
 
+/// What each side was seen to do, by its name.
+pub type Seen = Vec<(String, Observed)>;
+
 /// How far a search goes.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -49,8 +52,10 @@ pub struct Finding {
     pub number: u64,
     /// In how many cases it was seen.
     pub times: u64,
+    /// The number of the last of these.
+    pub last: u64,
     /// What each side was seen to do with the smallest case.
-    pub seen: Vec<(String, Observed)>,
+    pub seen: Seen,
 }
 
 /// What a search came to.
@@ -144,11 +149,12 @@ impl<'a> Search<'a> {
         }));
         let asked = case.fields();
         for what in candidates {
-            if self.count_known(&what, &asked) || self.fold(&what, &asked) {
+            if self.count_known(&what, &asked) || self.fold(number, &what, &asked) {
                 continue;
             }
             let all = vec![what.clone()];
-            let finding = Finding { what, all, case: case.clone(), number, times: 1, seen: seen.clone() };
+            let finding =
+                Finding { what, all, case: case.clone(), number, times: 1, last: number, seen: seen.clone() };
             watch.found(&finding, self.sides);
             self.searched.found.push(finding);
         }
@@ -167,7 +173,7 @@ impl<'a> Search<'a> {
             if watch.is_over() {
                 return Ok(());
             }
-            if self.count_known(&what, &asked) || self.fold(&what, &asked) {
+            if self.count_known(&what, &asked) || self.fold(number, &what, &asked) {
                 continue;
             }
             watch.shrinking(&what.field);
@@ -179,7 +185,7 @@ impl<'a> Search<'a> {
             let smallest = self.shrink(number, tree, &what, most, watch)?;
             let (all, seen) = self.candidates(number, &smallest, Some(&what))?;
             let what = all.iter().find(|one| one.is_like(&what)).cloned().unwrap_or(what);
-            let finding = Finding { what, all, case: smallest, number, times: 1, seen };
+            let finding = Finding { what, all, case: smallest, number, times: 1, last: number, seen };
             watch.found(&finding, self.sides);
             self.searched.found.push(finding);
         }
@@ -192,7 +198,7 @@ impl<'a> Search<'a> {
         number: u64,
         case: &Case,
         about: Option<&Candidate>,
-    ) -> Result<(Vec<Candidate>, Vec<(String, Observed)>), Trouble> {
+    ) -> Result<(Vec<Candidate>, Seen), Trouble> {
         let config = Stage::config(case);
         let mut found = Vec::new();
         let mut seen: Vec<Option<Observed>> = vec![None; self.sides.len()];
@@ -276,7 +282,7 @@ impl<'a> Search<'a> {
         if let Against::Side(other) = what.against {
             subjects.push(&self.sides[other].info);
         }
-        self.known.find(&kind(&what.field), &subjects, asked)
+        self.known.find(&what.field, &subjects, asked)
     }
 
     fn count_known(&mut self, what: &Candidate, asked: &BTreeSet<String>) -> bool {
@@ -288,14 +294,15 @@ impl<'a> Search<'a> {
     }
 
     /// Whether a difference was found already, by another case of the same kind.
-    fn fold(&mut self, what: &Candidate, asked: &BTreeSet<String>) -> bool {
+    fn fold(&mut self, number: u64, what: &Candidate, asked: &BTreeSet<String>) -> bool {
         let same = self
             .searched
             .found
             .iter_mut()
             .find(|finding| what.is_explained_by(&finding.all, &finding.case.fields(), asked));
         if let Some(finding) = same {
-            finding.times += 1;
+            finding.times += u64::from(finding.last != number);
+            finding.last = number;
             return true;
         }
         false

@@ -52,8 +52,10 @@ impl Stage {
         bundle::write(&self.run, &bundle, &case.rootfs, &side.told(&config))?;
         let (rootfs, volumes) = (bundle.join("rootfs"), bundle.join("volumes"));
         let before = [bundle::tree(&rootfs), bundle::tree(&volumes)];
+        let null = bundle::null(&dir.join("null"))?;
         let life = Life {
             side,
+            null: &null,
             place,
             bundle: bundle.clone(),
             state: state.clone(),
@@ -73,6 +75,7 @@ impl Stage {
         if is_changed {
             self.host = None;
         }
+        seen.add("made.null", bundle::owner(&null)?.into());
         seen.add("made.rootfs", rooted(bundle::added(&before[0], &bundle::tree(&rootfs))));
         seen.add("made.volumes", rooted(bundle::added(&before[1], &bundle::tree(&volumes))));
         remove(dir)?;

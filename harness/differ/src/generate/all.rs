@@ -47,7 +47,7 @@ fn cases(only: &[Area]) -> BoxedStrategy<Case> {
     let edits = if valid.is_empty() {
         Just(Vec::new()).boxed()
     } else {
-        vec(Union::new_weighted(valid), 1..=MOST_EDITS).boxed()
+        vec(Union::new_weighted(valid), 0..=MOST_EDITS).boxed()
     };
     // One of eight is wrong in one place, unless nothing else was asked for.
     let wrongs = match (takes(Area::Wrong), only == [Area::Wrong]) {

@@ -18,6 +18,7 @@ const SILENT: &str = "";
 const SYSCTL: &str = "config-linux.md, Sysctl: kernel parameters of the container's namespaces";
 
 /// One of them.
+// long because it is one table of configurations
 pub(super) fn wrong() -> Edits {
     let all: Vec<(&str, Value, &'static str)> = vec![
         ("/process/cwd", json!("tmp"), ABSOLUTE),
