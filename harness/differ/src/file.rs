@@ -2,12 +2,46 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::case::Case;
 use crate::observed::Observed;
+
+/// Why cases cannot be read.
+#[derive(Debug)]
+pub struct Error {
+    /// The file or the directory.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a file or a directory of cases.
+#[derive(Debug)]
+pub enum Problem {
+    /// It cannot be read.
+    Read(io::Error),
+    /// It is not in the form of a case.
+    Form(serde_json::Error),
+    /// There is none in it.
+    None,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.path.display())?;
+        match &self.problem {
+            Problem::Read(error) => error.fmt(f),
+            Problem::Form(error) => error.fmt(f),
+            Problem::None => f.write_str("there are no cases (*.json)"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
 
 /// A case in a file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,11 +60,11 @@ impl Stored {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, or is no such file; the text names it.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
-        serde_json::from_str(&text).map_err(|error| told(&error))
+    /// It cannot be read, or is no such file.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(Problem::Read);
+        let stored = text.and_then(|text| serde_json::from_str(&text).map_err(Problem::Form));
+        stored.map_err(|problem| Error { path: path.to_owned(), problem })
     }
 
     /// What an observation lacks of what is expected: the field, what is expected, what was seen.
@@ -48,12 +82,12 @@ impl Stored {
 /// called `case.json`.
 ///
 /// # Errors
-/// It cannot be read, or has none; the text names it.
-pub fn stored(path: &Path) -> Result<Vec<PathBuf>, String> {
+/// It cannot be read, or has none.
+pub fn stored(path: &Path) -> Result<Vec<PathBuf>, Error> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let told = |error: std::io::Error| format!("{}: {error}", path.display());
+    let told = |error| Error { path: path.to_owned(), problem: Problem::Read(error) };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(told)? {
         let inner = entry.map_err(told)?.path();
@@ -65,5 +99,5 @@ pub fn stored(path: &Path) -> Result<Vec<PathBuf>, String> {
         }
     }
     found.sort_unstable();
-    if found.is_empty() { Err(format!("{} has no cases (*.json)", path.display())) } else { Ok(found) }
+    if found.is_empty() { Err(Error { path: path.to_owned(), problem: Problem::None }) } else { Ok(found) }
 }

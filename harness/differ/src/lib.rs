@@ -30,7 +30,7 @@ pub use area::{Area, Unknown};
 pub use candidate::{Against, Candidate};
 pub use case::{Case, Edit, Entry, Step};
 pub use command::{Ended, LIMIT};
-pub use file::{Stored, stored};
+pub use file::{Error, Problem, Stored, stored};
 pub use generate::Seeded;
 pub use known::{Entry as KnownEntry, Invalid, Known, SPECIFICATION};
 pub use observed::{Difference, Observed, kind};

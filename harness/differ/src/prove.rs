@@ -55,7 +55,7 @@ impl<'a> Faults<'a> {
         let faulty = Side { fault: Some(fault), ..self.side.clone() };
         let mut played = 0;
         for number in 0..self.most {
-            let case = self.cases.case(number).map_err(Trouble::Harness)?.current();
+            let case = self.cases.case(number)?.current();
             if broken(&Stage::config(&case), fault).is_none() {
                 continue;
             }

@@ -166,7 +166,7 @@ impl<'a> Search<'a> {
         // Checks that measure time have the host for themselves between two cases.
         let waiting = Waiting { patience: USUAL_PATIENCE, told: &|_| {}, is_over: &|| watch.is_over() };
         let _turn = Turn::wait(false, waiting)?;
-        let case = cases.case(number).map_err(Trouble::Harness)?.current();
+        let case = cases.case(number)?.current();
         let (candidates, _) = self.candidates(number, &case, None)?;
         let asked = case.fields();
         for what in candidates {
@@ -181,7 +181,7 @@ impl<'a> Search<'a> {
                 self.searched.unsteady.insert(kind(&what.field));
                 continue;
             }
-            let tree = cases.case(number).map_err(Trouble::Harness)?;
+            let tree = cases.case(number)?;
             let smallest = self.shrink(number, tree, &what, most, watch)?;
             let (all, seen) = self.candidates(number, &smallest, Some(&what))?;
             let what = all.iter().find(|one| one.is_like(&what)).cloned().unwrap_or(what);

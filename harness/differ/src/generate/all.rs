@@ -1,5 +1,6 @@
 //! A whole case: several edits of any area, so that rare fields meet.
 
+use kit::trouble::Trouble;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::{Union, ValueTree};
@@ -102,14 +103,14 @@ impl Seeded {
     ///
     /// # Errors
     /// The strategy rejects too much.
-    pub fn case(&self, number: u64) -> Result<Tree, String> {
+    pub fn case(&self, number: u64) -> Result<Tree, Trouble> {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
         bytes[8..16].copy_from_slice(&number.to_le_bytes());
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
         let configuration = Config { failure_persistence: None, ..Config::default() };
         let mut runner = TestRunner::new_with_rng(configuration, rng);
-        self.strategy.new_tree(&mut runner).map_err(|reason| reason.to_string())
+        self.strategy.new_tree(&mut runner).map_err(|reason| Trouble::Harness(reason.to_string()))
     }
 }
 
