@@ -1,4 +1,16 @@
 //! Every check, one file for each area.
+//!
+//! ```
+//! use catalogue::{Filter, Selection};
+//!
+//! let check = catalogue::find("cpu.quota.20-percent").unwrap();
+//! assert!(check.timing && !check.faults.is_empty());
+//!
+//! let filters = vec!["cpu.quota".parse::<Filter>()?];
+//! let checks = Selection { filters, ..Selection::default() }.checks()?;
+//! assert!(checks.iter().any(|one| one.id == check.id));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod background;
 pub mod document;

@@ -217,10 +217,10 @@ mod tests {
         spec
     }
 
-    fn asked(spec: &Spec) -> Result<Vec<String>, String> {
+    fn asked(spec: &Spec) -> Result<Vec<String>, Unexpressed> {
         let dir = tempfile::tempdir().unwrap();
         let made = request(spec, "c", &dir.path().join("filter"));
-        made.map(|made| made.options).map_err(|error| error.what)
+        made.map(|made| made.options)
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
         for (change, expected) in cases {
             let mut spec = plain();
             change(&mut spec);
-            let what = asked(&spec).unwrap_err();
+            let what = asked(&spec).unwrap_err().what;
             assert!(what.contains(expected), "{expected}: {what}");
         }
     }
