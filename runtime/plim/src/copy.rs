@@ -368,3 +368,6 @@ mod tests {
         assert_eq!(fs::read_dir(host.join("s")).unwrap().count(), 0);
     }
 }
+
+#[cfg(test)]
+mod races;

@@ -272,3 +272,6 @@ pub(super) fn keep_upper(engine: &Engine, record: &Record) -> Result<Descriptor>
     }
     Ok(layer)
 }
+
+#[cfg(test)]
+mod races;
