@@ -7,9 +7,10 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::sched::CloneFlags;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Doing, Remedy, Result};
+use crate::error::{Doing, Error, Remedy, Result};
 
 /// The eight kinds of namespace, by their names in the OCI runtime specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,8 +95,19 @@ pub fn id(pid: i32, kind: Kind) -> Result<u64> {
 /// # Errors
 /// The path does not exist or may not be opened.
 pub fn open(path: &Path) -> Result<File> {
-    File::open(path).doing(|| format!("opening the namespace {}", path.display()))
+    let doing = || format!("opening the namespace {}", path.display());
+    // A FIFO would wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).doing(doing)?;
+    if rustix::fs::fstatfs(&file).doing(doing)?.f_type == NSFS_MAGIC {
+        return Ok(file.into());
+    }
+    Err(Error::new(format!("{} is no namespace", path.display()))
+        .remedy("name a link in /proc/PID/ns, or a file that one was bound to"))
 }
+
+/// The file system of namespaces. Source: linux/magic.h.
+const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// What is being done when namespaces are made, for errors.
 pub(crate) fn making(kinds: CloneFlags) -> String {
@@ -170,5 +182,17 @@ mod tests {
     fn names_are_those_of_the_specification() {
         assert_eq!(serde_json::to_string(&Kind::Network).unwrap(), "\"network\"");
         assert_eq!(serde_json::from_str::<Kind>("\"mount\"").unwrap(), Kind::Mount);
+    }
+
+    #[test]
+    fn what_is_no_namespace_is_refused_without_a_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [fifo.as_path(), dir.path(), Path::new("/dev/zero"), Path::new("/proc/self/stat")] {
+            let error = open(path).unwrap_err().to_string();
+            assert!(error.contains("is no namespace"), "{error}");
+        }
+        open(Path::new("/proc/self/ns/net")).unwrap();
     }
 }

@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -21,6 +22,50 @@ fn run_gives_the_applications_output_and_status() {
     let output = bundle.call(&["run", &bundle.id()]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     bundle.nothing_is_left();
+}
+
+#[test]
+fn a_fifo_that_nobody_reads_can_be_waited_for_no_longer_than_one_wants() {
+    if !is_root() {
+        return;
+    }
+    let bundle = Bundle::new();
+    let fifo = bundle.dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for words in [&["create"][..], &["run"], &["run", "--detach"]] {
+        let id = bundle.id();
+        let mut child = bundle.command(&[words, &["--pid-file", "fifo", &id]].concat()).spawn().unwrap();
+        let call = format!("/proc/{}/syscall", child.id());
+        let opens = format!("{} ", libc::SYS_openat);
+        // It has opened all else, and waits for a reader.
+        let waits = || fs::read_to_string(&call).is_ok_and(|call| call.starts_with(&opens));
+        let end = Instant::now() + Duration::from_secs(30);
+        while !(waits() && fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") S "))
+        {
+            assert!(
+                child.try_wait().unwrap().is_none() && Instant::now() < end,
+                "{words:?}: it does not wait"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(child.id().cast_signed()),
+            nix::sys::signal::Signal::SIGTERM,
+        )
+        .unwrap();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > end {
+                child.kill().unwrap();
+                panic!("{words:?}: SIGTERM does not end it");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        assert!(!status.success(), "{words:?}");
+        bundle.nothing_is_left();
+    }
 }
 
 #[test]
@@ -165,14 +210,19 @@ fn without_root_the_missing_right_is_named() {
     fs::set_permissions(bundle.dir.path(), open).unwrap();
     let mut command = Command::new(&program);
     std::os::unix::process::CommandExt::uid(&mut command, 65_534);
-    let output = command
+    command
         .arg("--root")
         .arg(bundle.dir.path().join("state"))
         .args(["run", &bundle.id()])
         .current_dir(bundle.dir.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+        .stdin(Stdio::null());
+    let output = loop {
+        match command.output() {
+            // A process that another test forked while the copy was made has it open until it executes a program.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {}
+            done => break done.unwrap(),
+        }
+    };
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("root"), "{said}");

@@ -31,11 +31,20 @@ pub struct Output {
 #[derive(Debug)]
 enum Kind {
     /// Written under another name in the same directory.
-    Aside { dir: OwnedFd, temporary: CString, name: CString },
+    Aside { dir: OwnedFd, temporary: CString, name: CString, rights: Rights },
     /// A regular file in a directory that takes no other one: cut at the first byte.
     InPlace { untouched: bool },
     /// Anything else.
     Through,
+}
+
+/// Who may read a regular file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rights {
+    /// Those who might before, or whom the caller's mask allows it.
+    Usual,
+    /// Its owner.
+    Private,
 }
 
 /// What a path leads to, its links followed.
@@ -50,13 +59,26 @@ impl Output {
     /// # Errors
     /// The path cannot be written to; the error says why, but not the path.
     pub fn open(path: &Path) -> io::Result<Self> {
+        Self::open_as(path, Rights::Usual)
+    }
+
+    /// The same for what its owner alone may read: a regular file has mode 0600 from the first byte, whoever it was open to before,
+    /// and is on the disk before it takes its place.
+    ///
+    /// # Errors
+    /// As of [`Output::open`].
+    pub fn open_private(path: &Path) -> io::Result<Self> {
+        Self::open_as(path, Rights::Private)
+    }
+
+    fn open_as(path: &Path, rights: Rights) -> io::Result<Self> {
         match follow(path)? {
             Found::Descriptor(fd) => Ok(Self { file: fd.into(), kind: Kind::Through }),
             Found::File { dir, name, stat } => match stat
                 .map(|stat| (stat, FileType::from_raw_mode(stat.st_mode)))
             {
-                None => Self::aside(dir, &name, None),
-                Some((stat, FileType::RegularFile)) => Self::aside(dir, &name, Some(&stat)),
+                None => Self::aside(dir, &name, None, rights),
+                Some((stat, FileType::RegularFile)) => Self::aside(dir, &name, Some(&stat), rights),
                 Some((_, FileType::Directory)) => Err(Errno::ISDIR.into()),
                 Some((_, FileType::Socket)) => {
                     Err(io::Error::new(io::ErrorKind::Unsupported, "it is a socket, which no path opens"))
@@ -69,7 +91,7 @@ impl Output {
         }
     }
 
-    fn aside(dir: OwnedFd, name: &OsStr, old: Option<&Stat>) -> io::Result<Self> {
+    fn aside(dir: OwnedFd, name: &OsStr, old: Option<&Stat>, rights: Rights) -> io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if old.is_some() {
@@ -79,16 +101,22 @@ impl Output {
         loop {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             let temporary = CString::new(format!(".partial-{}-{number}", std::process::id()))?;
-            let mode = Mode::from_raw_mode(0o666);
+            let mode = Mode::from_raw_mode(if rights == Rights::Private { 0o600 } else { 0o666 });
             match openat(&dir, &temporary, flags | OFlags::CREATE | OFlags::EXCL, mode) {
                 Err(Errno::EXIST) => {}
                 Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) if old.is_some() => {
-                    let file = openat(&dir, name, flags, Mode::empty())?.into();
+                    let file: File = openat(&dir, name, flags, Mode::empty())?.into();
+                    if rights == Rights::Private {
+                        fchmod(&file, mode)?;
+                    }
                     return Ok(Self { file, kind: Kind::InPlace { untouched: true } });
                 }
                 Err(error) => return Err(error.into()),
                 Ok(file) => {
-                    if let Some(old) = old {
+                    if rights == Rights::Private {
+                        // The mode above is cut by the caller's mask.
+                        fchmod(&file, mode)?;
+                    } else if let Some(old) = old {
                         let _ = fchown(
                             &file,
                             Some(rustix::fs::Uid::from_raw(old.st_uid)),
@@ -97,7 +125,8 @@ impl Output {
                         let _ = fchmod(&file, Mode::from_raw_mode(old.st_mode));
                     }
                     let name = CString::new(name.as_bytes())?;
-                    return Ok(Self { file: file.into(), kind: Kind::Aside { dir, temporary, name } });
+                    let kind = Kind::Aside { dir, temporary, name, rights };
+                    return Ok(Self { file: file.into(), kind });
                 }
             }
         }
@@ -119,7 +148,10 @@ impl Output {
     /// The file system refuses.
     pub fn finish(mut self) -> io::Result<()> {
         self.cut()?;
-        let Kind::Aside { dir, temporary, name } = &self.kind else { return Ok(()) };
+        let Kind::Aside { dir, temporary, name, rights } = &self.kind else { return Ok(()) };
+        if *rights == Rights::Private {
+            self.file.sync_data()?;
+        }
         renameat(dir, temporary, dir, name)?;
         self.kind = Kind::Through;
         Ok(())
@@ -272,6 +304,26 @@ mod tests {
             fs::read_dir(at("sub")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["absent", "file"]);
+    }
+
+    #[test]
+    fn a_private_file_was_never_open_to_others_and_keeps_its_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("open"), "old").unwrap();
+        fs::set_permissions(at("open"), fs::Permissions::from_mode(0o644)).unwrap();
+        symlink("open", at("link")).unwrap();
+        for name in ["link", "new"] {
+            let mut output = Output::open_private(&at(name)).unwrap();
+            assert_eq!(output.as_file().metadata().unwrap().mode() & 0o7777, 0o600);
+            output.write_all(b"secret").unwrap();
+            output.finish().unwrap();
+            assert_eq!(fs::read(at(name)).unwrap(), b"secret");
+            assert_eq!(fs::metadata(at(name)).unwrap().mode() & 0o7777, 0o600);
+        }
+        assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+        Output::open_private(Path::new("/dev/null")).unwrap().finish().unwrap();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
     }
 
     #[test]

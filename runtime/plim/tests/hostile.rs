@@ -303,6 +303,24 @@ fn a_copy_never_follows_a_link_of_the_container_to_the_host() {
 }
 
 #[test]
+fn a_dockerfile_gives_itself_no_network() {
+    let Some(shop) = Shop::open("networks of builds") else { return };
+    let context = shop.path("context");
+    fs::create_dir(&context).unwrap();
+    fs::write(context.join("Dockerfile"), "FROM box\nRUN --network=host cat /proc/net/unix\n").unwrap();
+    for network in ["none", "bridge"] {
+        let (status, out, err) = shop.said(&["build", "--no-cache", "--network", network, &text(&context)]);
+        assert!(
+            status != 0 && err.contains("--network=host") && !out.contains('@'),
+            "{network}: {out} {err}"
+        );
+    }
+    shop.plim(&["build", "--no-cache", "--network", "host", &text(&context)]);
+    fs::write(context.join("Dockerfile"), "FROM box\nRUN --network=none true\n").unwrap();
+    shop.plim(&["build", "--no-cache", "--network", "host", &text(&context)]);
+}
+
+#[test]
 fn an_archive_for_a_container_stays_in_its_files() {
     let Some(shop) = Shop::open("archives for containers") else { return };
     shop.plim(&["run", "-d", "--network", "none", "--name", "rr", "box", "sleep", "10000"]);

@@ -9,7 +9,7 @@ use super::shared::{Outcome, PidFile};
 use super::{log::Log, terminal};
 use crate::container::{Container, Created, Options};
 use crate::error::Error;
-use crate::oci;
+use crate::oci::{self, Bundle};
 use crate::process::interrupt;
 use crate::process::terminal::Console;
 
@@ -42,26 +42,37 @@ pub(super) struct Making {
     id: String,
 }
 
+/// What the command line names, open. A FIFO waits for whoever reads or writes it, so this comes before the signals are blocked by
+/// which the command can be ended.
+pub(super) struct Opened<'a> {
+    bundle: Bundle,
+    pid_file: PidFile<'a>,
+    console: Option<OwnedFd>,
+}
+
 impl Making {
-    /// Reads the bundle and makes the container.
-    pub(super) fn make(
-        &self,
-        root: &Path,
-        log: &Log,
-        own_console: Option<OwnedFd>,
-        start: bool,
-    ) -> Result<Created, Error> {
+    /// Reads the bundle, and opens what else is named.
+    pub(super) fn open(&self, log: &Log) -> Result<Opened<'_>, Error> {
         let bundle = oci::load(&self.bundle)?;
         bundle.warnings.iter().for_each(|warning| log.warning(warning));
         terminal::close_other_fds(self.preserve_fds)?;
         let pid_file = PidFile::open(self.pid_file.as_ref())?;
-        let console = match (&self.console_socket, own_console) {
-            (Some(path), _) => Some(terminal::connect(path)?),
-            (None, Some(own)) if bundle.spec.process.as_ref().is_some_and(|process| process.terminal) => {
-                Some(own)
-            }
-            _ => None,
-        };
+        let console = self.console_socket.as_deref().map(terminal::connect).transpose()?;
+        Ok(Opened { bundle, pid_file, console })
+    }
+
+    /// Makes the container.
+    pub(super) fn make(
+        &self,
+        root: &Path,
+        log: &Log,
+        opened: Opened<'_>,
+        own_console: Option<OwnedFd>,
+        start: bool,
+    ) -> Result<Created, Error> {
+        let Opened { bundle, pid_file, console } = opened;
+        let has_terminal = bundle.spec.process.as_ref().is_some_and(|process| process.terminal);
+        let console = console.or_else(|| own_console.filter(|_| has_terminal));
         let options = Options {
             root,
             id: &self.id,
@@ -90,7 +101,8 @@ pub(super) struct Create {
 
 impl Create {
     pub(super) fn run(&self, root: &Path, log: &Log) -> Outcome {
+        let opened = self.making.open(log)?;
         interrupt::block()?;
-        self.making.make(root, log, None, false).map(|_| 0)
+        self.making.make(root, log, opened, None, false).map(|_| 0)
     }
 }

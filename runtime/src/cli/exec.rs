@@ -82,14 +82,14 @@ impl Exec {
         let container = Container::find(root, id)?;
         let process = self.process(&container, command)?;
         terminal::close_other_fds(self.preserve_fds)?;
+        // A FIFO waits for its reader, so it is opened while signals still end the command.
         let pid_file = PidFile::open(self.pid_file.as_ref())?;
+        let connected = self.console_socket.as_deref().filter(|_| process.terminal);
+        let connected = connected.map(terminal::connect).transpose()?;
         let signals = if self.detach { None } else { Some(Signals::block()?) };
         let (ours, theirs) = terminal::pair()?;
-        let console = match &self.console_socket {
-            Some(path) if process.terminal => Some(terminal::connect(path)?),
-            None if process.terminal && !self.detach => Some(theirs),
-            _ => None,
-        };
+        let shows = process.terminal && !self.detach && self.console_socket.is_none();
+        let console = connected.or_else(|| shows.then_some(theirs));
         let wanted = container::Exec {
             process: &process,
             console: console

@@ -27,14 +27,15 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(&self, root: &Path, log: &Log) -> Outcome {
+        let opened = self.making.open(log)?;
         if self.detach {
             interrupt::block()?;
-            return self.making.make(root, log, None, true).map(|_| 0);
+            return self.making.make(root, log, opened, None, true).map(|_| 0);
         }
         let signals = Signals::block()?;
         let (ours, theirs) = terminal::pair()?;
         let own_console = self.making.console_socket.is_none().then_some(theirs);
-        let created = self.making.make(root, log, own_console, true)?;
+        let created = self.making.make(root, log, opened, own_console, true)?;
         let has_terminal = created.container.spec().process.as_ref().is_some_and(|process| process.terminal);
         let master = if has_terminal && self.making.console_socket.is_none() {
             Some(terminal::receive(&ours)?)

@@ -3,10 +3,8 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_to, socket};
-
 use crate::error::{Doing, Result};
-use crate::process::channel::send_fd;
+use crate::process::channel::{connect_to, send_fd};
 pub(super) use crate::process::descriptors::{
     close_others as close_other_fds, console_pair as pair, receive_console as receive,
 };
@@ -26,9 +24,5 @@ pub(super) fn send_pidfd(path: Option<&Path>, text: &str, pidfd: &OwnedFd) -> Re
 }
 
 fn connect_for(option: &str, path: &Path) -> Result<OwnedFd> {
-    let doing = || format!("{option}: connecting to {}", path.display());
-    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).doing(doing)?;
-    let address = UnixAddr::new(path).doing(doing)?;
-    connect_to(socket.as_raw_fd(), &address).doing(doing)?;
-    Ok(socket)
+    connect_to(path).doing(|| format!("{option}: connecting to {}", path.display()))
 }

@@ -211,6 +211,7 @@ impl Container {
     /// The kernel refuses one; then all are as they were.
     pub fn update(&self, resources: &Resources) -> Result<()> {
         self.require(&[Status::Created, Status::Running, Status::Paused], "update")?;
+        resources.check_names()?;
         let resources = Resources { devices: Vec::new(), ..resources.clone() }.without_zeros();
         self.group.change(&resources)
     }

@@ -2,16 +2,16 @@
 //!
 //! Source: config-linux.md, "The Container Process State".
 
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 
 use serde::Serialize;
 
 use super::state::{State, to_json};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::oci::Seccomp;
-use crate::process::channel::send_fd;
+use crate::process::channel::{connect_to, send_fd};
 
 /// What the program is told, beside the descriptor.
 #[derive(Serialize)]
@@ -40,8 +40,7 @@ pub(super) fn hand_on(seccomp: Option<&Seccomp>, listener: &OwnedFd, pid: i32, s
     })?;
     let doing =
         || format!("config.json: linux.seccomp.listenerPath: sending the listener to {}", path.display());
-    let mut socket =
-        UnixStream::connect(path).doing(doing).or_advise(|| "the program that decides must listen there")?;
+    let socket = connect_to(path).doing(doing).or_advise(|| "the program that decides must listen there")?;
     let sent = send_fd(socket.as_raw_fd(), listener.as_raw_fd(), &told).doing(doing)?;
-    socket.write_all(&told.as_bytes()[sent..]).doing(doing)
+    File::from(socket).write_all(&told.as_bytes()[sent..]).doing(doing)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::nullable;
+use crate::error::{Error, Result};
 
 /// What a container's control groups allow. Absent fields leave the kernel's default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -245,7 +246,46 @@ impl Rdma {
     }
 }
 
+/// Files of a group that are commands and no limits: they move, end or stop processes, which may be somebody else's.
+const COMMANDS: [&str; 6] = [
+    "cgroup.freeze",
+    "cgroup.kill",
+    "cgroup.procs",
+    "cgroup.subtree_control",
+    "cgroup.threads",
+    "cgroup.type",
+];
+
 impl Resources {
+    /// Refuses names that become names of files and are none of a limit of the group itself.
+    ///
+    /// # Errors
+    /// Names the field.
+    pub fn check_names(&self) -> Result<()> {
+        let bad = |field: &str, problem: &str| {
+            Err(Error::new(format!("config.json: linux.resources.{field}: {problem}")))
+        };
+        for file in self.unified.keys() {
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            if !file.bytes().all(is_name) || matches!(file.as_str(), "" | "." | "..") {
+                return bad("unified", &format!("'{}' is not a file name", file.escape_debug()));
+            }
+            if COMMANDS.contains(&file.as_str()) {
+                return bad("unified", &format!("{file} is a command to the kernel and no limit"));
+            }
+        }
+        for pages in &self.hugepage_limits {
+            if pages.page_size.is_empty() || !pages.page_size.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            {
+                return bad(
+                    "hugepageLimits",
+                    &format!("'{}' is no page size such as 2MB", pages.page_size.escape_debug()),
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// The same without zeros and empty texts where those mean that nothing was asked for: engines write whole structures.
     #[must_use]
     pub fn without_zeros(mut self) -> Self {
@@ -300,6 +340,31 @@ impl Resources {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_leads_to_another_file_or_commands_other_processes() {
+        let unified = |file: &str| Resources {
+            unified: BTreeMap::from([(file.to_owned(), "1".to_owned())]),
+            ..Resources::default()
+        };
+        let pages = |size: &str| Resources {
+            hugepage_limits: vec![HugePages { page_size: size.into(), limit: 1 }],
+            ..Resources::default()
+        };
+        for fine in [unified("memory.high"), unified("hugetlb.2MB.max"), pages("2MB"), pages("1GB")] {
+            fine.check_names().unwrap();
+        }
+        for file in
+            ["../x", "/etc/passwd", "a/b", "..", "", "a\0b", "cgroup.procs", "cgroup.kill", "cgroup.freeze"]
+        {
+            let error = unified(file).check_names().unwrap_err().to_string();
+            assert!(error.contains("unified"), "{file}: {error}");
+        }
+        for size in ["../x", "2MB/../x", "", "2MB.max/x", "2 MB"] {
+            let error = pages(size).check_names().unwrap_err().to_string();
+            assert!(error.contains("hugepageLimits"), "{size}: {error}");
+        }
+    }
 
     #[test]
     fn zeros_of_whole_structures_ask_for_nothing() {

@@ -302,12 +302,7 @@ fn check_resources(resources: &Resources) -> Result<()> {
             return Err(bad(&field, &format!("access '{access}' is not made of r, w, m")));
         }
     }
-    for file in resources.unified.keys() {
-        if file.contains('/') || Path::new(file).components().count() != 1 {
-            return Err(bad("linux.resources.unified", &format!("'{file}' is not a file name")));
-        }
-    }
-    Ok(())
+    resources.check_names()
 }
 
 fn bad(field: &str, problem: &str) -> Error {

@@ -2,11 +2,15 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, SockFlag, SockType, recvmsg, send,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, SockFlag, SockType, UnixAddr,
+    connect, recvmsg, send, sendmsg, setsockopt, socket, socketpair,
 };
+use nix::sys::time::TimeVal;
 
 use crate::error::{Doing, Error, Kind, Remedy, Result};
 
@@ -112,7 +116,7 @@ impl Channel {
             match recvmsg::<()>(self.0.as_raw_fd(), &mut payload, Some(&mut space), flags) {
                 // A peer that died with unread messages of ours resets the connection. That is told once, and before
                 // its own last message, which is still to come.
-                Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => {}
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 received => break received.doing(|| "reading from the other side")?,
             }
         };
@@ -181,7 +185,7 @@ impl Channel {
         let message = loop {
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
             match recvmsg::<()>(self.0.as_raw_fd(), &mut payload, Some(&mut space), flags) {
-                Err(nix::errno::Errno::EINTR) => {}
+                Err(Errno::EINTR) => {}
                 received => break received.doing(|| "waiting for files from the other side")?,
             }
         };
@@ -208,6 +212,30 @@ fn failed(kind: Kind, text: &[u8]) -> Message {
 
 fn gone(what: &str) -> Error {
     Error::new(format!("the runtime went away while the container was made ({what})"))
+}
+
+/// How long a program that listens may take to make room for a connection or for what is sent to it.
+const PATIENCE: TimeVal = TimeVal::new(10, 0);
+
+/// Connects to a program's socket. What is not taken off it in ten seconds is an error: the caller may have blocked the signals
+/// by which it could be ended. Source: socket(7), SO_SNDTIMEO, which holds for connect(2) too.
+///
+/// # Errors
+/// Nobody listens there, or nobody accepts.
+pub fn connect_to(path: &Path) -> io::Result<OwnedFd> {
+    connect_within(path, PATIENCE)
+}
+
+fn connect_within(path: &Path, patience: TimeVal) -> io::Result<OwnedFd> {
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, SendTimeout, &patience)?;
+    match connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Err(Errno::EAGAIN) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("who listens there accepted no connection in {patience}"),
+        )),
+        connected => Ok(connected.map(|()| socket)?),
+    }
 }
 
 /// Sends a descriptor with some text over a UNIX stream socket, as console sockets expect it; returns how much of the text went.
@@ -248,6 +276,26 @@ fn descriptors(message: &RecvMsg<'_, '_, ()>) -> nix::Result<Vec<OwnedFd>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_accepts_nobody_keeps_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        nix::sys::socket::bind(listener.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let soon = TimeVal::new(0, 50_000);
+        let mut connected = Vec::new();
+        let error = loop {
+            match connect_within(&path, soon) {
+                Ok(socket) => connected.push(socket),
+                Err(error) => break error,
+            }
+            assert!(connected.len() < 100);
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        assert!(!connected.is_empty());
+    }
 
     #[test]
     fn messages_arrive_whole_and_closing_is_seen() {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::image::decompress;
+use crate::layer::Limits;
 use runtime::error::{Doing, Error, Result};
 use runtime::rootfs::resolve::reopen;
 
@@ -30,20 +31,35 @@ pub(super) fn name_of(address: &str) -> Result<String> {
 /// # Errors
 /// It cannot be fetched.
 pub(super) fn fetch(address: &str, to: &Path) -> Result<()> {
-    let status = Command::new("curl")
-        .args(["--fail", "--location", "--silent", "--show-error", "--output"])
-        .arg(to)
-        .arg("--")
+    let failed = |why: String| Error::new(format!("ADD {address}: {why}"));
+    // Brackets and braces mean themselves, and no redirect leads to another kind of address.
+    let mut child = Command::new("curl")
+        .args(["--fail", "--location", "--silent", "--show-error", "--globoff"])
+        .args(["--proto", "=http,https", "--proto-redir", "=http,https", "--"])
         .arg(address)
         .stdin(Stdio::null())
-        .status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Error::new(format!("ADD {address}: curl ended with {status}"))),
-        Err(error) => {
-            Err(Error::new(format!("ADD {address}: curl cannot be started: {error}")).remedy("install curl"))
-        }
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(format!("curl cannot be started: {error}")).remedy("install curl"))?;
+    let most = Limits::of_space_at(to.parent().unwrap_or(Path::new(".")))?.bytes;
+    let kept = child.stdout.take().map_or(Ok(0), |from| keep(from, to, most));
+    if !matches!(kept, Ok(length) if length <= most) {
+        // It would go on for as long as the server does.
+        let _ = child.kill();
     }
+    let status = child.wait().doing(|| "waiting for curl")?;
+    match kept.doing(|| format!("ADD {address}: keeping what was fetched"))? {
+        length if length > most => Err(failed(format!("it has more than {most} bytes"))
+            .remedy("that is nine tenths of the free space; make more, or copy a part of it")),
+        _ if status.success() => Ok(()),
+        _ => Err(failed(format!("curl ended with {status}"))),
+    }
+}
+
+/// Writes what comes into a new file, and at most one byte more than the limit; returns how many.
+fn keep(from: impl Read, to: &Path, most: u64) -> std::io::Result<u64> {
+    let mut file = File::create_new(to)?;
+    std::io::copy(&mut from.take(most.saturating_add(1)), &mut file)
 }
 
 /// The plain archive in a file, if it is one. Source: Dockerfile reference, "Adding local tar archives".
@@ -93,6 +109,15 @@ mod tests {
         assert!(name_of("https://example.org/").is_err());
         assert!(name_of("https://example.org").is_err());
         assert!(is_address("http://x") && !is_address("httpx/y"));
+    }
+
+    #[test]
+    fn what_is_fetched_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        assert_eq!(keep(std::io::repeat(b'x'), &path, 1000).unwrap(), 1001);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 1001);
+        assert!(keep(&b"again"[..], &path, 1000).is_err(), "it is there already");
     }
 
     #[test]

@@ -91,6 +91,10 @@ impl HostDevice {
                 }
             }
         }
+        if nodes.is_empty() {
+            return Err(Error::new(format!("--device: {} has no device in it", host.display()))
+                .remedy("use -v for files and directories"));
+        }
         Ok(nodes)
     }
 
@@ -173,6 +177,15 @@ mod tests {
         {
             assert!(HostDevice::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_directory_without_devices_is_no_device() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = dir.path().display().to_string();
+        assert!(HostDevice::parse(&text).unwrap_err().to_string().contains("no device in it"));
+        std::os::unix::fs::symlink("/dev/null", dir.path().join("link")).unwrap();
+        assert!(HostDevice::parse(&text).is_err(), "a link may lead anywhere");
     }
 
     #[test]

@@ -34,6 +34,17 @@ impl Metadata {
                 attributes.push((String::from_utf8_lossy(name).into_owned(), value.clone()));
             } else if key == b"mtime" {
                 time = std::str::from_utf8(value).ok().and_then(parse_time);
+            } else if matches!(key.as_slice(), b"uid" | b"gid") {
+                // The parser of entries passes over one that it cannot read, and the file would belong to root.
+                let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+                if number.is_none() {
+                    let what = if key == b"uid" { "owner" } else { "group" };
+                    let value = String::from_utf8_lossy(value);
+                    return Err(refused(
+                        path,
+                        &format!("its {what} '{}' is no number", value.escape_debug()),
+                    ));
+                }
             }
         }
         for (name, _) in &attributes {

@@ -33,6 +33,12 @@ struct Other {
     rooted: Rooted,
 }
 
+/// A mode in octal digits; `None` if it is something else, or has more than permissions and set-id bits.
+fn mode_of(text: &str) -> Option<u32> {
+    let is_octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    is_octal.then(|| u32::from_str_radix(text, 8).ok())?.filter(|mode| *mode <= 0o7777)
+}
+
 impl Stages<'_> {
     pub(super) fn copy_step(&self, work: &mut Work, step: &Step, copy: &Copy, number: usize) -> Result<()> {
         let asked = self.copy_asked(work, copy)?;
@@ -82,9 +88,9 @@ impl Stages<'_> {
         }
         let mode = match flag(&copy.flags, "chmod") {
             None => None,
-            Some(text) => Some(u32::from_str_radix(&filled(&text)?, 8).map_err(|_| {
+            Some(text) => Some(mode_of(&filled(&text)?).ok_or_else(|| {
                 Error::new(format!("invalid mode --chmod={text}"))
-                    .remedy("modes are octal numbers, such as 755")
+                    .remedy("modes are octal numbers up to 7777, such as 755")
             })?),
         };
         let chown = flag(&copy.flags, "chown").map(|text| filled(&text)).transpose()?;
@@ -146,5 +152,21 @@ impl Stages<'_> {
         let image = self.engine.store.put_unlisted(&work.config, work.layers.clone())?;
         let layer = layer_of(self.engine, &image, |root| copying.copy_to(root).map(|()| true))?;
         layer.map_or(Ok(()), |layer| self.add_layer(work, step, layer, &key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mode_of;
+
+    #[test]
+    fn modes_are_octal_and_have_no_more_bits_than_files_have() {
+        assert_eq!(
+            (mode_of("755"), mode_of("0644"), mode_of("6755")),
+            (Some(0o755), Some(0o644), Some(0o6755))
+        );
+        for wrong in ["", "+755", "-1", "888", "10000", "7777777", "99999999999", " 755", "0o755"] {
+            assert_eq!(mode_of(wrong), None, "{wrong}");
+        }
     }
 }

@@ -90,7 +90,13 @@ impl Stages<'_> {
             let value = value.as_deref().unwrap_or_default();
             match (name.as_str(), value) {
                 ("mount", _) | ("network", "default") | ("security", "sandbox") => {}
-                ("network", "none" | "host") => value.clone_into(&mut network),
+                ("network", "none") => value.clone_into(&mut network),
+                // A Dockerfile comes from elsewhere: it can do with less than the build was given, and not with more.
+                ("network", "host") if self.build.network == "host" => {}
+                ("network", "host") => {
+                    return Err(Error::new("--network=host: the build was not given the host's network")
+                        .remedy("`plim build --network host` gives it to all steps"));
+                }
                 _ => return Err(Error::new(format!("--{name}={value} is not supported"))),
             }
         }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use output::Output;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -107,23 +107,23 @@ impl Credentials {
 
     fn write(&self, content: &Content) -> Result<()> {
         let doing = || format!("writing {}", self.path.display());
-        let dir = self.path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(dir).doing(doing)?;
-        let temporary = dir.join(format!(".auth-{}", std::process::id()));
+        if let Some(dir) = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            fs::create_dir_all(dir).doing(doing)?;
+        }
         let text = serde_json::to_string_pretty(content).map_err(|error| Error::new(error.to_string()))?;
-        let _ = fs::remove_file(&temporary);
-        let mut file =
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).doing(doing)?;
-        // The mode above is cut by the caller's mask, never widened; this one is exact.
-        file.set_permissions(fs::Permissions::from_mode(0o600)).doing(doing)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).doing(doing)?;
-        fs::rename(&temporary, &self.path).doing(doing)
+        let mut file = Output::open_private(&self.path).doing(doing)?;
+        if !file.as_file().metadata().doing(doing)?.is_file() {
+            return Err(Error::new(format!("{}: it is no regular file, so it keeps no password", doing()))
+                .remedy("PLIM_AUTH_FILE names another file"));
+        }
+        file.write_all(text.as_bytes()).and_then(|()| file.finish()).doing(doing)
     }
 }
 
 fn read(path: &Path) -> Result<Content> {
     match bounded::read_if_there(path, LARGEST)? {
         None => Ok(Content::default()),
+        Some(text) if text.is_empty() => Ok(Content::default()),
         Some(text) => {
             serde_json::from_slice(&text).map_err(|error| Error::new(format!("{}: {error}", path.display())))
         }
@@ -138,6 +138,8 @@ fn decode(auth: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+
     use super::*;
 
     #[test]
@@ -150,6 +152,21 @@ mod tests {
         assert_eq!(fs::metadata(credentials.path()).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(credentials.forget("registry.example:5000").unwrap());
         assert!(!credentials.forget("registry.example:5000").unwrap());
+    }
+
+    #[test]
+    fn a_link_stays_a_link_and_what_is_no_file_stays_what_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("kept"), dir.path().join("auth.json"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink("kept", &link).unwrap();
+        Credentials::at(&link).keep("x.y", "me", "secret").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(Credentials::at(&file).find("x.y").unwrap().is_some());
+        let error = Credentials::at(Path::new("/dev/null")).keep("x.y", "me", "secret").unwrap_err();
+        assert!(error.to_string().contains("no regular file"), "{error}");
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
     }
 
     #[test]

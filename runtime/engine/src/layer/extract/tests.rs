@@ -68,6 +68,28 @@ fn a_link_may_point_anywhere_and_is_replaced_not_followed() {
 }
 
 #[test]
+fn an_owner_that_is_no_number_is_not_taken_for_root() {
+    for (key, value) in [
+        ("uid", "-1"),
+        ("gid", "-1"),
+        ("uid", "root"),
+        ("uid", "4294967295"),
+        ("gid", "99999999999999999999"),
+    ] {
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([(key, value.as_bytes())]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(1);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, "file", &b"x"[..]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = builder.into_inner().unwrap();
+        let error = extract(bytes.as_slice(), dir.path(), PLAIN, ALL).unwrap_err().to_string();
+        assert!(error.contains("refusing"), "{key}={value}: {error}");
+    }
+}
+
+#[test]
 fn limits_hold() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = archive(&[("file", EntryType::Regular, &"x".repeat(5000))]);
