@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Deserialize;
 
+use crate::bounded;
 use record::{Counts, SCHEMA_VERSION, Verdict};
 
 /// What of a record a fleet's report needs; evidence is passed over as it is read.
@@ -100,9 +101,11 @@ impl Fleet {
     }
 
     fn take(&mut self, path: &Path) {
-        let read = std::fs::read(path).map_err(|error| error.to_string());
         let parsed =
-            read.and_then(|bytes| serde_json::from_slice::<Slim>(&bytes).map_err(|error| error.to_string()));
+            bounded::read(path).map_err(|error| format!("{}: {error}", path.display())).and_then(|bytes| {
+                let parsed = serde_json::from_slice::<Slim>(&bytes);
+                parsed.map_err(|error| format!("{}: {error}", path.display()))
+            });
         let record = match parsed {
             Ok(record) if record.schema_version <= SCHEMA_VERSION => record,
             Ok(record) => {
@@ -114,7 +117,7 @@ impl Fleet {
                 return;
             }
             Err(error) => {
-                self.broken.push(format!("{}: {error}", path.display()));
+                self.broken.push(error);
                 return;
             }
         };

@@ -1,5 +1,6 @@
 //! Records as JSON, and the schema that describes them.
 
+use crate::bounded;
 use crate::form::{Form, Look, Product, Records, Refused};
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
@@ -113,7 +114,7 @@ pub enum Record {
 /// # Errors
 /// Same errors as [`read`].
 pub fn read_any(path: &Path) -> Result<Record, Error> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::Read(path.to_owned(), error))?;
+    let text = text_of(path)?;
     parse_any(&text).map_err(|error| Error::In(path.to_owned(), Box::new(error)))
 }
 
@@ -143,8 +144,14 @@ pub fn read_bench(path: &Path) -> Result<Bench, Error> {
     read_as(path)
 }
 
+fn text_of(path: &Path) -> Result<String, Error> {
+    let text =
+        |bytes| String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+    bounded::read(path).and_then(text).map_err(|error| Error::Read(path.to_owned(), error))
+}
+
 fn read_as<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::Read(path.to_owned(), error))?;
+    let text = text_of(path)?;
     parse(&text).map_err(|error| Error::In(path.to_owned(), Box::new(error)))
 }
 

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod bench;
+mod bounded;
 pub mod catch_rate;
 pub mod charts;
 pub mod difference;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -84,14 +85,15 @@ impl Run {
     /// # Errors
     /// Its directory cannot be made.
     pub fn begin_with(seed: u64) -> Result<Self, Trouble> {
-        let id = new_id();
-        let dir = base().join(&id);
-        let told = |error: std::io::Error| Trouble::Harness(format!("making {}: {error}", dir.display()));
-        fs::create_dir_all(base()).map_err(told)?;
-        // Until the lock is held, `clean` would treat this directory as stale.
+        let base = base();
+        let told = |error: std::io::Error| {
+            Trouble::Harness(format!("making a directory in {}: {error}", base.display()))
+        };
+        fs::create_dir_all(&base).map_err(told)?;
+        // Until the lock is held, `clean` would treat the directory as stale.
         let _beginning = Beginning::one_of_many().map_err(told)?;
-        fs::create_dir_all(&dir).map_err(told)?;
-        let lock = File::create(dir.join("lock")).map_err(told)?;
+        let (id, dir) = new_dir(&base).map_err(told)?;
+        let lock = lock_file(&dir.join("lock")).map_err(told)?;
         lock.lock().map_err(told)?;
         let run = Self { id, dir, seed, layout: Layout::detect()?, _lock: lock };
         // The probe is this very program; a copy of its own cannot be changed under a container's feet.
@@ -155,10 +157,30 @@ pub fn seed() -> u64 {
     })
 }
 
-fn new_id() -> String {
+/// Opens a file that is locked, and makes it if need be. Whoever can open it could lock it and have all runs wait, so that is its
+/// owner alone.
+pub(crate) fn lock_file(path: &Path) -> std::io::Result<File> {
+    let file = File::options().create(true).append(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
+/// Makes a directory whose name is the id of a new run.
+fn new_dir(base: &Path) -> std::io::Result<(String, PathBuf)> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // Seconds tell runs apart over time, the PID those of one moment.
-    format!("{:x}{:x}", now.as_secs() & 0x00ff_ffff, std::process::id())
+    let mut later = 0;
+    loop {
+        // Seconds tell runs apart over time, the PID those of one moment. Where the clock was set back, or another PID namespace
+        // shares the directory, both may have been there before.
+        let id = format!("{:x}{:x}", now.as_secs().wrapping_add(later) & 0x00ff_ffff, std::process::id());
+        let dir = base.join(&id);
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => later += 1,
+            made => return made.map(|()| (id, dir)),
+        }
+    }
 }
 
 /// Keeps runs from beginning while somebody decides which ones are dead, and the reverse.
@@ -167,7 +189,7 @@ pub struct Beginning(#[expect(dead_code, reason = "held, not read")] File);
 
 impl Beginning {
     fn one_of_many() -> std::io::Result<Self> {
-        let file = File::create(base().join("beginning"))?;
+        let file = lock_file(&base().join("beginning"))?;
         file.lock_shared()?;
         Ok(Self(file))
     }
@@ -177,5 +199,31 @@ impl Beginning {
         let file = File::open(base().join("beginning")).ok()?;
         file.lock().ok()?;
         Some(Self(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_that_begin_in_the_same_second_by_the_same_process_have_ids_of_their_own() {
+        let base = tempfile::tempdir().unwrap();
+        let ids: std::collections::BTreeSet<String> =
+            (0..3).map(|_| new_dir(base.path()).unwrap().0).collect();
+        assert_eq!(ids.len(), 3);
+        assert!(new_dir(&base.path().join("absent")).is_err());
+    }
+
+    #[test]
+    fn nobody_else_can_lock_what_runs_wait_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("turn");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        for path in [path, dir.path().join("new")] {
+            lock_file(&path).unwrap().lock().unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use crate::check::Trouble;
-use crate::run::base;
+use crate::run::{base, lock_file};
 
 /// How long to wait silently: most turns come sooner.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -54,8 +54,8 @@ impl Turn {
     fn wait_in(dir: &Path, alone: bool, waiting: Waiting<'_>) -> Result<Self, Trouble> {
         let failed = |error: io::Error| Trouble::Harness(format!("locking {}/turn: {error}", dir.display()));
         fs::create_dir_all(dir).map_err(failed)?;
-        let open = |name: &str| File::options().create(true).append(true).open(dir.join(name));
-        let (queue, turn) = (open("queue").map_err(failed)?, open("turn").map_err(failed)?);
+        let open = |name: &str| lock_file(&dir.join(name)).map_err(failed);
+        let (queue, turn) = (open("queue")?, open("turn")?);
         let known = turn.try_clone().map_err(failed)?;
         let (sender, receiver) = channel();
         // A lock has no time-out. Where patience ends, this thread stays behind and gives back what it gets too late.

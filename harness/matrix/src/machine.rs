@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,10 @@ const BOOTING: Duration = Duration::from_secs(60);
 const PROBING: Duration = Duration::from_secs(8);
 /// How long a guest may say nothing: longer than any single check takes under emulation.
 const SILENCE: Duration = Duration::from_secs(180);
+/// Bytes of an event, of which the record of a whole run is the longest.
+const LONGEST_EVENT: u64 = 64 << 20;
+/// Bytes of the console in which those lines are looked for.
+const CONSOLE_TAIL: u64 = 64 << 10;
 /// Lines of the console that are shown for a guest that failed.
 const LAST_LINES: usize = 12;
 
@@ -239,10 +243,10 @@ impl Socket {
         let Ok(listener) = self.listener.try_clone() else { return receiver };
         std::thread::spawn(move || {
             let Ok((stream, _)) = listener.accept() else { return };
-            for line in BufReader::new(stream).lines() {
-                let Ok(line) = line else { return };
+            let mut lines = BufReader::new(stream);
+            while let Some(line) = next_line(&mut lines, LONGEST_EVENT) {
                 // Firmware may write a greeting to every serial line.
-                if let Ok(event) = serde_json::from_str(&line)
+                if let Ok(event) = serde_json::from_slice(&line)
                     && sender.send(event).is_err()
                 {
                     return;
@@ -261,8 +265,43 @@ impl Drop for Socket {
     }
 }
 
+/// A line of at most so many bytes; `None` at the end, or when a guest writes one without end.
+fn next_line(from: &mut impl BufRead, most: u64) -> Option<Vec<u8>> {
+    let mut line = Vec::new();
+    from.take(most).read_until(b'\n', &mut line).ok()?;
+    line.ends_with(b"\n").then_some(line)
+}
+
 pub(super) fn last_lines(console: &Path) -> Vec<String> {
-    let text = String::from_utf8_lossy(&fs::read(console).unwrap_or_default()).into_owned();
+    // A guest can fill a console for as long as it lives.
+    let tail = || -> std::io::Result<Vec<u8>> {
+        let (mut file, mut tail) = (fs::File::open(console)?, Vec::new());
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(CONSOLE_TAIL)))?;
+        file.take(CONSOLE_TAIL).read_to_end(&mut tail)?;
+        Ok(tail)
+    };
+    let text = String::from_utf8_lossy(&tail().unwrap_or_default()).into_owned();
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_fills_no_memory_with_a_line_or_a_console_without_end() {
+        let mut lines = BufReader::new(&b"one\ntwo\nhalf"[..]);
+        assert_eq!(next_line(&mut lines, 9).unwrap(), b"one\n");
+        assert_eq!(next_line(&mut lines, 9).unwrap(), b"two\n");
+        assert_eq!(next_line(&mut lines, 9), None);
+        assert_eq!(next_line(&mut BufReader::new(std::io::repeat(b'x')), 1 << 20), None);
+        let console = tempfile::NamedTempFile::new().unwrap();
+        // As large as no memory, and nearly all of it a hole.
+        console.as_file().set_len(1 << 42).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(console.as_file(), b"\nlast words\n", (1 << 42) - 12)
+            .unwrap();
+        assert_eq!(last_lines(console.path()).last().unwrap(), "last words");
+    }
 }

@@ -272,6 +272,7 @@ fn comparisons(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 fn no_new_privileges(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.keep_others_out()?;
     let image = runtime.image()?;
     fs::create_dir(image.join("suid"))?;
     fs::copy(image.join("probe"), image.join("suid/probe"))?;

@@ -158,6 +158,16 @@ impl<'a> RuntimeFixture<'a> {
         Ok(dir)
     }
 
+    /// Keeps other users of this machine away from all that the try has: they could run a set-user-id program in it. Not for
+    /// containers in a user namespace, whose root is such a user.
+    ///
+    /// # Errors
+    /// The mode of the directory cannot be changed.
+    pub fn keep_others_out(&self) -> Result<(), Trouble> {
+        use std::os::unix::fs::PermissionsExt;
+        Ok(std::fs::set_permissions(&self.dir, std::fs::Permissions::from_mode(0o700))?)
+    }
+
     /// A fresh copy of the built-in image, to be a lower layer.
     ///
     /// # Errors
