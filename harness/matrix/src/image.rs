@@ -149,8 +149,8 @@ mod tests {
             (&elf[..], "another processor"),
             (&old[..], "32-bit"),
             (b"\x1f\x8bxx", "gzip"),
-            (b"#!/bin/sh\n", "no kernel"),
-            (b"", "no kernel"),
+            (b"#!/bin/sh\n", "not a kernel image"),
+            (b"", "not a kernel image"),
         ] {
             let error = parse(bytes).unwrap_err().to_string();
             assert!(error.contains(part), "{part}: {error}");
