@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::shared::{Outcome, print_json};
 use crate::container::Container;
+use crate::error::{Doing, Error};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -24,7 +25,16 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) fn run(&self, root: &Path) -> Outcome {
+    /// Lists the containers below a directory. The usual one is made with the first container; one that was `given` is there, or
+    /// misspelt.
+    pub(super) fn run(&self, root: &Path, given: bool) -> Outcome {
+        if given {
+            let doing = || format!("--root {}", root.display());
+            let of = std::fs::metadata(root).doing(doing)?;
+            if !of.is_dir() {
+                return Err(Error::new(format!("--root {}: not a directory", root.display())));
+            }
+        }
         let ids = Container::ids(root)?;
         if self.quiet {
             ids.iter().for_each(|id| output::outln!("{id}"));

@@ -176,6 +176,7 @@ fn dispatch(arguments: Arguments, log: &log::Log) -> Result<u8, (Error, u8)> {
             .remedy("use the cgroupfs driver, for Docker: \"exec-opts\": [\"native.cgroupdriver=cgroupfs\"]");
         return Err((error, 1));
     }
+    let given = arguments.global.root.is_some();
     let root = arguments.global.root.unwrap_or_else(default_root);
     let Some(command) = arguments.command else {
         return Err((Error::new("no command is given").remedy("plim-runtime --help lists them"), 1));
@@ -193,7 +194,7 @@ fn dispatch(arguments: Arguments, log: &log::Log) -> Result<u8, (Error, u8)> {
         Command::State(Late(id)) => simple::state(&root, &id),
         Command::Kill(Late(command)) => command.run(&root),
         Command::Delete(Late(command)) => command.run(&root, log),
-        Command::List(Late(command)) => command.run(&root),
+        Command::List(Late(command)) => command.run(&root, given),
         Command::Pause(Late(id)) => simple::pause(&root, &id),
         Command::Resume(Late(id)) => simple::resume(&root, &id),
         Command::Ps(Late(command)) => command.run(&root),
