@@ -125,6 +125,92 @@ pub const KNOWN: &[Finding] = &[
         what: "a poststop hook that fails keeps the next one from running",
     },
     Finding {
+        check: "sec.group.long-line",
+        version: "runc version 1.1",
+        what: "a line of /etc/passwd longer than 64 KiB keeps the container from starting",
+    },
+    Finding {
+        check: "volume.bind.recursive-flags",
+        version: "runc version 1.1",
+        what: "ratime is refused by the kernel, because only a part of the atime field is cleared",
+    },
+    Finding {
+        check: "volume.tmpfs.copy-up",
+        version: "runc version 1.1.5",
+        what: "the caller's umask cuts the modes of directories that are copied up",
+    },
+    Finding {
+        check: "volume.tmpfs.mode",
+        version: "runc version 1.1.5",
+        what: "a mode option is overruled by the mode of the directory below",
+    },
+    Finding {
+        check: "life.list-without-root",
+        version: "runc version 1.1",
+        what: "a --root that is not there is made, and the list is empty",
+    },
+    Finding {
+        check: "sec.seccomp.unknown-call",
+        version: "runc version 1.1.5",
+        what: "without architectures a call newer than the profile gives the default error",
+    },
+    Finding {
+        check: "sec.seccomp.notify",
+        version: "runc version 1.1",
+        what: "the connection to the agent stays open as long as run does",
+    },
+    Finding {
+        check: "rootfs.devices-config",
+        version: "runc version 1.",
+        what: "the caller's umask cuts the mode of directories that are made above a device",
+    },
+    Finding {
+        check: "life.closed-streams",
+        version: "crun version 1.28",
+        what: "run with a closed standard input ends by SIGSEGV",
+    },
+    Finding {
+        check: "hugetlb.page-size-is-checked",
+        version: "crun version 1.28",
+        what: "a start that is refused for a limit leaves its groups",
+    },
+    Finding {
+        check: "volume.bind.recursive-flags",
+        version: "crun version 1.28",
+        what: "rnosymfollow does nothing",
+    },
+    Finding {
+        check: "volume.null-byte",
+        version: "crun version 1.28",
+        what: "a mount's text is cut off at a null byte",
+    },
+    Finding {
+        check: "life.tty.unmapped-group",
+        version: "crun version 1.28",
+        what: "a terminal whose group is not mapped is an error",
+    },
+    Finding {
+        check: "life.tty.exec-output",
+        version: "crun version 1.28",
+        what: "a caller that reads slowly loses what comes last",
+    },
+    Finding { check: "life.signals", version: "crun version 1.28", what: "the signal 9x is taken for 9" },
+    Finding {
+        check: "life.list-without-root",
+        version: "crun version 1.28",
+        what: "a --root that is not there is made, and the list is empty",
+    },
+    Finding {
+        check: "life.update-is-atomic",
+        version: "crun version 1.28",
+        what: "what comes before the refused limit stays changed",
+    },
+    Finding {
+        check: "sec.seccomp.notify",
+        version: "crun version 1.28",
+        what: "the connection to the agent stays open as long as run does",
+    },
+    Finding {
         check: "commit.metadata",
         version: "Docker version 20.10",
         what: "a commit drops fractions of seconds",

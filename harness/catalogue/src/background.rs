@@ -43,6 +43,8 @@ const PROFILE: &str = "a profile as engines have it; the claim speaks of calls t
 const RIGHTS: &str =
     "a right that the check's own steps need or may have; sec.caps.* speak of which ones there are";
 const GROUP_ID: &str = "the claim speaks of a user that is not root; which group it has changes nothing";
+const HOST_IDS: &str =
+    "any ids of the host that are not root's; ns.user.root-is-mapped and ns.user.many-ranges say which";
 const NO_SWAP: &str = "where there is no swap, memory and swap are one; memory.swap.limit speaks of it";
 
 /// All of them.
@@ -115,6 +117,20 @@ pub const BACKGROUND: &[Background] = &[
         "config.json /linux/gidMappings/*/size",
         "ids at the end of the range; ns.user.id-range-property speaks of it",
     ),
+    of("ns.user.join-with-new", "config.json /linux/uidMappings/*/hostID", HOST_IDS),
+    of("ns.user.join-with-new", "config.json /linux/gidMappings/*/hostID", HOST_IDS),
+    of("ns.user.private-source", "config.json /linux/uidMappings/*/hostID", HOST_IDS),
+    of("ns.user.private-source", "config.json /linux/gidMappings/*/hostID", HOST_IDS),
+    of("ns.user.read-only-root", "config.json /linux/uidMappings/*/hostID", HOST_IDS),
+    of("ns.user.read-only-root", "config.json /linux/gidMappings/*/hostID", HOST_IDS),
+    of("ns.user.oom-score", "config.json /linux/uidMappings/*/hostID", HOST_IDS),
+    of("ns.user.oom-score", "config.json /linux/gidMappings/*/hostID", HOST_IDS),
+    of("ns.exec.sub-group", "config.json /linux/resources/pids", GROUP),
+    of("life.delete-force", "config.json /linux/resources/pids", GROUP),
+    of("life.delete-paused", "config.json /linux/resources/pids", GROUP),
+    of("life.tty.owner", "config.json /process/user/gid", GROUP_ID),
+    of("volume.tmpfs.mode", "config.json /process/user/gid", GROUP_ID),
+    of("sec.seccomp.i386-runs", "config.json /process/noNewPrivileges", RIGHTS),
     of("net.*", "config.json /process/capabilities/bounding", RIGHTS),
     of("sec.caps.default-set", "config.json /process/user/gid", GROUP_ID),
     of("sec.no-new-privs", "config.json /process/user/gid", GROUP_ID),

@@ -1,5 +1,7 @@
 //! Lifecycle and safety as an engine adds them.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -21,6 +23,16 @@ pub(crate) const CHECKS: &[Check] = &[
         start_errors,
     )
     .faults(&[in_fixture(ALWAYS_ONE)]),
+    Check::of_engine(
+        "life.interpreter",
+        "a missing interpreter is 127, and a file that is no program and a directory are 126, by run and by exec",
+        "Docker reference, docker run, Exit status; execve(2), ENOENT, ENOEXEC and EACCES",
+        interpreter,
+    )
+    .faults(&[answer(ALWAYS_ONE, |_, _, said| {
+        said.status = said.status.min(1);
+        Ok(())
+    })]),
     Check::of_engine(
         "life.stop-then-kill",
         "stop sends the stop signal, then SIGKILL after the grace time",
@@ -174,19 +186,19 @@ fn inspect(engine: &mut EngineFixture) -> Checked {
     let name = engine.up(&[ALONE, &["-v", &bound, "--pids-limit", "17"]].concat(), BASE)?;
     let before = engine.exec(&name, look::namespaces())?;
     let pid = engine.pid(&name)?;
-    let namespace = |pid: i64| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let namespace = |pid: i64| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let seen = namespace(pid).map(|link| link.display().to_string()).unwrap_or_default();
     let inside = before.get("pid").map(u64::to_string).unwrap_or_default();
     let same = !seen.is_empty() && digits(&seen) == digits(&inside);
     engine.seen.expect("PID namespace of the process that inspect names", &seen, &inside, same);
-    let program = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let program = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let program = String::from_utf8_lossy(&program).replace('\0', " ");
     engine.seen.expect_eq("its command line", &program.trim_end(), &"/probe sleep");
     let state = engine.inspect(&name, "/State/Status")?;
     engine.seen.expect_json("state", &state, &json!("running"));
     let mount = engine.inspect(&name, "/Mounts/0")?;
     engine.seen.expect_json("the mount's source", &mount["Source"], &json!(host.display().to_string()));
-    let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
     let read_only = table.lines().any(|line| {
         let fields: Vec<&str> = line.split(' ').collect();
         fields.get(4) == Some(&"/bound")
@@ -203,7 +215,7 @@ fn inspect(engine: &mut EngineFixture) -> Checked {
     engine.seen.expect_eq("what it writes is in the upper directory that inspect names", &marker, &true);
     let limit = engine.inspect(&name, "/HostConfig/PidsLimit")?;
     engine.seen.expect_json("task limit", &limit, &json!(17));
-    let group = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let limited = engine.exec(&name, tasks::fork_until_refused(40))?;
     let made = limited.made;
     engine.seen.expect("forks until refused", made, "1 to 16", (1..17).contains(&made));
@@ -217,4 +229,33 @@ fn inspect(engine: &mut EngineFixture) -> Checked {
 
 fn digits(text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).collect()
+}
+
+fn interpreter(engine: &mut EngineFixture) -> Checked {
+    engine.base()?;
+    let dir = engine.directory("programs")?;
+    fs::create_dir(dir.join("directory"))?;
+    for (name, text) in [("missing", "#!/none\n"), ("format", "no program\n")] {
+        fs::write(dir.join(name), text)?;
+        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755))?;
+    }
+    let volume = format!("{}:/programs:ro", dir.display());
+    let options = [ALONE, &["-v", &volume]].concat();
+    let name = engine.up(&options, BASE)?;
+    for (what, program, expected) in [
+        ("a script whose interpreter is missing", "/programs/missing", 127),
+        ("a file that is no program", "/programs/format", 126),
+        ("a directory", "/programs/directory", 126),
+        ("a probe", "/probe", 0),
+    ] {
+        let word: &[&str] = if expected == 0 { &["true"] } else { &[] };
+        let run = engine.output(&[&["run", "--rm"], &options[..], &[BASE, program], word].concat())?.status;
+        let exec = engine.output(&[&["exec", &name, program], word].concat())?.status;
+        engine.seen.expect_eq(
+            &format!("exit status of {what}, by run and by exec"),
+            &(run, exec),
+            &(expected, expected),
+        );
+    }
+    Ok(())
 }

@@ -269,18 +269,19 @@ const WINDOW: Duration = Duration::from_millis(1_200);
 
 fn proportional(runtime: &mut RuntimeFixture) -> Checked {
     let v2 = runtime.layout().owner("cpu").is_some_and(|owner| owner.version == Version::V2);
-    let pair = |what, heavy, weights, ratio| Pair { what, shares: [1024, heavy], weights, ratio };
+    let pair = |what, shares, weights, ratio| Pair { what, shares, weights, ratio };
     let pairs = if v2 {
         vec![
-            pair("weights 100 and 200", 0, Some([100, 200]), (2.0, 2.0)),
+            pair("weights 100 and 200", [1024, 0], Some([100, 200]), (2.0, 2.0)),
             // Shares become weights by 1 + (shares - 2) * 9999 / 262142, and in newer runtimes so that 1024 is 100:
             // 10 ^ ((l² + 125 l) / 612 - 7/34), l = log2(shares). These are 39 and 157, 100 and 299.
-            pair("shares 1024 and 4096", 4096, None, (2.99, 4.03)),
+            pair("shares 1024 and 4096", [1024, 4096], None, (2.99, 4.03)),
         ]
     } else {
         vec![
-            pair("shares 1024 and 2048", 2048, None, (2.0, 2.0)),
-            pair("shares 1024 and 4096", 4096, None, (4.0, 4.0)),
+            // None of them is the kernel's own 1024, which a share that is lost would leave.
+            pair("shares 600 and 1200", [600, 1200], None, (2.0, 2.0)),
+            pair("shares 600 and 2400", [600, 2400], None, (4.0, 4.0)),
         ]
     };
     for pair in pairs {

@@ -10,7 +10,7 @@ use runtime::oci::{Capabilities, Root};
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, FaultKind, bind, in_fixture};
 use kit::need::Need;
-use kit::runtime::RuntimeFixture;
+use kit::runtime::{Caller, RuntimeFixture};
 use kit::runtime::{Container, Started};
 use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, look, state};
@@ -125,24 +125,30 @@ fn leaked_directory(runtime: &mut RuntimeFixture) -> Checked {
     // Descriptors of runtimes begin behind the standard streams; runc's leaked one was 7 or 8.
     for way in ["/proc/self/fd", "/proc/1/fd"] {
         for number in 3..12 {
-            let cwd = format!("{way}/{number}");
-            let started = runtime
-                .container()
-                .with(|spec| {
-                    if let Some(process) = spec.process.as_mut() {
-                        process.cwd = cwd.clone().into();
-                    }
-                })
-                .attempt()?;
-            match started {
-                Started::Runs(container) => expect_no_way(runtime, container, &cwd, &marker)?,
-                refused @ Started::Refused(_) => {
-                    runtime.expect_refused(&format!("working directory {cwd}"), refused)?;
-                }
-            }
+            starts_in(runtime, &format!("{way}/{number}"), "", &marker)?;
         }
     }
-    Ok(())
+    // One that the caller itself holds is the runtime's to close.
+    runtime.called_by(Caller { holds: Some(c"/"), ..Caller::default() });
+    starts_in(runtime, &format!("/proc/self/fd/{}", Caller::HELD), ", open by the caller", &marker)
+}
+
+/// Starts a container in a directory of a descriptor, or is refused.
+fn starts_in(runtime: &mut RuntimeFixture, cwd: &str, whose: &str, marker: &str) -> Checked {
+    let started = runtime
+        .container()
+        .with(|spec| {
+            if let Some(process) = spec.process.as_mut() {
+                process.cwd = cwd.into();
+            }
+        })
+        .attempt()?;
+    match started {
+        Started::Runs(container) => expect_no_way(runtime, container, &format!("{cwd}{whose}"), marker),
+        refused @ Started::Refused(_) => {
+            runtime.expect_refused(&format!("working directory {cwd}{whose}"), refused)
+        }
+    }
 }
 
 fn expect_no_way(runtime: &mut RuntimeFixture, mut container: Container, cwd: &str, marker: &str) -> Checked {

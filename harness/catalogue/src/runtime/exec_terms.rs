@@ -15,7 +15,7 @@ const SOURCE: &str = "runc-exec(8): the OCI specification has no exec";
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime(
         "ns.exec.is-container",
-        "an exec'd process has the container's limits, mask, variables, working directory, OOM score and CPUs",
+        "an exec'd process has the container's user, limits, mask, variables, working directory, OOM score and CPUs",
         SOURCE,
         is_container,
     )
@@ -116,6 +116,28 @@ fn is_container(runtime: &mut RuntimeFixture) -> Checked {
     runtime.seen.expect_eq("a variable of the container", &word, &Some("asked for"));
     let (own, first) = (exec.ask(cpu::affinity())?.allowed, container.ask(cpu::affinity())?.allowed);
     runtime.seen.expect_eq("CPUs that it may use, and those of the first process", &own, &first);
+    drop(exec);
+    container.close()?;
+    user_and_environment(runtime)
+}
+
+/// Of a container whose user is not root.
+fn user_and_environment(runtime: &mut RuntimeFixture) -> Checked {
+    let wanted = runtime.container().with(|spec| {
+        let Some(process) = spec.process.as_mut() else { return };
+        process.env.push("PLIMSOLL_WORD=asked for".into());
+        process.user = User { uid: 1_000, gid: 1_001, additional_gids: vec![1_002], ..User::default() };
+    });
+    let container = wanted.start()?;
+    let mut exec = container.exec()?;
+    let seen = exec.ask(state::process(&[]))?;
+    runtime.seen.expect_eq("user and group, with none given to exec", &(seen.uid, seen.gid), &(1_000, 1_001));
+    drop(exec);
+    let mut exec = container.exec_with(&["--env", "PLIMSOLL_MORE=of exec"])?;
+    let seen = exec.ask(state::process(&[]))?.env;
+    let words = ["PLIMSOLL_WORD", "PLIMSOLL_MORE"].map(|name| seen.get(name).map(String::as_str));
+    let what = "the container's environment and exec's own, with --env";
+    runtime.seen.expect_eq(what, &words, &[Some("asked for"), Some("of exec")]);
     drop(exec);
     container.close()?;
     Ok(())

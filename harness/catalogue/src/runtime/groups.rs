@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use runtime::cgroup::{Group, Layout};
-use runtime::namespace::Kind;
 use runtime::oci::{HugePages, Pids};
 use runtime::process::pidfd;
 
@@ -43,13 +42,6 @@ pub(crate) const CHECKS: &[Check] = &[
         delete_sub_groups,
     )
     .faults(&[Fault { name: "cleanup skipped", kind: FaultKind::CleanupSkipped }]),
-    Check::of_runtime(
-        "cgroup.kill-all",
-        "kill --all ends every process of a container that shares the host's PID namespace",
-        "runc-kill(8), --all; the OCI specification has signals for the first process alone",
-        kill_all,
-    )
-    .faults(&[Fault { name: "nobody is ended", kind: FaultKind::Pretends("kill") }]),
     Check::of_runtime(
         "cgroup.v2.unified",
         "resources.unified is written as asked on v2",
@@ -231,28 +223,6 @@ fn delete_sub_groups(runtime: &mut RuntimeFixture) -> Checked {
     for name in ["inner/deeper", "inner", "frozen", ""] {
         let _ = Group::plan(runtime.layout(), &below.join(name))?.remove();
     }
-    Ok(())
-}
-
-fn kill_all(runtime: &mut RuntimeFixture) -> Checked {
-    let mut container = runtime.container().without_namespace(Kind::Pid).start()?;
-    let mut pids = vec![container.pid];
-    for _ in 0..3 {
-        pids.push(container.ask(tasks::leave_child())?);
-    }
-    let open: Vec<_> = pids.iter().map(|pid| pidfd::open(*pid)).collect::<Result<_, _>>()?;
-    let driver = runtime.driver().clone();
-    let patience = if runtime.has("nobody is ended") { 200 } else { 5_000 };
-    driver.call(&["kill", "--all", &container.id, "KILL"])?;
-    let mut left = 0;
-    for process in &open {
-        if !pidfd::wait_exit(process.as_fd(), Duration::from_millis(patience))? {
-            left += 1;
-            pidfd::signal(process.as_fd(), nix::sys::signal::Signal::SIGKILL)?;
-        }
-    }
-    runtime.seen.expect_eq("of 4 processes, those that live on", &left, &0);
-    container.close()?;
     Ok(())
 }
 

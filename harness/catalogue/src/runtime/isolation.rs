@@ -79,6 +79,16 @@ fn domainname(runtime: &mut RuntimeFixture) -> Checked {
     runtime.seen.expect_text("domain name inside", &inside, "changed");
     runtime.seen.expect_eq("domain name of the host afterwards", &outside, &before);
     container.close()?;
+    // A runtime that follows an older specification may pass over the property.
+    if let Err(Trouble::Skip(why)) = super::version::at_least(runtime, (1, 1, 0), "domainname") {
+        runtime.seen.note(why);
+        return Ok(());
+    }
+    let wanted = runtime.container().with(|spec| spec.domainname = Some("of.the.sea".into()));
+    let mut container = wanted.start()?;
+    let inside = container.ask(look::domainname())?;
+    runtime.seen.expect_text("domain name of the configuration, inside", &inside, "of.the.sea");
+    container.close()?;
     Ok(())
 }
 

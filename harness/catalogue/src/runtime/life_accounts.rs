@@ -88,6 +88,14 @@ pub(crate) const CHECKS: &[Check] = &[
     )
     .needs(&[Need::Controller("pids"), Need::Controller("cpuset")])
     .faults(&[UPDATE_DROPPED]),
+    Check::of_runtime(
+        "life.update-is-atomic",
+        "an update of several limits of which the kernel refuses one leaves all of them as they were",
+        "runc, Container.Set: the old configuration is set again; docker update",
+        update_is_atomic,
+    )
+    .needs(&[Need::Controller("pids"), Need::Controller("cpuset"), Need::Cpus(2)])
+    .faults(&[in_fixture(HALF_APPLIED)]),
 ];
 
 const UPDATE_DROPPED: Fault = fault::UPDATE_DROPPED;
@@ -95,6 +103,7 @@ const DELETED: &str = "one deleted before";
 const ONE_MORE: &str = "a process that left the group";
 const ANOTHER_PID: &str = "another pid written";
 const ENDED: &str = "ended at once";
+const HALF_APPLIED: &str = "half applied";
 const OTHERS_RESET: &str = "the others reset";
 
 fn state_fields(runtime: &mut RuntimeFixture) -> Checked {
@@ -322,6 +331,36 @@ fn update_refused(runtime: &mut RuntimeFixture) -> Checked {
     runtime.seen.expect_eq("CPUs afterwards, and before", &container.ask(cpu::affinity())?.allowed, &before);
     let forked = container.ask(tasks::fork_until_refused(64))?.made;
     runtime.seen.expect_eq("children beside the first of 8 processes", &forked, &7);
+    container.close()?;
+    Ok(())
+}
+
+fn update_is_atomic(runtime: &mut RuntimeFixture) -> Checked {
+    let mut container = runtime
+        .container()
+        .with(|spec| {
+            resources(spec).pids = Some(Pids { limit: 8 });
+            resources(spec).cpu.get_or_insert_default().cpus = Some("0".into());
+        })
+        .start()?;
+    let driver = runtime.driver().clone();
+    // No machine has such a CPU. The task limit by itself would be taken.
+    let whole = json!({ "pids": { "limit": 6 }, "cpu": { "cpus": "0,8000" } });
+    let file = runtime_file(runtime, "whole.json")?;
+    fs::write(&file, whole.to_string())?;
+    let (refused, said) = driver.refuses(&["update", "--resources", &file, &container.id])?;
+    runtime.seen.expect("an update to 6 tasks and a CPU that there is not", said, REFUSED, refused);
+    if runtime.has(HALF_APPLIED) {
+        fs::write(&file, json!({ "pids": { "limit": 6 } }).to_string())?;
+        driver.call(&["update", "--resources", &file, &container.id])?;
+    }
+    let allowed: Vec<usize> = container.ask(cpu::affinity())?.allowed.into_iter().collect();
+    let forked = container.ask(tasks::fork_until_refused(64))?.made;
+    runtime.seen.expect_eq(
+        "CPUs, and children beside the first of 8 processes",
+        &(allowed, forked),
+        &(vec![0], 7),
+    );
     container.close()?;
     Ok(())
 }

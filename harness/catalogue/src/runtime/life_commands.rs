@@ -87,8 +87,6 @@ fn signals(runtime: &mut RuntimeFixture) -> Checked {
         let mut out = child.stdout.take().ok_or_else(|| Trouble::Harness("no pipe".into()))?;
         let waits = line(&mut out)?;
         runtime.seen.expect_text("what an application says that waits for a signal", &waits, "waiting");
-        let (refused, said) = driver.refuses(&["kill", &id, "SIGTEA"])?;
-        runtime.seen.expect("the signal SIGTEA", said, REFUSED, refused);
         driver.call(&["kill", &id, word])?;
         let came = if runtime.has("says that it was sent") { String::new() } else { line(&mut out)? };
         runtime.seen.expect_text(
@@ -100,6 +98,28 @@ fn signals(runtime: &mut RuntimeFixture) -> Checked {
         let _ = child.kill();
         child.wait()?;
     }
+    unknown_signals(runtime)
+}
+
+/// Words and numbers that are no signal; afterwards the application still waits for one.
+fn unknown_signals(runtime: &mut RuntimeFixture) -> Checked {
+    let (id, bundle) = runtime.container().probe(program::await_signal()).bundle()?;
+    let driver = runtime.driver().clone();
+    let mut child = driver.spawn_run_of(&bundle, &id)?;
+    let mut out = child.stdout.take().ok_or_else(|| Trouble::Harness("no pipe".into()))?;
+    line(&mut out)?;
+    for unknown in ["SIGTEA", "TEA", "TERMX", "RTMIN+99", "9x", "65"] {
+        let (refused, said) = driver.refuses(&["kill", &id, unknown])?;
+        runtime.seen.expect(&format!("the signal {unknown}"), said, REFUSED, refused);
+    }
+    if !runtime.has("says that it was sent") {
+        driver.call(&["kill", &id, "TERM"])?;
+        let came = line(&mut out)?;
+        runtime.seen.expect_text("what came after those that were refused", &came, "signal 15");
+    }
+    let _ = driver.call(&["delete", "--force", &id]);
+    let _ = child.kill();
+    child.wait()?;
     Ok(())
 }
 

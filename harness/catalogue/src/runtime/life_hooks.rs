@@ -27,7 +27,7 @@ pub(crate) const CHECKS: &[Check] = &[
     })]),
     Check::of_runtime(
         "life.hook-arguments",
-        "a hook gets the arguments and the environment of its entry, and no other",
+        "a hook gets the arguments and the environment of its entry, and no other, and the state with the bundle's path",
         HOOKS,
         arguments,
     )
@@ -112,9 +112,12 @@ fn arguments(runtime: &mut RuntimeFixture) -> Checked {
     let seen = account(&log).ok();
     let args = seen.as_ref().map(|seen| seen.args.clone()).unwrap_or_default();
     runtime.seen.expect_list("arguments", &args, &["probe", "hook-account", &text]);
-    let env = seen.map(|seen| seen.env).unwrap_or_default();
+    let env = seen.as_ref().map(|seen| seen.env.clone()).unwrap_or_default();
     runtime.seen.expect_list("environment, sorted", &env, &["EMPTY=", "WORD=as asked for"]);
     if let kit::runtime::Started::Runs(container) = started {
+        let bundle = seen.and_then(|seen| seen.bundle).unwrap_or_default();
+        let own = container.rootfs.parent().map(|dir| dir.display().to_string()).unwrap_or_default();
+        runtime.seen.expect_text("bundle that the state on its standard input tells", &bundle, &own);
         container.close()?;
     }
     Ok(())

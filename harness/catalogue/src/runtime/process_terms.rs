@@ -62,7 +62,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime(
         "process.personality",
         "the domain LINUX32 holds for the application and for exec, which uname shows",
-        "OCI config-linux.md, Personality; personality(2)",
+        "OCI config-linux.md, Personality; personality(2); runc#4900",
         personality,
     )
     .faults(&[fault::config("dropped", |spec| spec.linux.get_or_insert_default().personality = None)]),
@@ -206,6 +206,27 @@ fn personality(runtime: &mut RuntimeFixture) -> Checked {
         );
     }
     drop(exec);
+    container.close()?;
+    personality_behind_a_filter(runtime)
+}
+
+/// The filter is the application's, not the runtime's.
+fn personality_behind_a_filter(runtime: &mut RuntimeFixture) -> Checked {
+    let started = runtime
+        .container()
+        .with(|spec| {
+            let linux = spec.linux.get_or_insert_default();
+            linux.personality = Some(Personality { domain: "LINUX32".into(), ..Personality::default() });
+            linux.seccomp = Some(super::exec::refuse("personality"));
+            if let Some(process) = spec.process.as_mut() {
+                process.no_new_privileges = true;
+            }
+        })
+        .attempt()?;
+    let what = "LINUX32 with a filter that refuses personality(2)";
+    let Some(container) = runtime.expect_runs(what, started) else { return Ok(()) };
+    let seen = std::fs::read_to_string(format!("/proc/{}/personality", container.pid))?;
+    runtime.seen.expect_text("domain behind that filter, as the host sees it", seen.trim(), "00000008");
     container.close()?;
     Ok(())
 }

@@ -4,12 +4,13 @@ use std::fs;
 
 use runtime::oci::{Device, Root};
 
-use kit::check::{Check, Checked};
+use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, in_fixture};
 use kit::need::Need;
-use kit::runtime::RuntimeFixture;
+use kit::runtime::{Caller, RuntimeFixture};
+use kit::terminal::Console;
 use kit::verbs::attempt::Tried;
-use kit::verbs::{attempt, files, look, state};
+use kit::verbs::{attempt, files, look, program, state};
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::of_runtime(
@@ -28,8 +29,8 @@ pub(crate) const CHECKS: &[Check] = &[
     ]),
     Check::of_runtime(
         "rootfs.devices-config",
-        "linux.devices have the type, number, mode and owner asked for, whatever the caller's umask",
-        "OCI config-linux.md, Devices; umask(2)",
+        "linux.devices have the type, number, mode and owner asked for, and directories made above them 0755, whatever the caller's umask",
+        "OCI config-linux.md, Devices; umask(2); crun 1.7, 1.14 and 1.17",
         devices_config,
     )
     .faults(&[
@@ -155,6 +156,7 @@ fn devices_config(runtime: &mut RuntimeFixture) -> Checked {
         (device("/dev/plim-fifo", "p", 0, 0, 0o622), state::Kind::Fifo),
     ];
     let devices: Vec<Device> = wanted.iter().map(|(device, _)| device.clone()).collect();
+    runtime.called_by(Caller { umask: Some(0o077), ..Caller::default() });
     let start = runtime.container().with(|spec| {
         spec.linux.get_or_insert_default().devices = devices;
         if let Some(process) = spec.process.as_mut() {
@@ -162,6 +164,8 @@ fn devices_config(runtime: &mut RuntimeFixture) -> Checked {
         }
     });
     let mut container = start.start()?;
+    let above = container.ask(state::stat("/dev/plim-below"))?.mode;
+    runtime.seen.expect_eq("mode of the directory that was made above one", &above, &0o755);
     for (device, kind) in &wanted {
         let path = device.path.display().to_string();
         let seen = container.ask(state::stat(&path))?;
@@ -174,6 +178,14 @@ fn devices_config(runtime: &mut RuntimeFixture) -> Checked {
         runtime.seen.expect_eq(&format!("owner of {path}"), &(seen.uid, seen.gid), &(5, 6));
     }
     container.close()?;
+    let slash = device("/dev/plim-slash/", "c", 1, 3, 0o666);
+    let started =
+        runtime.container().with(|spec| spec.linux.get_or_insert_default().devices.push(slash)).attempt()?;
+    if let Some(mut container) = runtime.expect_runs("a device whose path ends with a slash", started) {
+        let seen = container.ask(state::stat("/dev/plim-slash"))?.kind;
+        runtime.seen.expect_eq("what it is", &seen, &state::Kind::Char);
+        container.close()?;
+    }
     Ok(())
 }
 
@@ -208,7 +220,10 @@ fn dev_read_only(runtime: &mut RuntimeFixture) -> Checked {
             mount.options.push("ro".into());
         }
     });
-    let mut container = wanted.start()?;
+    let started = wanted.attempt()?;
+    let Some(mut container) = runtime.expect_runs("a read-only tmpfs at /dev", started) else {
+        return Ok(());
+    };
     let names = container.ask(state::list("/dev"))?;
     for name in
         ["null", "zero", "full", "random", "urandom", "tty", "fd", "stdin", "stdout", "stderr", "ptmx"]
@@ -221,6 +236,29 @@ fn dev_read_only(runtime: &mut RuntimeFixture) -> Checked {
     let tried = container.ask(attempt::write("/dev/null", "x"))?;
     runtime.seen.expect_eq("error of writing to /dev/null", &tried, &Tried::ALLOWED);
     container.close()?;
+    dev_read_only_with_terminal(runtime)
+}
+
+/// A terminal needs a place at /dev/console.
+fn dev_read_only_with_terminal(runtime: &mut RuntimeFixture) -> Checked {
+    let wanted = runtime.container().probe(program::sleep()).with(|spec| {
+        for mount in spec.mounts.iter_mut().filter(|mount| mount.destination.as_os_str() == "/dev") {
+            mount.options.push("ro".into());
+        }
+        if let Some(process) = spec.process.as_mut() {
+            process.terminal = true;
+        }
+    });
+    let (id, bundle) = wanted.bundle()?;
+    let driver = runtime.driver().clone();
+    let console = Console::listen(&bundle)?;
+    let said = match driver.create_on(&bundle, &id, &console.path.display().to_string()) {
+        Ok(()) => None,
+        Err(Trouble::Subject(said)) => Some(said),
+        Err(other) => return Err(other),
+    };
+    runtime.seen.expect("create of the same with a terminal", format!("{said:?}"), "None", said.is_none());
+    let _ = driver.call(&["delete", "--force", &id]);
     Ok(())
 }
 
@@ -233,7 +271,10 @@ fn cwd_under_read_only(runtime: &mut RuntimeFixture) -> Checked {
             process.cwd = "/made/for/it".into();
         }
     });
-    let mut container = wanted.start()?;
+    let started = wanted.attempt()?;
+    let Some(mut container) = runtime.expect_runs("a working directory that is missing", started) else {
+        return Ok(());
+    };
     let seen = container.ask(state::process(&[]))?;
     runtime.seen.expect_text("working directory", &seen.cwd.to_string_lossy(), "/made/for/it");
     let tried = container.ask(attempt::create("/made/for/it/new"))?;

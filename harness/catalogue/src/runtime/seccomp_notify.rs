@@ -17,22 +17,26 @@ use kit::fault::{self, in_fixture};
 use kit::need::Need;
 use kit::runtime::RuntimeFixture;
 
+const CONNECTION_KEPT: &str = "the connection kept";
 const DESCRIPTOR_KEPT: &str = "the agent's descriptor outlives the agent";
 
 pub(crate) const CHECKS: &[Check] = &[Check::of_runtime(
     "sec.seccomp.notify",
     "a call with the action notify reaches the agent, which answers it; an agent that dies does not hang the caller",
-    "seccomp_unotify(2); OCI config-linux.md, Seccomp, listenerPath; runc's tests/integration/seccomp-notify.bats",
+    "seccomp_unotify(2); OCI config-linux.md, Seccomp, listenerPath; runc's tests/integration/seccomp-notify.bats; runc#4796",
     notify,
 )
 .needs(&[Need::Seccomp])
 .faults(&[
     fault::config("no listener", |spec| spec.linux.get_or_insert_default().seccomp = None),
     in_fixture(DESCRIPTOR_KEPT),
+    in_fixture(CONNECTION_KEPT),
 ])];
 
 /// How long an answer may take in which nobody waits for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a connection that nobody needs any more may stay open.
+const CLOSED_WITHIN: Duration = Duration::from_millis(500);
 
 fn notify(runtime: &mut RuntimeFixture) -> Checked {
     let socket = runtime.directory("agent")?.join("socket");
@@ -47,7 +51,8 @@ fn notify(runtime: &mut RuntimeFixture) -> Checked {
     };
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let taken = listener.accept().map_err(Trouble::from).and_then(|(stream, _)| take_listener(&stream));
+        let accepted = listener.accept().map_err(Trouble::from);
+        let taken = accepted.and_then(|(stream, _)| Ok((take_listener(&stream)?, stream)));
         let _ = sender.send(taken);
     });
     let mut container = runtime.container().with(with_profile(profile)).start()?;
@@ -60,7 +65,8 @@ fn notify(runtime: &mut RuntimeFixture) -> Checked {
         }
     };
     runtime.seen.expect_eq("the agent got a descriptor", &connected.is_some(), &true);
-    let Some((agent, state)) = connected else { return container.close().map(drop) };
+    let Some(((agent, state), stream)) = connected else { return container.close().map(drop) };
+    expect_closed(runtime, &stream)?;
     runtime.seen.expect_json(
         "id of the container that it was told",
         &state["state"]["id"],
@@ -68,7 +74,6 @@ fn notify(runtime: &mut RuntimeFixture) -> Checked {
     );
     runtime.seen.expect_json("metadata that it was told", &state["metadata"], &json!("plimsoll"));
     runtime.seen.expect_json("process that it was told", &state["pid"], &json!(container.pid));
-    // The answer is the agent's own.
     let arguments = ["4294967196", "@/tmp/new", "448"];
     let question = bare::system_call(Way::Native, libc::SYS_mkdirat, &arguments);
     container.tell(&question)?;
@@ -91,6 +96,16 @@ fn notify(runtime: &mut RuntimeFixture) -> Checked {
         }
     }
     container.close()?;
+    Ok(())
+}
+
+/// Expects that the subject has closed its end of the connection, as the next read says; the container runs on.
+fn expect_closed(runtime: &mut RuntimeFixture, stream: &UnixStream) -> Checked {
+    let kept_open = runtime.has(CONNECTION_KEPT).then(UnixStream::pair).transpose()?;
+    let mut end = kept_open.as_ref().map_or(stream, |(ours, _)| ours);
+    end.set_read_timeout(Some(CLOSED_WITHIN))?;
+    let closed = matches!(end.read(&mut [0]), Ok(0));
+    runtime.seen.expect_eq("the connection to the agent is closed while the container runs", &closed, &true);
     Ok(())
 }
 

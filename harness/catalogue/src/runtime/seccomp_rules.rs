@@ -182,7 +182,7 @@ const ALLOWED: &str = "accept4 access arch_prctl bind brk capget capset chdir ch
     setsockopt setuid shutdown sigaltstack sigreturn socket socketpair splice stat statfs statx sysinfo tgkill timer_create \
     timer_delete timer_settime tkill ugetrlimit umask uname unlink unlinkat vfork wait4 waitid waitpid write writev";
 
-fn allow_list() -> Seccomp {
+pub(super) fn allow_list() -> Seccomp {
     let names: Vec<&str> = ALLOWED.split_whitespace().collect();
     Seccomp {
         default_action: "SCMP_ACT_ERRNO".into(),
@@ -247,30 +247,43 @@ fn i386_runs(runtime: &mut RuntimeFixture) -> Checked {
         );
         runtime.seen.expect_eq(&what, &status, &i32::from(STATUS));
     }
+    // The profile that lets it run is there for calls of its kind.
+    let mut container = runtime.container().with(with_profile(allow_list())).start()?;
+    for (what, number, words, expected) in [
+        ("getppid, on the list,", I386_GETPPID, [].as_slice(), 0),
+        ("mkdirat, which is left out,", I386_MKDIRAT, &[AT_FDCWD, "@/tmp/i386", "448"], libc::EPERM),
+    ] {
+        let seen = call(&mut container, Way::Int80, number, words)?;
+        runtime.seen.expect_eq(&format!("error of {what} by int 0x80"), &seen, &Called::Error(expected));
+    }
+    container.close()?;
     Ok(())
 }
 
 fn unknown_call(runtime: &mut RuntimeFixture) -> Checked {
     // No kernel has it, and 512 to 547 are x32's.
     const NEWER: i64 = 1000;
-    let mut container = runtime
-        .container()
-        .with(|spec| {
-            with_profile(allow_list())(spec);
-            if let Some(process) = spec.process.as_mut() {
-                process.no_new_privileges = true;
-            }
-        })
-        .start()?;
-    for (what, number, words, expected) in [
-        ("a call on the list", libc::SYS_getppid, [].as_slice(), 0),
-        ("a call that is left out", libc::SYS_mkdirat, &[AT_FDCWD, "@/tmp/new", "448"], libc::EPERM),
-        ("a call newer than the profile", NEWER, &[], libc::ENOSYS),
-    ] {
-        let seen = call(&mut container, Way::Native, number, words)?;
-        runtime.seen.expect_eq(&format!("error of {what}"), &seen, &Called::Error(expected));
+    for (architectures, which) in [(listed(), ""), (Vec::new(), ", in a profile without architectures")] {
+        let profile = Seccomp { architectures, ..allow_list() };
+        let mut container = runtime
+            .container()
+            .with(|spec| {
+                with_profile(profile)(spec);
+                if let Some(process) = spec.process.as_mut() {
+                    process.no_new_privileges = true;
+                }
+            })
+            .start()?;
+        for (what, number, words, expected) in [
+            ("a call on the list", libc::SYS_getppid, [].as_slice(), 0),
+            ("a call that is left out", libc::SYS_mkdirat, &[AT_FDCWD, "@/tmp/new", "448"], libc::EPERM),
+            ("a call newer than the profile", NEWER, &[], libc::ENOSYS),
+        ] {
+            let seen = call(&mut container, Way::Native, number, words)?;
+            runtime.seen.expect_eq(&format!("error of {what}{which}"), &seen, &Called::Error(expected));
+        }
+        container.close()?;
     }
-    container.close()?;
     Ok(())
 }
 

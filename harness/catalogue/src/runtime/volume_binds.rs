@@ -1,4 +1,4 @@
-//! Binds and tmpfs mounts: mount points, sources, flags, ids.
+//! Binds: mount points, sources, flags, ids.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -13,7 +13,7 @@ use kit::verbs::attempt::Tried;
 use kit::verbs::{attempt, files, look, state};
 
 /// Changes the options of volumes.
-fn options(spec: &mut Spec, change: impl Fn(&mut Vec<String>)) {
+pub(super) fn options(spec: &mut Spec, change: impl Fn(&mut Vec<String>)) {
     for mount in spec.mounts.iter_mut().filter(|mount| mount.destination.starts_with("/data")) {
         change(&mut mount.options);
     }
@@ -108,39 +108,6 @@ pub(crate) const CHECKS: &[Check] = &[
                 map.host_id += 1;
             }
         }),
-    ]),
-    Check::of_runtime(
-        "volume.tmpfs.copy-up",
-        "tmpcopyup brings the image's files into the tmpfs, with modes and owners, and changes nothing below",
-        "runc's extension of mount options; podman-run(1), --tmpfs",
-        copy_up,
-    )
-    .faults(&[fault::config("dropped", |spec| options(spec, |all| all.retain(|option| option != "tmpcopyup")))]),
-    Check::of_runtime(
-        "volume.tmpfs.mode",
-        "a tmpfs at a path that the image lacks is 1777, so that every user may write; with a mode option it has that mode",
-        "tmpfs(5), mode; OCI config.md, Mounts, options",
-        tmpfs_mode,
-    )
-    .faults(&[
-        fault::config("0755", |spec| {
-            options(spec, |all| {
-                all.retain(|option| !option.starts_with("mode="));
-                all.push("mode=0755".into());
-            });
-        }),
-        fault::config("mode dropped", |spec| options(spec, |all| all.retain(|option| !option.starts_with("mode=")))),
-    ]),
-    Check::of_runtime(
-        "volume.tmpfs.flags",
-        "noexec, nodev and ro of a tmpfs hold, and without them it allows what they forbid",
-        "OCI config.md, Linux mount options; mount(2)",
-        tmpfs_flags,
-    )
-    .faults(&[
-        fault::config("noexec dropped", |spec| options(spec, |all| all.retain(|option| option != "noexec"))),
-        fault::config("nodev dropped", |spec| options(spec, |all| all.retain(|option| option != "nodev"))),
-        fault::config("ro dropped", |spec| options(spec, |all| all.retain(|option| option != "ro"))),
     ]),
 ];
 
@@ -296,71 +263,5 @@ fn idmapped(runtime: &mut RuntimeFixture) -> Checked {
         &(of.uid(), of.gid()),
         &(5, 6),
     );
-    Ok(())
-}
-
-fn copy_up(runtime: &mut RuntimeFixture) -> Checked {
-    let image = runtime.image()?;
-    fs::create_dir_all(image.join("data/below"))?;
-    fs::write(image.join("data/below/file"), "of the image")?;
-    fs::set_permissions(image.join("data/below/file"), fs::Permissions::from_mode(0o640))?;
-    std::os::unix::fs::chown(image.join("data/below/file"), Some(7), Some(8))?;
-    let root = runtime::oci::Root { path: image.clone(), readonly: false };
-    let wanted = runtime.container().tmpfs("/data", &["tmpcopyup"]).with(|spec| spec.root = Some(root));
-    let mut container = wanted.start()?;
-    let kind = container.ask(state::mount_options("/data"))?.kind;
-    runtime.seen.expect_text("what is mounted there", &kind, "tmpfs");
-    let text = container.ask(look::read("/data/below/file")).unwrap_or_default();
-    runtime.seen.expect_text("content of a file of the image", &text, "of the image");
-    let seen = container.ask(state::stat("/data/below/file")).ok().map(|of| (of.mode, of.uid, of.gid));
-    runtime.seen.expect_eq("its mode and owner", &seen, &Some((0o640, 7, 8)));
-    container.ask(attempt::write_new("/data/below/file", "changed"))?;
-    container.close()?;
-    let below = fs::read_to_string(image.join("data/below/file"))?;
-    runtime.seen.expect_text("the image's file after it was changed inside", &below, "of the image");
-    Ok(())
-}
-
-fn tmpfs_mode(runtime: &mut RuntimeFixture) -> Checked {
-    for (options, mode, error) in
-        [(&["nosuid"][..], 0o1777, 0), (&["nosuid", "mode=0700"], 0o700, libc::EACCES)]
-    {
-        let wanted = runtime.container().tmpfs("/data/fresh", options).with(|spec| {
-            if let Some(process) = spec.process.as_mut() {
-                process.user = User { uid: 1_000, gid: 1_000, ..User::default() };
-                process.capabilities = None;
-            }
-        });
-        let mut container = wanted.start()?;
-        let seen = container.ask(state::stat("/data/fresh"))?;
-        runtime.seen.expect_eq(&format!("mode with {}", options.join(",")), &seen.mode, &mode);
-        let tried = container.ask(attempt::create("/data/fresh/new"))?;
-        let what = format!("error of another user's writing with {}", options.join(","));
-        runtime.seen.expect_eq(&what, &tried, &Tried(error));
-        container.close()?;
-    }
-    Ok(())
-}
-
-fn tmpfs_flags(runtime: &mut RuntimeFixture) -> Checked {
-    let mut container = runtime
-        .container()
-        .capabilities(&["MKNOD"])
-        .tmpfs("/data/plain", &[])
-        .tmpfs("/data/strict", &["noexec", "nodev"])
-        .tmpfs("/data/fixed", &["ro"])
-        .start()?;
-    for (dir, execute, read) in [("/data/plain", 0, 0), ("/data/strict", libc::EACCES, libc::EACCES)] {
-        container.ask(files::copy("/probe", &format!("{dir}/probe"), attempt::Octal(0o755)))?;
-        let tried = container.ask(attempt::execute(&format!("{dir}/probe")))?;
-        runtime.seen.expect_eq(&format!("error of executing in {dir}"), &tried, &Tried(execute));
-        let made = container.ask(attempt::mknod(&format!("{dir}/null"), attempt::Device::Char, 1, 3))?;
-        runtime.seen.expect_eq(&format!("error of making a device in {dir}"), &made, &Tried::ALLOWED);
-        let tried = container.ask(attempt::read(&format!("{dir}/null")))?;
-        runtime.seen.expect_eq(&format!("error of reading a device in {dir}"), &tried, &Tried(read));
-    }
-    let tried = container.ask(attempt::create("/data/fixed/new"))?;
-    runtime.seen.expect_eq("error of writing to the read-only one", &tried, &Tried(libc::EROFS));
-    container.close()?;
     Ok(())
 }

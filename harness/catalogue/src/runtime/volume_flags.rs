@@ -202,6 +202,22 @@ fn recursive_flags(runtime: &mut RuntimeFixture) -> Checked {
         }
         container.close()?;
     }
+    atime_again(runtime, &volume)
+}
+
+/// What clears noatime again on the mounts below.
+fn atime_again(runtime: &mut RuntimeFixture, volume: &Path) -> Checked {
+    let marked = [("rnoatime", false), ("ratime", true)];
+    for (option, expected) in marked {
+        write_anew(runtime, volume)?;
+        let wanted = runtime.container().bind(volume, "/data", &["rbind", "rprivate", "noatime", option]);
+        let started = wanted.attempt()?;
+        let what = format!("{option}, which sets an atime mode");
+        let Some(mut container) = runtime.expect_runs(&what, started) else { continue };
+        let seen = observe(&mut container, "rnoatime", "/data/below")?;
+        runtime.seen.expect_eq(&format!("with {option}, below"), &seen, &Seen::Marked(expected));
+        container.close()?;
+    }
     Ok(())
 }
 

@@ -1,7 +1,5 @@
 //! The commands of a subject, each run to its end.
 
-use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,6 +8,7 @@ use runtime::cgroup::Layout;
 use runtime::process::pidfd;
 use serde_json::Value;
 
+use super::caller::Caller;
 use super::finish::finish;
 use super::way::Way;
 use crate::fault::FaultKind;
@@ -25,13 +24,15 @@ use subject::{Through, complaint};
 pub struct Driver {
     pub(crate) way: Way,
     /// What executes each command.
-    pub(crate) through: Option<Through>,
+    pub(crate) through: Option<Arc<Through>>,
     /// The subject's `--root`.
     pub(crate) state: PathBuf,
     pub(crate) run: Arc<str>,
     pub(crate) fault: Option<FaultKind>,
     /// Where what a check asks for is seen, and perhaps mutated.
     pub(crate) tap: Option<Arc<Tap>>,
+    /// What it inherits.
+    pub(super) caller: Arc<Caller>,
 }
 
 impl Driver {
@@ -56,8 +57,9 @@ impl Driver {
     /// A command of the subject.
     pub(super) fn command<S: AsRef<str>>(&self, words: &[S]) -> Result<Command, Trouble> {
         let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-        let mut command = self.way.command(&words, self.through.as_ref(), &self.state)?;
+        let mut command = self.way.command(&words, self.through.as_deref(), &self.state)?;
         command.env(RUN_VARIABLE, &*self.run);
+        self.caller.prepare(&mut command);
         Ok(command)
     }
 
@@ -176,45 +178,6 @@ impl Driver {
     /// It cannot be started.
     pub fn spawn_run_of(&self, bundle: &Path, id: &str) -> Result<Child, Trouble> {
         Ok(self.spawn_run(bundle, id, &[])?.0)
-    }
-
-    /// `run` of a bundle by a process that has `open` more descriptors, from 3 on, of which the subject is to preserve `count`; what
-    /// the application said.
-    ///
-    /// # Errors
-    /// It ended with a failure, or did not end.
-    pub fn run_with_descriptors(
-        &self,
-        bundle: &Path,
-        id: &str,
-        open: i32,
-        count: i32,
-    ) -> Result<String, Trouble> {
-        let leaks = matches!(self.fault, Some(FaultKind::LeaksDescriptor(_)));
-        self.way.runtime("more descriptors")?;
-        let mut command = self.command::<&str>(&[])?;
-        // Above all numbers that it is duplicated to: onto itself it would stay closed at execve.
-        let null = rustix::io::fcntl_dupfd_cloexec(std::fs::File::open("/dev/null")?, 3 + open)?;
-        let prepare = move || {
-            for number in 3..3 + open {
-                // SAFETY: duplicates an open descriptor onto one that nobody of this process uses after its fork.
-                if unsafe { libc::dup2(null.as_raw_fd(), number) } < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-            }
-            Ok(())
-        };
-        // SAFETY: between fork and exec it calls dup2 alone.
-        unsafe { command.pre_exec(prepare) };
-        let count = (count + i32::from(leaks)).to_string();
-        command.args(["run", "--preserve-fds", &count, "--bundle"]).arg(bundle).arg(id);
-        command.stdin(Stdio::null());
-        let (ended, output) = finish(command, "run")?;
-        ended?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        Err(Trouble::Subject(format!("{} run: {}", self.name(), complaint(&output))))
     }
 
     /// Runs a command of the subject to its end, whatever it says: its exit status, what it printed, and what it

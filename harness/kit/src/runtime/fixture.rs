@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use runtime::cgroup::Layout;
 
+use super::caller::Caller;
 use super::container::Container;
 use super::driver::Driver;
 use super::start::Started;
@@ -79,6 +80,7 @@ impl<'a> RuntimeFixture<'a> {
             run: run.id().into(),
             fault: fault.map(|fault| fault.kind),
             tap: None,
+            caller: Arc::default(),
         };
         Self {
             seen: Notebook::default(),
@@ -99,6 +101,13 @@ impl<'a> RuntimeFixture<'a> {
         self.driver.tap = Some(tap);
     }
 
+    /// From now on the subject is called so. An engine is called as ever: it calls its runtime itself.
+    pub fn called_by(&mut self, caller: Caller) {
+        if matches!(self.driver.way, Way::Runtime(_)) {
+            self.driver.caller = Arc::new(caller);
+        }
+    }
+
     /// From now on the subject runs on a fake host: a host of its own with shared mounts.
     ///
     /// # Errors
@@ -113,7 +122,7 @@ impl<'a> RuntimeFixture<'a> {
             };
         }
         let host = FakeHost::new(self.run.id())?;
-        self.driver.through = Some(host.through());
+        self.driver.through = Some(Arc::new(host.through()));
         self.host = Some(host);
         Ok(())
     }
@@ -240,6 +249,20 @@ impl<'a> RuntimeFixture<'a> {
             Started::Refused(refusal) => {
                 self.seen.expect(what, &refusal, EXPECTED, refusal.is_clear());
                 Ok(())
+            }
+        }
+    }
+
+    /// Expects that a container starts, and returns it: for a check in which the start itself is the claim.
+    pub fn expect_runs(&mut self, what: &str, started: Started) -> Option<Container> {
+        match started {
+            Started::Runs(container) => {
+                self.seen.expect_eq(&format!("{what}: it starts"), &true, &true);
+                Some(container)
+            }
+            Started::Refused(refusal) => {
+                self.seen.expect(&format!("{what}: it starts"), &refusal, "true", false);
+                None
             }
         }
     }

@@ -1,17 +1,20 @@
 //! What a check of a low-level runtime works with.
 
 mod builder;
+mod caller;
 mod container;
 mod driver;
 mod exec;
 mod finish;
 mod fixture;
+mod handed;
 mod pid_file;
 mod start;
 mod through_engine;
 mod way;
 
 pub use builder::ContainerBuilder;
+pub use caller::Caller;
 pub use container::Container;
 pub use driver::Driver;
 pub use exec::Exec;

@@ -174,6 +174,9 @@ attempts! {
     /// Mounts a v1 cgroup hierarchy.
     "mount-cgroup" mount_cgroup: MountCgroup { path: String, options: String }
         => calls::mount_kind("cgroup", &path, Some(&options))?;
+    /// Mounts a devpts of its own.
+    "mount-devpts" mount_devpts: MountDevpts { path: String, options: String }
+        => calls::mount_kind("devpts", &path, Some(&options))?;
     /// Makes a read-only bind mount writable.
     "remount-rw" remount_rw: RemountRw { path: String }
         => calls::remount_writable(&path)?;

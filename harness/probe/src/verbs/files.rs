@@ -32,6 +32,8 @@ verbs! {
         "mount" mount: Mount { path: String } -> ();
         /// Unmounts what is there.
         "unmount" unmount: Unmount { path: String } -> ();
+        /// Mounts tmpfses below a directory and unmounts them again, for ever.
+        "churn-mounts" churn_mounts: ChurnMounts { path: String } -> ();
         /// Binds a directory to another.
         "bind" bind: Bind { from: String, to: String } -> ();
         /// The same, with flags for the new mount: some of ro, nosuid, nodev and noexec, with commas between them.
@@ -142,6 +144,34 @@ impl Act for Mount {
         fs::create_dir_all(path).doing(path)?;
         mount_at(Some("plimsoll"), path, Some("tmpfs"), MsFlags::empty(), None::<&str>)
             .doing(format_args!("mounting a tmpfs at {path}"))
+    }
+}
+
+impl Act for ChurnMounts {
+    fn act(self) -> Done<()> {
+        /// So many that the table is longer than one read of it.
+        const MANY: u32 = 24;
+        let places: Vec<String> = (0..MANY).map(|number| format!("{}/{number}", self.path)).collect();
+        for place in &places {
+            fs::create_dir_all(place).doing(place)?;
+        }
+        std::thread::spawn(move || {
+            loop {
+                for place in &places {
+                    let _ = mount_at(
+                        Some("churn"),
+                        place.as_str(),
+                        Some("tmpfs"),
+                        MsFlags::empty(),
+                        None::<&str>,
+                    );
+                }
+                for place in &places {
+                    let _ = nix::mount::umount2(place.as_str(), nix::mount::MntFlags::MNT_DETACH);
+                }
+            }
+        });
+        Ok(())
     }
 }
 

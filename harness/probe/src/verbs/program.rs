@@ -89,6 +89,8 @@ pub struct HookAccount {
     pub env: Vec<String>,
     /// The command line of the container's process, with spaces between the words; nothing if the state has no pid.
     pub executes: String,
+    /// The bundle that the state tells; nothing if it tells none.
+    pub bundle: Option<String>,
 }
 
 impl Act for GiveHookAccount {
@@ -100,7 +102,7 @@ impl Act for GiveHookAccount {
         let words = words.unwrap_or_default();
         let executes =
             String::from_utf8_lossy(words.strip_suffix(b"\0").unwrap_or(&words)).replace('\0', " ");
-        let account = HookAccount { args: std::env::args().collect(), env, executes };
+        let account = HookAccount { args: std::env::args().collect(), env, executes, bundle: state.bundle };
         let line = serde_json::to_string(&account).doing("the account")?;
         std::fs::write(&self.path, line).doing(self.path)
     }
@@ -112,6 +114,7 @@ struct State {
     id: String,
     status: String,
     pid: Option<i32>,
+    bundle: Option<String>,
 }
 
 impl Act for Chatter {

@@ -39,6 +39,8 @@ verbs! {
         "spawn" spawn: Spawn { count: usize } -> Vec<i32>;
         /// Makes a child that nothing ties to this process: only its namespace's end ends it, or whoever counts it. Its PID.
         "leave-child" leave_child: LeaveChild {} -> i32;
+        /// Makes so many such children, and does nothing until it is ended.
+        "leave-children" leave_children: LeaveChildren { count: u32 } -> ();
         /// Spawns children that fork and reap in an endless loop.
         "breed" breed: Breed { count: usize } -> ();
         /// A child makes a grandchild and ends: who is the grandchild's parent then?
@@ -243,6 +245,17 @@ impl Act for LeaveChild {
             ForkResult::Child => loop {
                 pause();
             },
+        }
+    }
+}
+
+impl Act for LeaveChildren {
+    fn act(self) -> Done<()> {
+        for _ in 0..self.count {
+            leave_child().act()?;
+        }
+        loop {
+            pause();
         }
     }
 }
