@@ -67,6 +67,8 @@ areas!(
     Terms "terms",
     /// Host and domain name.
     Names "names",
+    /// Hooks, and annotations that they are told.
+    Hooks "hooks",
     /// Configurations that must be refused.
     Wrong "wrong",
     /// Root file systems that lead elsewhere.

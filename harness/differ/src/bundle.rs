@@ -13,6 +13,9 @@ use serde_json::Value;
 use crate::case::Entry;
 use crate::document::BUNDLE;
 
+/// The longest text of a file that is told, in bytes.
+const LONGEST: u64 = 2000;
+
 /// Writes a bundle into a fresh directory.
 pub(crate) fn write(run: &Run, bundle: &Path, entries: &[Entry], config: &Value) -> Result<(), Trouble> {
     let rootfs = bundle.join("rootfs");
@@ -124,7 +127,14 @@ fn list(top: &Path, dir: &Path, found: &mut BTreeMap<PathBuf, String>) {
             kind if kind.is_file() => "file",
             _ => "other",
         };
-        let told = format!("{kind} {:04o} {}:{}", of.mode() & 0o7777, of.uid(), of.gid());
+        let mut told = format!("{kind} {:04o} {}:{}", of.mode() & 0o7777, of.uid(), of.gid());
+        // What hooks and programs have written is told, if it is not much.
+        if of.is_file()
+            && of.len() <= LONGEST
+            && let Ok(text) = fs::read_to_string(&path)
+        {
+            told = format!("{told} {}", text.trim());
+        }
         found.insert(path.strip_prefix(top).unwrap_or(&path).to_owned(), told);
         if of.is_dir() {
             list(top, &path, found);

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use kit::trouble::Trouble;
 use nix::unistd::Pid;
-use probe::Ask;
 use probe::channel::{self, Channel};
 use probe::verbs::look;
-use probe::verbs::snapshot::{TakeSnapshot, snapshot};
+use probe::verbs::snapshot::{Snapshot, TakeSnapshot, snapshot};
+use probe::{Ask, Reply};
 use runtime::cgroup::Layout;
 use runtime::process::pidfd;
 use serde_json::Value;
@@ -40,6 +40,8 @@ pub(crate) struct Life<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) config: Value,
     pub(crate) seen: Observed,
+    /// The session keyring of the first process.
+    pub(crate) keyring: Option<String>,
 }
 
 /// A container's first process, and the way to the probe in it.
@@ -125,6 +127,7 @@ impl Life<'_> {
             return Ok(());
         }
         if let Some(seen) = self.answer(inside, &request)? {
+            self.keyring = keyring(&seen);
             self.seen.add("inside", normal(&seen, self.namespaces, &self.config));
         }
         Ok(())
@@ -180,6 +183,8 @@ impl Life<'_> {
                 self.note(&name, ran.ended, &ran.said);
                 match channel::printed(take(), &ran.out) {
                     Ok(seen) => {
+                        let same = self.keyring.is_some() && self.keyring == keyring(&seen);
+                        self.seen.add(&format!("exec{number}.same_keyring"), same.into());
                         self.seen.add(&format!("exec{number}"), normal(&seen, self.namespaces, &self.config));
                     }
                     Err(_) if ran.ended != Ended::Done => {}
@@ -233,6 +238,14 @@ impl Life<'_> {
         pidfd::wait_exit(inside.process.as_fd(), LIMIT)?;
         reap(inside.pid);
         Ok(())
+    }
+}
+
+/// The session keyring, if it could be seen.
+fn keyring(seen: &Snapshot) -> Option<String> {
+    match &seen.keyring {
+        Reply::Ok(told) => Some(told.clone()),
+        Reply::Error(_) => None,
     }
 }
 

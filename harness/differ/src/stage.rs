@@ -64,6 +64,7 @@ impl Stage {
             layout: &self.run.layout,
             config,
             seen: Observed::default(),
+            keyring: None,
         };
         let mut seen = life.play(case)?;
         let alive = host::processes(self.run.id(), host_pid);

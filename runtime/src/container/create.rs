@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sched::CloneFlags;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
@@ -237,7 +237,7 @@ impl Making<'_> {
             filter: asked.filter.as_ref(),
             id_maps: &id_maps,
             no_pivot: options.no_pivot,
-            no_new_keyring: options.no_new_keyring,
+            keyring: record.keyring.as_deref(),
             state: &state,
         };
         let first = if asked.in_two_steps { CloneFlags::empty() } else { flags };
@@ -299,16 +299,21 @@ fn state_for_hooks(asked: &Asked<'_>, record: &Record) -> Result<serde_json::Val
 
 /// What is known of a container before its first process.
 fn new_record(bundle: &Bundle, options: &Options<'_>, planned: &Group) -> Record {
+    let now = SystemTime::now();
+    // Another container of the same id, in another state directory, must not find it.
+    let moment = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let keyring = || format!("_ses.{}.{moment:x}.{}", options.id, std::process::id());
     Record {
         id: options.id.into(),
         pid: 0,
         pid_start: 0,
         bundle: bundle.dir.clone(),
         rootfs: bundle.rootfs.clone(),
-        created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+        created: humantime::format_rfc3339_nanos(now).to_string(),
         owner: nix::unistd::geteuid().as_raw(),
         cgroups: planned.directories(),
         spec: bundle.spec.clone(),
+        keyring: (!options.no_new_keyring).then(keyring),
     }
 }
 

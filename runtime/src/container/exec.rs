@@ -72,6 +72,7 @@ impl Container {
             capabilities: &capabilities,
             filter: filter.as_ref(),
             linux: &linux,
+            keyring: self.record.keyring.as_deref(),
             listener: &hand_on,
         }
         .start()?;

@@ -63,6 +63,9 @@ pub(super) struct Record {
     pub(super) owner: u32,
     pub(super) cgroups: Directories,
     pub(super) spec: Spec,
+    /// The name of its session keyring; nothing if it has its creator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) keyring: Option<String>,
 }
 
 /// The state as the specification shows it to callers and hooks.

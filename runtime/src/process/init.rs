@@ -15,6 +15,7 @@ use super::credentials::CapabilitySets;
 use super::entry::set_oom_score;
 use super::finish::{DEFAULT_PATH, Finish, reset_signals};
 use super::hooks::{self, Inside};
+use super::keyring;
 use super::label::Labels;
 use super::outside::receive_sources;
 use super::scheduling;
@@ -80,8 +81,8 @@ pub struct Init<'a> {
     pub id_maps: &'a IdMaps,
     /// Never pivot, for hosts that run from an initramfs.
     pub no_pivot: bool,
-    /// Keep the caller's session keyring.
-    pub no_new_keyring: bool,
+    /// The name of its session keyring; nothing if it keeps the caller's.
+    pub keyring: Option<&'a str>,
     /// The state as hooks get it, without the PID that only the runtime knows.
     pub state: &'a serde_json::Value,
 }
@@ -171,8 +172,8 @@ impl Init<'_> {
             ahead.join()?;
         }
         setsid().doing(|| "starting a session")?;
-        if !self.no_new_keyring {
-            join_session_keyring(self.id)?;
+        if let Some(name) = self.keyring {
+            keyring::make(name)?;
         }
         self.name()?;
         if linux.makes(Kind::Network) {
@@ -354,25 +355,11 @@ impl Init<'_> {
 }
 
 /// In a fresh user namespace nobody is root until ids are mapped, and even then one must say so.
-fn become_mapped_root() -> Result<()> {
+pub(super) fn become_mapped_root() -> Result<()> {
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
     let doing = || "becoming root of the user namespace";
     setresgid(gid, gid, gid).doing(doing).or_advise(|| "map group 0 in linux.gidMappings")?;
     setresuid(uid, uid, uid).doing(doing).or_advise(|| "map user 0 in linux.uidMappings")
-}
-
-/// A session keyring of its own hides the caller's keys. Source: session-keyring(7).
-fn join_session_keyring(id: &str) -> Result<()> {
-    let name = std::ffi::CString::new(format!("_ses.{id}")).expect("ids have no NUL");
-    // SAFETY: the name is a C string that outlives the call.
-    let result = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
-    match Errno::result(result) {
-        // Kernels without keys have none to hide.
-        Ok(_) | Err(Errno::ENOSYS) => Ok(()),
-        Err(error) => Err(error).doing(|| "joining a new session keyring").or_advise(
-            || "EDQUOT: /proc/sys/kernel/keys/maxkeys is reached; --no-new-keyring shares the caller's",
-        ),
-    }
 }
 
 fn accept(socket: &OwnedFd) -> Result<Channel> {

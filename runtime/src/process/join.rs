@@ -13,6 +13,8 @@ use super::clone::{Child, Side, clone3};
 use super::credentials::CapabilitySets;
 use super::entry::set_oom_score;
 use super::finish::{Finish, reset_signals};
+use super::init::become_mapped_root;
+use super::keyring;
 use super::label::Labels;
 use super::seccomp::Filter;
 use super::signal::Signal;
@@ -42,6 +44,8 @@ pub struct Join<'a> {
     pub filter: Option<&'a Filter>,
     /// The container's configuration for Linux.
     pub linux: &'a Linux,
+    /// The name of the container's session keyring; nothing if it has the caller's.
+    pub keyring: Option<&'a str>,
     /// Takes the listener of that filter and the PID of the process, if there is one.
     pub listener: &'a dyn Fn(&OwnedFd, i32) -> Result<()>,
 }
@@ -156,6 +160,13 @@ impl Join<'_> {
         if !kinds.contains(&Kind::Mount) {
             nix::unistd::fchdir(root).doing(|| "entering the container's root")?;
             crate::rootfs::switch::change_root(Path::new("."))?;
+        }
+        if let Some(name) = self.keyring {
+            if kinds.contains(&Kind::User) {
+                // A keyring is found by its owner. Where root is not mapped there is none, and this process gets one of its own.
+                let _ = become_mapped_root();
+            }
+            keyring::join(name)?;
         }
         let finish = Finish {
             process: self.process,

@@ -11,6 +11,7 @@ pub mod hooks;
 mod init;
 pub mod interrupt;
 mod join;
+mod keyring;
 mod label;
 pub(crate) mod outside;
 pub mod pidfd;

@@ -19,15 +19,31 @@ use crate::error::{Doing, Error, Remedy, Result};
 /// Each level holds two descriptors open.
 const DEEPEST: u32 = 128;
 
-/// Copies what is in a directory, and its owner and mode, to another one.
+/// What of a new tmpfs its options have said, and so is not the covered directory's.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Said {
+    pub(super) mode: bool,
+    pub(super) uid: bool,
+    pub(super) gid: bool,
+}
+
+/// Copies what is in a directory, and its owner and mode where nothing else was said, to another one.
 ///
 /// # Errors
 /// Names the file that could not be copied.
-pub(super) fn copy(from: &impl AsFd, to: &impl AsFd) -> Result<()> {
+pub(super) fn copy(from: &impl AsFd, to: &impl AsFd, said: Said) -> Result<()> {
     let doing = || "option tmpcopyup: copying the directory";
     let from = openat(from, ".", directory(), Mode::empty()).doing(doing)?;
     let to = openat(to, ".", directory(), Mode::empty()).doing(doing)?;
-    copy_directory(&from, &to, DEEPEST)
+    let before = fstat(&to).doing(doing)?;
+    copy_directory(&from, &to, DEEPEST)?;
+    let uid = said.uid.then(|| Uid::from_raw(before.st_uid));
+    let gid = said.gid.then(|| Gid::from_raw(before.st_gid));
+    chownat(&to, c"", uid, gid, AtFlags::EMPTY_PATH).doing(doing)?;
+    if said.mode {
+        rustix::fs::fchmod(&to, Mode::from_raw_mode(before.st_mode)).doing(doing)?;
+    }
+    Ok(())
 }
 
 fn directory() -> OFlags {
@@ -162,7 +178,7 @@ mod tests {
         fs::set_permissions(from.join("sub"), fs::Permissions::from_mode(0o1705)).unwrap();
         symlink(dir.path().join("secret"), from.join("link")).unwrap();
         nix::unistd::mkfifo(&from.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        copy(&open(&from), &open(&to)).unwrap();
+        copy(&open(&from), &open(&to), Said::default()).unwrap();
         assert_eq!(fs::read(to.join("sub/file")).unwrap(), b"content");
         let meta = fs::metadata(to.join("sub/file")).unwrap();
         assert_eq!(meta.mode() & 0o7777, 0o4751);
@@ -171,5 +187,20 @@ mod tests {
         assert!(to.join("sub/deep").is_dir() && fs::symlink_metadata(to.join("link")).unwrap().is_symlink());
         assert_eq!(fs::read_link(to.join("link")).unwrap(), dir.path().join("secret"));
         assert!(to.join("pipe").exists());
+    }
+
+    #[test]
+    fn what_the_options_say_of_the_copy_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        for (path, mode) in [(&from, 0o751), (&to, 0o1777)] {
+            fs::create_dir(path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let mode = || fs::metadata(&to).unwrap().mode() & 0o7777;
+        copy(&open(&from), &open(&to), Said { mode: true, ..Said::default() }).unwrap();
+        assert_eq!(mode(), 0o1777);
+        copy(&open(&from), &open(&to), Said::default()).unwrap();
+        assert_eq!(mode(), 0o751);
     }
 }

@@ -7,7 +7,7 @@ use rustix::fs::{FileType, fstat};
 
 use super::attributes::Recursive;
 use super::cgroupfs;
-use super::copy_up;
+use super::copy_up::{self, Said};
 use super::detached::{Attached, Detached, FileSystem, change_attached};
 use super::guard::{self, Place};
 use super::layers::Layers;
@@ -159,7 +159,8 @@ impl<'a> Mounts<'a> {
         let fills_later = read_only && guard::is_dev(&wanted.destination);
         let mut mount = self.file_system(wanted, kind, options, covers.then_some(&target), fills_later)?;
         if options.copy_up {
-            copy_up::copy(&target, &mount)?;
+            let has = |option: &str| options.data.iter().any(|(name, _)| name == option);
+            copy_up::copy(&target, &mount, Said { mode: has("mode"), uid: has("uid"), gid: has("gid") })?;
         }
         let mut attributes = options.attributes;
         if fills_later {

@@ -7,7 +7,7 @@ use proptest::strategy::{Union, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::edit::Edits;
-use super::{linux, mounts, namespaces, process, resources, rootfs, seccomp, steps, terms, wrong};
+use super::{hooks, linux, mounts, namespaces, process, resources, rootfs, seccomp, steps, terms, wrong};
 use crate::area::Area;
 use crate::case::Case;
 
@@ -36,6 +36,7 @@ fn of(area: Area) -> Option<(u32, Edits)> {
         Area::Pids => (3, resources::pids()),
         Area::Terms => (6, terms::terms()),
         Area::Names => (2, terms::names()),
+        Area::Hooks => (4, hooks::hooks()),
         Area::Wrong | Area::Rootfs | Area::Steps => return None,
     })
 }

@@ -2,6 +2,7 @@
 
 mod all;
 mod edit;
+mod hooks;
 mod linux;
 mod mounts;
 mod namespaces;

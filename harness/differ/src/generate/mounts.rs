@@ -32,12 +32,25 @@ const PROPAGATION: &[&str] =
     &["rprivate", "private", "rslave", "slave", "rshared", "shared", "runbindable", "unbindable"];
 
 /// Where something is mounted: there, not there, below another mount, on a file, twice the same.
-const PLACES: &[&str] =
-    &["/tmp", "/mnt", "/mnt/a/b", "/tmp/deep", "/dev/own", "/etc", "//mnt/", "/mnt/../mnt", "/dev/shm"];
+const PLACES: &[&str] = &[
+    "/data",
+    "/data/below",
+    "/data",
+    "/tmp",
+    "/mnt",
+    "/mnt/a/b",
+    "/tmp/deep",
+    "/dev/own",
+    "/etc",
+    "//mnt/",
+    "/mnt/../mnt",
+    "/dev/shm",
+];
 
 /// Any mount.
 pub(super) fn mounts() -> Edits {
-    let added = prop_oneof![4 => tmpfs(), 5 => bind(), 2 => of_the_kernel()];
+    let added =
+        prop_oneof![4 => tmpfs(), 5 => bind(), 2 => propagated(), 1 => idmapped(), 2 => of_the_kernel()];
     let added = added.prop_map(|mount| edit(Area::Mounts, &[("/mounts/-", mount)]));
     prop_oneof![8 => added, 3 => usual_ones()].boxed()
 }
@@ -53,7 +66,7 @@ fn tmpfs() -> impl Strategy<Value = Value> {
 }
 
 fn bind() -> impl Strategy<Value = Value> {
-    let source = word(&["directory", "directory/inner", "file", "link-to-directory", "link-to-file"]);
+    let source = word(&["directory", "directory/inner", "file", "link-to-directory", "link-to-file", "/dev"]);
     (source, word(PLACES), word(&["rbind", "bind"]), few(FLAGS, 4), few(RECURSIVE, 2), few(PROPAGATION, 1))
         .prop_map(|(source, place, kind, flags, recursive, propagation)| {
             let options: Vec<String> = [vec![kind], flags, recursive, propagation].concat();
@@ -63,9 +76,36 @@ fn bind() -> impl Strategy<Value = Value> {
             } else {
                 place
             };
-            let source = format!("{BUNDLE}/volumes/{source}");
+            // /dev has mounts below it; the others are volumes.
+            let source = if source == "/dev" { source } else { format!("{BUNDLE}/volumes/{source}") };
             json!({ "destination": place, "type": "bind", "source": source, "options": options })
         })
+}
+
+/// A volume that is named by its propagation, from a source that may be relative to the bundle.
+fn propagated() -> impl Strategy<Value = Value> {
+    let source =
+        prop_oneof![Just(format!("{BUNDLE}/volumes/directory")), Just("volumes/directory".to_owned())];
+    (source, word(&["rbind", "bind"]), word(PROPAGATION)).prop_map(|(source, kind, propagation)| {
+        let place = format!("/data-{propagation}");
+        json!({ "destination": place, "type": "bind", "source": source, "options": [kind, propagation] })
+    })
+}
+
+/// A volume whose files have other owners inside.
+fn idmapped() -> impl Strategy<Value = Value> {
+    let first = super::edit::one_of(&[100_000_u32, 1000]);
+    (first, super::edit::one_of(&[65_536_u32, 1])).prop_map(|(first, size)| {
+        let map = json!([{ "containerID": 0, "hostID": first, "size": size }]);
+        json!({
+            "destination": "/data",
+            "type": "bind",
+            "source": format!("{BUNDLE}/volumes/directory"),
+            "options": ["rbind"],
+            "uidMappings": map,
+            "gidMappings": map,
+        })
+    })
 }
 
 fn of_the_kernel() -> impl Strategy<Value = Value> {

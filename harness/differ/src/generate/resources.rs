@@ -66,6 +66,14 @@ pub(super) fn pids() -> Edits {
                 json!([{ "major": 254, "minor": 0, "rate": rate }])
             )]
         )),
+        1 => (any::<bool>(), one_of(&[100_u64, 4096])).prop_map(|(reads, rate)| {
+            let name = if reads { "throttleReadIOPSDevice" } else { "throttleWriteIOPSDevice" };
+            let rates = json!([{ "major": 254, "minor": 0, "rate": rate }]);
+            edit(Area::Pids, &[(&format!("/linux/resources/blockIO/{name}"), rates)])
+        }),
+        1 => one_of(&["cpu.weight", "memory.high"]).prop_map(|name| {
+            edit(Area::Pids, &[(&format!("/linux/resources/unified/{name}"), "100".into())])
+        }),
     ]
     .boxed()
 }

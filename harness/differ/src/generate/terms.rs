@@ -19,12 +19,17 @@ pub(super) fn terms() -> Edits {
     ];
     let io = (word(&["IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE", "IOPRIO_CLASS_RT"]), one_of(&[0, 1, 4, 7]))
         .prop_map(|(class, priority)| json!({ "class": class, "priority": priority }));
+    let policy =
+        word(&["MPOL_INTERLEAVE", "MPOL_BIND"]).prop_map(|mode| json!({ "mode": mode, "nodes": "0" }));
+    let affinity = word(&["0", "1", "0-1"]).prop_map(|cpus| json!({ "initial": cpus, "final": cpus }));
     prop_oneof![
         3 => at(Area::Terms, "/process/oomScoreAdj", one_of(&[0, 1, 100, 500, 1000])),
         3 => at(Area::Terms, "/process/noNewPrivileges", any::<bool>()),
         2 => at(Area::Terms, "/linux/personality/domain", word(&["LINUX", "LINUX32"])),
         2 => at(Area::Terms, "/process/scheduler", scheduler),
         2 => at(Area::Terms, "/process/ioPriority", io),
+        1 => at(Area::Terms, "/linux/memoryPolicy", policy),
+        1 => at(Area::Terms, "/process/execCPUAffinity", affinity),
     ]
     .boxed()
 }
