@@ -6,15 +6,11 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use engine::containers::Engine;
+use engine::containers::{Empty, Engine, RootFs};
 use engine::image::{Descriptor, Digest, Execution, Image, Reference, Step};
 use engine::network::Network;
 use engine::volume::Volume;
 use runtime::error::Result;
-
-/// An empty object: Docker writes sets as objects whose values are empty.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Empty {}
 
 /// An image.
 #[derive(Debug, Clone, Serialize)]
@@ -85,14 +81,6 @@ struct Directories {
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct RootFs<'a> {
-    #[serde(rename = "Type")]
-    kind: &'static str,
-    layers: &'a [Digest],
-}
-
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "PascalCase")]
 struct Metadata {
     last_tag_time: &'static str,
 }
@@ -155,7 +143,7 @@ impl<'a> ImageDocument<'a> {
             size,
             virtual_size: size,
             graph_driver: GraphDriver { name: "overlay2", data: Directories { lower_dir, upper_dir } },
-            root_fs: RootFs { kind: "layers", layers: &own.rootfs.diff_ids },
+            root_fs: RootFs::of(&own.rootfs.diff_ids),
             metadata: Metadata { last_tag_time: "0001-01-01T00:00:00Z" },
             layers: &image.manifest.layers,
             history: &own.history,

@@ -45,7 +45,7 @@ pub use engine::{Engine, Helper};
 pub use health::{Health, HealthCheck, Probe};
 pub use hosts::{ExtraHost, domain, hostname};
 pub use ids::{INIT, new_id, now};
-pub use inspect::{Inspect, inspect};
+pub use inspect::{Empty, Inspect, RootFs, inspect};
 pub use log_config::{Follow, LogConfig};
 pub use logs::{Line, Stream, read as read_log};
 pub use monitor::monitor;

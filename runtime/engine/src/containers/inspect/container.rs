@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::config::{Config, config};
 use super::host::{HostConfig, host_config};
 use super::network::{NetworkSettings, network_settings};
-use super::parts::{Directories, GraphDriver};
+use super::parts::{Directories, GraphDriver, RootFs};
 use crate::containers::create::arguments;
 use crate::containers::engine::Engine;
 use crate::containers::health::{Health, HealthCheck};
@@ -102,14 +102,6 @@ struct StateNow {
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct RootFs<'a> {
-    #[serde(rename = "Type")]
-    kind: &'static str,
-    layers: &'a [Digest],
-}
-
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "PascalCase")]
 struct Mount<'a> {
     #[serde(rename = "Type")]
     kind: MountKind,
@@ -159,7 +151,7 @@ pub fn inspect<'a>(engine: &Engine, record: &'a Record) -> Result<Inspect<'a>> {
         host_config: host_config(record),
         cgroups: container.iter().flat_map(Container::cgroup_dirs).collect(),
         graph_driver: graph_driver(engine, record, &state, is_up),
-        root_fs: RootFs { kind: "layers", layers: &record.layers },
+        root_fs: RootFs::of(&record.layers),
         mounts: mounts.map(mount_now).collect(),
         config: config(record),
         network_settings: network_settings(engine, record, &state, is_up),

@@ -8,3 +8,4 @@ mod network;
 mod parts;
 
 pub use container::{Inspect, inspect};
+pub use parts::{Empty, RootFs};

@@ -4,9 +4,27 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::image::Digest;
+
 /// An empty object: Docker writes sets as objects whose values are empty.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Empty {}
+pub struct Empty {}
+
+/// The unpacked layers of an image, the lowest first.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RootFs<'a> {
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    layers: &'a [Digest],
+}
+
+impl<'a> RootFs<'a> {
+    /// Of these layers.
+    pub fn of(layers: &'a [Digest]) -> Self {
+        Self { kind: "layers", layers }
+    }
+}
 
 /// A published port on the host.
 #[derive(Debug, Clone, Serialize)]
