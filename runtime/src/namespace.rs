@@ -90,6 +90,16 @@ pub fn id(pid: i32, kind: Kind) -> Result<u64> {
     Ok(std::fs::metadata(&path).doing(|| format!("reading {}", path.display()))?.ino())
 }
 
+/// The processes that are in the same namespace as one of them, as far as the caller may look at them.
+pub fn members(pid: i32, kind: Kind) -> Vec<i32> {
+    let Ok(wanted) = id(pid, kind) else { return Vec::new() };
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut found: Vec<i32> = numbers.filter(|pid| id(*pid, kind).is_ok_and(|own| own == wanted)).collect();
+    found.sort_unstable();
+    found
+}
+
 /// Opens a namespace by path (a `/proc/PID/ns` link or a bind mount of one), to be joined later.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Directories and files of the host that only their owner may look into.
+//! Who the caller is to the host, and directories and files of the host that only their owner may look into.
 //!
 //! What a container wrote lies below them with the modes that it chose, a set-user-id program among it, and records hold the
 //! passwords of environments. A directory of mode 0700 on the way keeps all of that from other users.
@@ -7,6 +7,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use crate::kernel_file;
+
+/// Whether the caller is root of the whole host, not of a user namespace alone.
+pub fn is_host_root() -> bool {
+    let maps_all = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
+    nix::unistd::geteuid().is_root() && kernel_file::read("/proc/self/uid_map").is_ok_and(maps_all)
+}
 
 /// The bits of groups and others.
 const OTHERS: u32 = 0o077;

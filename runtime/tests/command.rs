@@ -205,7 +205,8 @@ fn without_root_the_missing_right_is_named() {
     fs::write(bundle.dir.path().join("config.json"), bundle.config.to_string()).unwrap();
     // Readable and executable for everybody, which the build directory need not be.
     let program = bundle.dir.path().join("plim-runtime");
-    fs::copy(RUNTIME, &program).unwrap();
+    // By another process: of one that this program writes to, a copy that another test makes of it keeps the file open.
+    assert!(Command::new("cp").arg(RUNTIME).arg(&program).status().unwrap().success());
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     fs::set_permissions(bundle.dir.path(), open).unwrap();
     let mut command = Command::new(&program);

@@ -247,7 +247,6 @@ fn a_process_runs_on_the_terms_that_were_asked_for() {
         ("linux.personality", "linux", json!({"personality": {"domain": "SOLARIS"}})),
         ("linux.memoryPolicy", "linux", json!({"memoryPolicy": {"mode": "MPOL_TEA"}})),
         ("linux.intelRdt", "linux", json!({"intelRdt": {"closID": "x"}})),
-        ("linux.netDevices", "linux", json!({"netDevices": {"eth0": {}}})),
         ("hooks.poststop[0].timeout", "hooks", json!({"poststop": [{"path": "/x", "timeout": 0}]})),
     ] {
         let mut bundle = Bundle::new();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::Changes;
 use super::interface::{Interface, Part};
-use super::places::{home, make_dirs};
+use super::places::{give_to, home, make_dirs, missing};
 use super::{Layout, Stats, Version, device_filter, files, v1};
 use crate::error::{Doing, Error, Result};
 use crate::kernel_file;
@@ -61,6 +61,34 @@ impl Group {
             }
         }
         Ok(())
+    }
+
+    /// The same on those hierarchies where the caller may make groups; the others are left out of what is returned.
+    ///
+    /// # Errors
+    /// As of [`Group::make`], but for a lack of rights.
+    pub(crate) fn make_where_allowed(self) -> Result<Self> {
+        let mut made = Group::default();
+        for part in self.parts {
+            match make_dirs(&part.hierarchy, &part.dir) {
+                Ok(()) => made.parts.push(part),
+                Err(error) if matches!(error.errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS)) => {}
+                Err(error) => {
+                    let _ = made.remove();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(made)
+    }
+
+    /// Lets a user make groups below it, on v2: v1 cannot delegate without giving limits away.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn give_to(&self, owner: u32) -> Result<()> {
+        let on_v2 = |part: &&Part| part.hierarchy.version == Version::V2;
+        self.parts.iter().filter(on_v2).try_for_each(|part| give_to(&part.dir, owner))
     }
 
     /// The group that a process is in.
@@ -315,49 +343,4 @@ impl Group {
             None => Err(missing("devices", "linux.resources.devices")),
         }
     }
-
-    /// Refuses limits that no hierarchy could keep.
-    pub(crate) fn refuse_missing_controllers(&self, resources: &Resources) -> Result<()> {
-        let cpu = resources.cpu.as_ref();
-        let cpuset = cpu.is_some_and(|cpu| cpu.cpus.is_some() || cpu.mems.is_some());
-        let bandwidth = cpu.is_some_and(|cpu| {
-            cpu.quota.is_some() || cpu.shares.is_some() || cpu.period.is_some() || cpu.idle.is_some()
-        });
-        let network = resources.network.as_ref();
-        let asked = [
-            ("memory", resources.memory.is_some(), "linux.resources.memory"),
-            ("cpu", bandwidth, "linux.resources.cpu"),
-            ("cpuset", cpuset, "linux.resources.cpu.cpus"),
-            ("pids", resources.pids.is_some_and(|pids| pids.limit != 0), "linux.resources.pids"),
-            ("rdma", !resources.rdma.is_empty(), "linux.resources.rdma"),
-            ("hugetlb", !resources.hugepage_limits.is_empty(), "linux.resources.hugepageLimits"),
-            ("net_cls", network.is_some_and(|n| n.class_id.is_some()), "linux.resources.network.classID"),
-            (
-                "net_prio",
-                network.is_some_and(|n| !n.priorities.is_empty()),
-                "linux.resources.network.priorities",
-            ),
-        ];
-        for (controller, wanted, field) in asked {
-            if wanted && self.part(controller).is_none() {
-                return Err(missing(controller, field));
-            }
-        }
-        if resources.block_io.is_some() && self.part("blkio").or(self.part("io")).is_none() {
-            return Err(missing("io", "linux.resources.blockIO"));
-        }
-        if !resources.unified.is_empty()
-            && !self.parts.iter().any(|part| part.hierarchy.version == Version::V2)
-        {
-            return Err(Error::new("config.json: linux.resources.unified: no cgroup2 hierarchy is mounted"));
-        }
-        Ok(())
-    }
-}
-
-fn missing(controller: &str, field: &str) -> Error {
-    Error::new(format!("config.json: {field}: no mounted cgroup hierarchy has the controller '{controller}'"))
-        .remedy(
-            "mount it, boot without cgroup_disable for it, or drop the field; `cat /proc/cgroups` shows what the kernel has",
-        )
 }

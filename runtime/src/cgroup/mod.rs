@@ -3,6 +3,7 @@
 //! A [`Group`] spans every hierarchy of the [`Layout`]; what differs between v1 and v2 is behind one trait.
 
 mod changes;
+mod controllers;
 mod detect;
 mod device_filter;
 mod files;

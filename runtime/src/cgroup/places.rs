@@ -68,3 +68,29 @@ pub(super) fn make_dirs(hierarchy: &Hierarchy, dir: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+/// Gives a group of v2 to a user, with those files by which its owner makes groups below. Source: `/sys/kernel/cgroup/delegate`,
+/// `Documentation/admin-guide/cgroup-v2.rst`, "Model of Delegation".
+pub(super) fn give_to(dir: &Path, owner: u32) -> Result<()> {
+    let doing = |path: &Path| format!("giving {} to user {owner}", path.display());
+    std::os::unix::fs::chown(dir, Some(owner), None).doing(|| doing(dir))?;
+    let listed = crate::kernel_file::read("/sys/kernel/cgroup/delegate").unwrap_or_default();
+    let known = "cgroup.procs cgroup.subtree_control cgroup.threads".to_owned();
+    let files = if listed.trim().is_empty() { known } else { listed };
+    for path in files.split_whitespace().map(|file| dir.join(file)) {
+        match std::os::unix::fs::chown(&path, Some(owner), None) {
+            // The kernel names files of all controllers.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            changed => changed.doing(|| doing(&path))?,
+        }
+    }
+    Ok(())
+}
+
+/// The error for limits whose controller is on no hierarchy.
+pub(super) fn missing(controller: &str, field: &str) -> Error {
+    Error::new(format!("config.json: {field}: no cgroup hierarchy that is mounted has '{controller}'"))
+        .remedy(
+            "mount it, boot without cgroup_disable for it, or drop the field; `cat /proc/cgroups` shows what the kernel has",
+        )
+}

@@ -59,11 +59,13 @@ impl Interface for V1 {
         }
         if hierarchy.owns("hugetlb") {
             for pages in &resources.hugepage_limits {
-                changes.write(
-                    dir,
-                    &format!("hugetlb.{}.limit_in_bytes", pages.page_size),
-                    &pages.limit.to_string(),
-                )?;
+                let (size, limit) = (&pages.page_size, pages.limit.to_string());
+                changes.write(dir, &format!("hugetlb.{size}.limit_in_bytes"), &limit)?;
+                // Since Linux 5.7: what is reserved by mmap(2) counts already, so the caller gets an error and no SIGBUS later.
+                let reserved = format!("hugetlb.{size}.rsvd.limit_in_bytes");
+                if dir.join(&reserved).exists() {
+                    changes.write(dir, &reserved, &limit)?;
+                }
             }
         }
         if hierarchy.owns("rdma") {
@@ -150,7 +152,12 @@ impl Interface for V1 {
 }
 
 fn apply_cpu(dir: &Path, cpu: &Cpu, changes: &mut Changes) -> Result<()> {
+    // The kernel refuses shares for a group that is idle.
+    let wakes = cpu.idle.filter(|idle| *idle == 0);
+    changes.write_some(dir, "cpu.idle", wakes.as_ref())?;
     changes.write_some(dir, "cpu.shares", cpu.shares.as_ref())?;
+    // What is saved up may not exceed the quota, old or new.
+    let early_burst = changes.write_some(dir, "cpu.cfs_burst_us", cpu.burst.as_ref());
     // A smaller period first would make the old quota too large for the parent's, a larger one later would do
     // the same to the new quota: so the order depends on which of both the kernel takes.
     let early = changes.write_some(dir, "cpu.cfs_period_us", cpu.period.as_ref());
@@ -161,8 +168,12 @@ fn apply_cpu(dir: &Path, cpu: &Cpu, changes: &mut Changes) -> Result<()> {
             .write_some(dir, "cpu.cfs_period_us", cpu.period.as_ref())
             .or_advise(|| "linux.resources.cpu.period is in microseconds, 1000 to 1000000")?;
     }
-    changes.write_some(dir, "cpu.cfs_burst_us", cpu.burst.as_ref())?;
-    changes.write_some(dir, "cpu.idle", cpu.idle.as_ref())?;
+    if early_burst.is_err() {
+        changes
+            .write_some(dir, "cpu.cfs_burst_us", cpu.burst.as_ref())
+            .or_advise(|| "linux.resources.cpu.burst is at most the quota, and needs Linux 5.14")?;
+    }
+    changes.write_some(dir, "cpu.idle", cpu.idle.filter(|_| wakes.is_none()).as_ref())?;
     // As with the quota: which of both is possible first depends on the values before.
     let early = changes.write_some(dir, "cpu.rt_period_us", cpu.realtime_period.as_ref());
     changes.write_some(dir, "cpu.rt_runtime_us", cpu.realtime_runtime.as_ref()).or_advise(
@@ -186,15 +197,17 @@ fn apply_memory(dir: &Path, memory: &Memory, changes: &mut Changes) -> Result<()
     // Memory alone may never exceed memory with swap, so raising both must start with the latter.
     let early = changes.write_some(dir, LIMIT, memory.limit.as_ref());
     let swap_accounted = dir.join(WITH_SWAP).exists();
-    if memory.swap.is_some_and(|swap| swap != 0) {
-        if !swap_accounted && memory.swap != memory.limit && memory.swap != Some(-1) {
+    // Without a limit of memory there can be none of memory with swap.
+    let swap = memory.swap.or(memory.limit.filter(|limit| *limit == -1));
+    if swap.is_some_and(|swap| swap != 0) {
+        if !swap_accounted && swap != memory.limit && swap != Some(-1) {
             return Err(Error::new(
                 "config.json: linux.resources.memory.swap: this kernel does not account swap",
             )
             .remedy("boot with swapaccount=1, or drop the field"));
         }
         if swap_accounted {
-            changes.write_some(dir, WITH_SWAP, memory.swap.as_ref())?;
+            changes.write_some(dir, WITH_SWAP, swap.as_ref())?;
         }
     }
     if early.is_err() {

@@ -51,12 +51,13 @@ impl Interface for V2 {
         }
         if hierarchy.owns("hugetlb") {
             for pages in &resources.hugepage_limits {
-                set(
-                    changes,
-                    dir,
-                    &format!("hugetlb.{}.max", pages.page_size),
-                    Some(pages.limit.to_string()),
-                )?;
+                let (size, limit) = (&pages.page_size, pages.limit.to_string());
+                set(changes, dir, &format!("hugetlb.{size}.max"), Some(limit.clone()))?;
+                // Since Linux 5.7: what is reserved by mmap(2) counts already, so the caller gets an error and no SIGBUS later.
+                let reserved = format!("hugetlb.{size}.rsvd.max");
+                if dir.join(&reserved).exists() {
+                    set(changes, dir, &reserved, Some(limit))?;
+                }
             }
         }
         if hierarchy.owns("rdma") {
@@ -130,9 +131,18 @@ fn set(changes: &mut Changes, dir: &Path, file: &str, value: Option<String>) -> 
 }
 
 fn apply_cpu(dir: &Path, cpu: &Cpu, changes: &mut Changes) -> Result<()> {
+    if cpu.realtime_runtime.is_some() || cpu.realtime_period.is_some() {
+        return Err(only_on_v1("linux.resources.cpu.realtimeRuntime"));
+    }
+    // The kernel refuses a weight for a group that is idle.
+    let wakes = cpu.idle.filter(|idle| *idle == 0);
+    set(changes, dir, "cpu.idle", wakes.map(|idle| idle.to_string()))?;
     if let Some(shares) = cpu.shares.filter(|shares| *shares != 0) {
         set(changes, dir, "cpu.weight", Some(weight(shares).to_string()))?;
     }
+    // What is saved up may not exceed the quota, old or new.
+    let burst = cpu.burst.map(|burst| burst.to_string());
+    let early_burst = changes.write_some(dir, "cpu.max.burst", burst.as_ref());
     if cpu.quota.is_some() || cpu.period.is_some() {
         let quota = match cpu.quota {
             Some(quota) if quota != 0 => or_max(quota),
@@ -145,8 +155,16 @@ fn apply_cpu(dir: &Path, cpu: &Cpu, changes: &mut Changes) -> Result<()> {
             || "linux.resources.cpu: quota and period are in microseconds, at least 1000, the period at most 1000000",
         )?;
     }
-    set(changes, dir, "cpu.max.burst", cpu.burst.map(|burst| burst.to_string()))?;
-    set(changes, dir, "cpu.idle", cpu.idle.map(|idle| idle.to_string()))
+    if early_burst.is_err() {
+        set(changes, dir, "cpu.max.burst", burst)?;
+    }
+    let idle = cpu.idle.filter(|_| wakes.is_none());
+    set(changes, dir, "cpu.idle", idle.map(|idle| idle.to_string()))
+}
+
+/// What only v1 has is not passed over: whoever asks for it relies on it.
+fn only_on_v1(field: &str) -> Error {
+    Error::new(format!("config.json: {field} has no meaning on cgroup v2")).remedy("drop the field")
 }
 
 /// v1 shares (2 to 262144, 1024 the default) as a v2 weight (1 to 10000, 100 the default).
@@ -170,9 +188,19 @@ fn weight(shares: u64) -> u64 {
 }
 
 fn apply_memory(dir: &Path, memory: &Memory, changes: &mut Changes) -> Result<()> {
+    if memory.swappiness.is_some() {
+        return Err(only_on_v1("linux.resources.memory.swappiness"));
+    }
+    if memory.disable_oom_killer == Some(true) {
+        return Err(only_on_v1("linux.resources.memory.disableOOMKiller"));
+    }
     // v1's swap limit covers memory and swap together, v2's covers swap alone.
-    if let Some(swap) = memory.swap.filter(|swap| *swap != 0) {
-        let alone = match (swap, memory.limit) {
+    // Without a limit of memory there can be none of memory with swap.
+    let swap = memory.swap.or(memory.limit.filter(|limit| *limit == -1));
+    if let Some(swap) = swap.filter(|swap| *swap != 0) {
+        // An update may change it beside a limit that is set already.
+        let limit = memory.limit.or_else(|| number(dir, "memory.max")?.try_into().ok());
+        let alone = match (swap, limit) {
             (-1, _) => "max".to_owned(),
             (swap, Some(limit)) if limit > 0 => (swap - limit).max(0).to_string(),
             _ => {
@@ -208,10 +236,7 @@ fn apply_block_io(dir: &Path, block: &BlockIo, changes: &mut Changes) -> Result<
         }
     }
     if block.leaf_weight.is_some() || block.weight_device.iter().any(|device| device.leaf_weight.is_some()) {
-        return Err(Error::new(
-            "config.json: linux.resources.blockIO: leafWeight has no meaning on cgroup v2",
-        )
-        .remedy("drop the field"));
+        return Err(only_on_v1("linux.resources.blockIO.leafWeight"));
     }
     for (key, rates) in [
         ("rbps", &block.throttle_read_bps_device),

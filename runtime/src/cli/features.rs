@@ -118,6 +118,6 @@ fn linux(layout: &Layout) -> Linux {
         mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
         intel_rdt: Enabled { enabled: false },
         memory_policy: Policies { modes: MemoryPolicy::modes(), flags: MemoryPolicy::flags() },
-        net_devices: Enabled { enabled: false },
+        net_devices: Enabled { enabled: true },
     }
 }

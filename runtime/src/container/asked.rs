@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::path::Path;
 
 use crate::error::{Doing, Error, Result};
 use crate::namespace::{self, Kind};
-use crate::oci::{Bundle, Linux, Process, Resources, Spec, sysctl};
+use crate::oci::{Bundle, Linux, Mount, Process, Resources, Spec, sysctl};
 use crate::process::credentials::{self, CapabilitySets};
 use crate::process::entry::{Entry, joins_user};
 use crate::process::seccomp::Filter;
+use crate::rights;
 use crate::rootfs::devices;
+use crate::rootfs::mounts::is_cgroup;
 
 /// The parts of a configuration that making a container works with.
 pub(super) struct Asked<'a> {
@@ -24,6 +27,8 @@ pub(super) struct Asked<'a> {
     pub(super) resources: Resources,
     pub(super) in_new_user_namespace: bool,
     pub(super) in_user_namespace: bool,
+    /// The caller is root of the host. Others may have no rights over control groups and devices.
+    pub(super) is_privileged: bool,
     /// The first process is the child of another one, which enters namespaces before; see [`Entry`].
     pub(super) in_two_steps: bool,
 }
@@ -42,6 +47,11 @@ impl<'a> Asked<'a> {
         check_console(process, has_console)?;
         let joins = open_joined_namespaces(spec, &linux)?;
         let mut resources = linux.resources.clone().unwrap_or_default().without_zeros();
+        let is_privileged = rights::is_host_root();
+        if !is_privileged {
+            // Who is not root of the host can make no device nodes either, and opens those that are there by the host's own rules.
+            resources.devices.clear();
+        }
         if !resources.devices.is_empty() {
             resources.devices.extend(devices::default_rules());
         }
@@ -49,6 +59,7 @@ impl<'a> Asked<'a> {
         let asked = Self {
             in_new_user_namespace,
             in_user_namespace: in_new_user_namespace || joins_user(&joins),
+            is_privileged,
             in_two_steps: Entry::is_needed(&joins, in_new_user_namespace),
             spec,
             linux,
@@ -59,6 +70,29 @@ impl<'a> Asked<'a> {
             resources,
         };
         Ok((asked, warnings))
+    }
+}
+
+impl Asked<'_> {
+    /// The user of the host that the container's own group is given to, where it shows itself that group to be written to. Source:
+    /// config-linux.md, "Cgroup ownership".
+    pub(super) fn owner_of_group(&self) -> Option<u32> {
+        let is_writable = |mount: &Mount| {
+            is_cgroup(mount)
+                && mount.destination == Path::new("/sys/fs/cgroup")
+                && !mount.options.iter().any(|option| option == "ro")
+        };
+        if !self.linux.makes(Kind::Cgroup) || !self.spec.mounts.iter().any(is_writable) {
+            return None;
+        }
+        let uid = self.process.user.uid;
+        if !self.in_new_user_namespace {
+            return (!self.in_user_namespace).then_some(uid);
+        }
+        self.linux.uid_mappings.iter().find_map(|range| {
+            let distance = uid.checked_sub(range.container_id).filter(|distance| *distance < range.size)?;
+            range.host_id.checked_add(distance)
+        })
     }
 }
 
@@ -107,6 +141,9 @@ fn sets(spec: &Spec, linux: &Linux, kind: Kind) -> Option<String> {
                 return Some(field.into());
             }
         }
+    }
+    if kind == Kind::Network && !linux.net_devices.is_empty() {
+        return Some("linux.netDevices".into());
     }
     let name = linux.sysctl.keys().find(|name| sysctl::owner(name) == Some(kind))?;
     Some(format!("linux.sysctl: '{name}'"))

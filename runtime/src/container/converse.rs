@@ -9,6 +9,7 @@ use crate::oci::Spec;
 use crate::process::channel::{Channel, Message};
 use crate::process::hooks;
 use crate::process::interrupt::Interrupt;
+use crate::process::outside;
 
 /// What the runtime does outside of the container when its first process asks for it.
 pub(super) struct LiveHooks<'a> {
@@ -25,6 +26,8 @@ impl LiveHooks<'_> {
     }
 
     fn run(&self) -> Result<()> {
+        // Hooks find them in their place.
+        outside::move_devices(&self.spec.linux(), self.record.pid)?;
         let Some(wanted) = &self.spec.hooks else { return Ok(()) };
         let state = to_json(&self.record.show(Status::Creating))?;
         hooks::run("prestart", &wanted.prestart, &state)?;
@@ -34,12 +37,7 @@ impl LiveHooks<'_> {
 
 /// Talks to the first process until it is ready, or has become the application.
 pub(super) fn converse(channel: &Channel, hooks: &LiveHooks<'_>, start: bool) -> Result<()> {
-    let expects_hooks = hooks
-        .spec
-        .hooks
-        .as_ref()
-        .is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty());
-    if !expects_hooks {
+    if !outside::is_waited_for(hooks.spec) {
         // It may have failed already; then its reason is what is read next.
         let _ = channel.send(&Message::Go);
     }
@@ -56,7 +54,7 @@ pub(super) fn converse(channel: &Channel, hooks: &LiveHooks<'_>, start: bool) ->
         match message {
             Message::Hooks => {
                 hooks.run()?;
-                // One for the hooks, one for going on.
+                // One for this, one for going on.
                 channel.send(&Message::Go)?;
                 channel.send(&Message::Go)?;
             }

@@ -1,7 +1,7 @@
 //! From a bundle to a container.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,18 +10,19 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen,
 
 use super::asked::Asked;
 use super::converse::{LiveHooks, converse};
-use super::lifecycle::{Container, DYING, run_poststop};
+use super::lifecycle::Container;
 use super::state::{Home, Record, Status, with_short_path};
-use crate::cgroup::{Group, Layout, Ticket};
+use super::undo::{Groups, Undo, without_groups};
+use crate::cgroup::{Group, Layout};
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
-use crate::oci::{Bundle, Linux, Resources};
+use crate::oci::{Bundle, Linux};
 use crate::process::ahead::Ahead;
 use crate::process::channel::{Channel, Message};
 use crate::process::clone::{Child, Side, clone3};
 use crate::process::entry::{self, Entry, joins_user};
-use crate::process::outside::{id_maps, map_ids, open_sources, send_sources};
-use crate::process::signal::Signal;
+use crate::process::mapping::map_ids;
+use crate::process::outside::{id_maps, open_sources, send_sources};
 use crate::process::terminal::Console;
 use crate::process::{Gate, Init, pidfd, protect, sources_come};
 use crate::rootfs::proc::Proc;
@@ -55,73 +56,6 @@ pub struct Created {
     pub warnings: Vec<String>,
 }
 
-/// What must be undone if the next step fails; forgotten once all have succeeded.
-struct Undo<'a> {
-    home: &'a Home,
-    group: Group,
-    init: Option<Child>,
-    /// Once the environment of the container was made: hooks that follow its end run whatever went wrong.
-    made: Option<Record>,
-    armed: bool,
-}
-
-impl Undo<'_> {
-    /// Makes those groups that the first process needs at once. It needs the others only later: they are made while it works, on another
-    /// CPU.
-    fn first_groups(&mut self, layout: Layout, planned: Group, asked: &Asked<'_>) -> Result<Groups> {
-        planned.refuse_missing_controllers(&asked.resources)?;
-        let (first, late) = if meanwhile(&asked.linux) {
-            planned.split(&asked.resources)
-        } else {
-            (planned, Group::default())
-        };
-        let first = self.make_group(first, &asked.resources)?;
-        let ticket = first.ticket(&asked.resources)?;
-        let mut shown = first;
-        shown.extend(&late);
-        Ok(Groups { layout, shown, late, ticket })
-    }
-
-    /// All steps have succeeded: nothing is undone.
-    fn keep(mut self) -> (Group, Child) {
-        self.armed = false;
-        let init = self.init.take().expect("a container that was made has a first process");
-        (std::mem::take(&mut self.group), init)
-    }
-
-    /// Makes a planned group and writes its limits.
-    fn make_group(&mut self, planned: Group, resources: &Resources) -> Result<Group> {
-        let made = make_group(planned, resources)?;
-        self.group.extend(&made);
-        // A process that joins a frozen group stops until the group is thawed.
-        if made.is_frozen() {
-            return Err(Error::new("config.json: linux.cgroupsPath: the group is frozen")
-                .remedy("thaw it, or the group above it that is frozen, or choose another one"));
-        }
-        made.write_limits(resources)?;
-        Ok(made)
-    }
-}
-
-impl Drop for Undo<'_> {
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        if let Some(init) = &self.init {
-            let _ = pidfd::signal(init.pidfd.as_fd(), Signal::KILL);
-            let _ = pidfd::wait_exit(init.pidfd.as_fd(), DYING);
-            let _ = pidfd::reap(&init.pidfd);
-        }
-        let _ = self.group.kill();
-        let _ = self.group.remove();
-        let _ = self.home.remove();
-        if let Some(record) = &self.made {
-            let _ = run_poststop(record, &mut |_| {});
-        }
-    }
-}
-
 impl Container {
     /// Makes a container from a bundle. Whatever fails, nothing of it is left on the host.
     ///
@@ -130,17 +64,18 @@ impl Container {
     /// # Errors
     /// Names the field or file, and the remedy where one is known.
     pub fn create(bundle: &Bundle, options: &Options<'_>) -> Result<Created> {
-        let (asked, warnings) = Asked::of(bundle, options.console.is_some())?;
+        let (asked, mut warnings) = Asked::of(bundle, options.console.is_some())?;
         // SAFETY: documented as this function's condition.
         let ahead = unsafe { Ahead::start(namespaces_made_ahead(&asked.linux, &asked.joins)) };
         let home = Home::claim(options.root, options.id)?;
-        let mut undo = Undo { home: &home, group: Group::default(), init: None, made: None, armed: true };
+        let mut undo = Undo::new(&home);
         let layout = Layout::detect()?;
         let default = PathBuf::from(options.id);
         let planned = Group::plan(&layout, asked.linux.cgroups_path.as_deref().unwrap_or(&default))?;
         let mut record = new_record(bundle, options, &planned);
         // Written before anything else is made, so that the rest can be removed from this record alone.
         home.write(&record)?;
+        let wanted = planned.parts().len();
         let groups = undo.first_groups(layout, planned, &asked)?;
         let making =
             Making { bundle, options, asked: &asked, groups: &groups, home: &home, ahead: ahead.as_ref() };
@@ -150,7 +85,10 @@ impl Container {
         if asked.in_user_namespace {
             making.let_in(&undo, &ours, &proc, pid)?;
         }
-        let late = undo.make_group(groups.late.clone(), &asked.resources)?;
+        let late = undo.make_group(groups.late.clone(), &asked)?;
+        if undo.group.parts().len() < wanted {
+            warnings.push(without_groups(&undo.group));
+        }
         if !undo.group.parts().is_empty() {
             undo.group.apply_device_filter(&asked.resources)?;
         }
@@ -158,6 +96,8 @@ impl Container {
         let _ = ours.send_files(&late.ticket(&asked.resources)?.files());
         record.pid = pid;
         record.pid_start = pidfd::start_time(pid).unwrap_or(0);
+        // Some that were planned may not have been allowed.
+        record.cgroups = undo.group.directories();
         home.write(&record)?;
         if asked.spec.hooks.is_some() {
             undo.made = Some(record.clone());
@@ -181,17 +121,6 @@ impl Container {
     }
 }
 
-/// The groups of a container while it is made.
-struct Groups {
-    layout: Layout,
-    /// All of them, those that are still to be made too.
-    shown: Group,
-    /// Made while the first process works.
-    late: Group,
-    /// By which the first process joins those that are made.
-    ticket: Ticket,
-}
-
 /// What the steps have in common.
 struct Making<'a> {
     bundle: &'a Bundle,
@@ -204,6 +133,18 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
+    /// The step before the first process, for one that is cloned into these namespaces.
+    fn entry(&self, flags: CloneFlags) -> Entry<'_> {
+        let Self { asked, groups, .. } = *self;
+        Entry {
+            joins: &asked.joins,
+            ticket: &groups.ticket,
+            process: asked.process,
+            linux: &asked.linux,
+            flags,
+        }
+    }
+
     /// Clones the first process, which goes on in [`Init::run`].
     ///
     /// The caller must have a single thread, as that of [`Container::create`] has.
@@ -217,7 +158,7 @@ impl Making<'_> {
             if asked.in_user_namespace { IdMaps::new() } else { id_maps(&proc, &asked.spec.mounts, None)? };
         let (flags, unshare) = prepare_namespaces(&asked.linux, &asked.joins, &proc)?;
         let unshare = unshare - ahead.map_or(CloneFlags::empty(), Ahead::made);
-        let entry = Entry { joins: &asked.joins, ticket: &groups.ticket, process: asked.process, flags };
+        let entry = self.entry(flags);
         let mut init = Init {
             id: options.id,
             spec: asked.spec,
@@ -315,30 +256,6 @@ fn new_record(bundle: &Bundle, options: &Options<'_>, planned: &Group) -> Record
         spec: bundle.spec.clone(),
         keyring: (!options.no_new_keyring).then(keyring),
     }
-}
-
-/// An ordinary user may have no group of his own; a container without limits runs all the same.
-fn make_group(planned: Group, resources: &Resources) -> Result<Group> {
-    let mut unlimited = resources.clone();
-    // Device nodes cannot be made by an ordinary user anyway, so losing these rules loses nothing.
-    unlimited.devices.clear();
-    match planned.make() {
-        Ok(()) => Ok(planned),
-        Err(error)
-            if unlimited == Resources::default()
-                && !nix::unistd::geteuid().is_root()
-                && matches!(error.errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS)) =>
-        {
-            Ok(Group::default())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether the first process can work while its groups are made: one of another user namespace could not join them by itself,
-/// and an ordinary user may have to do without.
-fn meanwhile(linux: &Linux) -> bool {
-    linux.namespace(Kind::User).is_none() && nix::unistd::geteuid().is_root()
 }
 
 /// Namespaces that can be made before anything else is known. One that a user namespace must own cannot.

@@ -10,6 +10,7 @@ use super::listener;
 use super::state::{Home, Record, State, Status, to_json, with_short_path};
 use crate::cgroup::{Group, Layout, Stats};
 use crate::error::{Doing, Error, Result};
+use crate::namespace::{self, Kind};
 use crate::oci::{Resources, Spec};
 use crate::process::channel::{Channel, Message};
 use crate::process::signal::Signal;
@@ -107,9 +108,16 @@ impl Container {
         self.group.parts().iter().map(|part| part.dir.display().to_string()).collect()
     }
 
-    /// Its processes, as the caller sees them.
+    /// Its processes, as the caller sees them. Without a group of its own they are those of its PID namespace.
     pub fn processes(&self) -> Vec<i32> {
-        self.group.processes()
+        if !self.group.parts().is_empty() {
+            return self.group.processes();
+        }
+        match self.record.live_pid() {
+            Some(pid) if self.spec().linux().makes(Kind::Pid) => namespace::members(pid, Kind::Pid),
+            Some(pid) => vec![pid],
+            None => Vec::new(),
+        }
     }
 
     /// Starts the application of a created container.

@@ -7,6 +7,7 @@ mod exec;
 mod lifecycle;
 mod listener;
 mod state;
+mod undo;
 
 pub use create::{Created, Options};
 pub use exec::{Exec, Started};

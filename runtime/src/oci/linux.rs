@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::scheduling::{MemoryPolicy, Personality};
-use super::{Resources, Seccomp, nullable};
+use super::{Resources, Seccomp, filled, nullable, object};
 use crate::namespace::Kind;
 
 /// The `linux` object of `config.json`.
@@ -29,16 +29,16 @@ pub struct Linux {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub devices: Vec<Device>,
     /// Absolute: below the root of each hierarchy. Relative or absent: below the caller's own group.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "filled")]
     pub cgroups_path: Option<PathBuf>,
     /// Limits and shares.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub resources: Option<Resources>,
     /// Propagation of the container's root: `shared`, `slave`, `private`, `unbindable` or with a leading `r`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "filled")]
     pub rootfs_propagation: Option<String>,
     /// System call filter.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub seccomp: Option<Seccomp>,
     /// Kernel parameters of the container's namespaces.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
@@ -58,11 +58,11 @@ pub struct Linux {
     /// Cache and memory bandwidth of resctrl: refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<serde_json::Value>,
-    /// Devices to move into the network namespace: refused.
+    /// Network devices of the host to move into the network namespace, by their names.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
-    pub net_devices: BTreeMap<String, serde_json::Value>,
+    pub net_devices: BTreeMap<String, NetDevice>,
     /// SELinux label of the mounts.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "filled")]
     pub mount_label: Option<String>,
 }
 
@@ -73,7 +73,7 @@ pub struct Namespace {
     #[serde(rename = "type")]
     pub kind: Kind,
     /// The namespace to join; absent means a new one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "filled")]
     pub path: Option<PathBuf>,
 }
 
@@ -89,6 +89,21 @@ pub struct IdMapping {
     pub host_id: u32,
     /// How many ids.
     pub size: u32,
+}
+
+/// What a network device becomes in the container.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NetDevice {
+    /// Its name there; the one that it has if this is absent or empty.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "filled")]
+    pub name: Option<String>,
+}
+
+impl NetDevice {
+    /// The name in the container of the device `old`.
+    pub fn name<'a>(&'a self, old: &'a str) -> &'a str {
+        self.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(old)
+    }
 }
 
 /// Offset of a clock, see time_namespaces(7).

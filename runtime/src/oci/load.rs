@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Spec, validate};
+use super::{Spec, refusal, validate};
 use crate::bounded;
 use crate::error::{Doing, Error, Remedy, Result};
 
@@ -33,7 +33,7 @@ pub fn load(dir: &Path) -> Result<Bundle> {
     let text = bounded::read_text(&path, bounded::LARGEST_DOCUMENT)
         .or_advise(|| "a bundle is a directory with a config.json; `plim-runtime spec` writes one")?;
     let (spec, warnings) = read(&text)?;
-    let root = spec.root.as_ref().ok_or_else(|| validate::missing("root"))?;
+    let root = spec.root.as_ref().ok_or_else(|| refusal::missing("root"))?;
     let rootfs = dir.join(&root.path);
     let rootfs = rootfs
         .canonicalize()

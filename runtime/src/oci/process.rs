@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::nullable;
 use super::scheduling::{ExecCpuAffinity, IoPriority, Scheduler};
+use super::{filled, nullable, object};
 use crate::error::{Error, Result};
 
 /// What is executed, as whom, and with which rights.
@@ -33,7 +33,7 @@ pub struct Process {
     #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "nullable")]
     pub no_new_privileges: bool,
     /// Capability sets; absent means none at all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub capabilities: Option<Capabilities>,
     /// Adjustment of the OOM killer's score, -1000 to 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,10 +48,10 @@ pub struct Process {
     #[serde(default, rename = "execCPUAffinity", skip_serializing_if = "Option::is_none")]
     pub exec_cpu_affinity: Option<ExecCpuAffinity>,
     /// AppArmor profile.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "filled")]
     pub apparmor_profile: Option<String>,
     /// SELinux label.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "filled")]
     pub selinux_label: Option<String>,
     /// Who it runs as.
     #[serde(default, deserialize_with = "nullable")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::nullable;
+use super::{filled, nullable, object};
 use crate::error::{Error, Result};
 
 /// What a container's control groups allow. Absent fields leave the kernel's default.
@@ -15,22 +15,22 @@ pub struct Resources {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub devices: Vec<DeviceRule>,
     /// Memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub memory: Option<Memory>,
     /// CPU time and placement.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub cpu: Option<Cpu>,
     /// Number of tasks.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub pids: Option<Pids>,
     /// Block devices.
-    #[serde(rename = "blockIO", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "blockIO", skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub block_io: Option<BlockIo>,
     /// Huge pages.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub hugepage_limits: Vec<HugePages>,
     /// Packet class and priority (v1 alone).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub network: Option<Network>,
     /// Handles and objects of RDMA devices, by device.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
@@ -47,7 +47,7 @@ pub struct DeviceRule {
     /// Grants or denies.
     pub allow: bool,
     /// `a` (all), `c` or `b`; absent means all.
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none", deserialize_with = "filled")]
     pub kind: Option<String>,
     /// Absent or -1 means every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::nullable;
+use super::{filled, nullable};
 
 /// A filter: a default action, and rules by system call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -22,10 +22,10 @@ pub struct Seccomp {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub flags: Vec<String>,
     /// UNIX socket of the program that decides about `SCMP_ACT_NOTIFY`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "filled")]
     pub listener_path: Option<PathBuf>,
     /// Free-form data for that program.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "filled")]
     pub listener_metadata: Option<String>,
     /// Rules; the first that matches decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]

@@ -32,6 +32,7 @@ pub(crate) fn owner(name: &str) -> Option<Kind> {
     }
     let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
     match parts.as_slice() {
+        ["user", _] => Some(Kind::User),
         ["net", _, ..] => Some(Kind::Network),
         ["fs", "mqueue", _] => Some(Kind::Ipc),
         ["kernel", name] if IPC.contains(name) => Some(Kind::Ipc),
@@ -64,6 +65,7 @@ mod tests {
         assert_eq!(owner("net.core.somaxconn"), Some(Kind::Network));
         assert_eq!(owner("kernel/shmmax"), Some(Kind::Ipc));
         assert_eq!(owner("kernel.domainname"), Some(Kind::Uts));
+        assert_eq!(owner("user.max_net_namespaces"), Some(Kind::User));
         for name in [
             "vm.swappiness",
             "kernel.core_pattern",

@@ -1,53 +1,33 @@
 //! Contradictions in a configuration, found before anything is made.
 
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::refusal::{bad, missing};
 use super::scheduling::list;
-use super::{IdMapping, Linux, Process, Resources, Spec, check_id, sysctl};
+use super::{Mount, Process, Spec, check_id, validate_linux};
 use crate::error::{Error, Result};
-use crate::namespace::Kind;
 
 /// Refuses what cannot be meant; returns warnings about what will be passed over.
 pub(super) fn check(spec: &Spec) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     version(&spec.oci_version)?;
-    if spec.root.is_none() {
-        return Err(missing("root"));
+    let root = spec.root.as_ref().ok_or_else(|| missing("root"))?;
+    if root.path.as_os_str().is_empty() {
+        return Err(missing("root.path"));
     }
     if let Some(process) = &spec.process {
         check_process(process)?;
     }
-    for (number, mount) in spec.mounts.iter().enumerate() {
-        if !mount.destination.is_absolute() {
-            return Err(bad(
-                &format!("mounts[{number}].destination"),
-                &format!("'{}' is not an absolute path", mount.destination.display()),
-            ));
-        }
-        if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
-            return Err(bad(
-                &format!("mounts[{number}]"),
-                "uidMappings and gidMappings must be given together",
-            ));
-        }
-        id_ranges(&format!("mounts[{number}].uidMappings"), &mount.uid_mappings)?;
-        id_ranges(&format!("mounts[{number}].gidMappings"), &mount.gid_mappings)?;
+    spec.mounts.iter().enumerate().try_for_each(|(number, mount)| check_mount(number, mount))?;
+    if spec.annotations.contains_key("") {
+        return Err(bad("annotations", "a key is empty"));
     }
-    let linux = spec.linux();
-    for (number, device) in linux.devices.iter().enumerate() {
-        for (part, id) in [("uid", device.uid), ("gid", device.gid)] {
-            let field = format!("linux.devices[{number}].{part}");
-            check_id(id.unwrap_or(0)).map_err(|error| bad(&field, &error.to_string()))?;
-        }
-    }
-    check_linux(&linux)?;
     hooks(spec)?;
-    names_need_their_namespace(spec, &linux)?;
-    namespaces(&linux)?;
-    sysctls(&linux)?;
+    let linux = spec.linux();
+    validate_linux::check(spec, &linux)?;
     if let Some(resources) = &linux.resources {
-        check_resources(resources)?;
         warnings.extend(
             resources
                 .obsolete()
@@ -58,23 +38,27 @@ pub(super) fn check(spec: &Spec) -> Result<Vec<String>> {
     Ok(warnings)
 }
 
-/// Refuses what has a meaning that this runtime does not have.
-fn check_linux(linux: &Linux) -> Result<()> {
-    let named = |error: Error| Error::new(format!("config.json: {error}"));
-    if let Some(personality) = &linux.personality {
-        personality.number().map_err(named)?;
+fn check_mount(number: usize, mount: &Mount) -> Result<()> {
+    let field = format!("mounts[{number}]");
+    if !mount.destination.is_absolute() {
+        let problem = format!("'{}' is not an absolute path", mount.destination.display());
+        return Err(bad(&format!("{field}.destination"), &problem));
     }
-    if let Some(policy) = &linux.memory_policy {
-        policy.numbers().map_err(named)?;
+    let source = mount.source.as_deref().unwrap_or(Path::new(""));
+    let texts = [("destination", mount.destination.as_os_str()), ("source", source.as_os_str())];
+    for (part, text) in texts {
+        if text.as_bytes().contains(&0) {
+            return Err(bad(&format!("{field}.{part}"), "it has a NUL byte"));
+        }
     }
-    if linux.intel_rdt.is_some() {
-        return Err(bad("linux.intelRdt", "resctrl is not supported").remedy("drop the field"));
+    if mount.options.iter().chain(&mount.kind).any(|text| text.contains('\0')) {
+        return Err(bad(&field, "its type or an option has a NUL byte"));
     }
-    if !linux.net_devices.is_empty() {
-        return Err(bad("linux.netDevices", "moving network devices is not supported")
-            .remedy("move them by a createRuntime hook, or drop the field"));
+    if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
+        return Err(bad(&field, "uidMappings and gidMappings must be given together"));
     }
-    Ok(())
+    validate_linux::id_ranges(&format!("{field}.uidMappings"), &mount.uid_mappings)?;
+    validate_linux::id_ranges(&format!("{field}.gidMappings"), &mount.gid_mappings)
 }
 
 /// Refuses hooks that could never be run.
@@ -116,6 +100,9 @@ pub(crate) fn check_process(process: &Process) -> Result<()> {
     let groups = user.additional_gids.iter().map(|gid| ("process.user.additionalGids", *gid));
     for (field, id) in fields.into_iter().chain(groups) {
         check_id(id).map_err(|error| bad(field, &error.to_string()))?;
+    }
+    if let Some(mask) = user.umask.filter(|mask| *mask > 0o777) {
+        return Err(bad("process.user.umask", &format!("{mask} is outside 0 to 511 (0777)")));
     }
     environment(&process.env)?;
     let mut seen = BTreeSet::new();
@@ -170,148 +157,6 @@ fn version(version: &str) -> Result<()> {
             .remedy(format!("versions 1.x are, up to {}", super::VERSION)));
     }
     Ok(())
-}
-
-fn names_need_their_namespace(spec: &Spec, linux: &Linux) -> Result<()> {
-    let has_uts = linux.namespace(Kind::Uts).is_some();
-    for (field, value) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
-        if value.is_some() && !has_uts {
-            return Err(bad(field, "without a UTS namespace it would rename the host")
-                .remedy(r#"add {"type":"uts"} to linux.namespaces, or drop the field"#));
-        }
-    }
-    Ok(())
-}
-
-fn namespaces(linux: &Linux) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    for namespace in &linux.namespaces {
-        if !seen.insert(namespace.kind) {
-            return Err(bad("linux.namespaces", &format!("'{}' is given twice", namespace.kind.file())));
-        }
-        if !namespace.kind.is_supported() {
-            return Err(bad(
-                "linux.namespaces",
-                &format!("this kernel has no {} namespaces", namespace.kind.file()),
-            ));
-        }
-    }
-    let maps = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
-    if maps && linux.namespace(Kind::User).is_none() {
-        return Err(bad("linux.uidMappings", "ids can only be mapped in a user namespace")
-            .remedy(r#"add {"type":"user"} to linux.namespaces"#));
-    }
-    if linux.makes(Kind::User) && (linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty()) {
-        return Err(bad("linux.namespaces", "a new user namespace needs uidMappings and gidMappings"));
-    }
-    for (field, ranges) in
-        [("linux.uidMappings", &linux.uid_mappings), ("linux.gidMappings", &linux.gid_mappings)]
-    {
-        id_ranges(field, ranges)?;
-    }
-    if !linux.time_offsets.is_empty() && !linux.makes(Kind::Time) {
-        return Err(bad("linux.timeOffsets", "offsets need a new time namespace")
-            .remedy(r#"add {"type":"time"} to linux.namespaces"#));
-    }
-    if let Some(clock) =
-        linux.time_offsets.keys().find(|clock| !matches!(clock.as_str(), "monotonic" | "boottime"))
-    {
-        return Err(bad("linux.timeOffsets", &format!("'{clock}' is neither monotonic nor boottime")));
-    }
-    let hides = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
-    if hides && !linux.makes(Kind::Mount) {
-        return Err(bad(
-            "linux.maskedPaths",
-            "without a new mount namespace they would be hidden from others",
-        )
-        .remedy(r#"add {"type":"mount"} to linux.namespaces"#));
-    }
-    for path in linux.masked_paths.iter().chain(&linux.readonly_paths) {
-        if !path.is_absolute() {
-            return Err(bad("linux.maskedPaths", &format!("'{}' is not absolute", path.display())));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses ranges of ids that the kernel would refuse, or that begin where no id is taken.
-fn id_ranges(field: &str, ranges: &[IdMapping]) -> Result<()> {
-    for (number, range) in ranges.iter().enumerate() {
-        let field = format!("{field}[{number}]");
-        if range.size == 0 {
-            return Err(bad(&format!("{field}.size"), "it is 0: the range has no ids"));
-        }
-        for (part, first) in [("containerID", range.container_id), ("hostID", range.host_id)] {
-            let field = format!("{field}.{part}");
-            check_id(first).map_err(|error| bad(&field, &error.to_string()))?;
-            // 4294967295 is no id.
-            if first.checked_add(range.size).is_none() {
-                return Err(bad(
-                    &field,
-                    &format!("{} ids from {first} on go beyond the last one", range.size),
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A kernel parameter that no namespace confines would be changed for the whole host.
-fn sysctls(linux: &Linux) -> Result<()> {
-    for name in linux.sysctl.keys() {
-        let owner = sysctl::owner(name).ok_or_else(|| {
-            bad("linux.sysctl", &format!("'{name}' belongs to no namespace")).remedy(
-                "only net.*, fs.mqueue.*, kernel.domainname and the System V IPC parameters can be set for a container",
-            )
-        })?;
-        if sysctl::below_sys(name) == Path::new("kernel/hostname") {
-            return Err(
-                bad("linux.sysctl", &format!("'{name}' has a field of its own")).remedy("use hostname")
-            );
-        }
-        if linux.namespace(owner).is_none() {
-            return Err(bad("linux.sysctl", &format!("'{name}' would be set for the whole host"))
-                .remedy(format!("give the container a {} namespace of its own", owner.file())));
-        }
-    }
-    Ok(())
-}
-
-fn check_resources(resources: &Resources) -> Result<()> {
-    if let Some(memory) = &resources.memory
-        && let (Some(limit), Some(swap)) = (memory.limit, memory.swap)
-        && limit > 0
-        && swap > 0
-        && swap < limit
-    {
-        return Err(bad(
-            "linux.resources.memory.swap",
-            &format!("{swap} is below memory.limit {limit}, but it limits memory and swap together"),
-        ));
-    }
-    for (number, rule) in resources.devices.iter().enumerate() {
-        let field = format!("linux.resources.devices[{number}]");
-        if let Some(kind) = &rule.kind
-            && !matches!(kind.as_str(), "a" | "b" | "c")
-        {
-            return Err(bad(&field, &format!("type '{kind}' is none of a, b, c")));
-        }
-        if let Some(access) = &rule.access
-            && (access.is_empty() || access.chars().any(|letter| !"rwm".contains(letter)))
-        {
-            return Err(bad(&field, &format!("access '{access}' is not made of r, w, m")));
-        }
-    }
-    resources.check_names()
-}
-
-fn bad(field: &str, problem: &str) -> Error {
-    Error::new(format!("config.json: {field}: {problem}"))
-}
-
-/// The error for a required field that is not there.
-pub(super) fn missing(field: &str) -> Error {
-    Error::new(format!("config.json: {field} is missing")).remedy("the runtime specification requires it")
 }
 
 #[cfg(test)]

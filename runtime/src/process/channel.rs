@@ -25,7 +25,7 @@ const LONGEST: usize = 4096;
 pub enum Message {
     /// Go on. To the child: its ids are mapped, or its hooks have run.
     Go,
-    /// From the child: run the hooks that belong to the runtime's namespaces.
+    /// From the child: its namespaces are there; move devices in, and run the hooks that belong to the runtime's namespaces.
     Hooks,
     /// From the child: all is prepared, only `start` is missing.
     Ready,

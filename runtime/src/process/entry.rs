@@ -10,11 +10,12 @@ use nix::sched::CloneFlags;
 
 use super::channel::{Channel, Message};
 use super::clone::{Child, Side, clone3};
+use super::mapping::check_joined;
 use super::pidfd;
 use crate::cgroup::Ticket;
 use crate::error::{Doing, Error, Remedy, Result};
 use crate::namespace::{self, Kind};
-use crate::oci::Process;
+use crate::oci::{Linux, Process};
 use crate::rootfs::proc::Proc;
 
 /// What is done before the first process is there.
@@ -26,6 +27,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) ticket: &'a Ticket,
     /// The application.
     pub(crate) process: &'a Process,
+    /// What the configuration says of the ids of a user namespace.
+    pub(crate) linux: &'a Linux,
     /// Namespaces that the first process is cloned into.
     pub(crate) flags: CloneFlags,
 }
@@ -51,7 +54,8 @@ impl<'a> Entry<'a> {
     }
 
     fn enter(&self) -> Result<(Side, Vec<&'a (File, Kind)>)> {
-        set_oom_score(self.process, &Proc::host()?, "self")?;
+        let proc = Proc::host()?;
+        set_oom_score(self.process, &proc, "self")?;
         self.ticket.join()?;
         let mut left = Vec::new();
         for join in self.joins {
@@ -69,7 +73,9 @@ impl<'a> Entry<'a> {
         }
         for (namespace, kind) in self.joins.iter().filter(|(_, kind)| *kind == Kind::User) {
             namespace::join(namespace, *kind)?;
+            check_joined(&proc, &self.linux.uid_mappings, &self.linux.gid_mappings)?;
         }
+        drop(proc);
         // SAFETY: this process was cloned from one with a single thread, and has made no other.
         let side = unsafe { clone3(self.flags | CloneFlags::CLONE_PARENT, None) }
             .doing(|| namespace::making(self.flags))

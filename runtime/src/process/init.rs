@@ -17,7 +17,7 @@ use super::finish::{DEFAULT_PATH, Finish, reset_signals};
 use super::hooks::{self, Inside};
 use super::keyring;
 use super::label::Labels;
-use super::outside::receive_sources;
+use super::outside::{is_waited_for, receive_sources};
 use super::scheduling;
 use super::seccomp::Filter;
 use super::terminal::{Console, Terminal};
@@ -311,10 +311,10 @@ impl Init<'_> {
         made
     }
 
-    /// Hooks in the runtime namespace are run by the parent first; then those in the container's.
+    /// Hooks in the runtime namespace are run by the parent first, which also moves network devices; then those in the container's.
     fn run_create_hooks(&self, channel: &Channel, null: Option<&File>) -> Result<()> {
         let hooks = self.hooks();
-        if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+        if is_waited_for(self.spec) {
             channel.send(&Message::Hooks)?;
             channel.wait_go()?;
         }

@@ -13,6 +13,7 @@ pub mod interrupt;
 mod join;
 mod keyring;
 mod label;
+pub(crate) mod mapping;
 pub(crate) mod outside;
 pub mod pidfd;
 pub mod protect;

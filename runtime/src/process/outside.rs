@@ -9,49 +9,18 @@ use rustix::fs::{Mode, OFlags};
 
 use super::channel::{Channel, Message};
 use super::clone::{Child, Side, clone3};
+use super::mapping::map_ids;
 use super::pidfd;
-use crate::error::{Doing, Error, Remedy, Result};
+use crate::error::{Doing, Error, Result};
 use crate::namespace::Kind;
-use crate::oci::{IdMapping, Mount};
+use crate::network::moved;
+use crate::oci::{IdMapping, Linux, Mount, Spec};
 use crate::rootfs::options::Options;
 use crate::rootfs::proc::Proc;
 use crate::rootfs::sources::{self, IdMaps, Sources, is_bind};
 
 /// How many descriptors go with one message. Linux allows 253.
 const AT_ONCE: usize = 200;
-
-/// Writes the id maps of a process in a new user namespace.
-///
-/// # Errors
-/// Names the map that the kernel refused; `field` is the object of `config.json` that holds them.
-pub(crate) fn map_ids(
-    proc: &Proc,
-    pid: i32,
-    field: &str,
-    uids: &[IdMapping],
-    gids: &[IdMapping],
-) -> Result<()> {
-    let lines = |mappings: &[IdMapping]| {
-        mappings
-            .iter()
-            .map(|range| format!("{} {} {}\n", range.container_id, range.host_id, range.size))
-            .collect::<String>()
-    };
-    let own = PathBuf::from(pid.to_string());
-    let write = |file: &str, text: &str, name: &str| {
-        proc.write(&own.join(file), text)
-            .doing(|| format!("config.json: {field}.{name}: writing '{}' to {file}", text.trim_end()))
-            .or_advise(
-                || "without CAP_SETUID and CAP_SETGID only one's own id can be mapped, as a range of size 1",
-            )
-    };
-    if !nix::unistd::geteuid().is_root() {
-        // An unprivileged writer of gid_map must give up setgroups first, see user_namespaces(7).
-        write("setgroups", "deny", "gidMappings")?;
-    }
-    write("gid_map", &lines(gids), "gidMappings")?;
-    write("uid_map", &lines(uids), "uidMappings")
-}
 
 /// Makes the user namespaces whose mappings mounts ask for. `container` is the process whose namespace is meant by the option
 /// `idmap` alone.
@@ -67,7 +36,7 @@ pub(crate) fn id_maps(proc: &Proc, mounts: &[Mount], container: Option<i32>) -> 
         let (uids, gids) = (mount.uid_mappings.as_slice(), mount.gid_mappings.as_slice());
         let namespace = if uids.is_empty() {
             match container.filter(|_| Options::parse(&mount.options).id_map.is_some()) {
-                Some(pid) => namespace_of(proc, pid)?,
+                Some(pid) => namespace_of(proc, pid, Kind::User)?,
                 None => continue,
             }
         } else if let Some(known) = made.iter().find(|known| (known.0, known.1) == (uids, gids)) {
@@ -92,19 +61,45 @@ fn namespace_with(proc: &Proc, field: &str, uids: &[IdMapping], gids: &[IdMappin
         },
         Side::Parent(child) => child,
     };
-    let namespace = map_ids(proc, child.pid, field, uids, gids).and_then(|()| namespace_of(proc, child.pid));
+    let namespace =
+        map_ids(proc, child.pid, field, uids, gids).and_then(|()| namespace_of(proc, child.pid, Kind::User));
     let _ = pidfd::signal(child.pidfd.as_fd(), Signal::SIGKILL);
     let _ = pidfd::reap(&child.pidfd);
     namespace
 }
 
-fn namespace_of(proc: &Proc, pid: i32) -> Result<OwnedFd> {
-    let doing = || format!("opening the user namespace of process {pid}");
+fn namespace_of(proc: &Proc, pid: i32, kind: Kind) -> Result<OwnedFd> {
+    let doing = || format!("opening the {} namespace of process {pid}", kind.file());
     let dir = PathBuf::from(format!("{pid}/ns"));
     let dir = proc.open(&dir, OFlags::PATH | OFlags::DIRECTORY).doing(doing)?;
     // The last part is a link of the kernel's own, in a directory that was verified.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    rustix::fs::openat(&dir, Kind::User.file(), flags, Mode::empty()).doing(doing)
+    rustix::fs::openat(&dir, kind.file(), flags, Mode::empty()).doing(doing)
+}
+
+/// Whether the first process has to wait for something that the runtime does outside once the namespaces are there.
+pub(crate) fn is_waited_for(spec: &Spec) -> bool {
+    let hooks = spec.hooks.as_ref();
+    hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty())
+        || spec.linux.as_ref().is_some_and(|linux| !linux.net_devices.is_empty())
+}
+
+/// Moves the network devices that the configuration names into the network namespace of a process.
+///
+/// The caller must have a single thread.
+///
+/// # Errors
+/// Names the device that is missing or cannot be moved.
+pub(crate) fn move_devices(linux: &Linux, pid: i32) -> Result<()> {
+    if linux.net_devices.is_empty() {
+        return Ok(());
+    }
+    let namespace = namespace_of(&Proc::host()?, pid, Kind::Network)?;
+    for (name, device) in &linux.net_devices {
+        moved::device(name, device.name(name), &namespace)
+            .map_err(|error| Error::new(format!("config.json: linux.netDevices: {name}: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Opens the sources of bind mounts for a process in a new mount namespace of a new user namespace. Empty if the caller
