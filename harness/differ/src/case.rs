@@ -28,7 +28,7 @@ pub struct Case {
 pub struct Edit {
     /// What it changes.
     pub area: Area,
-    /// Places and their new values, see [`crate::pointer`].
+    /// Places and their new values, see `pointer`.
     pub set: Vec<(String, Value)>,
     /// The sentence of the specification by which a runtime must refuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
