@@ -43,6 +43,8 @@ const PROFILE: &str = "a profile as engines have it; the claim speaks of calls t
 const RIGHTS: &str =
     "a right that the check's own steps need or may have; sec.caps.* speak of which ones there are";
 const GROUP_ID: &str = "the claim speaks of a user that is not root; which group it has changes nothing";
+const BEFORE_EXECVE: &str =
+    "execve asks the effective set of the process as it is before, whatever it will be afterwards";
 const HOST_IDS: &str =
     "any ids of the host that are not root's; ns.user.root-is-mapped and ns.user.many-ranges say which";
 const NO_SWAP: &str = "where there is no swap, memory and swap are one; memory.swap.limit speaks of it";
@@ -126,6 +128,20 @@ pub const BACKGROUND: &[Background] = &[
     of("ns.user.oom-score", "config.json /linux/uidMappings/*/hostID", HOST_IDS),
     of("ns.user.oom-score", "config.json /linux/gidMappings/*/hostID", HOST_IDS),
     of("ns.exec.sub-group", "config.json /linux/resources/pids", GROUP),
+    of("process.home", "config.json /process/user/gid", GROUP_ID),
+    of("process.executable-by-capability", "config.json /process/user/gid", GROUP_ID),
+    of("process.executable-by-capability", "config.json /process/capabilities/ambient", BEFORE_EXECVE),
+    of("process.executable-by-capability", "config.json /process/capabilities/inheritable", BEFORE_EXECVE),
+    of("process.executable-by-capability", "config.json /process/capabilities/bounding", RIGHTS),
+    text("volume.tmpfs.mode", OPTION, "nosuid", "volume.tmpfs.flags speaks of it"),
+    of("volume.tmpfs.mode", "config.json /process/capabilities", RIGHTS),
+    of("rootfs.dev-with-slash", "config.json /mounts/1/destination", ATTACK),
+    of("life.tty.unmapped-group", "config.json /linux/uidMappings", ATTACK),
+    of("life.tty.unmapped-group", "config.json /linux/gidMappings", ATTACK),
+    of("life.tty.unmapped-group", "config.json /process/user", ATTACK),
+    of("life.tty.unmapped-group", "config.json /mounts/2", ATTACK),
+    of("sec.seccomp.default-errno", "config.json /linux/seccomp/syscalls/*/names", PROFILE),
+    of("sec.seccomp.redundant-rule", "config.json /linux/seccomp/syscalls/0", ATTACK),
     of("life.delete-force", "config.json /linux/resources/pids", GROUP),
     of("life.delete-paused", "config.json /linux/resources/pids", GROUP),
     of("life.tty.owner", "config.json /process/user/gid", GROUP_ID),

@@ -42,7 +42,7 @@ pub(crate) const CHECKS: &[Check] = &[
     })]),
     Check::of_runtime(
         "process.executable-by-capability",
-        "a program that only its owner may execute is started for another user who has CAP_DAC_OVERRIDE as an ambient capability",
+        "a program that only its owner may execute is started for another user who has CAP_DAC_OVERRIDE",
         "capabilities(7), CAP_DAC_OVERRIDE; runc#3715",
         executable_by_capability,
     )
