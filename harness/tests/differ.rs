@@ -118,7 +118,7 @@ fn faults_are_told_from_the_real_runtime() {
     assert_eq!(status, Some(0), "{said}");
 }
 
-/// Every fault of the catalogue that changes a configuration. It takes minutes.
+/// Every fault of the catalogue that changes what a case asks for. It takes minutes.
 #[test]
 #[ignore = "takes minutes: cargo test -p harness --test differ -- --ignored"]
 fn nine_of_ten_faults_are_told_from_the_real_runtime() {

@@ -9,7 +9,7 @@ use runtime::oci::Spec;
 use super::failed::Failed;
 use crate::interrupt;
 
-/// Of ten faults so many must be told apart.
+/// Of ten faults that a case asks for so many must be told apart.
 const LEAST_OF_TEN: usize = 9;
 
 /// What is tried.
@@ -48,7 +48,7 @@ fn faults(of: &[String]) -> Result<Vec<(String, Break)>, Failed> {
 pub(super) fn prove(stage: &mut Stage, side: &Side, wanted: &Wanted<'_>) -> Result<u8, Failed> {
     let all = faults(wanted.of)?;
     let mut search = Faults::new(stage, side, wanted.seed, wanted.cases);
-    let (mut apart, mut tried) = (0, 0);
+    let (mut apart, mut tried, mut unasked) = (0, 0, 0);
     for (name, fault) in &all {
         if interrupt::caught().is_some() {
             break;
@@ -60,20 +60,24 @@ pub(super) fn prove(stage: &mut Stage, side: &Side, wanted: &Wanted<'_>) -> Resu
                 output::outln!("told apart  {name}: {field}, case {number}");
             }
             Told::Not { played } => output::outln!("NOT SEEN    {name}: in {played} cases that it changes"),
-            Told::Never => output::outln!("NOT ASKED   {name}: no case asks for what it changes"),
+            Told::Never => {
+                unasked += 1;
+                output::outln!("NOT ASKED   {name}: no case asks for what it changes");
+            }
         }
     }
+    let asked = tried - unasked;
     output::outln!(
-        "\n{apart} of {tried} faults were told apart within {} cases; seed {}",
+        "\n{apart} of {asked} faults were told apart within {} cases; no case asks for what {unasked} others change; seed {}",
         wanted.cases,
         wanted.seed
     );
     if let Some(status) = interrupt::status() {
         return Ok(status);
     }
-    Ok(if tried == 0 {
+    Ok(if asked == 0 {
         status::NOT_TRIED
-    } else if apart * 10 < tried * LEAST_OF_TEN {
+    } else if apart * 10 < asked * LEAST_OF_TEN {
         status::FAILED
     } else {
         status::PASSED
