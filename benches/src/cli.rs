@@ -23,8 +23,8 @@ use crate::sides::Chosen;
 struct Arguments {
     /// Parts of names; everything if none is given
     filter: Vec<String>,
-    /// Sides beside the host: core, core+seccomp, core+userns, the name of a runtime in PATH or its path, vm, or vm:ROW of the
-    /// kernel matrix
+    /// Sides beside the host: core, core+seccomp, core+userns, the name of a runtime or an engine in PATH or its path, vm, or
+    /// vm:ROW of the kernel matrix
     #[arg(long, value_name = "SIDE", default_values_t = ["core", "core+seccomp", "core+userns", "runc", "crun", "vm"].map(str::to_owned))]
     side: Vec<String>,
     /// Rounds, at most; more make the intervals narrower

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod commits;
 pub mod crowd;
 pub mod disturbance;
+pub mod engines;
 pub mod error;
 pub mod floor;
 pub mod guest;

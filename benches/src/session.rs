@@ -9,6 +9,7 @@ use record::bench::{Bench, Measured};
 use crate::commits::{COMMITS, commits};
 use crate::crowd::{CROWD, crowd};
 use crate::disturbance::governor;
+use crate::engines::{ENGINES, engines};
 use crate::error::Error;
 use crate::life::{LIFE, life};
 use crate::namespaces::{NAMESPACES, namespaces};
@@ -26,12 +27,15 @@ const THROTTLE: [&str; 1] = ["throttle"];
 /// What may be measured, in the order in which it is.
 pub fn names() -> impl Iterator<Item = &'static str> {
     let paths = OPERATIONS.iter().copied().chain(NETWORK).chain(OVERLAYS).chain(NAMESPACES);
-    paths.chain(LIFE).chain(STARTS).chain(CROWD).chain(THROTTLE).chain(COMMITS)
+    paths.chain(LIFE).chain(STARTS).chain(CROWD).chain(THROTTLE).chain(COMMITS).chain(ENGINES)
 }
 
 /// What has no room in a minute.
 pub fn is_long(name: &str) -> bool {
-    COMMITS.contains(&name) || CROWD.contains(&name) || matches!(name, "copy-up-64m" | "start-cold")
+    COMMITS.contains(&name)
+        || ENGINES.contains(&name)
+        || CROWD.contains(&name)
+        || matches!(name, "copy-up-64m" | "start-cold")
 }
 
 /// How a session is to be.
@@ -142,6 +146,8 @@ fn other(run: &Run, plan: &Plan<'_>, name: &str, bench: &mut Bench) -> Result<()
         life(run, names, name, rounds)?
     } else if STARTS.contains(&name) {
         starts(run, names, name, rounds)?
+    } else if ENGINES.contains(&name) {
+        engines(run, names, name, rounds)?
     } else {
         commits(run, name, rounds)?
     });

@@ -92,12 +92,13 @@ fn examine_subjects(layout: &Layout, core: &Subject, told: &dyn Fn(&str)) -> Res
         version: subject.info.version.clone(),
         unable: run.as_ref().and_then(|run| objection(run, &preflight, subject, told)),
     };
-    let others = ["runc", "crun", "youki", "podman", "docker"].map(|name| match Subject::named(name) {
-        Ok(subject) => examine(&subject),
-        Err(error) => {
-            Candidate { name: name.to_owned(), version: String::new(), unable: Some(error.to_string()) }
-        }
-    });
+    let others =
+        ["runc", "crun", "youki", "podman", "docker", "containerd"].map(|name| match Subject::named(name) {
+            Ok(subject) => examine(&subject),
+            Err(error) => {
+                Candidate { name: name.to_owned(), version: String::new(), unable: Some(error.to_string()) }
+            }
+        });
     Ok(std::iter::once(examine(core)).chain(others).collect())
 }
 

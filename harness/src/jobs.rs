@@ -92,14 +92,15 @@ fn of_check(check: &'static Check, subjects: &[Subject]) -> Vec<Job> {
                 if let Some(runtime) = &subject.runtime {
                     return Some(against(subject, Target::Runtime(body, Arc::clone(runtime))));
                 }
-                let engine = subject.engine.as_ref().filter(|engine| engine.takes_bundles())?;
+                let engine = subject.engine.as_ref().filter(|engine| engine.words().is_some())?;
                 Some(against(subject, Target::Through(body, Arc::clone(engine))))
             })
             .collect(),
         Body::Engine(body) => subjects
             .iter()
             .filter_map(|subject| {
-                let engine = Arc::clone(subject.engine.as_ref()?);
+                let engine = subject.engine.as_ref().filter(|engine| engine.has_docker_commands())?;
+                let engine = Arc::clone(engine);
                 Some(against(subject, Target::Engine(body, engine)))
             })
             .collect(),

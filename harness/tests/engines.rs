@@ -1,4 +1,4 @@
-//! Docker as a subject: with daemons of the checks' own, and with a user's, of which nothing may be changed.
+//! containerd as a subject; and Docker: with daemons of the checks' own, and with a user's, of which nothing may be changed.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,26 @@ fn docker_is_checked_by_its_own_words_and_through_bundles_and_nothing_is_left() 
     let skipped = verdict("ns.user.root-is-mapped");
     assert_eq!(skipped.verdict, Verdict::Skip, "{}", said(&output));
     assert!(skipped.reason.contains("linux.namespaces"), "{}", skipped.reason);
+    assert!(run.left_behind.is_empty(), "{:?}", run.left_behind);
+}
+
+#[test]
+fn containerd_takes_bundles_as_they_are_and_nothing_is_left() {
+    let all = ["containerd", "ctr", "runc"];
+    if !nix::unistd::geteuid().is_root() || all.iter().any(|name| runtime::process::in_path(name).is_none()) {
+        return skip("needs root, containerd, ctr and runc: apt-get install containerd");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let record = dir.path().join("record.json");
+    let checks = ["life.hook-arguments", "life.exit-status", "ns.exec.joins-all", "life.kill-created"];
+    let output = plimsoll(
+        &[&["check", "--subject", "containerd", "--json", record.to_str().unwrap()], &checks[..]].concat(),
+    );
+    let run: Run = json::read(&record).unwrap_or_else(|error| panic!("{error}: {}", said(&output)));
+    for (check, expected) in checks.iter().zip([Verdict::Pass, Verdict::Pass, Verdict::Pass, Verdict::Skip]) {
+        let found = run.outcomes.iter().find(|outcome| outcome.check == *check).unwrap();
+        assert_eq!(found.verdict, expected, "{check}: {}", said(&output));
+    }
     assert!(run.left_behind.is_empty(), "{:?}", run.left_behind);
 }
 

@@ -30,7 +30,7 @@ pub(super) fn show() {
         ("Podman's service", "/run/podman/podman.sock"),
     ] {
         if UnixStream::connect(path).is_ok() {
-            output::outln!("has    {what} at {path}: no subject yet");
+            output::outln!("has    {what} at {path}: not checked where it runs");
         }
     }
 }

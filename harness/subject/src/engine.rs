@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::bundle::Dialect;
 use crate::program::Program;
 use crate::service::Service;
 
@@ -45,9 +46,14 @@ pub trait Engine: Debug + Send + Sync {
         place.path("auth.json")
     }
 
-    /// Whether checks of runtimes can be tried on it: its command line has Docker's options for containers.
-    fn takes_bundles(&self) -> bool {
-        false
+    /// In whose words it is asked for the containers of checks of runtimes; nothing if these cannot be tried on it.
+    fn words(&self) -> Option<Words> {
+        None
+    }
+
+    /// Whether it has Docker's commands for images, volumes and networks, which checks of engines give.
+    fn has_docker_commands(&self) -> bool {
+        true
     }
 
     /// Whether it keeps images, volumes and networks of others, too, which are theirs alone.
@@ -59,6 +65,15 @@ pub trait Engine: Debug + Send + Sync {
     fn repair(&self) -> &[&str] {
         &[]
     }
+}
+
+/// In whose words an engine is asked for the containers of checks of runtimes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Words {
+    /// By options of `docker run`, in this dialect.
+    Options(Dialect),
+    /// By the configuration itself, which `ctr` takes.
+    Ctr,
 }
 
 /// What an engine may lack without being wrong: what is not in every version, or not in its words.

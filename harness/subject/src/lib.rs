@@ -7,6 +7,7 @@
 //! ```
 
 pub mod bundle;
+mod containerd;
 mod docker;
 mod engine;
 mod error;
@@ -22,7 +23,7 @@ mod said;
 mod service;
 mod versions;
 
-pub use engine::{Ability, Engine, Place};
+pub use engine::{Ability, Engine, Place, Words};
 pub use error::{Error, ErrorKind};
 pub use options::Options;
 pub use plim::NAME as ENGINE;

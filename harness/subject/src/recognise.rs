@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use record::SubjectInfo;
 
+use crate::containerd::Containerd;
 use crate::docker::Docker;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
@@ -63,9 +64,8 @@ impl Subject {
     /// As [`Subject::named`]; or it is no engine that could do what is said, or there is no daemon.
     pub fn with(word: &str, options: &Options) -> Result<Self, Error> {
         let takes_none = |what: &str| {
-            let text = format!(
-                "--subject {word}: {what} takes no --host and no --runtime: they are for Docker and Podman"
-            );
+            let text =
+                format!("--subject {word}: {what} takes no --host and no --runtime: they are for engines");
             Err(Error::new(ErrorKind::Unusable, text))
         };
         if word == CORE {
@@ -116,6 +116,9 @@ const ENGINES: &[(&str, Recognise)] = &[
     ("plim", |name, program, said, options| Ok(shared(Plim::recognise(name, program, said, options)?))),
     ("podman", |name, program, said, options| Ok(shared(Podman::recognise(name, program, said, options)?))),
     ("docker", |name, program, said, options| Ok(shared(Docker::recognise(name, program, said, options)?))),
+    ("containerd", |name, program, said, options| {
+        Ok(shared(Containerd::recognise(name, program, said, options)?))
+    }),
 ];
 
 fn shared<E: Engine + 'static>(engine: Option<E>) -> Option<Arc<dyn Engine>> {
@@ -184,6 +187,22 @@ mod tests {
         let text = "[ \"$1\" = features ] && echo '{\"ociVersionMax\": \"1.0.2\"}' || echo wrapped";
         let wrapper = Subject::named(&script(dir.path(), "wrapper", text)).unwrap();
         assert!(wrapper.runtime.is_some() && wrapper.engine.is_none());
+    }
+
+    #[test]
+    fn containerd_is_not_made_to_serve() {
+        let dir = tempfile::tempdir().unwrap();
+        let served = dir.path().join("served");
+        let text = format!(
+            "[ \"$1\" = --version ] || touch {}; echo containerd github.com/containerd/containerd 1.6.20",
+            served.display()
+        );
+        let path = script(dir.path(), "containerd", &text);
+        script(dir.path(), "ctr", "echo ctr github.com/containerd/containerd 1.6.20");
+        let subject = Subject::named(&path).unwrap();
+        assert!(subject.engine.is_some() && subject.runtime.is_none() && !served.exists());
+        let client = Subject::named(dir.path().join("ctr").to_str().unwrap()).unwrap();
+        assert!(client.info.version.starts_with("containerd ") && !served.exists());
     }
 
     #[test]

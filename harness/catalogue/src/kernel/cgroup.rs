@@ -312,15 +312,15 @@ const CONTROLLERS: [&str; 8] = ["cpu", "cpuacct", "cpuset", "memory", "devices",
 fn attach_writes_procs(runtime: &mut RuntimeFixture) -> Checked {
     let container = runtime.container().pids(64).cpu_quota(50_000, 100_000).start()?;
     let pid = container.pid.to_string();
-    let group = container.group()?;
+    let (group, name) = (container.group()?, container.group_name()?);
     for hierarchy in runtime.layout().hierarchies.clone() {
         for controller in CONTROLLERS.into_iter().filter(|controller| hierarchy.owns(controller)) {
             let files: &[&str] =
                 if hierarchy.version == Version::V1 { &["cgroup.procs", "tasks"] } else { &["cgroup.procs"] };
             for file in files {
-                // The group where the kernel sees it must be the container's: by its name, or that of the engine's groups.
+                // The group where the kernel sees it must be the container's.
                 let dir = group.part(controller).map(|part| part.dir.clone()).unwrap_or_default();
-                let is_own = dir.display().to_string().contains(container.group_name());
+                let is_own = name.owns(&dir);
                 let text = if is_own { fs::read_to_string(dir.join(file))? } else { String::new() };
                 let stands = text.lines().any(|line| line == pid);
                 runtime.seen.expect_eq(

@@ -212,8 +212,8 @@ fn sub_group(runtime: &mut RuntimeFixture) -> Checked {
     let own = group_of(container.pid, "pids")?;
     // Only where the container is: a group on a hierarchy that the subject left out would be nobody's.
     let group = container.group()?;
-    let dirs: Vec<_> =
-        group.parts().iter().map(|part| &part.dir).filter(|dir| dir.ends_with(&container.id)).collect();
+    let name = container.group_name()?;
+    let dirs: Vec<_> = group.parts().iter().map(|part| &part.dir).filter(|dir| name.owns(dir)).collect();
     for dir in &dirs {
         make_inner(dir)?;
     }

@@ -113,19 +113,18 @@ fn every_hierarchy(runtime: &mut RuntimeFixture) -> Checked {
     let container = runtime.container().pids(64).start()?;
     let exec = container.exec()?;
     let (first, second) = (account(container.pid)?, account(exec.pid)?);
-    let own = first.iter().filter(|line| line.ends_with(&container.id)).count();
+    let name = container.group_name()?;
+    let has_own = |line: &&String| line.split_once(':').is_some_and(|(_, path)| name.owns(Path::new(path)));
+    let own = first.iter().filter(has_own).count();
     runtime.seen.expect(
-        "hierarchies on which the first process has a group of its own",
+        "hierarchies on which the first process has its own group",
         own,
         "1 or more",
         own > 0,
     );
     runtime.seen.expect_eq("groups of the exec'd process, and of the first one", &second, &first);
-    let stray = stray_directories(
-        runtime.layout(),
-        &container.id,
-        runtime.has(STRAY).then_some(&*runtime.directory("fs")?),
-    )?;
+    let also = runtime.has(STRAY).then_some(runtime.directory("fs")?);
+    let stray = stray_directories(runtime.layout(), &container.id, also.as_deref())?;
     runtime.seen.expect(
         "directories where no hierarchy is mounted",
         format!("{stray:?}"),
@@ -157,6 +156,7 @@ fn stray_directories(layout: &Layout, id: &str, also: Option<&Path>) -> Result<V
 }
 
 fn frozen_start(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("a container in a group that was there before")?;
     let wanted = runtime.container();
     let (id, bundle) = wanted.bundle()?;
     let group = Group::plan(runtime.layout(), &Path::new("/").join(&id))?;
@@ -197,8 +197,9 @@ fn delete_sub_groups(runtime: &mut RuntimeFixture) -> Checked {
     let below = Path::new("/").join(&id);
     let group = Group::of_process(runtime.layout(), super::life_commands::pid_of(runtime, &id)?)?;
     // The host's processes may be in the root of a hierarchy that the subject left out.
+    let name = driver.group_name(&id)?;
     let own: Vec<&Path> =
-        group.parts().iter().map(|part| part.dir.as_path()).filter(|dir| dir.ends_with(&id)).collect();
+        group.parts().iter().map(|part| part.dir.as_path()).filter(|dir| name.owns(dir)).collect();
     for dir in &own {
         for name in ["inner", "inner/deeper", "frozen"] {
             fs::create_dir(dir.join(name))?;
@@ -209,16 +210,14 @@ fn delete_sub_groups(runtime: &mut RuntimeFixture) -> Checked {
             }
         }
     }
-    runtime.seen.expect(
-        "hierarchies with groups below the container's",
-        own.len(),
-        "1 or more",
-        !own.is_empty(),
-    );
+    let count = own.len();
+    runtime.seen.expect("hierarchies with groups below the container's", count, "1 or more", count > 0);
     driver.call(&["kill", &id, "KILL"])?;
     driver.wait_stopped(&id)?;
     driver.delete(&id)?;
-    let left = audit::cgroups(runtime.layout(), &id);
+    // An engine's have another name.
+    let mut left = audit::cgroups(runtime.layout(), &id);
+    left.extend(own.iter().filter(|dir| dir.exists()).map(|dir| dir.to_path_buf()));
     runtime.seen.expect("groups after it was deleted", format!("{left:?}"), "[]", left.is_empty());
     for name in ["inner/deeper", "inner", "frozen", ""] {
         let _ = Group::plan(runtime.layout(), &below.join(name))?.remove();

@@ -64,13 +64,9 @@ fn open(pids: &[i32]) -> Result<Vec<OwnedFd>, Trouble> {
 
 /// Puts a process into a group below its container's, on every hierarchy on which that has one of its own.
 fn into_sub_group(container: &Container, pid: i32) -> Result<Vec<std::path::PathBuf>, Trouble> {
-    let group = container.group()?;
-    let own: Vec<&Path> = group
-        .parts()
-        .iter()
-        .map(|part| part.dir.as_path())
-        .filter(|dir| dir.to_string_lossy().contains(container.group_name()))
-        .collect();
+    let (group, name) = (container.group()?, container.group_name()?);
+    let own: Vec<&Path> =
+        group.parts().iter().map(|part| part.dir.as_path()).filter(|dir| name.owns(dir)).collect();
     let mut made = Vec::new();
     for dir in own {
         let below = dir.join("below");
@@ -89,6 +85,7 @@ fn into_sub_group(container: &Container, pid: i32) -> Result<Vec<std::path::Path
 }
 
 fn kill_all(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("processes by the numbers that the host has for them")?;
     let mut container = runtime.container().without_namespace(Kind::Pid).start()?;
     let beside = children(&mut container, 3)?;
     let below = children(&mut container, 1)?;
@@ -138,6 +135,7 @@ fn kill_all_below(runtime: &mut RuntimeFixture, patience: Duration) -> Checked {
 }
 
 fn delete_ends_all(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("namespaces by paths of the host")?;
     outlived(runtime, None)?;
     // With another container's namespace it is as with the host's.
     let other = runtime.container().start()?;

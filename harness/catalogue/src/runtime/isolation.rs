@@ -1,5 +1,7 @@
 //! Network, IPC, UTS and cgroup namespaces of containers: what of the host cannot be reached.
 
+use std::path::Path;
+
 use runtime::namespace::Kind;
 
 use kit::check::{Check, Checked, Trouble};
@@ -162,7 +164,8 @@ fn cgroup_root_is_own(runtime: &mut RuntimeFixture) -> Checked {
     let foreign: Vec<String> = paths(&inside).into_iter().filter(|path| path != "/").collect();
     runtime.seen.expect("paths inside that are not /", format!("{foreign:?}"), "[]", foreign.is_empty());
     // Proof that there is something to hide.
-    let own = paths(&outside).iter().any(|path| path.contains(container.group_name()));
+    let name = container.group_name()?;
+    let own = paths(&outside).iter().any(|path| name.owns(Path::new(path)));
     runtime.seen.expect_eq("the host sees the container's group", &own, &true);
     container.close()?;
     Ok(())

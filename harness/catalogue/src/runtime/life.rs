@@ -166,7 +166,8 @@ fn pause_unpause(runtime: &mut RuntimeFixture) -> Checked {
     let mut container = runtime.container().start()?;
     let group = container.group()?;
     let cpuacct = group.part("cpuacct").or_else(|| group.part("cpu"));
-    let own = cpuacct.is_some_and(|part| part.dir.ends_with(&container.id));
+    let name = container.group_name()?;
+    let own = cpuacct.is_some_and(|part| name.owns(&part.dir));
     runtime.seen.expect_eq("the application is in a group of its own that accounts CPU time", &own, &true);
     if !own {
         container.close()?;
@@ -229,6 +230,7 @@ const POINTS: [(&str, &str, bool); 5] = [
 ];
 
 fn hooks(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("hooks at create, apart from those at start")?;
     let log = runtime.directory("hooks")?.join("log");
     fs::write(&log, "")?;
     // The probe is static, so it runs on the host as it does inside.

@@ -107,6 +107,7 @@ const HALF_APPLIED: &str = "half applied";
 const OTHERS_RESET: &str = "the others reset";
 
 fn state_fields(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("its state")?;
     let wanted = runtime.container().probe(program::sleep()).with(|spec| {
         spec.annotations.insert("org.plimsoll.word".into(), "as asked for".into());
     });
@@ -169,7 +170,8 @@ fn ps(runtime: &mut RuntimeFixture) -> Checked {
     container.ask(tasks::spawn(2))?;
     let group = container.group()?;
     // Of a hierarchy that the subject left out it would be the host's processes.
-    let own = group.parts().iter().find(|part| part.dir.ends_with(&container.id));
+    let name = container.group_name()?;
+    let own = group.parts().iter().find(|part| name.owns(&part.dir));
     let own = own.ok_or_else(|| Trouble::Subject("the container has no group of its own".into()))?;
     let members = fs::read_to_string(own.dir.join("cgroup.procs"))?;
     let mut wanted: BTreeSet<i32> = members.lines().filter_map(|line| line.parse().ok()).collect();

@@ -148,6 +148,7 @@ fn kill_stopped(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 fn kill_created(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("a process that waits for start")?;
     let id = runtime.container().probe(program::sleep()).create()?;
     let driver = runtime.driver().clone();
     let first = pidfd::open(pid_of(runtime, &id)?)?;
@@ -190,6 +191,7 @@ fn start_without_process(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 fn config_refused(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("a container by a configuration that is wrong")?;
     type Change = fn(&mut Value);
     let changes: [(&str, Change); 3] = [
         ("a relative working directory", |spec| spec["process"]["cwd"] = json!("tmp")),

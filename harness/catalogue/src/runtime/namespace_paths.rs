@@ -119,6 +119,7 @@ fn paths(spec: &mut Spec, pid: i32, kinds: &[Kind]) {
 }
 
 fn join(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("namespaces by paths of the host")?;
     const JOINED: [Kind; 4] = [Kind::Network, Kind::Ipc, Kind::Uts, Kind::Pid];
     let first = runtime.container().start()?;
     let pid = first.pid;
@@ -139,6 +140,7 @@ fn join(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 fn wrong_type(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("namespaces by paths of the host")?;
     let first = runtime.container().start()?;
     for (what, path) in [
         ("an IPC namespace as the network namespace", format!("/proc/{}/ns/ipc", first.pid)),
@@ -163,6 +165,7 @@ fn wrong_type(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 fn join_user_with_new(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("namespaces by paths of the host")?;
     let first = runtime.container().in_user_namespace(FIRST).start()?;
     let pid = first.pid;
     let wanted = runtime.container().in_user_namespace(FIRST).with(|spec| {
@@ -209,6 +212,8 @@ fn private_source(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 fn read_only_root(runtime: &mut RuntimeFixture) -> Checked {
+    // Flags that a mount gets later do not spread to the mount namespace of a daemon.
+    runtime.driver().needs_bundles("a bind of a mount with flags of the host's")?;
     runtime.on_fake_host()?;
     let image = runtime.image()?;
     let path = image.display().to_string();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use runtime::oci::{Device, Root};
+use runtime::oci::{Device, Root, Spec};
 
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, in_fixture};
@@ -192,15 +192,20 @@ fn devices_config(runtime: &mut RuntimeFixture) -> Checked {
 fn sysctl(runtime: &mut RuntimeFixture) -> Checked {
     const KEY: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
     let before = fs::read_to_string(KEY)?;
-    let mut plain = runtime.container().start()?;
-    let tried = plain.ask(attempt::listen(80))?;
-    runtime.seen.expect_eq("error of listening on port 80 without it", &tried, &Tried(libc::EACCES));
-    plain.close()?;
-    let wanted = runtime.container().with(|spec| {
+    let with = |spec: &mut Spec, first: &str| {
         let sysctl = &mut spec.linux.get_or_insert_default().sysctl;
-        sysctl.insert("net.ipv4.ip_unprivileged_port_start".into(), "80".into());
-    });
-    let mut container = wanted.start()?;
+        sysctl.insert("net.ipv4.ip_unprivileged_port_start".into(), first.into());
+    };
+    // The kernel's own value, by its name: engines free all ports if they are asked for nothing.
+    let mut plain = runtime.container().with(|spec| with(spec, "1024")).start()?;
+    let tried = plain.ask(attempt::listen(80))?;
+    runtime.seen.expect_eq(
+        "error of listening on port 80 where ports are free from 1024 on",
+        &tried,
+        &Tried(libc::EACCES),
+    );
+    plain.close()?;
+    let mut container = runtime.container().with(|spec| with(spec, "80")).start()?;
     for (port, expected) in [(79, libc::EACCES), (80, 0)] {
         let tried = container.ask(attempt::listen(port))?;
         runtime.seen.expect_eq(

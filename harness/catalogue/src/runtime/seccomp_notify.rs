@@ -39,6 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const CLOSED_WITHIN: Duration = Duration::from_millis(500);
 
 fn notify(runtime: &mut RuntimeFixture) -> Checked {
+    runtime.driver().needs_bundles("processes by the numbers that the host has for them")?;
     let socket = runtime.directory("agent")?.join("socket");
     let listener = UnixListener::bind(&socket)?;
     let keep = runtime.has(DESCRIPTOR_KEPT);
@@ -67,11 +68,8 @@ fn notify(runtime: &mut RuntimeFixture) -> Checked {
     runtime.seen.expect_eq("the agent got a descriptor", &connected.is_some(), &true);
     let Some(((agent, state), stream)) = connected else { return container.close().map(drop) };
     expect_closed(runtime, &stream)?;
-    runtime.seen.expect_json(
-        "id of the container that it was told",
-        &state["state"]["id"],
-        &json!(container.id),
-    );
+    let told = &state["state"]["id"];
+    runtime.seen.expect_json("id of the container that it was told", told, &json!(container.id));
     runtime.seen.expect_json("metadata that it was told", &state["metadata"], &json!("plimsoll"));
     runtime.seen.expect_json("process that it was told", &state["pid"], &json!(container.pid));
     let arguments = ["4294967196", "@/tmp/new", "448"];

@@ -9,7 +9,7 @@ use probe::channel::Channel;
 use runtime::cgroup::{Group, Layout};
 
 use super::driver::Driver;
-use super::way::Way;
+use super::group_name::GroupName;
 use crate::patience::wait_within;
 use crate::trouble::Trouble;
 
@@ -73,12 +73,12 @@ impl Container {
         Ok(Group::of_process(&Layout::detect()?, self.pid)?)
     }
 
-    /// A name that the paths of its control groups have.
-    pub fn group_name(&self) -> &str {
-        match &self.driver.way {
-            Way::Runtime(_) => &self.id,
-            Way::Engine(engine) => engine.group(),
-        }
+    /// By what its control groups are known.
+    ///
+    /// # Errors
+    /// An engine does not tell its id.
+    pub fn group_name(&self) -> Result<GroupName, Trouble> {
+        self.driver.group_name(&self.id)
     }
 
     /// `pause`, as the subject (or its fault) does it.

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use runtime::cgroup::Layout;
-use runtime::process::pidfd;
 use serde_json::Value;
 
 use super::caller::Caller;
 use super::finish::finish;
+use super::group_name::GroupName;
 use super::way::Way;
 use crate::fault::FaultKind;
 use crate::mutate::Tap;
@@ -52,6 +51,14 @@ impl Driver {
     /// Whether the subject mounts a file of its own at a path of each container: an engine's hosts, hostname and resolv.conf.
     pub fn gives(&self, path: &str) -> bool {
         self.way.gives(path)
+    }
+
+    /// By what a container's control groups are known.
+    ///
+    /// # Errors
+    /// An engine does not tell its id.
+    pub fn group_name(&self, id: &str) -> Result<GroupName, Trouble> {
+        self.way.group_name(id)
     }
 
     /// A command of the subject.
@@ -215,7 +222,9 @@ impl Driver {
         if matches!(self.fault, Some(FaultKind::Pretends(command)) if words.first() == Some(&command)) {
             return Ok((false, String::new()));
         }
-        let (status, _, said) = self.output(words, Stdio::null())?;
+        let (status, printed, said) = self.output(words, Stdio::null())?;
+        // `docker exec` writes what the runtime said to its standard output.
+        let said = if said.trim().is_empty() && matches!(self.way, Way::Engine(_)) { printed } else { said };
         // 101 is a panic of Rust's, and from 129 on it is a signal's end; 255 is what runc's exec says of its own failure.
         let own = status != 0 && status != 101 && !(129..=192).contains(&status);
         Ok((own && !said.trim().is_empty(), format!("exit status {status}: {}", said.trim())))
@@ -263,100 +272,5 @@ impl Driver {
             return Ok(None);
         }
         Ok(Some(serde_json::from_str(&out)?))
-    }
-
-    /// `create`: the standard streams of the application are the command's own, so none may be a pipe that somebody
-    /// waits on.
-    pub fn create(&self, bundle: &Path, id: &str) -> Result<(), Trouble> {
-        self.create_with(bundle, id, &[])
-    }
-
-    /// `create` of a container with a terminal, whose master is sent to this socket.
-    pub fn create_on(&self, bundle: &Path, id: &str, console: &str) -> Result<(), Trouble> {
-        self.create_with(bundle, id, &["--console-socket", console])
-    }
-
-    /// The bundle that a container was made from.
-    pub fn bundle_of(&self, id: &str) -> Result<PathBuf, Trouble> {
-        self.way.runtime("the bundle of a container")?;
-        let state = self.state(id)?.unwrap_or_default();
-        let bundle = state["bundle"].as_str().map(PathBuf::from);
-        bundle.ok_or_else(|| Trouble::Subject(format!("state tells no bundle: {state}")))
-    }
-
-    /// What is in the subject's own state directory.
-    pub fn state_files(&self) -> Result<Vec<PathBuf>, Trouble> {
-        self.way.runtime("its directory of containers")?;
-        Ok(std::fs::read_dir(&self.state)?.flatten().map(|entry| entry.path()).collect())
-    }
-
-    /// `create`, which the caller watches itself; what it complains of goes to a file.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn spawn_create(&self, bundle: &Path, id: &str, errors: &Path) -> Result<Child, Trouble> {
-        self.spawn_create_with(bundle, id, &[], errors)
-    }
-
-    fn spawn_create_with(
-        &self,
-        bundle: &Path,
-        id: &str,
-        more: &[&str],
-        errors: &Path,
-    ) -> Result<Child, Trouble> {
-        let place = bundle.display().to_string();
-        Ok(self
-            .command(&[&["create", "--bundle", &place], more, &[id]].concat())?
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(errors)?)
-            .spawn()?)
-    }
-
-    /// `create` with more options.
-    ///
-    /// # Errors
-    /// The subject refuses.
-    pub fn create_with(&self, bundle: &Path, id: &str, more: &[&str]) -> Result<(), Trouble> {
-        let errors = bundle.join("errors");
-        let mut child = self.spawn_create_with(bundle, id, more, &errors)?;
-        wait_within(child.id().cast_signed(), "create")?;
-        if child.wait()?.success() {
-            return Ok(());
-        }
-        let said = std::fs::read_to_string(&errors).unwrap_or_default();
-        Err(Trouble::Subject(format!("{} create: {}", self.name(), said.trim())))
-    }
-
-    /// Waits until a container's application has ended, as its first process shows.
-    pub fn wait_stopped(&self, id: &str) -> Result<(), Trouble> {
-        let state = self.state(id)?;
-        let state = state.ok_or_else(|| Trouble::Subject(format!("{} state: no {id}", self.name())))?;
-        match state["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()) {
-            Some(pid) if pid != 0 && state["status"] != "stopped" => match pidfd::open(pid) {
-                Ok(_) => wait_within(pid, "the application"),
-                Err(_) => Ok(()),
-            },
-            _ => Ok(()),
-        }
-    }
-
-    /// `delete`, as the subject (or its fault) does it.
-    pub fn delete(&self, id: &str) -> Result<(), Trouble> {
-        let layout = Layout::detect()?;
-        let dirs: Vec<PathBuf> = layout
-            .hierarchies
-            .iter()
-            .map(|hierarchy| hierarchy.mount_point.join(id))
-            .filter(|dir| dir.exists())
-            .collect();
-        self.call(&["delete", id])?;
-        if matches!(self.fault, Some(FaultKind::CleanupSkipped)) {
-            for dir in dirs {
-                std::fs::create_dir(dir)?;
-            }
-        }
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use super::group_name::GroupName;
 use super::pid_file::read_pid;
 use super::through_engine::ThroughEngine;
 use crate::trouble::Trouble;
@@ -39,14 +40,22 @@ impl Way {
     /// Whether it mounts a file of its own at a path of each container.
     pub(super) fn gives(&self, path: &str) -> bool {
         let files = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
-        matches!(self, Self::Engine(_)) && files.contains(&path)
+        matches!(self, Self::Engine(engine) if engine.makes_roots()) && files.contains(&path)
+    }
+
+    /// By what the control groups of a container are known.
+    pub(super) fn group_name(&self, id: &str) -> Result<GroupName, Trouble> {
+        match self {
+            Self::Runtime(_) => Ok(GroupName::Whole(id.to_owned())),
+            Self::Engine(engine) => engine.group_name(id),
+        }
     }
 
     /// Where a container's root file system is on the host: the bundle's, or what an engine has made of its image.
     pub(super) fn rootfs(&self, bundle: &Path, pid: i32) -> PathBuf {
         match self {
-            Self::Runtime(_) => bundle.join("rootfs"),
-            Self::Engine(_) => PathBuf::from(format!("/proc/{pid}/root")),
+            Self::Engine(engine) if engine.makes_roots() => PathBuf::from(format!("/proc/{pid}/root")),
+            Self::Runtime(_) | Self::Engine(_) => bundle.join("rootfs"),
         }
     }
 

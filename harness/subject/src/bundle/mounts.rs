@@ -2,10 +2,11 @@
 
 use runtime::oci::{Mount, example};
 
+use super::dialect::Dialect;
 use super::request::Request;
 use super::unexpressed::Unexpressed;
 
-pub(super) fn translate(mounts: &[Mount], made: &mut Request) -> Result<(), Unexpressed> {
+pub(super) fn translate(mounts: &[Mount], dialect: Dialect, made: &mut Request) -> Result<(), Unexpressed> {
     let usual = example().mounts;
     for own in &usual {
         if !mounts.contains(own) {
@@ -16,12 +17,12 @@ pub(super) fn translate(mounts: &[Mount], made: &mut Request) -> Result<(), Unex
         }
     }
     for mount in mounts.iter().filter(|mount| !usual.contains(mount)) {
-        one(mount, made)?;
+        one(mount, dialect, made)?;
     }
     Ok(())
 }
 
-fn one(mount: &Mount, made: &mut Request) -> Result<(), Unexpressed> {
+fn one(mount: &Mount, dialect: Dialect, made: &mut Request) -> Result<(), Unexpressed> {
     let at = mount.destination.display().to_string();
     let unexpressed = |what: &str| Unexpressed::new(format!("mounts at {at} with {what}"));
     if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
@@ -37,7 +38,7 @@ fn one(mount: &Mount, made: &mut Request) -> Result<(), Unexpressed> {
             made.option("--mount", option);
         }
         Some("tmpfs") => {
-            let option = tmpfs(mount, &at)?;
+            let option = tmpfs(mount, &at, dialect)?;
             made.option("--tmpfs", option);
         }
         other => return Err(unexpressed(&format!("type {}", other.unwrap_or("none")))),
@@ -69,11 +70,15 @@ fn bind(mount: &Mount, at: &str) -> Result<String, Unexpressed> {
     Ok(option)
 }
 
-/// Docker adds nosuid, nodev and noexec where the contrary is not asked for.
-fn tmpfs(mount: &Mount, at: &str) -> Result<String, Unexpressed> {
+/// Both add nosuid, nodev and noexec where the contrary is not asked for; Podman copies what the image has there.
+fn tmpfs(mount: &Mount, at: &str, dialect: Dialect) -> Result<String, Unexpressed> {
     let known = |word: &str| {
-        let names = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"];
-        let flags = ["ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "relatime"];
+        let mut names = &["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"][..];
+        let mut flags =
+            &["ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "relatime"][..];
+        if dialect == Dialect::Podman {
+            (names, flags) = (&names[..2], &flags[..8]);
+        }
         match word.split_once('=') {
             Some((name, _)) => names.contains(&name),
             None => flags.contains(&word),
@@ -87,6 +92,9 @@ fn tmpfs(mount: &Mount, at: &str) -> Result<String, Unexpressed> {
         if !words.iter().any(|word| word == off || word == on) {
             words.push(on.to_owned());
         }
+    }
+    if dialect == Dialect::Podman {
+        words.push("notmpcopyup".to_owned());
     }
     Ok(format!("{at}:{}", words.join(",")))
 }

@@ -6,16 +6,17 @@ use std::path::Path;
 use runtime::namespace::Kind;
 use runtime::oci::{Capabilities, Linux, Namespace, Process, Seccomp, Spec, User, example};
 
+use super::dialect::Dialect;
 use super::request::{Request, nothing_left};
 use super::unexpressed::Unexpressed;
 use super::{mounts, resources};
 
-/// A configuration in Docker's words. `id` is the container's name, by which its groups are named as runtimes name them; `filter` is
-/// a file to which a filter of system calls is written.
+/// A configuration in Docker's words, or Podman's where these differ. `id` is the container's name, by which its groups are named as
+/// runtimes name them; `filter` is a file to which a filter of system calls is written.
 ///
 /// # Errors
 /// Something of it cannot be expressed.
-pub fn request(spec: &Spec, id: &str, filter: &Path) -> Result<Request, Unexpressed> {
+pub fn request(spec: &Spec, id: &str, filter: &Path, dialect: Dialect) -> Result<Request, Unexpressed> {
     let mut rest = spec.clone();
     let mut made = Request::default();
     for fixed in ["--pull=never", "--init=false"] {
@@ -36,11 +37,14 @@ pub fn request(spec: &Spec, id: &str, filter: &Path) -> Result<Request, Unexpres
         application(process, &mut made)?;
     }
     let mut linux = rest.linux.take().unwrap_or_default();
+    if dialect == Dialect::Podman && rest.domainname.is_some() {
+        return Err(Unexpressed::new("domainname"));
+    }
     namespaces(&mut linux, rest.hostname.take(), rest.domainname.take(), &mut made)?;
-    mounts::translate(&std::mem::take(&mut rest.mounts), &mut made)?;
+    mounts::translate(&std::mem::take(&mut rest.mounts), dialect, &mut made)?;
     let devices = std::mem::take(&mut linux.devices);
     resources::translate(linux.resources.take().unwrap_or_default(), &devices, &mut made)?;
-    paths(&mut linux, &mut made)?;
+    paths(&mut linux, dialect, &mut made)?;
     match linux.seccomp.take() {
         Some(seccomp) => made.option("--security-opt", format!("seccomp={}", write(&seccomp, filter)?)),
         None => made.option("--security-opt", "seccomp=unconfined"),
@@ -172,12 +176,13 @@ fn namespaces(
     Ok(())
 }
 
-/// An engine hides what the example hides, or nothing.
-fn paths(linux: &mut Linux, made: &mut Request) -> Result<(), Unexpressed> {
+/// An engine hides what the example hides (Podman a few more), or nothing.
+fn paths(linux: &mut Linux, dialect: Dialect, made: &mut Request) -> Result<(), Unexpressed> {
     let masked = std::mem::take(&mut linux.masked_paths);
     let read_only = std::mem::take(&mut linux.readonly_paths);
     if masked.is_empty() && read_only.is_empty() {
-        made.option("--security-opt", "systempaths=unconfined");
+        let nothing = if dialect == Dialect::Docker { "systempaths=unconfined" } else { "unmask=ALL" };
+        made.option("--security-opt", nothing);
         return Ok(());
     }
     let usual = example().linux.unwrap_or_default();
@@ -219,7 +224,7 @@ mod tests {
 
     fn asked(spec: &Spec) -> Result<Vec<String>, Unexpressed> {
         let dir = tempfile::tempdir().unwrap();
-        let made = request(spec, "c", &dir.path().join("filter"));
+        let made = request(spec, "c", &dir.path().join("filter"), Dialect::Docker);
         made.map(|made| made.options)
     }
 
@@ -240,6 +245,33 @@ mod tests {
         ] {
             assert!(options.iter().any(|found| found == option), "{option}: {options:?}");
         }
+    }
+
+    #[test]
+    fn podman_has_some_words_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |spec: &Spec| {
+            let made = request(spec, "c", &dir.path().join("filter"), Dialect::Podman);
+            made.map(|made| made.options).map_err(|error| error.what)
+        };
+        let mut spec = plain();
+        let linux = spec.linux.as_mut().unwrap();
+        (linux.masked_paths, linux.readonly_paths) = (Vec::new(), Vec::new());
+        spec.mounts.push(Mount {
+            destination: "/t".into(),
+            kind: Some("tmpfs".into()),
+            options: vec!["size=1m".into()],
+            ..Mount::default()
+        });
+        let options = said(&spec).unwrap();
+        for option in ["--security-opt=unmask=ALL", "--tmpfs=/t:size=1m,suid,dev,exec,notmpcopyup"] {
+            assert!(options.iter().any(|found| found == option), "{option}: {options:?}");
+        }
+        spec.mounts.last_mut().unwrap().options.push("uid=7".into());
+        assert!(said(&spec).unwrap_err().contains("uid=7"));
+        spec.mounts.pop();
+        spec.domainname = Some("x".into());
+        assert!(said(&spec).unwrap_err().contains("domainname"));
     }
 
     #[test]

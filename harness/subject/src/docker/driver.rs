@@ -5,7 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use super::daemon::{Info, OwnDaemon, major, socket};
-use crate::engine::{Ability, Engine, Place};
+use crate::bundle::Dialect;
+use crate::engine::{Ability, Engine, Place, Words};
 use crate::error::{Error, ErrorKind};
 use crate::options::Options;
 use crate::program::Program;
@@ -124,8 +125,8 @@ impl Engine for Docker {
         place.path("client/config.json")
     }
 
-    fn takes_bundles(&self) -> bool {
-        true
+    fn words(&self) -> Option<Words> {
+        Some(Words::Options(Dialect::Docker))
     }
 
     fn is_shared(&self) -> bool {
