@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
@@ -267,6 +267,22 @@ fn a_new_user_namespace_goes_with_a_network_of_the_host_that_is_named_by_path() 
     assert!(bundle.shows().contains("300000"));
     bundle.nothing_is_left();
     owner.delete();
+}
+
+#[test]
+fn message_queues_belong_to_root_of_the_user_namespace() {
+    if !is_root() {
+        return;
+    }
+    let first = 100_000;
+    let mut bundle = Bundle::idle().mapped(first);
+    let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["type"] != "mqueue");
+    mounts.push(json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue"}));
+    let pid = bundle.starts();
+    let queues = fs::metadata(format!("/proc/{pid}/root/dev/mqueue")).unwrap();
+    assert_eq!((queues.uid(), queues.gid()), (first, first));
+    bundle.delete();
 }
 
 #[test]

@@ -17,9 +17,9 @@ pub fn stdout(text: Arguments<'_>) {
     }
 }
 
-/// Writes to standard error. If nobody can be told, nobody is.
+/// Writes to standard error, by one call: a container may write to the same file at the same time. If nobody can be told, nobody is.
 pub fn stderr(text: Arguments<'_>) {
-    let _ = io::stderr().lock().write_fmt(text);
+    let _ = io::stderr().lock().write_all(text.to_string().as_bytes());
 }
 
 /// Writes a line to standard output with what a terminal would obey shown by its number. See [`crate::text`].

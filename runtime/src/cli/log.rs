@@ -66,7 +66,9 @@ impl Log {
         };
         match &self.file {
             Some(path) => {
-                if let Err(error) = append(path).and_then(|mut file| writeln!(file, "{line}")) {
+                if let Err(error) =
+                    append(path).and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+                {
                     output::complainln!("plim-runtime: --log {}: {error}\n{line}", path.display());
                 }
             }

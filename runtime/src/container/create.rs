@@ -291,9 +291,11 @@ fn prepare_namespaces(
         .into_iter()
         .filter(|kind| !matches!(kind, Kind::Time | Kind::Cgroup) && linux.makes(*kind))
         .fold(CloneFlags::empty(), |all, kind| all | kind.flag());
-    // Only a clone makes a PID namespace for the process itself, and a user namespace must own the others.
+    // Only a clone makes a PID namespace for the process itself, and a user namespace must own the others. An IPC namespace waits until
+    // ids are mapped: the root of its message queues belongs to the user who makes it, who is nobody before.
     let in_user_namespace = linux.makes(Kind::User) || joins_user(joins);
-    let at_once = if in_user_namespace { all } else { all & CloneFlags::CLONE_NEWPID };
+    let at_once =
+        if in_user_namespace { all - CloneFlags::CLONE_NEWIPC } else { all & CloneFlags::CLONE_NEWPID };
     Ok((at_once, all - at_once))
 }
 
