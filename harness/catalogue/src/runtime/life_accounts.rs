@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::Duration;
 
-use runtime::oci::{Pids, User};
+use runtime::oci::{Spec, User};
 use runtime::process::pidfd;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use kit::channel;
 use kit::check::{Check, Checked, Trouble};
 use kit::fault::{self, Fault, FaultKind, in_fixture, resources};
 use kit::need::Need;
-use kit::runtime::RuntimeFixture;
+use kit::runtime::{Container, RuntimeFixture};
 use kit::terminal::{Console, read_line};
 use kit::verbs::{cpu, look, program, state, tasks};
 
@@ -257,13 +257,7 @@ fn preserve_fds(runtime: &mut RuntimeFixture) -> Checked {
 fn tty_owner(runtime: &mut RuntimeFixture) -> Checked {
     let mut seen = Vec::new();
     for path in ["/dev/pts/0", "/dev/console"] {
-        let wanted = runtime.container().probe(state::stat(path)).with(|spec| {
-            if let Some(process) = spec.process.as_mut() {
-                process.terminal = true;
-                process.user = User { uid: 1_000, gid: 1_000, ..User::default() };
-            }
-        });
-        let (id, bundle) = wanted.bundle()?;
+        let (id, bundle) = runtime.container().probe(state::stat(path)).terminal().user(1_000).bundle()?;
         let driver = runtime.driver().clone();
         let console = Console::listen(&bundle)?;
         driver.create_on(&bundle, &id, &console.path.display().to_string())?;
@@ -280,14 +274,16 @@ fn tty_owner(runtime: &mut RuntimeFixture) -> Checked {
     Ok(())
 }
 
+/// A container with a limit of 8 tasks, on the first CPU.
+fn limited(runtime: &mut RuntimeFixture) -> Result<Container, Trouble> {
+    let on_the_first = |spec: &mut Spec| {
+        resources(spec).cpu.get_or_insert_default().cpus = Some("0".into());
+    };
+    runtime.container().pids(8).with(on_the_first).start()
+}
+
 fn update_keeps_others(runtime: &mut RuntimeFixture) -> Checked {
-    let mut container = runtime
-        .container()
-        .with(|spec| {
-            resources(spec).pids = Some(Pids { limit: 8 });
-            resources(spec).cpu.get_or_insert_default().cpus = Some("0".into());
-        })
-        .start()?;
+    let mut container = limited(runtime)?;
     let driver = runtime.driver().clone();
     let update = |change: &Value| -> Checked {
         let file = runtime_file(runtime, "update.json")?;
@@ -307,7 +303,7 @@ fn update_keeps_others(runtime: &mut RuntimeFixture) -> Checked {
     Ok(())
 }
 
-fn update_again(runtime: &mut RuntimeFixture, container: &mut kit::runtime::Container) -> Checked {
+fn update_again(runtime: &mut RuntimeFixture, container: &mut Container) -> Checked {
     let file = runtime_file(runtime, "again.json")?;
     fs::write(&file, json!({ "pids": { "limit": 6 } }).to_string())?;
     runtime.driver().clone().call(&["update", "--resources", &file, &container.id])?;
@@ -338,13 +334,7 @@ fn update_refused(runtime: &mut RuntimeFixture) -> Checked {
 }
 
 fn update_is_atomic(runtime: &mut RuntimeFixture) -> Checked {
-    let mut container = runtime
-        .container()
-        .with(|spec| {
-            resources(spec).pids = Some(Pids { limit: 8 });
-            resources(spec).cpu.get_or_insert_default().cpus = Some("0".into());
-        })
-        .start()?;
+    let mut container = limited(runtime)?;
     let driver = runtime.driver().clone();
     // No machine has such a CPU. The task limit by itself would be taken.
     let whole = json!({ "pids": { "limit": 6 }, "cpu": { "cpus": "0,8000" } });

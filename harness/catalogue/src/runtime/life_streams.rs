@@ -63,12 +63,7 @@ fn terminal(runtime: &mut RuntimeFixture) -> Checked {
 
 /// What an application on a terminal says after Ctrl-C. Source: termios(3), VINTR and ISIG.
 fn control_c(runtime: &mut RuntimeFixture) -> Checked {
-    let wanted = runtime.container().probe(program::await_signal()).with(|spec| {
-        if let Some(process) = spec.process.as_mut() {
-            process.terminal = true;
-        }
-    });
-    let (id, bundle) = wanted.bundle()?;
+    let (id, bundle) = runtime.container().probe(program::await_signal()).terminal().bundle()?;
     let driver = runtime.driver().clone();
     let console = kit::terminal::Console::listen(&bundle)?;
     driver.create_on(&bundle, &id, &console.path.display().to_string())?;

@@ -220,16 +220,13 @@ fn unmapped_group(runtime: &mut RuntimeFixture) -> Checked {
         return Err(Trouble::Skip(format!("the fake host cannot mount a devpts of its own: error {tried}")));
     }
     let source = dir.clone();
-    let wanted = runtime.container().in_user_namespace(FIRST).probe(state::terminal()).with(|spec| {
+    let wanted = runtime.container().in_user_namespace(FIRST).probe(state::terminal()).terminal().user(1_000);
+    let wanted = wanted.with(|spec| {
         let map = || vec![IdMapping { container_id: 0, host_id: FIRST, size: 2_000 }];
         let linux = spec.linux.get_or_insert_default();
         (linux.uid_mappings, linux.gid_mappings) = (map(), map());
         for mount in spec.mounts.iter_mut().filter(|mount| mount.destination.as_os_str() == "/dev/pts") {
             *mount = fault::bind(&source, "/dev/pts", "rbind");
-        }
-        if let Some(process) = spec.process.as_mut() {
-            process.terminal = true;
-            process.user = User { uid: 1_000, gid: 1_000, ..User::default() };
         }
     });
     let (id, bundle) = wanted.bundle()?;

@@ -246,12 +246,9 @@ fn dev_read_only(runtime: &mut RuntimeFixture) -> Checked {
 
 /// A terminal needs a place at /dev/console.
 fn dev_read_only_with_terminal(runtime: &mut RuntimeFixture) -> Checked {
-    let wanted = runtime.container().probe(program::sleep()).with(|spec| {
+    let wanted = runtime.container().probe(program::sleep()).terminal().with(|spec| {
         for mount in spec.mounts.iter_mut().filter(|mount| mount.destination.as_os_str() == "/dev") {
             mount.options.push("ro".into());
-        }
-        if let Some(process) = spec.process.as_mut() {
-            process.terminal = true;
         }
     });
     let (id, bundle) = wanted.bundle()?;

@@ -3,7 +3,7 @@
 use kit::check::{Check, Checked};
 use kit::fault;
 use kit::need::Need;
-use kit::runtime::RuntimeFixture;
+use kit::runtime::{Container, RuntimeFixture};
 use kit::verbs::bare::{self, Called, Way};
 use runtime::oci::Seccomp;
 
@@ -38,15 +38,21 @@ const AT_FDCWD: &str = "4294967196";
 
 fn default_errno(runtime: &mut RuntimeFixture) -> Checked {
     let profile = Seccomp { default_errno_ret: Some(libc::EDOM.cast_unsigned()), ..allow_list() };
-    let mut container = runtime.container().with(with_profile(profile)).start()?;
+    let container = runtime.container().with(with_profile(profile)).start()?;
+    let left_out = "a call that is left out, with a defaultErrnoRet";
+    expect_one_refused(runtime, container, "a call on the list", left_out)
+}
+
+/// Of getppid(2) and mkdirat(2), which `allowed` and `refused` describe, the filter refuses the second with EDOM.
+fn expect_one_refused(
+    runtime: &mut RuntimeFixture,
+    mut container: Container,
+    allowed: &str,
+    refused: &str,
+) -> Checked {
     for (what, number, words, expected) in [
-        ("a call on the list", libc::SYS_getppid, [].as_slice(), 0),
-        (
-            "a call that is left out, with a defaultErrnoRet",
-            libc::SYS_mkdirat,
-            &[AT_FDCWD, "@/tmp/new", "448"],
-            libc::EDOM,
-        ),
+        (allowed, libc::SYS_getppid, [].as_slice(), 0),
+        (refused, libc::SYS_mkdirat, &[AT_FDCWD, "@/tmp/new", "448"], libc::EDOM),
     ] {
         let seen = container.ask(bare::system_call(Way::Native, number, words))?;
         runtime.seen.expect_eq(&format!("error of {what}"), &seen, &Called::Error(expected));
@@ -66,19 +72,11 @@ fn redundant_rule(runtime: &mut RuntimeFixture) -> Checked {
     };
     let started = runtime.container().with(with_profile(profile)).attempt()?;
     let what = "a rule that allows where the default allows";
-    let Some(mut container) = runtime.expect_runs(what, started) else { return Ok(()) };
-    for (what, number, words, expected) in [
-        ("the call that is allowed twice", libc::SYS_getppid, [].as_slice(), 0),
-        (
-            "the call that another rule refuses",
-            libc::SYS_mkdirat,
-            &[AT_FDCWD, "@/tmp/new", "448"],
-            libc::EDOM,
-        ),
-    ] {
-        let seen = container.ask(bare::system_call(Way::Native, number, words))?;
-        runtime.seen.expect_eq(&format!("error of {what}"), &seen, &Called::Error(expected));
-    }
-    container.close()?;
-    Ok(())
+    let Some(container) = runtime.expect_runs(what, started) else { return Ok(()) };
+    expect_one_refused(
+        runtime,
+        container,
+        "the call that is allowed twice",
+        "the call that another rule refuses",
+    )
 }

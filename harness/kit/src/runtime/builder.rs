@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use runtime::cgroup::Layout;
 use runtime::namespace::Kind;
 use runtime::oci::{Capabilities, Root, example};
-use runtime::oci::{Cpu, Device, DeviceRule, IdMapping, Memory, Mount, Namespace, Pids, Resources, Spec};
+use runtime::oci::{
+    Cpu, Device, DeviceRule, IdMapping, Memory, Mount, Namespace, Pids, Resources, Spec, User,
+};
 
 use super::container::Container;
 use super::fixture::RuntimeFixture;
@@ -87,6 +89,26 @@ impl ContainerBuilder<'_, '_> {
     #[must_use]
     pub fn pids(self, limit: i64) -> Self {
         self.resources(|resources| resources.pids = Some(Pids { limit }))
+    }
+
+    /// The application has a terminal.
+    #[must_use]
+    pub fn terminal(self) -> Self {
+        self.with(|spec| {
+            if let Some(process) = spec.process.as_mut() {
+                process.terminal = true;
+            }
+        })
+    }
+
+    /// The application runs as a user and a group of this number.
+    #[must_use]
+    pub fn user(self, id: u32) -> Self {
+        self.with(|spec| {
+            if let Some(process) = spec.process.as_mut() {
+                process.user = User { uid: id, gid: id, ..User::default() };
+            }
+        })
     }
 
     /// In a user namespace of its own, whose ids are those of the host from `first` on.
